@@ -1,0 +1,232 @@
+"""Zero-shot classification: pictures and labels in, the K most probable labels out.
+
+Axes: B images, L labels, D embedding, R pixels a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from clip_engine.errors import ImageError, InputError
+from clip_engine.labels import LabelFeatures
+from clip_engine.model import CLIP
+from clip_engine.preprocess import Preprocessor
+from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
+from clip_engine.tokenizer import Tokenizer
+from clip_engine.topk import top_k
+
+# Of the training pictures' RGB in [0, 1] (openai/CLIP, clip/clip.py).
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+DEFAULT_BUCKETS = (1, 2, 4, 8, 16, 32)
+TEXT_BATCH = 256  # prompts that pass the text tower together
+
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
+ImageInput: TypeAlias = str | Path | bytes | Image.Image
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One label of a picture.
+
+    Attributes:
+        label: As given.
+        probability: Softmax over all labels of the call, in [0, 1].
+        index: Position of the label in the call's list.
+    """
+
+    label: str
+    probability: float
+    index: int
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What a result says of its model.
+
+    Attributes:
+        name: As the model was asked for: a published name, or a file's stem.
+        digest: SHA-256 of the checkpoint file, in hexadecimal.
+    """
+
+    name: str
+    digest: str
+
+
+class Engine:
+    """A CLIP model with its tokenizer and preprocessing, ready to classify. Threads may share it.
+
+    Args:
+        model: In eval mode, on the CPU; it is moved to `device`.
+        identity: Where the weights came from.
+        tokenizer: CLIP's.
+        preprocessor: For the model's resolution.
+        device: Where both towers run.
+        precision: Of the image tower's matrix products. Weights, residual stream, LayerNorm and the
+            whole text tower stay float32.
+        buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the next,
+            and in a bucket of one size a picture's feature doesn't depend on its neighbours, bit by
+            bit.
+    """
+
+    def __init__(  # noqa: PLR0913  # collaborators are injected
+        self,
+        model: CLIP,
+        *,
+        identity: ModelIdentity,
+        tokenizer: Tokenizer,
+        preprocessor: Preprocessor,
+        device: torch.device,
+        precision: Precision = "float32",
+        buckets: Sequence[int] = DEFAULT_BUCKETS,
+    ) -> None:
+        self.identity = identity
+        self.tokenizer = tokenizer
+        self.preprocessor = preprocessor
+        self.device = device
+        self.precision = precision
+        self.buckets = tuple(buckets)
+        self.model = model.to(device)
+        self.labels = LabelFeatures(self._encode_prompts)
+        self._logit_scale = float(model.logit_scale.exp())
+        self._mean = torch.tensor(PIXEL_MEAN, device=device).view(3, 1, 1)
+        self._std = torch.tensor(PIXEL_STD, device=device).view(3, 1, 1)
+
+    @property
+    def max_batch(self) -> int:
+        """The largest bucket: most pictures that the image tower takes at once."""
+        return self.buckets[-1]
+
+    @torch.inference_mode()
+    def encode_pixels(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Encode pictures that the preprocessor has prepared.
+
+        Args:
+            pixels: B pictures, uint8 `[3, R, R]` each; any number, run in buckets.
+
+        Returns:
+            float32 `[B, D]`, each row of length 1, on the CPU.
+        """
+        chunks = [pixels[i : i + self.max_batch] for i in range(0, len(pixels), self.max_batch)]
+        features = [self._run_bucket(torch.stack(list(chunk))) for chunk in chunks]
+        return torch.cat(features) if features else torch.empty(0, self.model.config.embed_dim)
+
+    def classify_features(
+        self, image_features: Tensor, label_features: Tensor, labels: Sequence[str], k: int
+    ) -> list[list[Prediction]]:
+        """Score encoded pictures against encoded labels.
+
+        Args:
+            image_features: `[B, D]` from `encode_pixels`.
+            label_features: `[L, D]` from `labels.get`.
+            labels: The L labels, for the answer.
+            k: Most predictions a picture.
+
+        Returns:
+            For each picture at most k predictions, most probable first, ties by index.
+        """
+        logits = self._logit_scale * image_features @ label_features.T  # [B, L]
+        values, indices = top_k(logits.softmax(dim=-1), k)
+        return [
+            [Prediction(labels[i], p, i) for p, i in zip(row_values, row_indices, strict=True)]
+            for row_values, row_indices in zip(values.tolist(), indices.tolist(), strict=True)
+        ]
+
+    def classify(
+        self,
+        images: Sequence[ImageInput],
+        labels: Sequence[str],
+        k: int = 5,
+        template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    ) -> list[list[Prediction]]:
+        """Give the k most probable labels of each picture.
+
+        Args:
+            images: Paths, encoded bytes, or Pillow pictures.
+            labels: L different labels.
+            k: Most predictions a picture; L if L is fewer.
+            template: Prompt around a label, with one `{}`; several make an ensemble.
+
+        Raises:
+            InputError: No labels, an empty or repeated one, a wrong template or k.
+            TextTooLongError: A label in its template has too many tokens.
+            ImageError: A picture can't be decoded.
+            OSError: A path can't be read.
+        """
+        templates = check_templates([template] if isinstance(template, str) else template)
+        label_features = self.labels.get(check_labels(labels), templates)
+        image_features = self.encode_pixels([self.prepare(image) for image in images])
+        return self.classify_features(image_features, label_features, labels, k)
+
+    def prepare(self, image: ImageInput) -> Tensor:
+        """Decode and resize one picture to uint8 `[3, R, R]`.
+
+        Raises:
+            ImageError: It can't be decoded.
+            OSError: The path can't be read.
+        """
+        if isinstance(image, Image.Image):
+            return self.preprocessor.from_image(image)
+        if isinstance(image, bytes):
+            return self.preprocessor.from_bytes(image)
+        try:
+            return self.preprocessor.from_bytes(Path(image).read_bytes())
+        except ImageError as error:
+            raise ImageError(f"{str(image)!r}: {error.message}", error.code) from error
+
+    def warm(self) -> None:
+        """Run each bucket and a prompt once, so that the first task doesn't pay for lazy set-up."""
+        resolution = self.preprocessor.resolution
+        blank = torch.zeros(3, resolution, resolution, dtype=torch.uint8)
+        for bucket in self.buckets:
+            self.encode_pixels([blank] * bucket)
+        self._encode_prompts(["warm"])
+
+    def _run_bucket(self, pixels: Tensor) -> Tensor:
+        count = len(pixels)
+        bucket = next(size for size in self.buckets if size >= count)
+        padded = functional.pad(pixels, (0, 0, 0, 0, 0, 0, 0, bucket - count))  # [bucket, 3, R, R]
+        normalised = self._normalise(padded.to(self.device, non_blocking=True))
+        with torch.autocast(
+            self.device.type,
+            getattr(torch, self.precision),
+            enabled=self.precision != "float32",
+        ):
+            features = self.model.encode_image(normalised)
+        return functional.normalize(features[:count].float(), dim=-1).cpu()
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        return (pixels.float() / 255 - self._mean) / self._std
+
+    @torch.inference_mode()
+    def _encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        length = self.model.config.context_length
+        tokens = self.tokenizer.tokenize(prompts, context_length=length).to(self.device)
+        features = [self.model.encode_text(chunk) for chunk in tokens.split(TEXT_BATCH)]
+        return functional.normalize(torch.cat(features), dim=-1).cpu()
+
+
+def check_labels(labels: Sequence[str]) -> Sequence[str]:
+    """Give the labels back if there are some, none is blank and none is there twice.
+
+    Raises:
+        InputError: Naming the label at fault.
+    """
+    if isinstance(labels, str) or not labels:
+        raise InputError(f"The labels are {labels!r}; give a list of at least one label.")
+    seen: set[str] = set()
+    for label in labels:
+        if not isinstance(label, str) or not label.strip():
+            raise InputError(f"The label {label!r} is blank or no text; leave it out.")
+        if label in seen:
+            raise InputError(f"The label {label!r} is there twice; give each label once.")
+        seen.add(label)
+    return labels

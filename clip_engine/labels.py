@@ -1,0 +1,78 @@
+"""Text features of labels, computed once and kept.
+
+Axes: L labels, P templates, D embedding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clip_engine.prompts import fill
+
+DEFAULT_CAPACITY = 200_000  # label features kept; 512 float32 each make 400 MB
+
+
+class LabelFeatures:
+    """A bounded cache from (templates, label) to the label's feature. Threads may share it.
+
+    The feature of a label under several templates is the mean of its prompts' normalised features,
+    normalised again (Radford et al. 2021, section 3.1.4). It is cached a label at a time, so two
+    tasks whose label lists overlap share what they have in common.
+
+    Args:
+        encode: From N prompts to normalised features, float32 `[N, D]`, on the CPU.
+        capacity: Most features kept; the least recently used goes first.
+    """
+
+    def __init__(
+        self, encode: Callable[[Sequence[str]], Tensor], capacity: int = DEFAULT_CAPACITY
+    ) -> None:
+        self._encode = encode
+        self._capacity = capacity
+        self._features: OrderedDict[tuple[tuple[str, ...], str], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def get(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
+        """Features of the labels under the templates.
+
+        Returns:
+            float32 `[L, D]`, each row of length 1, on the CPU.
+
+        Raises:
+            TextTooLongError: A label in its template has too many tokens.
+        """
+        known = self._lookup(labels, templates)
+        new = [label for label in dict.fromkeys(labels) if label not in known]
+        if new:
+            known |= self._compute(new, templates)
+        return torch.stack([known[label] for label in labels])
+
+    def _lookup(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
+        known = {}
+        with self._lock:
+            for label in labels:
+                if (feature := self._features.get((templates, label))) is not None:
+                    self._features.move_to_end((templates, label))
+                    known[label] = feature
+        return known
+
+    def _compute(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
+        # Outside the lock: other labels are served meanwhile, and computing one twice is harmless.
+        prompts = [fill(template, label) for label in labels for template in templates]
+        features = self._encode(prompts).unflatten(0, (len(labels), len(templates)))  # [L, P, D]
+        features = functional.normalize(features.mean(dim=1), dim=-1)  # [L, D]
+        computed = dict(zip(labels, features.unbind(), strict=True))
+        with self._lock:
+            self._features.update({(templates, label): row for label, row in computed.items()})
+            while len(self._features) > self._capacity:
+                self._features.popitem(last=False)
+        return computed

@@ -1,0 +1,111 @@
+"""From a model's name or path to an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from clip_engine.catalog import PUBLISHED
+from clip_engine.checkpoint import file_digest, read_state_dict
+from clip_engine.download import default_cache_dir, fetch_weights
+from clip_engine.engine import DEFAULT_BUCKETS, Engine, ModelIdentity, Precision
+from clip_engine.errors import DeviceError, ModelNotFoundError
+from clip_engine.model import build_model
+from clip_engine.preprocess import Mode, Preprocessor
+from clip_engine.tokenizer import Tokenizer
+
+DEFAULT_MODEL = "ViT-B/32"
+DEMO_MODEL = "demo"  # shipped with this package; see demo/MODEL_CARD.md
+
+
+def load_engine(  # noqa: PLR0913  # each has a default that serves
+    model: str = DEFAULT_MODEL,
+    *,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    preprocessing: Mode = "fast",
+    max_pixels: int | None = None,
+    buckets: Sequence[int] = DEFAULT_BUCKETS,
+    cache_dir: Path | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Engine:
+    """Load a model and everything that classifying with it takes.
+
+    Args:
+        model: A published name (`ViT-B/32`), fetched on first use; `demo`; or a checkpoint's path.
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: Of the image tower's matrix products.
+        preprocessing: `fast` or `exact`.
+        max_pixels: Largest picture that is decoded, in pixels; None for the default.
+        buckets: Batch sizes, ascending.
+        cache_dir: Where published weights are kept; None for `~/.cache/clip`.
+        progress: Called with bytes done and bytes in all while weights are fetched.
+
+    Raises:
+        ModelNotFoundError: Neither a name nor a file.
+        DownloadError: Published weights can't be fetched.
+        CheckpointError: The file holds no CLIP model.
+        DeviceError: There is no such device.
+    """
+    target = resolve_device(device)
+    path = locate_checkpoint(model, cache_dir, progress)
+    clip = build_model(read_state_dict(path))
+    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+    return Engine(
+        clip,
+        identity=ModelIdentity(model_name(model), file_digest(path)),
+        tokenizer=Tokenizer(),
+        preprocessor=Preprocessor(clip.config.image_resolution, preprocessing, **limits),
+        device=target,
+        precision=precision,
+        buckets=buckets,
+    )
+
+
+def locate_checkpoint(
+    model: str,
+    cache_dir: Path | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """The file of a model, fetched first if it is a published one that isn't there yet.
+
+    Raises:
+        ModelNotFoundError: Neither a name nor a file.
+        DownloadError: Published weights can't be fetched.
+    """
+    if model == DEMO_MODEL:
+        return Path(str(resources.files("clip_engine").joinpath("demo", "demo.pt")))
+    if model in PUBLISHED:
+        return fetch_weights(PUBLISHED[model], cache_dir or default_cache_dir(), progress=progress)
+    if Path(model).is_file():
+        return Path(model)
+    names = ", ".join([DEMO_MODEL, *PUBLISHED])
+    raise ModelNotFoundError(
+        f"There is no model {model!r}: no such file, and the names are {names}."
+    )
+
+
+def model_name(model: str) -> str:
+    """What results call a model: its published name, or its file's stem."""
+    return model if model == DEMO_MODEL or model in PUBLISHED else Path(model).stem
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of this name, if this machine has it.
+
+    Raises:
+        DeviceError: It is no device's name, or the machine has none such.
+    """
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"{device!r} is no device; give cpu, cuda or cuda:N.") from error
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"The device is {device!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; "
+            "give cpu, or mend the driver."
+        )
+    return target

@@ -1,0 +1,7 @@
+"""The two towers of CLIP, and how a checkpoint's weights become a model."""
+
+from clip_engine.model.build import build_model
+from clip_engine.model.clip import CLIP
+from clip_engine.model.config import CLIPConfig, infer_config
+
+__all__ = ["CLIP", "CLIPConfig", "build_model", "infer_config"]

@@ -1,0 +1,77 @@
+"""From a state dict in OpenAI's layout to a model, with a full account of what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from clip_engine.errors import CheckpointError
+from clip_engine.model.clip import CLIP
+from clip_engine.model.config import StateDict, infer_config
+
+# OpenAI's archives carry these three numbers as tensors beside the weights.
+METADATA_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
+MOST_LISTED = 5  # names in an error message
+
+
+def build_model(state: StateDict) -> CLIP:
+    """Build the model that these weights belong to, in float32, on the CPU, in eval mode.
+
+    Args:
+        state: Weights by name, any float dtype; not changed.
+
+    Raises:
+        CheckpointError: Keys are missing or left over, or shapes differ; all are listed.
+    """
+    config = infer_config(state)
+    with torch.device("meta"):
+        model = CLIP(config)
+    weights = {key: value for key, value in state.items() if key not in METADATA_KEYS}
+    expected = model.state_dict()
+    weights = _step_counters(expected) | weights
+    _check(expected, weights)
+    model.load_state_dict({key: _to_float32(value) for key, value in weights.items()}, assign=True)
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def _to_float32(weight: Tensor) -> Tensor:
+    # A copy even of float32, so that the model never shares memory with its caller's dict.
+    return weight.to("cpu", torch.float32 if weight.is_floating_point() else weight.dtype, copy=True)
+
+
+def _step_counters(expected: StateDict) -> dict[str, Tensor]:
+    """BatchNorm's counters, which are no weights and which checkpoints of old torch versions lack."""
+    names = (key for key in expected if key.endswith("num_batches_tracked"))
+    return {name: torch.zeros((), dtype=torch.int64) for name in names}
+
+
+def _check(expected: StateDict, weights: StateDict) -> None:
+    wrong = [
+        f"{key} is {_shape(weights[key])}, not {_shape(expected[key])}"
+        for key in expected.keys() & weights.keys()
+        if expected[key].shape != weights[key].shape
+    ]
+    problems = [
+        *_list("missing", expected.keys() - weights.keys()),
+        *_list("unexpected", weights.keys() - expected.keys()),
+        *_list("wrong shapes", wrong),
+    ]
+    if problems:
+        raise CheckpointError(
+            f"The weights don't make a CLIP model: {'; '.join(problems)}. "
+            "Give a CLIP checkpoint in OpenAI's layout."
+        )
+
+
+def _list(title: str, names: Iterable[str]) -> list[str]:
+    listed = sorted(names)
+    if not listed:
+        return []
+    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+    return [f"{len(listed)} {title} ({', '.join(listed[:MOST_LISTED])}{more})"]
+
+
+def _shape(weight: Tensor) -> str:
+    return "x".join(map(str, weight.shape)) or "scalar"

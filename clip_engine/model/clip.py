@@ -1,0 +1,105 @@
+"""CLIP: an image tower and a text tower that meet in one embedding space.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision"
+(arXiv:2103.00020). Attribute names are those of OpenAI's checkpoints.
+Axes: B images, L texts, T tokens, W text width, D embedding, R pixels a side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from clip_engine.model.config import CLIPConfig
+from clip_engine.model.resnet import ModifiedResNet
+from clip_engine.model.transformer import Transformer
+from clip_engine.model.vision_transformer import VisionTransformer
+
+INITIAL_TEMPERATURE = 0.07  # section 2.5 of the paper
+
+
+class CLIP(nn.Module):
+    """Both towers, initialised for training as the paper's appendix says.
+
+    Args:
+        config: The hyper-parameters.
+    """
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.transformer_width
+        self.visual = _image_tower(config)
+        self.transformer = Transformer(
+            width, config.transformer_layers, config.transformer_heads, causal=True
+        )
+        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        self.positional_embedding = nn.Parameter(0.01 * torch.randn(config.context_length, width))
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, config.embed_dim))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Encode pictures.
+
+        Args:
+            pixels: `[B, 3, R, R]`, in the tower's dtype, with CLIP's mean and deviation taken out.
+
+        Returns:
+            Features `[B, D]`, not normalised.
+        """
+        return self.visual(pixels)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Encode texts.
+
+        Only the columns up to the longest text's end mark are computed. That is exact: the mask is
+        causal, so what stands behind the end mark can't change the feature read there.
+
+        Args:
+            tokens: `[L, T]` int64, zeros behind the end mark, which is the largest token number.
+
+        Returns:
+            Features `[L, D]`, not normalised.
+        """
+        ends = tokens.argmax(dim=-1)  # [L]
+        tokens = tokens[:, : int(ends.max()) + 1]
+        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # [L, T, W]
+        x = self.transformer(x)[torch.arange(len(ends), device=ends.device), ends]  # [L, W]
+        return self.ln_final(x) @ self.text_projection  # type: ignore[no-any-return]  # [L, D]
+
+    def forward(self, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """Score pictures against texts.
+
+        Args:
+            pixels: As for `encode_image`.
+            tokens: As for `encode_text`.
+
+        Returns:
+            Logits `[B, L]`: cosine similarity times the exponential of the logit scale.
+        """
+        images = nn.functional.normalize(self.encode_image(pixels), dim=-1)
+        texts = nn.functional.normalize(self.encode_text(tokens), dim=-1)
+        return self.logit_scale.exp() * images @ texts.T
+
+
+def _image_tower(config: CLIPConfig) -> VisionTransformer | ModifiedResNet:
+    if isinstance(config.vision_layers, tuple):
+        return ModifiedResNet(
+            layers=config.vision_layers,
+            width=config.vision_width,
+            heads=config.vision_heads,
+            input_resolution=config.image_resolution,
+            output_dim=config.embed_dim,
+        )
+    return VisionTransformer(
+        input_resolution=config.image_resolution,
+        patch_size=config.vision_patch_size or config.image_resolution,
+        width=config.vision_width,
+        layers=config.vision_layers,
+        heads=config.vision_heads,
+        output_dim=config.embed_dim,
+    )

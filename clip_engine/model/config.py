@@ -1,0 +1,125 @@
+"""Hyper-parameters of a CLIP model, and how a state dict's keys and shapes give them away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from clip_engine.errors import CheckpointError
+
+HEAD_WIDTH = 64  # of every OpenAI model; the weights' shapes don't tell it
+
+StateDict: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIPConfig:
+    """What is needed to build both towers.
+
+    Attributes:
+        embed_dim: D, the size of the space that pictures and texts share.
+        image_resolution: R, pixels a side.
+        vision_layers: Resblocks of a ViT, or the bottlenecks of a ResNet's four stages.
+        vision_width: Token width of a ViT, or channels behind a ResNet's stem.
+        vision_patch_size: Pixels a patch of a ViT; None for a ResNet.
+        context_length: Most tokens of a text, its two end marks counted.
+        vocab_size: Number of tokens.
+        transformer_width: Width of the text tower.
+        transformer_layers: Resblocks of the text tower.
+        head_width: Width of an attention head, in both towers.
+
+    >>> CLIPConfig(embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768,
+    ...            vision_patch_size=32, transformer_width=512, transformer_layers=12
+    ...            ).vision_heads  # ViT-B/32
+    12
+    """
+
+    embed_dim: int
+    image_resolution: int
+    vision_layers: int | tuple[int, int, int, int]
+    vision_width: int
+    vision_patch_size: int | None
+    transformer_width: int
+    transformer_layers: int
+    context_length: int = 77
+    vocab_size: int = 49408
+    head_width: int = HEAD_WIDTH
+
+    @property
+    def vision_heads(self) -> int:
+        """Attention heads of the ViT, or of the ResNet's pool, whose width is 32 times the stem."""
+        channels = self.vision_width if self.vision_patch_size else self.vision_width * 32
+        return channels // self.head_width
+
+    @property
+    def transformer_heads(self) -> int:
+        """Attention heads of the text tower."""
+        return self.transformer_width // self.head_width
+
+
+def infer_config(state: StateDict) -> CLIPConfig:
+    """Read the hyper-parameters off a state dict in OpenAI's layout.
+
+    Args:
+        state: Weights by name.
+
+    Raises:
+        CheckpointError: A key that every CLIP has is missing, so this is another network.
+    """
+    try:
+        vision = _infer_vit(state) if "visual.proj" in state else _infer_resnet(state)
+        context_length, transformer_width = state["positional_embedding"].shape
+        return CLIPConfig(
+            embed_dim=state["text_projection"].shape[1],
+            context_length=context_length,
+            vocab_size=state["token_embedding.weight"].shape[0],
+            transformer_width=transformer_width,
+            transformer_layers=_count(state, r"transformer\.resblocks\.(\d+)\."),
+            image_resolution=vision.resolution,
+            vision_layers=vision.layers,
+            vision_width=vision.width,
+            vision_patch_size=vision.patch_size,
+        )
+    except KeyError as error:
+        found = ", ".join(sorted(state)[:3]) or "none"
+        raise CheckpointError(
+            f"The weights lack {error.args[0]!r}, which every CLIP model has; the first keys are "
+            f"{found}. Give a CLIP checkpoint in OpenAI's layout."
+        ) from error
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(f"The weights' shapes are not those of a CLIP model: {error}.") from error
+
+
+@dataclass(frozen=True)
+class _Vision:
+    resolution: int
+    layers: int | tuple[int, int, int, int]
+    width: int
+    patch_size: int | None
+
+
+def _infer_vit(state: StateDict) -> _Vision:
+    width, _, _, patch_size = state["visual.conv1.weight"].shape
+    layers = _count(state, r"visual\.transformer\.resblocks\.(\d+)\.")
+    return _Vision(patch_size * _grid(state, "visual"), layers, width, patch_size)
+
+
+def _infer_resnet(state: StateDict) -> _Vision:
+    one, two, three, four = (_count(state, rf"visual\.layer{i}\.(\d+)\.") for i in (1, 2, 3, 4))
+    width = state["visual.layer1.0.conv1.weight"].shape[0]
+    return _Vision(32 * _grid(state, "visual.attnpool"), (one, two, three, four), width, None)
+
+
+def _grid(state: StateDict, tower: str) -> int:
+    """Positions a side: the positional embedding has one row each and one more."""
+    return round((state[f"{tower}.positional_embedding"].shape[0] - 1) ** 0.5)
+
+
+def _count(state: StateDict, pattern: str) -> int:
+    """Number of blocks whose index the pattern's group catches."""
+    matches = (re.match(pattern, key) for key in state)
+    return len({match[1] for match in matches if match})

@@ -1,0 +1,103 @@
+"""Pre-norm transformer of both towers (Radford et al. 2021, section 2.4; GPT-2's block).
+
+Axes: B sequences, N tokens, D width, H heads. Attribute names are those of OpenAI's checkpoints,
+so `attn.in_proj_weight` holds the query, key and value projections stacked on axis 0.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class QuickGELU(nn.Module):
+    """`x * sigmoid(1.702 x)`, the GELU approximation that OpenAI trained with.
+
+    Hendrycks and Gimpel 2016 (arXiv:1606.08415), section 2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it elementwise; same shape and dtype."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over one sequence axis.
+
+    Args:
+        width: D.
+        heads: H; D must be a multiple of it.
+        causal: Whether token n sees only tokens 0..n.
+    """
+
+    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.causal = causal
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend: `[B, N, D]` to `[B, N, D]`."""
+        batch, tokens, width = x.shape
+        qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)  # [B, N, 3D]
+        qkv = qkv.view(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, D/H]
+        x = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        x = x.transpose(1, 2).reshape(batch, tokens, width)  # [B, H, N, D/H] -> [B, N, D]
+        return self.out_proj(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
+
+
+class ResidualAttentionBlock(nn.Module):
+    """One resblock: attention, then a four times wider MLP, each on a normalised copy."""
+
+    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads, causal=causal)
+        self.ln_1 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            OrderedDict(
+                c_fc=nn.Linear(width, 4 * width),
+                gelu=QuickGELU(),
+                c_proj=nn.Linear(4 * width, width),
+            )
+        )
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform `[B, N, D]` to `[B, N, D]`."""
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]  # Module.__call__ is Any
+
+
+class Transformer(nn.Module):
+    """A stack of resblocks; `resblocks.<i>` in the checkpoints."""
+
+    def __init__(self, width: int, layers: int, heads: int, *, causal: bool) -> None:
+        super().__init__()
+        self.resblocks = nn.Sequential(
+            *(ResidualAttentionBlock(width, heads, causal=causal) for _ in range(layers))
+        )
+        self._reset_parameters(width, layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform `[B, N, D]` to `[B, N, D]`."""
+        return self.resblocks(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
+
+    def _reset_parameters(self, width: int, layers: int) -> None:
+        """Initialise for training; residual branches are scaled by depth as in GPT-2."""
+        attention_std, hidden_std = width**-0.5, (2 * width) ** -0.5
+        residual_std = attention_std * (2 * layers) ** -0.5
+        for name, weight in self.named_parameters():
+            if name.endswith("in_proj_weight"):
+                nn.init.normal_(weight, std=attention_std)
+            elif name.endswith("c_fc.weight"):
+                nn.init.normal_(weight, std=hidden_std)
+            elif name.endswith(("out_proj.weight", "c_proj.weight")):
+                nn.init.normal_(weight, std=residual_std)
+            elif name.endswith("proj.bias"):
+                nn.init.zeros_(weight)

@@ -1,0 +1,54 @@
+"""Vision tower as a ViT (Dosovitskiy et al. 2020, arXiv:2010.11929, with CLIP's extra ln_pre).
+
+Axes: B images, R pixels a side, P pixels a patch, N = (R/P)² + 1 tokens, W width, D embedding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from clip_engine.model.transformer import Transformer
+
+
+class VisionTransformer(nn.Module):
+    """Image tower of the ViT models.
+
+    Args:
+        input_resolution: R, a multiple of `patch_size`.
+        patch_size: P.
+        width: W.
+        layers: Number of resblocks.
+        heads: Number of attention heads.
+        output_dim: D.
+    """
+
+    def __init__(  # noqa: PLR0913  # the six numbers that make a ViT
+        self,
+        *,
+        input_resolution: int,
+        patch_size: int,
+        width: int,
+        layers: int,
+        heads: int,
+        output_dim: int,
+    ) -> None:
+        super().__init__()
+        tokens = (input_resolution // patch_size) ** 2 + 1
+        scale = width**-0.5
+        self.conv1 = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size, bias=False)
+        self.class_embedding = nn.Parameter(scale * torch.randn(width))
+        self.positional_embedding = nn.Parameter(scale * torch.randn(tokens, width))
+        self.ln_pre = nn.LayerNorm(width)
+        self.transformer = Transformer(width, layers, heads, causal=False)
+        self.ln_post = nn.LayerNorm(width)
+        self.proj = nn.Parameter(scale * torch.randn(width, output_dim))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode normalised pixels `[B, 3, R, R]` to features `[B, D]`, not normalised."""
+        x = self.conv1(pixels)  # [B, W, R/P, R/P]
+        x = x.flatten(2).transpose(1, 2)  # [B, W, N-1] -> [B, N-1, W]
+        class_token = self.class_embedding.expand(x.shape[0], 1, -1)  # [B, 1, W]
+        x = torch.cat([class_token, x], dim=1) + self.positional_embedding  # [B, N, W]
+        x = self.transformer(self.ln_pre(x))
+        return self.ln_post(x[:, 0]) @ self.proj  # type: ignore[no-any-return]  # [B, D]

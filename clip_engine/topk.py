@@ -1,0 +1,106 @@
+"""The K largest scores of each row, for whatever kind of array the scores come in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clip_engine.errors import InputError
+
+Array: TypeAlias = NDArray[Any] | Tensor
+
+
+class TopK(NamedTuple):
+    """Scores in descending order and where they stood.
+
+    Attributes:
+        values: `[..., K]`, the input's dtype.
+        indices: `[..., K]`, int64; of equal scores the lower index comes first.
+    """
+
+    values: Array
+    indices: Array
+
+
+def top_k(scores: object, k: int) -> TopK:
+    """Take the K largest scores along the last axis, in descending order, ties by index.
+
+    Args:
+        scores: `[L]` or `[B, L]` (or more leading axes) without NaN. A torch tensor gives tensors on
+            its own device; a NumPy array, a sequence, or any object that offers `__array__` or
+            `__dlpack__` (JAX, CuPy, TensorFlow, ...) gives NumPy arrays.
+        k: How many; L if L is fewer.
+
+    Raises:
+        InputError: `k` is below 1 or no integer, the scores have no axis, hold NaN or no numbers.
+
+    >>> top_k([0.1, 0.7, 0.1, 0.1], k=2)
+    TopK(values=array([0.7, 0.1]), indices=array([1, 0]))
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k is {k!r}; give an integer of 1 or more.")
+    if isinstance(scores, Tensor):
+        return _top_k_torch(_checked(scores, torch.isnan), int(k))
+    array = _as_numpy(scores)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"The scores' type is {array.dtype}; give real numbers.")
+    return _top_k_numpy(_checked(array, np.isnan), int(k))
+
+
+def _top_k_torch(scores: Tensor, k: int) -> TopK:
+    # torch.topk leaves the order of ties open; a stable sort does not.
+    values, indices = torch.sort(scores, dim=-1, descending=True, stable=True)
+    return TopK(values[..., :k], indices[..., :k])
+
+
+def _top_k_numpy(scores: NDArray[Any], k: int) -> TopK:
+    *batch, labels = scores.shape
+    k = min(k, labels)
+    rows = scores.reshape(-1, labels)
+    indices = np.empty((len(rows), k), dtype=np.int64)
+    for row, kept in zip(rows, indices, strict=True):
+        kept[:] = _row_indices(row, k)
+    indices = indices.reshape(*batch, k)
+    return TopK(np.take_along_axis(scores, indices, axis=-1), indices)
+
+
+def _row_indices(row: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Linear in L: only what reaches the K-th largest score is sorted."""
+    threshold = np.partition(row, len(row) - k)[len(row) - k] if k else 0
+    candidates = np.flatnonzero(row >= threshold)[::-1]
+    # Ascending and stable over descending positions; read backwards: scores fall, positions rise.
+    order = np.argsort(row[candidates], kind="stable")[::-1][:k]
+    return candidates[order]
+
+
+def _checked(scores: Any, isnan: Any) -> Any:
+    if scores.ndim == 0:
+        raise InputError(f"The scores are the single number {scores!r}; give an axis of labels.")
+    if isnan(scores).any():
+        raise InputError("The scores hold NaN, which has no rank; mend the model or its input.")
+    return scores
+
+
+def _as_numpy(scores: Any) -> NDArray[Any]:
+    """View or copy as NumPy, by whichever of the two protocols gives numbers.
+
+    CuPy's `__array__` refuses, and NumPy has no bfloat16: DLPack through torch serves both.
+    """
+    try:
+        array = np.asarray(scores)
+    except (TypeError, ValueError) as refusal:
+        if not hasattr(scores, "__dlpack__"):
+            raise InputError(f"The scores are no array: {refusal}.") from refusal
+        return _from_dlpack(scores)
+    return _from_dlpack(scores) if array.dtype.kind in "OV" and hasattr(scores, "__dlpack__") else array
+
+
+def _from_dlpack(scores: Any) -> NDArray[Any]:
+    tensor = torch.from_dlpack(scores)
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return tensor.cpu().numpy()
