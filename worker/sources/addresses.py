@@ -1,0 +1,104 @@
+"""Which IP addresses a fetch on a stranger's behalf may connect to.
+
+The tables are IANA's special-purpose address registries (RFC 6890). They are written out, because
+what `ipaddress.is_global` answers has changed between patch releases of Python.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+# What `allow_private` opens: a site's own machines, and this one.
+PRIVATE_NETWORKS: tuple[Network, ...] = (
+    IPv4Network("10.0.0.0/8"),
+    IPv4Network("100.64.0.0/10"),  # shared by a carrier's customers, RFC 6598
+    IPv4Network("127.0.0.0/8"),
+    IPv4Network("172.16.0.0/12"),
+    IPv4Network("192.168.0.0/16"),
+    IPv6Network("::1/128"),
+    IPv6Network("fc00::/7"),  # unique local, RFC 4193
+)
+
+_SPECIAL_V4 = (
+    IPv4Network("0.0.0.0/8"),  # "this network"; 0.0.0.0 reaches loopback on Linux
+    IPv4Network("169.254.0.0/16"),  # link-local, and the clouds' metadata services
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.0.2.0/24"),  # documentation
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526
+    IPv4Network("198.18.0.0/15"),  # benchmarks
+    IPv4Network("198.51.100.0/24"),  # documentation
+    IPv4Network("203.0.113.0/24"),  # documentation
+    IPv4Network("224.0.0.0/4"),  # multicast
+    IPv4Network("240.0.0.0/4"),  # reserved, and broadcast
+)
+
+_GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
+_SPECIAL_V6 = (
+    IPv6Network("2001::/23"),  # protocol assignments
+    IPv6Network("2001:db8::/32"),  # documentation
+    IPv6Network("2002::/16"),  # 6to4, judged by the IPv4 address inside
+    IPv6Network("3fff::/20"),  # documentation, RFC 9637
+)
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
+_ISATAP_MARKS = (0x00005EFE, 0x02005EFE)  # the interface identifier's upper half, RFC 5214
+
+
+def is_permitted(
+    address: Address, allow_networks: tuple[Network, ...] = (), *, allow_private: bool = False
+) -> bool:
+    """Tell whether an address may be connected to.
+
+    >>> is_permitted(ip_address("93.184.216.34")), is_permitted(ip_address("::ffff:127.0.0.1"))
+    (True, False)
+
+    Args:
+        address: Where a name led, or what a URL spelled out.
+        allow_networks: Networks that the operator opened.
+        allow_private: Whether `PRIVATE_NETWORKS` are open as well.
+    """
+    opened = allow_networks + (PRIVATE_NETWORKS if allow_private else ())
+    if _in_any(address, opened):
+        return True
+    if isinstance(address, IPv4Address):
+        return not _in_any(address, PRIVATE_NETWORKS + _SPECIAL_V4)
+    inside = embedded_ipv4(address)
+    if inside:
+        return all(
+            is_permitted(each, allow_networks, allow_private=allow_private) for each in inside
+        )
+    return address in _GLOBAL_UNICAST_V6 and not _in_any(address, _SPECIAL_V6)
+
+
+def embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
+    """The IPv4 addresses that an IPv6 one stands for, or is tunnelled through.
+
+    Mapped and compatible (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380: server and client), NAT64
+    (RFC 6052), ISATAP (RFC 5214). Not 64:ff9b:1::/48 (RFC 8215): where the IPv4 address stands in
+    it is each site's choice, so that network is refused whole, as all outside 2000::/3 is.
+    """
+    bits = int(address)
+    if address.ipv4_mapped:
+        return (address.ipv4_mapped,)
+    if address.sixtofour:
+        return (address.sixtofour,)
+    if address.teredo:
+        return address.teredo
+    if address in _NAT64 or (address in _COMPATIBLE and bits > 1):
+        return (_ipv4(bits),)
+    if (bits >> 32) & 0xFFFFFFFF in _ISATAP_MARKS:
+        return (_ipv4(bits),)
+    return ()
+
+
+def _in_any(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _ipv4(bits: int) -> IPv4Address:
+    return IPv4Address(bits & 0xFFFFFFFF)

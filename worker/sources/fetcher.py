@@ -1,0 +1,85 @@
+"""The one door through which pictures come in."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from worker.errors import InvalidRequestError
+from worker.sources.data import DataSource
+from worker.sources.file import FileSource
+from worker.sources.http import HttpSource
+from worker.sources.object_store import ObjectStoreSource
+from worker.sources.policy import FetchLimits, FetchPolicy
+from worker.sources.resolve import AddressGuard, system_resolver
+from worker.sources.upload import UploadSource
+from worker.sources.uri import scheme_of, validate_uri
+
+if TYPE_CHECKING:
+    from worker.sources.deadline import Clock
+    from worker.sources.resolve import Resolver
+    from worker.sources.upload import UploadStore
+
+
+class Source(Protocol):
+    """Gives the bytes behind the URIs of one kind."""
+
+    def fetch(self, uri: str) -> bytes:
+        """Fetch the bytes, or raise an error of `worker.errors`."""
+
+
+class Fetcher:
+    """Turns URIs into bytes; safe to call from many threads at once.
+
+    Args:
+        policy: Where pictures may come from.
+        limits: How much a fetch may take.
+        upload_store: Where `redis://uploads/` URIs are read; without it they are unsupported.
+        resolver: Host and port to addresses.
+        ssl_context: Verifies certificates; the machine's authorities by default.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a collaborator with a default
+        self,
+        policy: FetchPolicy | None = None,
+        limits: FetchLimits | None = None,
+        upload_store: UploadStore | None = None,
+        *,
+        resolver: Resolver = system_resolver,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        policy = policy or FetchPolicy()
+        limits = limits or FetchLimits()
+        guard = AddressGuard(policy, resolver)
+        web = HttpSource(limits, guard, ssl_context or ssl.create_default_context(), clock)
+        objects = ObjectStoreSource(limits)
+        self._sources: dict[str, Source] = {
+            **dict.fromkeys(policy.object_store_schemes, objects),
+            "data": DataSource(limits),
+            "file": FileSource(policy.file_roots, limits),
+            "http": web,
+            "https": web,
+        }
+        if upload_store is not None:
+            self._sources["redis"] = UploadSource(upload_store, limits)
+
+    def fetch(self, uri: str) -> bytes:
+        """Fetch the bytes behind a URI; what they are is for the decoder to find out.
+
+        Raises:
+            InvalidRequestError: The URI is wrong: `BAD_URI`, `UNSUPPORTED_SCHEME`.
+            ImageUnavailableError: It gives no picture, and will not; `code` says why.
+            TemporaryError: It may give one later.
+        """
+        checked = validate_uri(uri)
+        scheme = scheme_of(checked)
+        source = self._sources.get(scheme)
+        if source is None:
+            raise InvalidRequestError(
+                f"This worker reads no {scheme!r} URIs, only {', '.join(sorted(self._sources))}.",
+                "UNSUPPORTED_SCHEME",
+            )
+        return source.fetch(checked)

@@ -1,0 +1,122 @@
+"""Pictures in the worker's own file system, below the folders that its operator opened.
+
+A path is checked twice: by its spelling before the disk is touched, so that nothing outside can be
+probed for, and again component by component while it is opened, so that nobody can swap a folder
+for a symbolic link between the check and the opening.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from worker.quoting import quote
+from worker.sources.refusals import too_large
+from worker.sources.uri import file_path
+
+if TYPE_CHECKING:
+    from worker.sources.policy import FetchLimits
+
+# O_PATH asks for search permission only, as an ordinary open of a path below would.
+_FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+# O_NONBLOCK: opening a FIFO without a writer would wait for one.
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+_NOT_REGULAR = {errno.ENXIO, errno.ENODEV}  # what opening a socket or a dead device gives
+_SWAPPED = {errno.ELOOP, errno.EMLINK}  # a symbolic link where the resolved path had none
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+_DENIED = {errno.EACCES, errno.EPERM}
+
+
+class FileSource:
+    """Reads `file:` URIs below the given roots.
+
+    Args:
+        roots: Folders; each may be, or lie below, a symbolic link.
+        limits: Of these, the cap on bytes.
+    """
+
+    def __init__(self, roots: tuple[Path, ...], limits: FetchLimits) -> None:
+        self._roots = tuple(Path(os.path.abspath(root)) for root in roots)  # noqa: PTH100 - keeps links
+        self._limits = limits
+
+    def fetch(self, uri: str) -> bytes:
+        """Read a regular file.
+
+        Raises:
+            InvalidRequestError: `BAD_URI`.
+            ImageUnavailableError: `FILE_OUTSIDE_ROOTS` (whether or not the file exists),
+                `FILE_NOT_FOUND`, `FILE_NOT_REGULAR`, `FILE_NOT_READABLE`, `FETCH_TOO_LARGE`.
+            TemporaryError: `FILE_IO`: the disk, or the network one, failed.
+        """
+        path = Path(file_path(uri))
+        if not any(path.is_relative_to(root) for root in self._roots):
+            raise _outside(uri)
+        try:
+            return self._read(uri, path)
+        except OSError as error:
+            raise _translated(uri, error) from error
+
+    def _read(self, uri: str, path: Path) -> bytes:
+        resolved = Path(os.path.realpath(path))
+        for root in self._roots:
+            real_root = Path(os.path.realpath(root))
+            if resolved.is_relative_to(real_root):
+                descriptor = _open_below(real_root, resolved.relative_to(real_root).parts)
+                return self._read_descriptor(uri, descriptor)
+        raise _outside(uri)
+
+    def _read_descriptor(self, uri: str, descriptor: int) -> bytes:
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _not_regular(uri)
+            if status.st_size > self._limits.max_bytes:
+                raise too_large(uri, self._limits.max_bytes)
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(status.st_size)  # and no more, should it have grown since
+        finally:
+            os.close(descriptor)
+
+
+def _open_below(root: Path, parts: tuple[str, ...]) -> int:
+    """Open `root/part/part/...` without following a symbolic link below `root`."""
+    folder = os.open(root, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, _FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(parts[-1] if parts else ".", _FILE_FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _translated(uri: str, error: OSError) -> ClipWorkerError:
+    if error.errno in _MISSING:
+        return ImageUnavailableError(f"There is no file at {quote(uri)}.", "FILE_NOT_FOUND")
+    if error.errno in _DENIED:
+        return ImageUnavailableError(
+            f"The worker's user may not read {quote(uri)}.", "FILE_NOT_READABLE"
+        )
+    if error.errno in _SWAPPED:
+        return _outside(uri)
+    if error.errno in _NOT_REGULAR:
+        return _not_regular(uri)
+    return TemporaryError(f"Reading {quote(uri)} failed: {error.strerror}.", "FILE_IO")
+
+
+def _outside(uri: str) -> ImageUnavailableError:
+    return ImageUnavailableError(
+        f"{quote(uri)} is not below a folder that this worker reads; its operator names these in "
+        "CLIP_WORKER_FILE_ROOTS.",
+        "FILE_OUTSIDE_ROOTS",
+    )
+
+
+def _not_regular(uri: str) -> ImageUnavailableError:
+    return ImageUnavailableError(f"{quote(uri)} is no regular file.", "FILE_NOT_REGULAR")

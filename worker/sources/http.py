@@ -1,0 +1,149 @@
+"""Pictures from the web, fetched on a stranger's behalf.
+
+Each hop is resolved once, all its addresses are checked, and the connection goes to a checked
+address: a name server that changes its mind, or a redirect to the inside, gains nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from worker.errors import ImageUnavailableError, InvalidRequestError
+from worker.quoting import quote
+from worker.sources.deadline import Deadline
+from worker.sources.http_connection import connect
+from worker.sources.http_errors import status_error, translated_errors
+from worker.sources.http_url import HttpUrl
+from worker.sources.refusals import too_large
+from worker.version import __version__
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from urllib3 import BaseHTTPResponse
+
+    from worker.sources.deadline import Clock
+    from worker.sources.policy import FetchLimits
+    from worker.sources.resolve import AddressGuard
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_READ_BYTES = 256 * 1024
+
+
+class HttpSource:
+    """Fetches `http:` and `https:` URIs; safe to call from many threads.
+
+    Args:
+        limits: Caps on bytes, time and redirects.
+        guard: Resolves hosts and refuses addresses.
+        ssl_context: Verifies certificates and host names.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, limits: FetchLimits, guard: AddressGuard, ssl_context: ssl.SSLContext, clock: Clock
+    ) -> None:
+        self._limits = limits
+        self._guard = guard
+        self._ssl_context = ssl_context
+        self._clock = clock
+
+    def fetch(self, uri: str) -> bytes:
+        """Fetch a URL's body, following redirects.
+
+        Raises:
+            InvalidRequestError: `BAD_URI`.
+            ImageUnavailableError: `FETCH_<status>` for 4xx, `FETCH_FORBIDDEN_ADDRESS`,
+                `FETCH_TOO_LARGE`, `FETCH_TOO_MANY_REDIRECTS`, `FETCH_BAD_REDIRECT`,
+                `FETCH_CONTENT_ENCODING`, `FETCH_UNKNOWN_HOST`, `FETCH_TLS`.
+            TemporaryError: `FETCH_TIMEOUT`, `FETCH_CONNECTION`, `FETCH_<status>` for 5xx, 408, 425
+                and 429.
+        """
+        url = HttpUrl.parse(uri)
+        deadline = Deadline.after(self._limits.total_s, self._clock)
+        with translated_errors(uri):
+            for _ in range(self._limits.max_redirects + 1):
+                with self._get(url, deadline) as response:
+                    location = _location(response)
+                    if location is None:
+                        return self._body(uri, response)
+                url = _next_url(url, location)
+        raise ImageUnavailableError(
+            f"{quote(uri)} redirects more than {self._limits.max_redirects} times.",
+            "FETCH_TOO_MANY_REDIRECTS",
+        )
+
+    @contextmanager
+    def _get(self, url: HttpUrl, deadline: Deadline) -> Iterator[BaseHTTPResponse]:
+        connection = connect(
+            url,
+            self._guard.permitted_addresses(url),
+            deadline=deadline,
+            connect_s=self._limits.connect_s,
+            ssl_context=self._ssl_context,
+        )
+        with closing(connection):
+            connection.request("GET", url.target, headers=_headers(url), preload_content=False)
+            with closing(connection.getresponse()) as response:
+                yield response
+
+    def _body(self, uri: str, response: BaseHTTPResponse) -> bytes:
+        if response.status not in (200, 203):
+            raise status_error(uri, response.status)
+        _check_encoding(uri, response)
+        limit = self._limits.max_bytes
+        if (response.length_remaining or 0) > limit:
+            raise too_large(uri, limit)
+        body = bytearray()
+        # Not stream(): on a chunked body it reads a chunk's size line without any limit.
+        while piece := response.read(_READ_BYTES, decode_content=False):
+            body += piece
+            if len(body) > limit:
+                raise too_large(uri, limit)
+        return bytes(body)
+
+
+def _headers(url: HttpUrl) -> dict[str, str]:
+    return {
+        "Host": url.host_header,
+        "User-Agent": f"clip-worker/{__version__}",
+        "Accept": "image/*, */*;q=0.5",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+
+
+def _location(response: BaseHTTPResponse) -> str | None:
+    return response.headers.get("Location") if response.status in _REDIRECTS else None
+
+
+def _next_url(url: HttpUrl, location: str) -> HttpUrl:
+    try:
+        # Header bytes arrive as Latin-1; servers mean UTF-8 where they don't escape.
+        target = url.join(location.encode("latin-1", "replace").decode("utf-8", "replace"))
+    except InvalidRequestError as error:
+        raise _bad_redirect(url, location) from error
+    if url.scheme == "https" and target.scheme == "http":
+        raise _bad_redirect(url, location)
+    return target
+
+
+def _bad_redirect(url: HttpUrl, location: str) -> ImageUnavailableError:
+    return ImageUnavailableError(
+        f"{quote(str(url))} redirects to {quote(location)}, which is not followed: only "
+        "http and https URLs are, and none from https to http.",
+        "FETCH_BAD_REDIRECT",
+    )
+
+
+def _check_encoding(uri: str, response: BaseHTTPResponse) -> None:
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        # Unpacking is where decompression bombs go off, and we asked for none.
+        raise ImageUnavailableError(
+            f"The server of {quote(uri)} sent the content encoding {quote(encoding)} although "
+            "only 'identity' was asked for.",
+            "FETCH_CONTENT_ENCODING",
+        )

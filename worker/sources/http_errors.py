@@ -1,0 +1,59 @@
+"""Every way in which HTTP fails, in this package's own errors."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
+
+from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from worker.quoting import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# 4xx that a second request may get past: time-out, too early, too many requests.
+_TEMPORARY_4XX = frozenset({408, 425, 429})
+
+
+@contextmanager
+def translated_errors(uri: str) -> Iterator[None]:
+    """Turn what urllib3, ssl and sockets raise into errors that name the URI.
+
+    Raises:
+        TemporaryError: `FETCH_TIMEOUT`, `FETCH_CONNECTION`.
+        ImageUnavailableError: `FETCH_TLS`: a certificate that is not the host's.
+    """
+    try:
+        yield
+    except NewConnectionError as error:  # before time-outs, which urllib3 derives it from
+        raise _no_connection(uri) from error
+    except (TimeoutError, Urllib3TimeoutError) as error:
+        raise TemporaryError(
+            f"The server of {quote(uri)} did not deliver in time.", "FETCH_TIMEOUT"
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise ImageUnavailableError(
+            f"The server of {quote(uri)} has no valid certificate for its name: "
+            f"{error.verify_message}.",
+            "FETCH_TLS",
+        ) from error
+    except (HTTPError, http.client.HTTPException, OSError) as error:
+        raise _no_connection(uri) from error
+
+
+def status_error(uri: str, status: int) -> ClipWorkerError:
+    """The error for a status that brings no picture, coded `FETCH_<status>`."""
+    message = f"The server of {quote(uri)} answered with status {status}."
+    temporary = status >= 500 or status in _TEMPORARY_4XX
+    return (TemporaryError if temporary else ImageUnavailableError)(message, f"FETCH_{status}")
+
+
+def _no_connection(uri: str) -> TemporaryError:
+    return TemporaryError(
+        f"The server of {quote(uri)} can't be reached, or broke off.", "FETCH_CONNECTION"
+    )

@@ -1,0 +1,113 @@
+"""Pictures in S3, Google Cloud Storage, Azure and whatever else fsspec speaks.
+
+fsspec is an optional extra; credentials and endpoints are the operator's, from the environment or
+fsspec's own configuration files, and never from a URI.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import (
+    ClipWorkerError,
+    ImageUnavailableError,
+    InvalidRequestError,
+    TemporaryError,
+)
+from worker.quoting import quote
+from worker.sources.refusals import bad_uri, too_large
+from worker.sources.uri import scheme_of
+
+if TYPE_CHECKING:
+    from worker.sources.policy import FetchLimits
+
+_EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+    "adl": "azure",
+}
+
+
+class ObjectStoreSource:
+    """Reads URIs of the schemes that the operator listed.
+
+    Args:
+        limits: The cap on bytes; the time holds for each request to the store.
+    """
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+
+    def fetch(self, uri: str) -> bytes:
+        """Read an object.
+
+        Raises:
+            InvalidRequestError: `UNSUPPORTED_SCHEME`: the scheme's extra is not installed here;
+                `BAD_URI`: chained URIs, which fsspec would take apart.
+            ImageUnavailableError: `FETCH_404`, `FETCH_403`, `FETCH_TOO_LARGE`.
+            TemporaryError: `FETCH_TIMEOUT`, `FETCH_OBJECT_STORE`.
+        """
+        if "::" in uri:
+            raise bad_uri(uri, "chains locations with '::'; name one object, as in s3://bucket/key")
+        try:
+            return self._read(uri, _file_system(scheme_of(uri)))
+        except ClipWorkerError:
+            raise
+        except Exception as error:  # each store's library has errors of its own
+            raise _translated(uri, error) from error
+
+    def _read(self, uri: str, file_system: Any) -> bytes:
+        # fsspec's bridge from its event loop takes a time-out; stores without a loop have none.
+        options = {"timeout": self._limits.total_s} if file_system.async_impl else {}
+        info = file_system.info(uri, **options)
+        if info["type"] != "file":
+            raise _not_found(uri)
+        size = info["size"]
+        if size > self._limits.max_bytes:
+            raise too_large(uri, self._limits.max_bytes)
+        data = file_system.cat_file(uri, start=0, end=size, **options) if size else b""
+        return bytes(data)
+
+
+def _file_system(scheme: str) -> Any:
+    hint = f'pip install "clip-worker[{_EXTRAS.get(scheme, "s3")}]"'
+    message = f"This worker can't read {scheme}:// URIs until its operator runs {hint}."
+    try:
+        import fsspec
+
+        # Not fsspec.open(): it takes options, and so hosts to connect to, from a URI.
+        return fsspec.filesystem(scheme, use_listings_cache=False)
+    except ImportError as error:
+        raise InvalidRequestError(message, "UNSUPPORTED_SCHEME") from error
+    except ValueError as error:  # a scheme that fsspec does not know
+        raise InvalidRequestError(
+            f"fsspec knows no scheme {scheme!r}; the operator listed it in "
+            "CLIP_WORKER_OBJECT_STORE_SCHEMES.",
+            "UNSUPPORTED_SCHEME",
+        ) from error
+
+
+def _translated(uri: str, error: Exception) -> ClipWorkerError:
+    if isinstance(error, FileNotFoundError | IsADirectoryError):
+        return _not_found(uri)
+    if isinstance(error, PermissionError):
+        return ImageUnavailableError(
+            f"The object store lets this worker not read {quote(uri)}.", "FETCH_403"
+        )
+    if isinstance(error, TimeoutError):
+        return TemporaryError(
+            f"The object store did not deliver {quote(uri)} in time.", "FETCH_TIMEOUT"
+        )
+    return TemporaryError(
+        f"The object store failed to give {quote(uri)}: {type(error).__name__}.",
+        "FETCH_OBJECT_STORE",
+    )
+
+
+def _not_found(uri: str) -> ImageUnavailableError:
+    return ImageUnavailableError(f"There is no object {quote(uri)}.", "FETCH_404")

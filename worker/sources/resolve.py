@@ -1,0 +1,95 @@
+"""From a host name to addresses that are all permitted, by asking the resolver exactly once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from worker.errors import ImageUnavailableError, TemporaryError
+from worker.sources.addresses import is_permitted
+
+if TYPE_CHECKING:
+    from worker.sources.http_url import HttpUrl
+    from worker.sources.policy import FetchPolicy
+
+Resolver = Callable[[str, int], Sequence[str]]
+
+# Answers that a second question will not change; the rest (a silent name server) may pass.
+_NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
+def system_resolver(host: str, port: int) -> list[str]:
+    """The addresses of a host by this machine's resolver, best first.
+
+    Raises:
+        OSError: `socket.gaierror`: no such host, or no answer.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@dataclass(frozen=True, slots=True)
+class AddressGuard:
+    """Decides which addresses an URL may be fetched from.
+
+    Connecting to what this returns, and to no name, is what defeats DNS rebinding.
+    """
+
+    policy: FetchPolicy
+    resolver: Resolver = system_resolver
+
+    def permitted_addresses(self, url: HttpUrl) -> tuple[str, ...]:
+        """All addresses of a URL's host, each of them permitted.
+
+        Raises:
+            ImageUnavailableError: `FETCH_FORBIDDEN_ADDRESS` if any address is not permitted,
+                `FETCH_UNKNOWN_HOST`.
+            TemporaryError: `FETCH_CONNECTION`: the resolver gave no answer.
+        """
+        addresses = self._resolve(url)
+        for address in addresses:
+            if not self._is_permitted(address):
+                # The address itself stays out: it would map the inside of a network for a stranger.
+                raise ImageUnavailableError(
+                    f"The host {url.host!r} is not on the public internet and was not fetched; "
+                    "an operator may open its network with CLIP_WORKER_ALLOW_NETWORKS.",
+                    "FETCH_FORBIDDEN_ADDRESS",
+                )
+        return addresses
+
+    def _resolve(self, url: HttpUrl) -> tuple[str, ...]:
+        if _is_literal(url.host):
+            return (url.host,)
+        try:
+            addresses = tuple(self.resolver(url.host, url.port))
+        except socket.gaierror as error:
+            if error.errno in _NO_SUCH_HOST:
+                raise _unknown_host(url) from error
+            raise TemporaryError(
+                f"The name server gave no answer for the host {url.host!r}.", "FETCH_CONNECTION"
+            ) from error
+        except UnicodeError as error:  # Python's own encoding of names, in getaddrinfo
+            raise _unknown_host(url) from error
+        if not addresses:
+            raise _unknown_host(url)
+        return addresses
+
+    def _is_permitted(self, address: str) -> bool:
+        return is_permitted(
+            ip_address(address), self.policy.allow_networks, allow_private=self.policy.allow_private
+        )
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown_host(url: HttpUrl) -> ImageUnavailableError:
+    return ImageUnavailableError(f"No host is called {url.host!r}.", "FETCH_UNKNOWN_HOST")

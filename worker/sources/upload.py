@@ -1,0 +1,106 @@
+"""Pictures that a client laid down in Redis, named by their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import RedisError
+
+from worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
+from worker.quoting import quote
+from worker.sources.refusals import too_large
+from worker.sources.uri import UPLOAD_PREFIX, upload_digest
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from worker.sources.policy import FetchLimits
+
+_REDIS_STRING_MAX_BYTES = 512 * 1024 * 1024
+
+
+class UploadStore:
+    """Keeps uploads for a while; client and worker hold one each, over the same Redis.
+
+    The URI's `uploads` is no host: nothing ever connects to a place that a URI names.
+
+    Args:
+        redis_client: A client that returns bytes (`decode_responses=False`).
+        ttl_s: Seconds that an upload is kept after it was last put.
+        prefix: What keys begin with.
+    """
+
+    def __init__(
+        self, redis_client: Redis, ttl_s: float, prefix: str = "clip-worker:upload:"
+    ) -> None:
+        self._redis = redis_client
+        self._ttl_s = ttl_s
+        self._prefix = prefix
+
+    def put(self, data: bytes) -> str:
+        """Store a picture and return its URI, `redis://uploads/<sha256>`.
+
+        The same bytes give the same URI and start their time anew.
+
+        Raises:
+            InvalidRequestError: `EMPTY_UPLOAD`.
+            TemporaryError: `UPLOAD_STORE`: Redis can't be reached, or is full.
+        """
+        if not data:
+            raise InvalidRequestError("An upload of 0 bytes is no picture.", "EMPTY_UPLOAD")
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            self._redis.set(self._prefix + digest, data, px=int(self._ttl_s * 1000))
+        except RedisError as error:
+            raise _store_failed(error) from error
+        return UPLOAD_PREFIX + digest
+
+    def get(self, uri: str, max_bytes: int = _REDIS_STRING_MAX_BYTES - 1) -> bytes:
+        """Fetch an upload's bytes.
+
+        Args:
+            uri: What `put` returned.
+            max_bytes: The largest upload that is transferred.
+
+        Raises:
+            InvalidRequestError: `BAD_URI`.
+            ImageUnavailableError: `UPLOAD_NOT_FOUND`: never put, or expired; `FETCH_TOO_LARGE`.
+            TemporaryError: `UPLOAD_STORE`: Redis can't be reached.
+        """
+        key = self._prefix + upload_digest(uri)
+        try:
+            # One byte over the cap tells that it is exceeded. A missing key reads as empty.
+            data = cast("bytes", self._redis.getrange(key, 0, max_bytes))
+        except RedisError as error:
+            raise _store_failed(error) from error
+        if not data:
+            raise ImageUnavailableError(
+                f"There is no upload {quote(uri)}: it has expired, or went to another Redis; "
+                "upload it again.",
+                "UPLOAD_NOT_FOUND",
+            )
+        if len(data) > max_bytes:
+            raise too_large(uri, max_bytes)
+        return data
+
+
+class UploadSource:
+    """Reads `redis://uploads/` URIs.
+
+    Args:
+        store: Where the uploads are.
+        limits: Of these, the cap on bytes.
+    """
+
+    def __init__(self, store: UploadStore, limits: FetchLimits) -> None:
+        self._store = store
+        self._limits = limits
+
+    def fetch(self, uri: str) -> bytes:
+        """Fetch an upload's bytes; raises as `UploadStore.get` does."""
+        return self._store.get(uri, self._limits.max_bytes)
+
+
+def _store_failed(error: RedisError) -> TemporaryError:
+    return TemporaryError(f"The Redis that keeps uploads failed: {error}.", "UPLOAD_STORE")
