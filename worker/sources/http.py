@@ -6,13 +6,13 @@ address: a name server that changes its mind, or a redirect to the inside, gains
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from worker.errors import ImageUnavailableError, InvalidRequestError
 from worker.quoting import quote
 from worker.sources.deadline import Deadline
-from worker.sources.http_connection import connect
+from worker.sources.http_connection import Dialer
 from worker.sources.http_errors import status_error, translated_errors
 from worker.sources.http_url import HttpUrl
 from worker.sources.refusals import too_large
@@ -47,7 +47,7 @@ class HttpSource:
     ) -> None:
         self._limits = limits
         self._guard = guard
-        self._ssl_context = ssl_context
+        self._dialer = Dialer(ssl_context, limits.connect_s)
         self._clock = clock
 
     def fetch(self, uri: str) -> bytes:
@@ -77,17 +77,11 @@ class HttpSource:
 
     @contextmanager
     def _get(self, url: HttpUrl, deadline: Deadline) -> Iterator[BaseHTTPResponse]:
-        connection = connect(
-            url,
-            self._guard.permitted_addresses(url),
-            deadline=deadline,
-            connect_s=self._limits.connect_s,
-            ssl_context=self._ssl_context,
-        )
-        with closing(connection):
+        with ExitStack() as cleanup:
+            addresses = self._guard.permitted_addresses(url)
+            connection = self._dialer.dial(url, addresses, deadline, cleanup)
             connection.request("GET", url.target, headers=_headers(url), preload_content=False)
-            with closing(connection.getresponse()) as response:
-                yield response
+            yield cleanup.enter_context(closing(connection.getresponse()))
 
     def _body(self, uri: str, response: BaseHTTPResponse) -> bytes:
         if response.status not in (200, 203):

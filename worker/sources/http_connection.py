@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import http.client
 import io
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -18,65 +20,85 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from worker.sources.deadline import Deadline
     from worker.sources.http_url import HttpUrl
 
 
-def connect(
-    url: HttpUrl,
-    addresses: Sequence[str],
-    *,
-    deadline: Deadline,
-    connect_s: float,
-    ssl_context: ssl.SSLContext,
-) -> HTTPConnection:
-    """Connect to the first address that answers.
+@dataclass(frozen=True, slots=True)
+class Dialer:
+    """Opens connections.
 
-    The certificate and SNI are those of `url.host`, whatever address was dialled.
-
-    Raises:
-        OSError: No address answered, the handshake failed or the time is up.
-        urllib3.exceptions.HTTPError: Likewise.
+    Attributes:
+        ssl_context: Verifies certificates and host names.
+        connect_s: Seconds to reach one address, and again for its TLS handshake.
     """
-    *others, last = addresses
-    for address in others:
-        connection = _connection(url, address, min(connect_s, deadline.remaining_s()), ssl_context)
-        try:
-            return _opened(connection, deadline)
-        except ConnectTimeoutError:  # refused or unreachable too: urllib3 derives them from it
-            connection.close()
-    connection = _connection(url, last, min(connect_s, deadline.remaining_s()), ssl_context)
-    return _opened(connection, deadline)
 
+    ssl_context: ssl.SSLContext
+    connect_s: float
 
-def _connection(
-    url: HttpUrl, address: str, timeout_s: float, ssl_context: ssl.SSLContext
-) -> HTTPConnection:
-    if url.scheme == "http":
-        return HTTPConnection(address, url.port, timeout=timeout_s)
-    return HTTPSConnection(
-        address, url.port, timeout=timeout_s, server_hostname=url.host, ssl_context=ssl_context
-    )
+    def dial(
+        self, url: HttpUrl, addresses: Sequence[str], deadline: Deadline, cleanup: ExitStack
+    ) -> HTTPConnection:
+        """Connect to the first address that answers.
 
+        The certificate and SNI are those of `url.host`, whatever address is dialled.
 
-def _opened(connection: HTTPConnection, deadline: Deadline) -> HTTPConnection:
-    try:
+        Args:
+            url: Says the scheme, the port and the name on the certificate.
+            addresses: Checked ones, at least one.
+            deadline: Holds for the connection and for all that is read from it.
+            cleanup: Closes all that was opened.
+
+        Raises:
+            OSError: No address answered, the handshake failed or the time is up.
+            urllib3.exceptions.HTTPError: Likewise.
+        """
+        *others, last = addresses
+        for address in others:
+            # Refused and unreachable are meant too: urllib3 derives them from this.
+            with suppress(ConnectTimeoutError):
+                return self._open(url, address, deadline, cleanup)
+        return self._open(url, last, deadline, cleanup)
+
+    def _open(
+        self, url: HttpUrl, address: str, deadline: Deadline, cleanup: ExitStack
+    ) -> HTTPConnection:
+        connection = self._connection(url, address, min(self.connect_s, deadline.remaining_s()))
+        cleanup.callback(connection.close)
         connection.connect()
         connection.timeout = deadline.remaining_s()
-    except BaseException:
-        connection.close()
-        raise
-    response_class: Any = functools.partial(_DeadlineResponse, deadline=deadline)
-    connection.response_class = response_class
-    return connection
+        response: Any = functools.partial(_DeadlineResponse, deadline=deadline, cleanup=cleanup)
+        connection.response_class = response
+        return connection
+
+    def _connection(self, url: HttpUrl, address: str, timeout_s: float) -> HTTPConnection:
+        if url.scheme == "http":
+            return HTTPConnection(address, url.port, timeout=timeout_s)
+        return HTTPSConnection(
+            address,
+            url.port,
+            timeout=timeout_s,
+            server_hostname=url.host,
+            ssl_context=self.ssl_context,
+        )
 
 
 class _DeadlineResponse(http.client.HTTPResponse):
     """A response whose status line, headers and body are read under one deadline."""
 
-    def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *args: Any,
+        deadline: Deadline,
+        cleanup: ExitStack,
+        **options: Any,
+    ) -> None:
         super().__init__(sock, *args, **options)
+        # urllib3 drops the response, still open, where it finds two lengths in the head.
+        cleanup.callback(self.close)
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, deadline))
 
 

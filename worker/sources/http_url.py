@@ -63,7 +63,11 @@ class HttpUrl:
         Raises:
             InvalidRequestError: As for `parse`.
         """
-        return self.parse(urljoin(str(self), location.strip()))
+        try:
+            joined = urljoin(str(self), location.strip())
+        except ValueError as error:  # brackets that hold no IPv6 address
+            raise bad_uri(location, f"can't be read: {error}") from error
+        return self.parse(joined)
 
     @property
     def host_header(self) -> str:
