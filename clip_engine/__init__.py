@@ -25,8 +25,8 @@ __all__ = [
     "ClipEngineError",
     "Engine",
     "Prediction",
-    "TopK",
     "Tokenizer",
+    "TopK",
     "load_engine",
     "top_k",
 ]

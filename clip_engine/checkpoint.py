@@ -2,7 +2,7 @@
 
 A plain state dict (`torch.save`) is read by `torch.load(weights_only=True)`. A TorchScript archive
 (`torch.jit.save`, which is how OpenAI publishes) is read here: its `data.pkl` describes a tree of
-modules, whose classes are rebuilt as empty shells, and its tensors are taken as they lie in the zip.
+modules, whose classes are rebuilt as empty shells; its tensors are taken as they lie in the zip.
 Neither needs `torch.jit`, which is deprecated.
 """
 
@@ -84,10 +84,12 @@ def _weights(loaded: object, path: Path) -> dict[str, Tensor]:
     for key in WRAPPER_KEYS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(value, Tensor) for value in loaded.values()
+    ):
         raise CheckpointError(
-            f"{str(path)!r} holds a {type(loaded).__name__} that is no state dict; give a file made "
-            "by torch.save(model.state_dict(), path)."
+            f"{str(path)!r} holds a {type(loaded).__name__} that is no state dict; give a file "
+            "made by torch.save(model.state_dict(), path)."
         )
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 
@@ -104,7 +106,7 @@ class _Shell:
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
-    """Rebuilds the tree of modules of a TorchScript archive from shells, and knows no other class."""
+    """Rebuilds an archive's tree of modules from shells, and knows no other class."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(archive.open(f"{root}/data.pkl"))
@@ -126,12 +128,14 @@ class _ArchiveUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no model archive needs")
 
     def persistent_load(self, pid: Any) -> Tensor:
-        """Give the storage `("storage", dtype, key, device, length)` as a one-dimensional tensor."""
+        """Give the storage `("storage", dtype, key, device, length)` as a flat tensor."""
         _, dtype, key, _, length = pid
         if key not in self._storages:
             data = bytearray(self._archive.read(f"{self._root}/data/{key}"))
             self._storages[key] = (
-                torch.frombuffer(data, dtype=dtype, count=length) if length else torch.empty(0, dtype=dtype)
+                torch.frombuffer(data, dtype=dtype, count=length)
+                if length
+                else torch.empty(0, dtype=dtype)
             )
         return self._storages[key]
 
@@ -150,8 +154,8 @@ def _read_torchscript(path: Path) -> dict[str, Tensor]:
         module = _ArchiveUnpickler(archive, root).load()
     if not isinstance(module, _Shell):
         raise CheckpointError(
-            f"{str(path)!r} is a TorchScript archive that holds a {type(module).__name__}, no module; "
-            "give one made by torch.jit.save(model, path)."
+            f"{str(path)!r} is a TorchScript archive that holds a {type(module).__name__}, no "
+            "module; give one made by torch.jit.save(model, path)."
         )
     return dict(_walk(module, ""))
 

@@ -72,9 +72,9 @@ class Engine:
         device: Where both towers run.
         precision: Of the image tower's matrix products. Weights, residual stream, LayerNorm and the
             whole text tower stay float32.
-        buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the next,
-            and in a bucket of one size a picture's feature doesn't depend on its neighbours, bit by
-            bit.
+        buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the
+            next, and in a bucket of one size a picture's feature doesn't depend on its neighbours,
+            bit by bit.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -210,7 +210,7 @@ class Engine:
     def _encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         length = self.model.config.context_length
         tokens = self.tokenizer.tokenize(prompts, context_length=length).to(self.device)
-        features = [self.model.encode_text(chunk) for chunk in tokens.split(TEXT_BATCH)]
+        features = [self.model.encode_text(chunk) for chunk in torch.split(tokens, TEXT_BATCH)]
         return functional.normalize(torch.cat(features), dim=-1).cpu()
 
 

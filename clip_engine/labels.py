@@ -37,6 +37,7 @@ class LabelFeatures:
         self._capacity = capacity
         self._features: OrderedDict[tuple[tuple[str, ...], str], Tensor] = OrderedDict()
         self._lock = threading.Lock()
+        self._encoding = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._features)
@@ -51,9 +52,12 @@ class LabelFeatures:
             TextTooLongError: A label in its template has too many tokens.
         """
         known = self._lookup(labels, templates)
-        new = [label for label in dict.fromkeys(labels) if label not in known]
-        if new:
-            known |= self._compute(new, templates)
+        if len(known) < len(labels):
+            # One text at a time: when a thousand tasks bring the same new labels, one pays.
+            with self._encoding:
+                known = self._lookup(labels, templates)
+                new = [label for label in dict.fromkeys(labels) if label not in known]
+                known |= self._compute(new, templates)
         return torch.stack([known[label] for label in labels])
 
     def _lookup(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
@@ -66,9 +70,10 @@ class LabelFeatures:
         return known
 
     def _compute(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
-        # Outside the lock: other labels are served meanwhile, and computing one twice is harmless.
+        if not labels:
+            return {}
         prompts = [fill(template, label) for label in labels for template in templates]
-        features = self._encode(prompts).unflatten(0, (len(labels), len(templates)))  # [L, P, D]
+        features = self._encode(prompts).view(len(labels), len(templates), -1)  # [L, P, D]
         features = functional.normalize(features.mean(dim=1), dim=-1)  # [L, D]
         computed = dict(zip(labels, features.unbind(), strict=True))
         with self._lock:

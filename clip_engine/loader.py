@@ -105,7 +105,7 @@ def resolve_device(device: str) -> torch.device:
         raise DeviceError(f"{device!r} is no device; give cpu, cuda or cuda:N.") from error
     if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"The device is {device!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; "
-            "give cpu, or mend the driver."
+            f"The device is {device!r}, but torch sees {torch.cuda.device_count()} CUDA devices "
+            "here; give cpu, or mend the driver."
         )
     return target

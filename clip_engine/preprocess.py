@@ -25,7 +25,7 @@ from torch import Tensor
 from clip_engine.errors import ImageError
 
 # Decoders that are safe on hostile bytes: no interpreters (EPS), no rarely exercised formats.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO", "PPM", "ICO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
 DEFAULT_MAX_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
 
@@ -38,9 +38,9 @@ class Preprocessor:
 
     Attributes:
         resolution: R, pixels a side.
-        mode: `exact` follows the reference to within 1/255. `fast` lets libjpeg scale while it decodes
-            (to no less than twice R, which keeps the mean difference within 0.35/255), and resamples
-            only what the crop keeps.
+        mode: `exact` follows the reference to within 1/255. `fast` lets libjpeg scale while it
+            decodes (to no less than twice R, which keeps the mean difference within 0.35/255), and
+            resamples only what the crop keeps.
         max_pixels: Largest width times height that is decoded.
     """
 
@@ -74,7 +74,7 @@ class Preprocessor:
             ImageError: It has too many pixels or none.
         """
         self._check_size(image)
-        if self.mode == "fast" and image.format == "JPEG":
+        if self.mode == "fast" and image.format in ("JPEG", "MPO"):
             self._scale_while_decoding(image)
         image = _upright(image)
         image = self._resize_and_crop(_resamplable(image))
@@ -126,7 +126,7 @@ class Preprocessor:
 
 
 def _resized(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    """Width and height once the shortest side is R; the longer is rounded down, as torchvision does."""
+    """Width and height once the shortest side is R; the longer is cut, as in torchvision."""
     width, height = size
     if width <= height:
         return resolution, int(resolution * height / width)
@@ -164,4 +164,6 @@ def _broken(error: Exception) -> ImageError:
         return ImageError(
             f"The picture is cut off ({reason}); give the whole file.", "DECODE_TRUNCATED"
         )
-    return ImageError(f"The picture can't be decoded ({reason}); give a sound file.", "DECODE_BROKEN")
+    return ImageError(
+        f"The picture can't be decoded ({reason}); give a sound file.", "DECODE_BROKEN"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gzip
 import html
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 
@@ -33,7 +34,7 @@ WORD_PATTERN = (
 class Tokenizer:
     """Turns text into CLIP's token numbers and back.
 
-    Instances don't change once built, but for a bounded cache of words: they may be shared by threads.
+    Nothing in it changes but a bounded cache of words: threads may share it.
 
     >>> tokenizer = Tokenizer()
     >>> tokenizer.encode("a photo of a cat.")
@@ -119,13 +120,13 @@ class Tokenizer:
 
 
 def clean(text: str) -> str:
-    """Mend mojibake, undo HTML entities (twice, as some captions are), fold white space, lower case.
+    r"""Mend mojibake, undo HTML entities (some are doubled), fold white space, lower case.
 
-    >>> clean("  Caf&amp;eacute;\\n NOIR ")
+    >>> clean("  Caf&amp;eacute;\n NOIR ")
     'café noir'
     """
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return regex.sub(r"\s+", " ", text.strip()).strip().lower()  # type: ignore[no-any-return]
+    return regex.sub(r"\s+", " ", text.strip()).strip().lower()
 
 
 def merge(symbols: Sequence[str], pair: tuple[str, str]) -> list[str]:
@@ -173,7 +174,7 @@ def _substitute_letters() -> list[str]:
 
 
 def _pairs(symbols: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return zip(symbols, symbols[1:], strict=False)
+    return itertools.pairwise(symbols)
 
 
 def _too_long(text: str, found: int, limit: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,8 +31,8 @@ def top_k(scores: object, k: int) -> TopK:
     """Take the K largest scores along the last axis, in descending order, ties by index.
 
     Args:
-        scores: `[L]` or `[B, L]` (or more leading axes) without NaN. A torch tensor gives tensors on
-            its own device; a NumPy array, a sequence, or any object that offers `__array__` or
+        scores: `[L]` or `[B, L]` (or more leading axes) without NaN. A torch tensor gives tensors
+            on its own device; a NumPy array, a sequence, or any object that offers `__array__` or
             `__dlpack__` (JAX, CuPy, TensorFlow, ...) gives NumPy arrays.
         k: How many; L if L is fewer.
 
@@ -96,11 +97,15 @@ def _as_numpy(scores: Any) -> NDArray[Any]:
         if not hasattr(scores, "__dlpack__"):
             raise InputError(f"The scores are no array: {refusal}.") from refusal
         return _from_dlpack(scores)
-    return _from_dlpack(scores) if array.dtype.kind in "OV" and hasattr(scores, "__dlpack__") else array
+    return (
+        _from_dlpack(scores)
+        if array.dtype.kind in "OV" and hasattr(scores, "__dlpack__")
+        else array
+    )
 
 
 def _from_dlpack(scores: Any) -> NDArray[Any]:
-    tensor = torch.from_dlpack(scores)
+    tensor = torch.utils.dlpack.from_dlpack(scores)
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.cpu().numpy()

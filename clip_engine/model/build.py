@@ -38,11 +38,13 @@ def build_model(state: StateDict) -> CLIP:
 
 def _to_float32(weight: Tensor) -> Tensor:
     # A copy even of float32, so that the model never shares memory with its caller's dict.
-    return weight.to("cpu", torch.float32 if weight.is_floating_point() else weight.dtype, copy=True)
+    return weight.to(
+        "cpu", torch.float32 if weight.is_floating_point() else weight.dtype, copy=True
+    )
 
 
 def _step_counters(expected: StateDict) -> dict[str, Tensor]:
-    """BatchNorm's counters, which are no weights and which checkpoints of old torch versions lack."""
+    """BatchNorm's counters: no weights, and checkpoints of old torch versions lack them."""
     names = (key for key in expected if key.endswith("num_batches_tracked"))
     return {name: torch.zeros((), dtype=torch.int64) for name in names}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +92,9 @@ def infer_config(state: StateDict) -> CLIPConfig:
             f"{found}. Give a CLIP checkpoint in OpenAI's layout."
         ) from error
     except (ValueError, IndexError) as error:
-        raise CheckpointError(f"The weights' shapes are not those of a CLIP model: {error}.") from error
+        raise CheckpointError(
+            f"The weights' shapes are not those of a CLIP model: {error}."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _infer_resnet(state: StateDict) -> _Vision:
 
 def _grid(state: StateDict, tower: str) -> int:
     """Positions a side: the positional embedding has one row each and one more."""
-    return round((state[f"{tower}.positional_embedding"].shape[0] - 1) ** 0.5)
+    return math.isqrt(state[f"{tower}.positional_embedding"].shape[0] - 1)
 
 
 def _count(state: StateDict, pattern: str) -> int:

@@ -77,7 +77,9 @@ class AttentionPool2d(nn.Module):
         return self.c_proj(x.flatten(1))  # type: ignore[no-any-return]  # [B, H, 1, C/H] -> [B, D]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, N, C] -> [B, H, N, C/H]
+        batch, tokens, channels = x.shape
+        x = x.view(batch, tokens, self.heads, channels // self.heads)
+        return x.transpose(1, 2)  # [B, N, H, C/H] -> [B, H, N, C/H]
 
 
 class ModifiedResNet(nn.Module):

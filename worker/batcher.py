@@ -1,0 +1,165 @@
+"""Dynamic batching: single items in, batches run, single results out.
+
+It knows nothing of pictures or models: it is handed a callable that takes several items. A batch is
+never waited for while a runner stands idle (unless `max_wait_s` says so): the first item starts a
+batch with whatever else waits, and while all runners are busy the next batch fills by itself. So
+one task alone starts at once, and under load batches are full; there is nothing to tune.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class BatcherStoppedError(RuntimeError):
+    """The batcher takes no more items, or was stopped before this one was run."""
+
+
+@dataclass(frozen=True)
+class Batched(Generic[Result]):
+    """One item's result and the story of its batch.
+
+    Attributes:
+        value: What the callable gave for this item.
+        wait_s: From `submit` until the batch was started, in seconds.
+        run_s: Run time of the callable, in seconds.
+        batch_size: Items in the batch.
+    """
+
+    value: Result
+    wait_s: float
+    run_s: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    future: Future[Batched[Result]]
+    since: float
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items into batches and runs them on threads of its own.
+
+    Args:
+        run: Takes 1 to `max_batch` items, gives as many results in the same order. What it raises
+            goes to every item of that batch, and only to these.
+        max_batch: Most items a batch.
+        runners: Threads that call `run` at the same time; one for each replica of the model.
+        max_wait_s: How long an incomplete batch waits for more items, counted from its first; 0 to
+            start at once.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        max_batch: int,
+        runners: int = 1,
+        max_wait_s: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._max_wait_s = max_wait_s
+        self._clock = clock
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"batch-runner-{i}", daemon=True)
+            for i in range(runners)
+        ]
+
+    def start(self) -> None:
+        """Start the runners."""
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, item: Item) -> Future[Batched[Result]]:
+        """Hand in one item.
+
+        Returns:
+            A future that always ends: with the item's result, with what `run` raised, or with
+            `BatcherStoppedError`.
+
+        Raises:
+            BatcherStoppedError: The batcher has been stopped.
+        """
+        waiting: _Waiting[Item, Result] = _Waiting(item, Future(), self._clock())
+        with self._changed:
+            if self._stopping:
+                raise BatcherStoppedError("The batcher has been stopped.")
+            self._waiting.append(waiting)
+            self._changed.notify()
+        return waiting.future
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Take no more items, run those that wait, and end the runners.
+
+        What is not done within `timeout_s` seconds fails with `BatcherStoppedError`.
+        """
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        end = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, end - time.monotonic()))
+        with self._changed:
+            left, self._waiting = list(self._waiting), deque()
+        for waiting in left:
+            waiting.future.set_exception(BatcherStoppedError("The batcher was stopped."))
+
+    def _serve(self) -> None:
+        while batch := self._take():
+            self._run_batch(batch)
+
+    def _take(self) -> list[_Waiting[Item, Result]]:
+        """The next batch, as long as that takes; empty once the batcher stops and nothing waits."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                rest_s = self._rest_s()
+                if rest_s <= 0:
+                    count = min(self._max_batch, len(self._waiting))
+                    return [self._waiting.popleft() for _ in range(count)]
+                self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
+
+    def _rest_s(self) -> float:
+        """How long the batch that is filling may still wait; 0 if it is full or must not."""
+        if self._stopping or not self._waiting or len(self._waiting) >= self._max_batch:
+            return 0.0
+        return self._waiting[0].since + self._max_wait_s - self._clock()
+
+    def _run_batch(self, batch: list[_Waiting[Item, Result]]) -> None:
+        batch = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        start = self._clock()
+        try:
+            results = _same_length(self._run([waiting.item for waiting in batch]), len(batch))
+        except BaseException as error:  # noqa: BLE001  # whatever it is, every waiter must hear of it
+            for waiting in batch:
+                waiting.future.set_exception(error)
+            return
+        run_s = self._clock() - start
+        for waiting, value in zip(batch, results, strict=True):
+            waiting.future.set_result(Batched(value, start - waiting.since, run_s, len(batch)))
+
+
+def _same_length(results: Sequence[Result], count: int) -> Sequence[Result]:
+    if len(results) != count:
+        raise RuntimeError(f"{count} items went in, {len(results)} results came out.")
+    return results

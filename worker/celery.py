@@ -1,0 +1,76 @@
+"""The Celery application and the settings that its guarantees rest on (docs/architecture.md).
+
+It is an ordinary Celery app: `celery -A worker worker`, `inspect`, Flower, chains, groups and
+chords do what Celery users expect. Nothing is read from the environment before Celery asks for its
+configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from worker.settings import Settings
+
+SOCKET_TIMEOUT_S = 5.0  # without one a worker hangs for good when the network is cut
+HEALTH_CHECK_S = 25.0
+
+
+def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
+    """What client and worker share: JSON only, and sockets that notice a dead peer."""
+    transport = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "socket_keepalive": True,
+        "health_check_interval": HEALTH_CHECK_S,
+    }
+    return {
+        "broker_url": broker_url,
+        "broker_transport_options": transport,
+        "result_backend": result_url,
+        "redis_socket_timeout": SOCKET_TIMEOUT_S,
+        "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": HEALTH_CHECK_S,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "event_serializer": "json",
+        "enable_utc": True,
+    }
+
+
+def worker_configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings for a worker with these settings of ours."""
+    return redis_configuration(settings.redis_url, settings.results_url) | {
+        "task_default_queue": settings.queue,
+        "result_expires": settings.result_ttl_s,
+        # One model a process, shared by all of its tasks: threads. A task's thread only waits.
+        "worker_pool": "threads",
+        "worker_concurrency": tasks_in_hand(settings),
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": settings.remote_control,
+        # A message stays Redis's until its result is stored.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Redis may go away and come back: keep trying, and let no slot leak.
+        "result_backend_always_retry": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # Each costs a tenth of the throughput or more; `-E` turns events on.
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        "task_track_started": False,
+        "worker_hijack_root_logger": True,
+    }
+
+
+def tasks_in_hand(settings: Settings) -> int:
+    """How many tasks a worker holds at a time: enough to fill the next batch while one runs."""
+    return settings.concurrency or max(16, 4 * settings.max_batch)
+
+
+app = Celery("worker", include=["worker.tasks", "worker.lifecycle"], set_as_current=False)
+app.add_defaults(lambda: worker_configuration(Settings.load()))

@@ -1,0 +1,258 @@
+"""What crosses the queue, both ways: JSON, validated, frozen.
+
+Tasks `clip.classify` and `clip.classify_many` take these requests as keyword arguments; any Celery
+client in any language can send them. `parse` turns whatever is wrong with one into a single
+`InvalidRequestError`, on the client's side before anything is sent, and again on the worker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from worker.errors import ClipWorkerError, InvalidRequestError
+from worker.quoting import quote
+from worker.sources.uri import validate_uri
+
+CLASSIFY = "clip.classify"
+CLASSIFY_MANY = "clip.classify_many"
+SENT_AT_HEADER = "clip_sent_at"  # Unix time in seconds, set by our client; optional
+
+DEFAULT_K = 5
+DEFAULT_TEMPLATE = "a photo of a {}."
+MAX_LABELS = 100_000
+MAX_TEMPLATES = 200
+MAX_IMAGES = 512
+
+# What would be right, where pydantic's own words speak of Python's types.
+REMEDIES = {
+    "tuple_type": "give a list of strings",
+    "string_type": "give a string",
+    "int_type": "give an integer",
+    "float_type": "give a number",
+    "bool_type": "give true or false",
+    "too_short": "give at least one",
+}
+
+
+class _FaultError(ValueError):
+    """What a validator raises: pydantic carries it, `parse` takes the code from it."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _check_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if not labels:
+        raise _FaultError("There are no labels; give at least one.", "NO_LABELS")
+    if len(labels) > MAX_LABELS:
+        raise _FaultError(
+            f"There are {len(labels)} labels; give at most {MAX_LABELS}.", "TOO_MANY_LABELS"
+        )
+    seen: set[str] = set()
+    for label in labels:
+        if not label.strip():
+            raise _FaultError(f"The label {label!r} is blank; leave it out.", "BLANK_LABEL")
+        if label in seen:
+            raise _FaultError(
+                f"The label {quote(label)} is there twice; give each label once.", "DUPLICATE_LABEL"
+            )
+        seen.add(label)
+    return labels
+
+
+def _check_k(k: int) -> int:
+    if k < 1:
+        raise _FaultError(f"k is {k}; give 1 or more.", "BAD_K")
+    return k
+
+
+def _check_template(template: str) -> str:
+    if template.count("{}") != 1:
+        raise _FaultError(
+            f"The template {quote(template)} has {template.count('{}')} placeholders; give exactly "
+            f"one {{}}, as in {DEFAULT_TEMPLATE!r}.",
+            "BAD_TEMPLATE",
+        )
+    return template
+
+
+def _check_uri(uri: str) -> str:
+    try:
+        return validate_uri(uri)
+    except InvalidRequestError as error:
+        raise _FaultError(error.message, error.code) from error
+
+
+RequestT = TypeVar("RequestT", bound=BaseModel)
+Labels = Annotated[tuple[StrictStr, ...], AfterValidator(_check_labels)]
+Template = Annotated[StrictStr, AfterValidator(_check_template)]
+Uri = Annotated[StrictStr, AfterValidator(_check_uri)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Question(_Wire):
+    """What is asked of a picture, whichever picture it is.
+
+    Attributes:
+        labels: Different labels, or
+        label_set: the name of a set that `Client.put_label_set` stored.
+        k: Most predictions; fewer if there are fewer labels.
+        template: Prompt around a label, with one `{}`, or
+        templates: several, whose mean feature counts.
+        threshold: Predictions less probable than this are left out; in [0, 1].
+        deadline: Unix time in seconds after which nobody wants the answer.
+        return_embedding: Whether the answer carries the picture's feature.
+    """
+
+    labels: Labels | None = None
+    label_set: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+    k: Annotated[StrictInt, AfterValidator(_check_k)] = DEFAULT_K
+    template: Template | None = None
+    templates: (
+        Annotated[tuple[Template, ...], Field(min_length=1, max_length=MAX_TEMPLATES)] | None
+    ) = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    return_embedding: StrictBool = False
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if self.labels is None and self.label_set is None:
+            raise _FaultError(
+                "There are no labels; give labels=[...] or label_set='name'.", "NO_LABELS"
+            )
+        if self.labels is not None and self.label_set is not None:
+            raise _FaultError(
+                f"There are labels and the label set {quote(self.label_set)}; give one of the two.",
+                "INVALID_REQUEST",
+            )
+        if self.template is not None and self.templates is not None:
+            raise _FaultError(
+                "There are template and templates; give one of the two.", "BAD_TEMPLATE"
+            )
+        return self
+
+    @property
+    def all_templates(self) -> tuple[str, ...]:
+        """The templates that count: those given, or the default."""
+        return self.templates or (self.template or DEFAULT_TEMPLATE,)
+
+
+class ClassifyRequest(Question):
+    """Keyword arguments of `clip.classify`: a question about one picture, by its URI."""
+
+    image: Uri
+
+
+class ClassifyManyRequest(Question):
+    """Keyword arguments of `clip.classify_many`: one question about several pictures.
+
+    A URI that is none fails that picture alone, so the URIs are checked later, one by one.
+    """
+
+    images: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_IMAGES)]
+
+
+class Prediction(_Wire):
+    """A label, its softmax probability over all labels of the question, and its index there."""
+
+    label: str
+    probability: float
+    index: int
+
+
+class Timing(_Wire):
+    """Where a picture's time went, in seconds; `queue` only if the producer said when it sent."""
+
+    queue: float | None
+    labels: float
+    fetch: float
+    decode: float
+    batch_wait: float
+    forward: float
+    score: float
+    batch_size: int
+
+
+class Classification(_Wire):
+    """The answer to a question about one picture, most probable label first."""
+
+    predictions: tuple[Prediction, ...]
+    model: str
+    model_digest: str
+    timing: Timing
+    embedding: tuple[float, ...] | None = None
+
+
+class Failure(_Wire):
+    """Why one picture of several has no answer."""
+
+    type: str
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: ClipWorkerError) -> Self:
+        """Describe an error."""
+        return cls(type=type(error).__name__, code=error.code, message=error.message)
+
+
+class Outcome(_Wire):
+    """One picture's part of a `clip.classify_many` result: a classification or a failure."""
+
+    status: Literal["ok", "error"]
+    result: Classification | None = None
+    error: Failure | None = None
+
+
+def parse(request: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
+    """Validate a task's keyword arguments.
+
+    Raises:
+        InvalidRequestError: One sentence that tells every fault; the code is the first one's.
+    """
+    try:
+        return request.model_validate(dict(arguments))
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        sentences = " ".join(dict.fromkeys(_sentence(request, fault) for fault in faults))
+        raise InvalidRequestError(sentences, _code(faults[0])) from error
+
+
+def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, _FaultError):
+        return str(cause)
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        known = ", ".join(request.model_fields)
+        return f"There is no option {name!r}; the options are {known}."
+    if fault["type"] == "missing":
+        return f"{name!r} is missing; give it."
+    remedy = REMEDIES.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{name} is {quote(fault['input'])}: {remedy}."
+
+
+def _code(fault: Mapping[str, Any]) -> str:
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, _FaultError):
+        return cause.code
+    codes = {"k": "BAD_K", "labels": "BAD_LABELS", "image": "BAD_URI"}
+    return codes.get(str(fault["loc"][0]) if fault["loc"] else "", InvalidRequestError.default_code)

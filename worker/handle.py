@@ -1,0 +1,132 @@
+"""A task that has been sent: its state, its result, and waiting for several at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from celery import Celery
+from celery.result import AsyncResult
+from celery.states import READY_STATES
+
+from worker.client_errors import result_error, translated
+from worker.errors import ClipWorkerError, QueueUnavailableError, ResultTimeoutError
+
+Answer = TypeVar("Answer")
+Some = TypeVar("Some", bound="Handle[Any]")
+
+FIRST_POLL_S = 0.002
+LAST_POLL_S = 0.05
+PATIENCE_S = 30.0  # how long waiting goes on while Redis is away
+
+
+class Handle(Generic[Answer]):
+    """What `Client.classify` gives: the answer is on its way.
+
+    It holds no connection, so it may be made in one thread and waited for in another.
+
+    Attributes:
+        id: Celery's task id; `AsyncResult(id)` of any Celery client reads the same result.
+    """
+
+    def __init__(
+        self, app: Celery, url: str, task_id: str, decode: Callable[[Any], Answer]
+    ) -> None:
+        self.id = task_id
+        self._app = app
+        self._url = url
+        self._decode = decode
+
+    def __repr__(self) -> str:
+        return f"Handle({self.id!r})"
+
+    @property
+    def state(self) -> str:
+        """`PENDING` (not known yet), `SUCCESS`, `FAILURE`, or another of Celery's states.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        with translated(self._url):
+            return str(self._result.state)
+
+    def get(self, timeout: float | None = None) -> Answer:
+        """Wait for the answer.
+
+        Args:
+            timeout: In seconds; None to wait for as long as it takes.
+
+        Raises:
+            ClipWorkerError: Why there is no answer; one of the subclasses in `worker.errors`.
+            ResultTimeoutError: There is none yet.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        try:
+            with translated(self._url):
+                result = self._result
+                result.ready()  # keeps what is there already, so that `get` need not subscribe
+                return self._decode(result.get(timeout=timeout, disable_sync_subtasks=False))
+        except QueueUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a task's failure may be any exception
+            raise result_error(error, self.id, timeout) from _unless_same(error)
+
+    @property
+    def _result(self) -> AsyncResult:
+        # Celery's backends are one a thread, so the result belongs to the thread that asks.
+        return self._app.AsyncResult(self.id)
+
+
+def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
+    """Give the handles one by one as their tasks end, well or badly.
+
+    One MGET asks for all that are open, at most every 50 ms: no subscription that a lost connection
+    could lose.
+
+    Args:
+        handles: Of one client.
+        timeout: Longest wait for the next, in seconds; None for no limit.
+
+    Raises:
+        ResultTimeoutError: None ended for `timeout` seconds.
+        QueueUnavailableError: Redis was away for 30 seconds.
+    """
+    waiting = {handle.id: handle for handle in handles}
+    while waiting:
+        for task_id in _wait_for_some(list(waiting.values()), timeout):
+            yield waiting.pop(task_id)
+
+
+def _wait_for_some(handles: Sequence[Handle[Any]], timeout: float | None) -> list[str]:
+    start, seen, pause_s = time.monotonic(), time.monotonic(), FIRST_POLL_S
+    while True:
+        try:
+            if done := _ended(handles):
+                return done
+            seen = time.monotonic()
+        except QueueUnavailableError:
+            if time.monotonic() - seen > PATIENCE_S:
+                raise
+        if timeout is not None and time.monotonic() - start > timeout:
+            raise ResultTimeoutError(
+                f"None of {len(handles)} tasks ended within {timeout:g} s; wait longer, or see "
+                "whether a worker runs (`clip-worker start`)."
+            )
+        time.sleep(pause_s)
+        pause_s = min(LAST_POLL_S, pause_s * 1.5)
+
+
+def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
+    first = handles[0]
+    backend = first._app.backend  # noqa: SLF001  # handles of one client share it
+    with translated(first._url):  # noqa: SLF001  # likewise
+        stored = backend.mget([backend.get_key_for_task(handle.id) for handle in handles])
+        ended = [
+            value and backend.decode_result(value)["status"] in READY_STATES for value in stored
+        ]
+    return [handle.id for handle, done in zip(handles, ended, strict=True) if done]
+
+
+def _unless_same(error: Exception) -> Exception | None:
+    return None if isinstance(error, ClipWorkerError) else error

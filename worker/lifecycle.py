@@ -1,0 +1,61 @@
+"""The two moments of a worker's life that Celery tells us: before its first task, after its last.
+
+The model is loaded in `worker_init`, which Celery sends before it opens the queue: a worker that
+can't load its model ends there, with one sentence, and has taken no task.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celery import concurrency
+from celery.signals import worker_init, worker_shutdown
+
+from worker import runtime
+from worker.errors import ServiceError
+from worker.progress import DownloadProgress
+from worker.quoting import without_password
+from worker.settings import Settings
+
+POOLS = ("threads", "solo")  # those whose tasks run in the process that holds the model
+
+
+@worker_init.connect
+def load_model(sender: Any, **_: object) -> None:
+    """Start this process's runtime, or end the process with one sentence and exit status 1."""
+    try:
+        _check_pool(sender.pool_cls)
+        settings = Settings.load()
+        _say(f"loading {settings.model} ...")
+        with DownloadProgress() as progress:
+            here = runtime.start(settings, progress.update)
+    except ServiceError as error:
+        raise SystemExit(f"clip-worker: {error}") from None
+    _say(
+        f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
+        f"{here.device.name}, {here.engine.precision}, batches of up to {settings.max_batch}, "
+        f"queue {settings.queue!r} at {without_password(settings.redis_url)}"
+    )
+
+
+@worker_shutdown.connect
+def end(**_: object) -> None:
+    """Finish what is in hand and end all threads."""
+    runtime.stop()
+
+
+def _check_pool(pool: Any) -> None:
+    implementation = concurrency.get_implementation(pool)
+    known = {concurrency.get_implementation(name): name for name in POOLS}
+    if implementation not in known:
+        raise ServiceError(
+            f"The pool is {implementation.__module__.rpartition('.')[2]!r}, whose tasks would not "
+            "see the one model of this process; start with -P threads (the default) or -P solo.",
+            "WRONG_POOL",
+        )
+
+
+def _say(sentence: str) -> None:
+    # Celery sets logging up only after worker_init.
+    print(f"clip-worker: {sentence}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,126 @@
+"""Settings of a worker: environment variables `CLIP_WORKER_*`, checked together at the start."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.errors import ServiceError
+from worker.quoting import quote
+
+ENV_PREFIX = "CLIP_WORKER_"
+DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+
+
+class SettingsError(ServiceError):
+    """Settings are wrong; the message has one line for each."""
+
+    default_code = "BAD_SETTINGS"
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Field `x_y` is the environment variable `CLIP_WORKER_X_Y`.
+
+    Times are seconds, sizes are bytes, lists are written `a,b,c` (paths with the system's path
+    separator, `:` on Linux).
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    redis_url: str = Field(DEFAULT_REDIS_URL, description="Broker, and results unless set apart.")
+    result_url: str | None = Field(None, description="Redis for results; the broker's if unset.")
+    queue: str = Field("celery", min_length=1, description="Queue that tasks are taken from.")
+    result_ttl_s: float = Field(86_400.0, gt=0, description="How long a result is kept.")
+    remote_control: bool = Field(
+        default=True, description="Whether `celery inspect` and revoke work."
+    )
+
+    model: str = Field("ViT-B/32", description="Published name, `demo`, or a checkpoint's path.")
+    cache_dir: Path | None = Field(None, description="Where weights are kept; or ~/.cache/clip.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where to run.")
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
+    )
+    preprocessing: Literal["fast", "exact"] = Field("fast", description="Accuracy of resizing.")
+
+    max_batch: int = Field(32, ge=1, le=1024, description="Most pictures a forward pass.")
+    max_wait_s: float = Field(0.0, ge=0, le=60, description="Wait for a batch to fill.")
+    replicas: int | None = Field(None, ge=1, le=256, description="Forward passes at the same time.")
+    concurrency: int | None = Field(None, ge=1, le=4096, description="Tasks in hand at a time.")
+    fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
+    decode_threads: int | None = Field(None, ge=1, le=256, description="Decodes at the same time.")
+    task_timeout_s: float = Field(300.0, gt=0, description="Longest that one task may take.")
+
+    file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders that file: URIs may lie below."
+    )
+    allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Networks that http may reach although they are not public."
+    )
+    allow_private: bool = Field(
+        default=False, description="Whether http may reach private addresses."
+    )
+    object_store_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("s3", "gs", "az"), description="URI schemes handed to fsspec."
+    )
+    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Largest picture, in bytes.")
+    max_pixels: int = Field(89_478_485, ge=1, description="Largest picture, in pixels.")
+    fetch_timeout_s: float = Field(30.0, gt=0, description="Longest fetch of one picture.")
+    upload_ttl_s: float = Field(86_400.0, gt=0, description="How long an upload is kept.")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment; arguments that are not None go before it.
+
+        Raises:
+            SettingsError: All wrong settings, one a line.
+        """
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            lines = [_line(fault) for fault in error.errors(include_url=False)]
+            raise SettingsError("\n".join(lines)) from error
+
+    @property
+    def results_url(self) -> str:
+        """Where results go."""
+        return self.result_url or self.redis_url
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Batch sizes that the model is run at: powers of two, and the largest batch."""
+        powers = (2**i for i in range(self.max_batch.bit_length()))
+        return tuple(sorted({*(size for size in powers if size < self.max_batch), self.max_batch}))
+
+    @field_validator("redis_url", "result_url")
+    @classmethod
+    def _check_redis_url(cls, url: str | None) -> str | None:
+        schemes = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+        if url is not None and not url.startswith(schemes):
+            raise ValueError("give a URL such as redis://localhost:6379/0")
+        return url
+
+    @field_validator("file_roots", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return (
+            [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+        )
+
+    @field_validator("allow_networks", "object_store_schemes", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _line(fault: Any) -> str:
+    name = ENV_PREFIX + str(fault["loc"][0]).upper()
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{name} is {quote(fault['input'])}: {message[0].lower()}{message[1:]}."

@@ -1,0 +1,44 @@
+"""From what goes wrong inside a worker to the errors that callers know."""
+
+from __future__ import annotations
+
+from clip_engine.errors import ImageError, InputError, TextTooLongError
+from worker.batcher import BatcherStoppedError
+from worker.errors import (
+    ClipWorkerError,
+    ImageInvalidError,
+    InvalidRequestError,
+    ServiceError,
+    TemporaryError,
+)
+from worker.quoting import quote
+
+
+def translate(error: BaseException, image: str) -> ClipWorkerError:
+    """The error of `worker.errors` that stands for another, with the other as its cause.
+
+    Args:
+        error: Anything that was raised while a picture was handled.
+        image: The picture's URI, for the sentence.
+    """
+    translated = _translate(error, image)
+    if translated is not error:
+        translated.__cause__ = error
+    return translated
+
+
+def _translate(error: BaseException, image: str) -> ClipWorkerError:
+    if isinstance(error, ClipWorkerError):
+        return error
+    if isinstance(error, ImageError):
+        return ImageInvalidError(f"{quote(image)}: {error.message}", error.code)
+    if isinstance(error, TextTooLongError):
+        return InvalidRequestError(str(error), "LABEL_TOO_LONG")
+    if isinstance(error, InputError):
+        return InvalidRequestError(str(error))
+    if isinstance(error, BatcherStoppedError) or "after shutdown" in str(error):
+        return TemporaryError(f"{quote(image)}: the worker is stopping; send it again.", "STOPPING")
+    return ServiceError(
+        f"{quote(image)}: the worker failed with {type(error).__name__} ({quote(str(error))}); "
+        "its log tells where."
+    )
