@@ -1,0 +1,61 @@
+"""The integration tests' Redis, and the report of the tests that it was missing for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from redis_server import NO_SERVER, RedisServer, find_executable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One server for the whole run. A test that stops or kills Redis starts its own."""
+    executable = find_executable()
+    if executable is None:
+        pytest.fail(f"{NO_SERVER}; mark the test `integration`, then it is left out instead")
+    with RedisServer(executable) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty database."""
+    redis_server.client().flushall()
+    return redis_server.url
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    left_out: list[str] = []
+    if find_executable() is None:
+        for item in session.items:
+            if item.get_closest_marker("integration"):
+                item.add_marker(pytest.mark.skip(reason=NO_SERVER))
+                left_out.append(item.nodeid)
+    session.config.stash[LEFT_OUT] = left_out
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    left_out = session.config.stash.get(LEFT_OUT, [])
+    if left_out and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    left_out = config.stash.get(LEFT_OUT, [])
+    if not left_out:
+        return
+    terminalreporter.section("integration tests left out", yellow=True)
+    terminalreporter.line(f"{len(left_out)} left out: {NO_SERVER}")
+    for name in left_out:
+        terminalreporter.line(f"  {name}")
+    if os.environ.get("CI"):
+        terminalreporter.line("CI is set, so this run counts as failed.", red=True)
