@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits
 
 _BLANKS = b" \t\r\n\f"
-# Up to 64 Ki characters, never cut inside an escape.
-_PIECE = re.compile(r"(?:%[0-9A-Fa-f]{2}|.){1,65536}+", re.DOTALL)
+# Up to 4096 characters or escapes, never cut inside an escape.
+_PIECE = re.compile(r"(?:%[0-9A-Fa-f]{2}|.){1,4096}+", re.DOTALL)
 
 
 class DataSource:
