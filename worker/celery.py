@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from click import ClickException
 
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 
 SOCKET_TIMEOUT_S = 5.0  # without one a worker hangs for good when the network is cut
 HEALTH_CHECK_S = 25.0
@@ -43,7 +44,11 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
 
 def worker_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings for a worker with these settings of ours."""
-    return redis_configuration(settings.redis_url, settings.results_url) | {
+    shared = redis_configuration(settings.redis_url, settings.results_url)
+    transport = shared["broker_transport_options"]
+    return shared | {
+        "broker_transport_options": transport
+        | {"visibility_timeout": settings.visibility_timeout_s},
         "task_default_queue": settings.queue,
         "result_expires": settings.result_ttl_s,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
@@ -72,5 +77,13 @@ def tasks_in_hand(settings: Settings) -> int:
     return settings.concurrency or max(16, 4 * settings.max_batch)
 
 
+def _configuration() -> dict[str, Any]:
+    """Read the settings when Celery first needs one; wrong ones end its command cleanly."""
+    try:
+        return worker_configuration(Settings.load())
+    except SettingsError as error:
+        raise ClickException(str(error)) from error
+
+
 app = Celery("worker", include=["worker.tasks", "worker.lifecycle"], set_as_current=False)
-app.add_defaults(lambda: worker_configuration(Settings.load()))
+app.add_defaults(_configuration)

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     result_url: str | None = Field(None, description="Redis for results; the broker's if unset.")
     queue: str = Field("celery", min_length=1, description="Queue that tasks are taken from.")
     result_ttl_s: float = Field(86_400.0, gt=0, description="How long a result is kept.")
+    visibility_timeout_s: float = Field(
+        600.0, gt=0, description="When a killed worker's tasks return; more than task_timeout_s."
+    )
     remote_control: bool = Field(
         default=True, description="Whether `celery inspect` and revoke work."
     )

@@ -1,0 +1,31 @@
+"""What the integration tests share: a broker, a worker, pictures, an engine to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from worker_process import WorkerProcess
+
+from clip_engine import Engine, load_engine
+from worker.client import Client
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The demo model in this process: what the workers' answers are held against."""
+    return load_engine("demo")
+
+
+@pytest.fixture
+def running_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+    """A worker on an empty Redis; `tmp_path` is its file root."""
+    with WorkerProcess(redis_url, tmp_path) as worker:
+        yield worker
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url) as client:
+        yield client

@@ -1,0 +1,179 @@
+"""Real Redis, real worker processes, real producers: the main job."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, chain, signature
+from image_zoo import write_zoo
+from worker_process import WorkerProcess, clean_environment
+
+from clip_engine import Engine, Prediction
+from worker.client import Client
+from worker.contract import Classification
+
+pytestmark = pytest.mark.integration
+
+IMAGES = 500
+PRODUCERS = 3
+LABEL_LISTS = 20
+TOLERANCE = 1e-5  # batches of other sizes may differ in the last bits of a float32
+WAIT_S = 60.0
+
+COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "pink", "white", "black", "brown")
+THINGS = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "diamond", "cloud")
+TEMPLATES = (None, "a picture of a {}.", "a drawing of a {}", "{}")
+
+
+def label_lists(seed: int) -> list[list[str]]:
+    """Twenty different lists of 2 to 40 labels."""
+    rng = random.Random(seed)
+    everything = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
+    return [rng.sample(everything, rng.randint(2, 40)) for _ in range(LABEL_LISTS)]
+
+
+def questions(images: Sequence[Path], seed: int = 0) -> list[dict[str, Any]]:
+    """A question about each picture: one of the label lists, a template, a K."""
+    rng, lists = random.Random(seed), label_lists(seed)
+    return [
+        {
+            "image": image.as_uri(),
+            "labels": lists[i % LABEL_LISTS],
+            "k": rng.randint(1, 7),
+            "template": rng.choice(TEMPLATES),
+        }
+        for i, image in enumerate(images)
+    ]
+
+
+def alone(engine: Engine, image: Path, question: dict[str, Any]) -> list[Prediction]:
+    """What the engine says for this picture alone."""
+    template = {"template": question["template"]} if question["template"] else {}
+    [predictions] = engine.classify([image], question["labels"], question["k"], **template)
+    return predictions
+
+
+def assert_same(answer: Classification, expected: Sequence[Prediction]) -> None:
+    assert [p.probability for p in answer.predictions] == pytest.approx(
+        [p.probability for p in expected], abs=TOLERANCE
+    )
+    assert [(p.label, p.index) for p in answer.predictions] == [
+        (p.label, p.index) for p in expected
+    ]
+
+
+def produce(redis_url: str, share: Sequence[dict[str, Any]]) -> subprocess.Popen[str]:
+    """Start a producer process with its share of the questions."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("producer.py")), redis_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    assert process.stdin is not None
+    process.stdin.write("".join(json.dumps(question) + "\n" for question in share))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def test_500_pictures_from_three_producers_through_two_workers_answer_as_the_engine_alone(
+    redis_url: str, tmp_path: Path, engine: Engine
+) -> None:
+    # given
+    images = write_zoo(tmp_path / "zoo", IMAGES, seed=1)
+    asked = questions(images)
+    with (
+        WorkerProcess(redis_url, tmp_path, name="one") as one,
+        WorkerProcess(redis_url, tmp_path, name="two") as two,
+    ):
+        # when
+        producers = [produce(redis_url, asked[i::PRODUCERS]) for i in range(PRODUCERS)]
+        printed = [process.communicate(timeout=300)[0].splitlines() for process in producers]
+        assert [process.returncode for process in producers] == [0] * PRODUCERS
+        # then both workers had a part, each loaded its model once, and nothing is left over
+        assert all("succeeded in" in worker.log for worker in (one, two))
+        assert [worker.log.count("clip-worker: loading") for worker in (one, two)] == [1, 1]
+        assert [worker.stop() for worker in (one, two)] == [0, 0]
+    answers: list[Classification | None] = [None] * IMAGES
+    for i, lines in enumerate(printed):
+        answers[i::PRODUCERS] = [Classification.model_validate_json(line) for line in lines]
+    assert len(answers) == IMAGES
+    for image, question, answer in zip(images, asked, answers, strict=True):
+        assert answer is not None
+        assert_same(answer, alone(engine, image, question))
+    # and tasks with different labels shared batches
+    assert max(answer.timing.batch_size for answer in answers if answer) > 1
+
+
+def test_a_plain_celery_producer_gets_the_same_answer_as_the_client(
+    redis_url: str, running_worker: WorkerProcess, tmp_path: Path, client: Client
+) -> None:
+    # given a producer that knows the broker's URL and the task's name
+    [image] = write_zoo(tmp_path / "zoo", 1, seed=2)
+    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
+    question = {"image": image.as_uri(), "labels": ["red circle", "blue square"], "k": 2}
+    # when
+    plain_answer = plain.send_task("clip.classify", kwargs=question).get(timeout=WAIT_S)
+    answer = client.classify(**question).get(WAIT_S)
+    # then
+    assert plain_answer["predictions"] == answer.model_dump(mode="json")["predictions"]
+    assert plain_answer["model_digest"] == answer.model_digest
+    plain.close()
+
+
+def test_a_chain_hands_the_result_to_a_users_task_in_another_worker(
+    redis_url: str, running_worker: WorkerProcess, tmp_path: Path, client: Client
+) -> None:
+    # given
+    [image] = write_zoo(tmp_path / "zoo", 1, seed=3)
+    labels = ["red circle", "blue square", "green star"]
+    users_worker = WorkerProcess(
+        redis_url,
+        tmp_path,
+        name="user",
+        command=(
+            "env", f"USER_APP_REDIS_URL={redis_url}", f"PYTHONPATH={Path(__file__).parent}",
+            sys.executable, "-m", "celery", "-A", "user_app", "worker", "-P", "solo",
+            "-n", "user@%h",
+        ),
+    )  # fmt: skip
+    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
+    users_worker.start()
+    try:
+        # when
+        ours = signature(
+            "clip.classify", kwargs={"image": image.as_uri(), "labels": labels}, app=plain
+        )
+        theirs = signature("user.best_label", app=plain, queue="user")
+        best = chain(ours, theirs, app=plain).apply_async().get(timeout=WAIT_S)
+        # then
+        assert best == client.classify(image.as_uri(), labels).get(WAIT_S).predictions[0].label
+        assert users_worker.stop() == 0
+    finally:
+        plain.close()
+        users_worker.__exit__(None, None, None)
+
+
+def test_one_bad_picture_fails_alone_with_its_code(
+    running_worker: WorkerProcess, tmp_path: Path, client: Client
+) -> None:
+    # given
+    good = [path.as_uri() for path in write_zoo(tmp_path / "zoo", 9, seed=4)]
+    text = tmp_path / "text.jpg"
+    text.write_text("This is no picture.")
+    images = [*good[:5], text.as_uri(), *good[5:], (tmp_path / "missing.jpg").as_uri(), "cat.jpg"]
+    # when
+    outcomes = dict(client.classify_many(images, ["red circle", "blue square"], timeout=WAIT_S))
+    # then
+    codes = [outcomes[i].error.code if outcomes[i].error else None for i in range(len(images))]
+    expected = [None] * 5 + ["DECODE_UNRECOGNIZED"] + [None] * 4 + ["FILE_NOT_FOUND", "BAD_URI"]
+    assert codes == expected

@@ -1,0 +1,104 @@
+"""A real worker process for the integration tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 60.0
+PAUSE_S = 0.05
+READY = "is ready on"
+
+
+class WorkerProcess:
+    """`celery -A worker worker` with the demo model, while it is entered.
+
+    Args:
+        redis_url: Broker and result backend.
+        folder: For its log.
+        settings: More `CLIP_WORKER_*` settings, without the prefix.
+        command: Another command line; `{python}` stands for this interpreter.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        folder: Path,
+        *,
+        name: str = "worker",
+        command: tuple[str, ...] = (),
+        **settings: str,
+    ) -> None:
+        self._log = folder / f"{name}.log"
+        self._command = command or (
+            sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@%h",
+            "--loglevel", "info",
+        )  # fmt: skip
+        defaults = {"REDIS_URL": redis_url, "MODEL": "demo", "FILE_ROOTS": str(folder)}
+        self._environment = clean_environment() | {
+            f"CLIP_WORKER_{key.upper()}": value for key, value in (defaults | settings).items()
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait_for_log(READY)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.running.poll() is None:
+            self.running.kill()
+            self.running.wait()
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the worker was not started"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """All that the process has printed."""
+        return self._log.read_text(errors="replace")
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
+
+    def wait_for_log(self, text: str, limit_s: float = START_LIMIT_S) -> None:
+        end = time.monotonic() + limit_s
+        while text not in self.log:
+            if self.running.poll() is not None:
+                raise AssertionError(
+                    f"the worker ended with {self.running.returncode}:\n{self.log}"
+                )
+            if time.monotonic() > end:
+                raise AssertionError(f"no {text!r} within {limit_s} s:\n{self.log}")
+            time.sleep(PAUSE_S)
+
+    def wait_for_end(self, limit_s: float = STOP_LIMIT_S) -> int:
+        """The exit status."""
+        return self.running.wait(limit_s)
+
+    def stop(self) -> int:
+        """End it in order, with SIGTERM; the exit status."""
+        self.running.send_signal(signal.SIGTERM)
+        return self.wait_for_end()
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without settings of ours."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("CLIP_WORKER_")}
