@@ -1,0 +1,40 @@
+# One command an act. Needs Python 3.11 or newer, make and git; the first target run makes .venv.
+#   make setup PYTHON=/path/to/python3.12   chooses the interpreter
+#   make test ARGS="-k batcher -x"          hands arguments to pytest
+
+VENV := .venv
+ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check constraints clean
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev-stamp ## make .venv with all that the other targets need
+
+demo: $(VENV)/.runtime-stamp ## start Redis and a worker, classify pictures, show the result
+	@$(VENV)/bin/clip-worker demo $(ARGS)
+
+test: $(VENV)/.dev-stamp ## run all tests, with a real Redis
+	@scripts/ensure_redis.sh
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev-stamp ## lint, formatting, types
+	@echo "ruff check" && $(VENV)/bin/ruff check --quiet .
+	@echo "ruff format --check" && $(VENV)/bin/ruff format --quiet --check .
+	@echo "mypy" && $(VENV)/bin/mypy
+
+constraints: $(VENV)/.dev-stamp ## write constraints.txt anew, with the newest versions
+	@$(VENV)/bin/python scripts/build_constraints.py
+
+clean: ## remove .venv, caches and build products
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.runtime-stamp: pyproject.toml constraints.txt
+	@scripts/setup.sh runtime
+
+$(VENV)/.dev-stamp: $(VENV)/.runtime-stamp
+	@scripts/setup.sh dev
