@@ -48,14 +48,17 @@ from redis_server import find_executable
 print(find_executable() or "")'
 }
 
-if [ -z "${CLIP_WORKER_TEST_REDIS_SERVER:-}" ] && ! command -v redis-server >/dev/null; then
+if [ -z "${CLIP_WORKER_TEST_REDIS_SERVER:-}" ] && ! [ -x "$(command -v redis-server)" ]; then
     : >"$log"
     install_server || ! [ -s "$log" ] || say "that failed: $(tail -n 1 "$log") (log: $log)"
 fi
 
 server=$(describe_server)
-if [ -n "$server" ]; then
-    say "$("$server" --version | cut -d " " -f 1-3) ($server)"
+if [ -n "$server" ] && version=$("$server" --version 2>/dev/null); then
+    say "$(echo "$version" | cut -d " " -f 1-3) ($server)"
+elif [ -n "$server" ]; then
+    say "'$server' does not run" >&2
+    exit 1
 elif [ -n "${CI:-}" ]; then
     say "no redis-server, and CI must not leave the integration tests out" >&2
     exit 1
