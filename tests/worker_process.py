@@ -58,9 +58,7 @@ class WorkerProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.running.poll() is None:
-            self.running.kill()
-            self.running.wait()
+        self.kill()
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -92,6 +90,12 @@ class WorkerProcess:
     def wait_for_end(self, limit_s: float = STOP_LIMIT_S) -> int:
         """The exit status."""
         return self.running.wait(limit_s)
+
+    def kill(self) -> None:
+        """End it at once, with SIGKILL, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def stop(self) -> int:
         """End it in order, with SIGTERM; the exit status."""

@@ -100,6 +100,10 @@ class Client:
         """
         request = parse(ClassifyRequest, _given(image=image, labels=labels, **question))
         task_id = self._send(CLASSIFY, request.model_dump(mode="json", exclude_none=True))
+        return self.handle(task_id)
+
+    def handle(self, task_id: str) -> Handle[Classification]:
+        """The handle of a `clip.classify` task that was sent earlier, perhaps elsewhere."""
         return Handle(self._app, self.url, task_id, Classification.model_validate)
 
     def classify_many(

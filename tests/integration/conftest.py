@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,19 @@ def running_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
     """A worker on an empty Redis; `tmp_path` is its file root."""
     with WorkerProcess(redis_url, tmp_path) as worker:
         yield worker
+
+
+@pytest.fixture
+def users_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+    """The worker of a user's own application (user_app.py), not yet started."""
+    folder = Path(__file__).parent
+    command = f"env USER_APP_REDIS_URL={redis_url} PYTHONPATH={folder} {sys.executable} -m celery"
+    options = "-A user_app worker -P solo -n user@%h"
+    worker = WorkerProcess(
+        redis_url, tmp_path, name="user", command=(*command.split(), *options.split())
+    )
+    yield worker
+    worker.kill()
 
 
 @pytest.fixture

@@ -131,36 +131,40 @@ def test_a_plain_celery_producer_gets_the_same_answer_as_the_client(
 
 
 def test_a_chain_hands_the_result_to_a_users_task_in_another_worker(
-    redis_url: str, running_worker: WorkerProcess, tmp_path: Path, client: Client
+    redis_url: str,
+    running_worker: WorkerProcess,
+    users_worker: WorkerProcess,
+    tmp_path: Path,
+    client: Client,
 ) -> None:
     # given
-    [image] = write_zoo(tmp_path / "zoo", 1, seed=3)
+    [image] = (path.as_uri() for path in write_zoo(tmp_path / "zoo", 1, seed=3))
     labels = ["red circle", "blue square", "green star"]
-    users_worker = WorkerProcess(
-        redis_url,
-        tmp_path,
-        name="user",
-        command=(
-            "env", f"USER_APP_REDIS_URL={redis_url}", f"PYTHONPATH={Path(__file__).parent}",
-            sys.executable, "-m", "celery", "-A", "user_app", "worker", "-P", "solo",
-            "-n", "user@%h",
-        ),
-    )  # fmt: skip
     plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
     users_worker.start()
-    try:
-        # when
-        ours = signature(
-            "clip.classify", kwargs={"image": image.as_uri(), "labels": labels}, app=plain
-        )
-        theirs = signature("user.best_label", app=plain, queue="user")
-        best = chain(ours, theirs, app=plain).apply_async().get(timeout=WAIT_S)
+    # when
+    ours = signature("clip.classify", kwargs={"image": image, "labels": labels}, app=plain)
+    theirs = signature("user.best_label", app=plain, queue="user")
+    best = chain(ours, theirs, app=plain).apply_async().get(timeout=WAIT_S)
+    # then
+    assert best == client.classify(image, labels).get(WAIT_S).predictions[0].label
+    plain.close()
+
+
+def test_a_foreign_task_on_a_shared_queue_is_put_back_for_the_worker_it_is_meant_for(
+    redis_url: str, users_worker: WorkerProcess, tmp_path: Path
+) -> None:
+    # given our worker alone on a queue where it finds a user's task
+    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
+    with WorkerProcess(redis_url, tmp_path, queue="user") as ours:
+        answer = {"predictions": [{"label": "cat"}]}
+        task = plain.send_task("user.best_label", args=[answer], queue="user")
+        ours.wait_for_log("Put back the task 'user.best_label'")
+        # when the user's worker comes
+        users_worker.start()
         # then
-        assert best == client.classify(image.as_uri(), labels).get(WAIT_S).predictions[0].label
-        assert users_worker.stop() == 0
-    finally:
-        plain.close()
-        users_worker.__exit__(None, None, None)
+        assert task.get(timeout=WAIT_S) == "cat"
+    plain.close()
 
 
 def test_one_bad_picture_fails_alone_with_its_code(
