@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes .venv and installs into it, with one line a step; what pip prints goes to .venv/setup.log.
+# Makes .venv and installs into it, with one line a step; what pip prints goes to .venv/setup-*.log.
 #   setup.sh runtime   the package and its extra `demo`
 #   setup.sh dev       what tests and lint need, on top of that
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=.venv
-log=$venv/setup.log
+log=$venv/setup-${1:-}.log
 
 say() { echo "setup: $*"; }
 fail() {
@@ -86,12 +86,12 @@ install() {
 }
 
 explain() {
-    grep -v '^WARNING: Location' "$log" | tail -n 15 >&2
     if grep -q 'No space left on device' "$log"; then
         fail "the disk is full, here or where pip unpacks (TMPDIR); log: $log"
     elif grep -Eq 'NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError' "$log"; then
         fail "pip reaches no package index; check the network, or name a mirror (PIP_INDEX_URL); log: $log"
     fi
+    grep -v '^WARNING: Location' "$log" | tail -n 15 >&2
     fail "pip failed, see above; log: $log"
 }
 
