@@ -1,0 +1,69 @@
+"""What `classify` shows on a terminal while the answers come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from worker.contract import Outcome
+
+FEW = 3  # pictures, for which a bar would be too much
+
+
+class AnswerProgress:
+    """A line on stderr, while it is entered; none where stderr is no terminal.
+
+    Args:
+        total: Pictures.
+        console: Where the answers are printed. If that is a terminal too, it has to draw the line
+            itself, or the two would overwrite each other.
+    """
+
+    def __init__(self, total: int, console: Console) -> None:
+        errors = Console(stderr=True)
+        self._progress = Progress(
+            *_columns(total),
+            console=console if console.is_terminal else errors,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not errors.is_terminal,
+        )
+        self._task = self._progress.add_task("waiting for a worker", total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def counted(self, answers: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
+        """Pass the answers on and count them."""
+        for answer in answers:
+            self._progress.update(self._task, advance=1, description="classifying")
+            yield answer
+
+
+def _columns(total: int) -> list[ProgressColumn]:
+    columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
+    if total > FEW:
+        columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    return columns

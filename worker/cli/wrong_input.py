@@ -1,0 +1,29 @@
+"""What the commands raise when the person at the keyboard can mend it."""
+
+from __future__ import annotations
+
+from typing import IO, Any, ClassVar
+
+import click
+
+WRONG_INPUT_STATUS = 2
+
+
+class WrongInputError(click.ClickException):
+    """An argument, an option or a setting is wrong; exit status 2, as click's own usage errors.
+
+    Args:
+        message: One sentence, or one a line: what is wrong, quoted, and what would be right.
+    """
+
+    exit_code: ClassVar[int] = WRONG_INPUT_STATUS
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message, each line with the program's name."""
+        say(self.message, file)
+
+
+def say(message: str, file: IO[Any] | None = None) -> None:
+    """Print a message on stderr, or on `file`, each line with the program's name."""
+    for line in message.splitlines():
+        click.echo(f"clip-worker: {line}", file=file, err=file is None)
