@@ -1,0 +1,1 @@
+"""Training and evaluation of the demo model (`clip_engine/demo/demo.pt`)."""
