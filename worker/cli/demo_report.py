@@ -1,0 +1,166 @@
+"""What the demo tells about its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Self
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clip_engine.demo import DemoPicture
+from clip_engine.demo.captions import describe
+from worker.cli.bars import bar, has_blocks
+from worker.contract import Classification, Prediction
+
+BAR_WIDTH = 30
+TOP = 3
+# The stages of worker.contract.Timing, in the order in which a picture passes them.
+STAGES = {
+    "queue": "from sending the task until the worker takes it",
+    "labels": "turning label texts into features, which are kept for later tasks",
+    "fetch": "reading the file",
+    "decode": "decoding it, and resizing it for the model",
+    "batch_wait": "waiting until the model is free for the next batch",
+    "forward": "the model's pass over the batch",
+    "score": "comparing the picture with its labels: the best K",
+}
+NEXT_STEPS = (
+    ("clip-worker start", "a worker with CLIP ViT-B/32 on your own Redis"),
+    ("clip-worker classify photos/ --labels cat,dog -k 1", "have it tag a folder"),
+    ("clip-worker start --help", "another model, device or Redis"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one task.
+
+    Attributes:
+        picture: That it asked about.
+        result: None if it failed.
+        failure: Why, in one sentence.
+    """
+
+    picture: DemoPicture
+    result: Classification | None
+    failure: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the most probable label is what was drawn."""
+        return self.result is not None and self.result.predictions[0].label == self.picture.answer
+
+
+def print_answers(console: Console, answers: Sequence[Answer]) -> None:
+    """Print each picture: what was drawn and asked, then the best labels with bars."""
+    layout = _Layout.of(console, answers)
+    for answer in answers:
+        console.print(_headline(answer.picture))
+        for line in _lines(answer, layout):
+            console.print(line, soft_wrap=True)
+    right = sum(answer.is_right for answer in answers)
+    console.print(
+        f"The best label is what was drawn in [bold]{right} of {len(answers)}[/] pictures.\n"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How lines are laid out.
+
+    Attributes:
+        blocks: Whether the output has block characters.
+        label_width: In columns.
+        right: Stands before a best label that is what was drawn.
+        wrong: Stands before one that isn't.
+    """
+
+    blocks: bool
+    label_width: int
+    right: Text
+    wrong: Text
+
+    @classmethod
+    def of(cls, console: Console, answers: Sequence[Answer]) -> Self:
+        blocks = has_blocks(console.encoding)
+        right, wrong = ("✓", "✗") if blocks else ("=", "x")
+        width = max(cell_len(label) for answer in answers for label in answer.picture.labels)
+        return cls(blocks, width, Text(right, style="green"), Text(wrong, style="red"))
+
+
+def _headline(picture: DemoPicture) -> Text:
+    question = f"the best {picture.k} of {len(picture.labels)} labels"
+    return Text.assemble(
+        (picture.file_name, "bold"), (f"  {describe(picture.scene)}; {question}", "dim")
+    )
+
+
+def _lines(answer: Answer, layout: _Layout) -> list[Text]:
+    if answer.result is None:
+        return [Text.assemble("  ", layout.wrong, " ", (answer.failure, "red"))]
+    best, *others = answer.result.predictions[:TOP]
+    mark = layout.right if answer.is_right else layout.wrong
+    lines = [_line(best, layout, mark, "bold", "green")]
+    if not answer.is_right:
+        lines[0].append(f"  drawn: {answer.picture.answer}", "yellow")
+    return lines + [_line(other, layout, Text(" "), "", "cyan") for other in others]
+
+
+def _line(prediction: Prediction, layout: _Layout, mark: Text, emphasis: str, colour: str) -> Text:
+    drawn = bar(prediction.probability, BAR_WIDTH, unicode=layout.blocks)
+    return Text.assemble(
+        "  ",
+        mark,
+        " ",
+        (set_cell_size(prediction.label, layout.label_width), emphasis),
+        "  ",
+        (drawn, colour),
+        (f" {prediction.probability:6.1%}", emphasis),
+    )
+
+
+def print_timing(console: Console, answers: Sequence[Answer], total_s: float) -> None:
+    """Print where the tasks' time went, stage by stage."""
+    timings = [answer.result.timing for answer in answers if answer.result]
+    if not timings:
+        return
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("stage")
+    table.add_column("median", justify="right")
+    table.add_column("max", justify="right")
+    table.add_column("what it is", style="dim", no_wrap=True)
+    for stage, meaning in STAGES.items():
+        seconds = [getattr(timing, stage) or 0.0 for timing in timings]
+        table.add_row(stage, _milliseconds(median(seconds)), _milliseconds(max(seconds)), meaning)
+    sizes = sorted({timing.batch_size for timing in timings})
+    console.print(table)
+    console.print(
+        f"All {len(answers)} tasks took {total_s:.2f} s; the model saw "
+        f"{_listed([str(size) for size in sizes])} pictures at a time."
+    )
+
+
+def print_next_steps(console: Console) -> None:
+    """Print what to do with pictures and labels of one's own."""
+    console.print("\nThe demo's worker, Redis and pictures are gone again. To go on:")
+    width = max(len(command) for command, _ in NEXT_STEPS)
+    for command, meaning in NEXT_STEPS:
+        console.print(f"  [bold]{command:<{width}}[/]  [dim]{meaning}[/]", soft_wrap=True)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Join words.
+
+    >>> _listed(["1", "4", "7"])
+    '1, 4 and 7'
+    """
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
