@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from clip_engine.errors import ImageError
@@ -28,6 +31,17 @@ from clip_engine.errors import ImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
 DEFAULT_MAX_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
+# What undoes each EXIF orientation. Pillow's exif_transpose rewrites all metadata as well, and so
+# refuses a sound picture whose other metadata are broken.
+UPRIGHT_BY: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Mode: TypeAlias = Literal["exact", "fast"]
 
@@ -57,27 +71,28 @@ class Preprocessor:
         Raises:
             ImageError: The bytes are no picture, are cut off or broken, or have too many pixels.
         """
-        try:
-            return self.from_image(self._open(data))
-        except ImageError:
-            raise
-        except Exception as error:  # decoders raise whatever the bytes lead them to
-            raise _broken(error) from error
+        with _decoding():
+            image = self._open(data)
+            self._check_size(image)
+            if self.mode == "fast" and image.format in ("JPEG", "MPO"):
+                self._scale_while_decoding(image)
+            return self._prepare(image)
 
     def from_image(self, image: Image.Image) -> Tensor:
-        """Prepare a picture that Pillow has opened.
+        """Prepare a picture that Pillow has opened; its pixels are not changed.
 
         Returns:
             uint8 `[3, R, R]`, RGB.
 
         Raises:
-            ImageError: It has too many pixels or none.
+            ImageError: Its file is cut off or broken, or it has too many pixels or none.
         """
-        self._check_size(image)
-        if self.mode == "fast" and image.format in ("JPEG", "MPO"):
-            self._scale_while_decoding(image)
-        image = _upright(image)
-        image = self._resize_and_crop(_resamplable(image))
+        with _decoding():
+            self._check_size(image)
+            return self._prepare(image)
+
+    def _prepare(self, image: Image.Image) -> Tensor:
+        image = self._resize_and_crop(_resamplable(_upright(image)))
         pixels = np.array(image.convert("RGB"))  # [R, R, 3], a writable copy
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW
 
@@ -118,7 +133,8 @@ class Preprocessor:
         width, height = _resized(image.size, self.resolution)
         left, top = _crop_offset(width, self.resolution), _crop_offset(height, self.resolution)
         crop = (left, top, left + self.resolution, top + self.resolution)
-        if self.mode == "exact":
+        # Of a strip the reference's detour grows without bound: 1x65535 becomes 224x14679840.
+        if self.mode == "exact" and width * height <= self.max_pixels:
             return image.resize((width, height), Image.Resampling.BICUBIC).crop(crop)
         across, down = image.width / width, image.height / height
         box = (crop[0] * across, crop[1] * down, crop[2] * across, crop[3] * down)
@@ -139,23 +155,47 @@ def _crop_offset(length: int, resolution: int) -> int:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turn the picture as its EXIF orientation says; broken metadata counts as none."""
+    image.load()  # with a TIFF, Pillow turns it here and drops the orientation
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError, struct.error):
-        turned = False
-    return ImageOps.exif_transpose(image) if turned else image
+        return image
+    turn = UPRIGHT_BY.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def _resamplable(image: Image.Image) -> Image.Image:
     """The picture in a mode of 8 bits a channel that Pillow can resample."""
     if image.mode in ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBX"):
         return image
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion would clip at 255.
-        return Image.fromarray((np.asarray(image, dtype=np.uint16) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return image.convert("L")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_eight_bit(np.asarray(image)))
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _eight_bit(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey levels of a wider type as 8 bits; Pillow's own conversion would clip them at 255.
+
+    Mode I holds 8 or 16 bits (PGM, TIFF) and F usually 0 to 1; only the largest level tells.
+    """
+    if levels.dtype.kind == "f":
+        levels = np.nan_to_num(levels)
+        scaled = levels * 255 if levels.max() <= 1 else levels
+    elif levels.dtype.itemsize == 2 or levels.max() > 255:
+        scaled = levels // 257
+    else:
+        scaled = levels
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever the bytes lead them to
+        raise _broken(error) from error
 
 
 def _broken(error: Exception) -> ImageError:
