@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -45,6 +46,8 @@ def top_k(scores: object, k: int) -> TopK:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k is {k!r}; give an integer of 1 or more.")
     if isinstance(scores, Tensor):
+        if scores.is_complex():
+            raise InputError(f"The scores' type is {scores.dtype}; give real numbers.")
         return _top_k_torch(_checked(scores, torch.isnan), int(k))
     array = _as_numpy(scores)
     if array.dtype.kind not in "biuf":
@@ -61,7 +64,7 @@ def _top_k_torch(scores: Tensor, k: int) -> TopK:
 def _top_k_numpy(scores: NDArray[Any], k: int) -> TopK:
     *batch, labels = scores.shape
     k = min(k, labels)
-    rows = scores.reshape(-1, labels)
+    rows = scores.reshape(math.prod(batch), labels)
     indices = np.empty((len(rows), k), dtype=np.int64)
     for row, kept in zip(rows, indices, strict=True):
         kept[:] = _row_indices(row, k)
@@ -105,7 +108,10 @@ def _as_numpy(scores: Any) -> NDArray[Any]:
 
 
 def _from_dlpack(scores: Any) -> NDArray[Any]:
-    tensor = torch.utils.dlpack.from_dlpack(scores)
+    try:
+        tensor = torch.utils.dlpack.from_dlpack(scores)
+    except (BufferError, RuntimeError, TypeError, ValueError) as refusal:
+        raise InputError(f"The scores are no array of real numbers: {refusal}.") from refusal
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.cpu().numpy()
