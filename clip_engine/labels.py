@@ -75,7 +75,8 @@ class LabelFeatures:
         prompts = [fill(template, label) for label in labels for template in templates]
         features = self._encode(prompts).view(len(labels), len(templates), -1)  # [L, P, D]
         features = functional.normalize(features.mean(dim=1), dim=-1)  # [L, D]
-        computed = dict(zip(labels, features.unbind(), strict=True))
+        # Copies: a view would keep all rows of its batch in memory for as long as one is kept.
+        computed = {label: row.clone() for label, row in zip(labels, features, strict=True)}
         with self._lock:
             self._features.update({(templates, label): row for label, row in computed.items()})
             while len(self._features) > self._capacity:
