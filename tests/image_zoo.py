@@ -44,13 +44,14 @@ def write_zoo(folder: Path, count: int, seed: int) -> list[Path]:
     """Write image files.
 
     Args:
-        folder: Existing folder that they go to.
+        folder: Where they go; made if it is not there.
         count: How many files; from 9 on, every format occurs.
         seed: Decides the contents.
 
     Returns:
         Their paths, in the order in which they were written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     kinds = itertools.cycle(WRITERS.items())
     return [_write(folder, index, next(kinds), seed) for index in range(count)]
 
