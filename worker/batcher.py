@@ -8,11 +8,12 @@ one task alone starts at once, and under load batches are full; there is nothing
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -75,6 +76,7 @@ class Batcher(Generic[Item, Result]):
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._running: dict[int, list[_Waiting[Item, Result]]] = {}  # by the runner's thread id
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = [
@@ -118,9 +120,9 @@ class Batcher(Generic[Item, Result]):
             if thread.ident is not None:
                 thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
-            left, self._waiting = list(self._waiting), deque()
-        for waiting in left:
-            waiting.future.set_exception(BatcherStoppedError("The batcher was stopped."))
+            never_run, hung = self._pop(len(self._waiting)), list(self._running.values())
+        for waiting in [*never_run, *(waiting for batch in hung for waiting in batch)]:
+            _fail(waiting, BatcherStoppedError("The batcher was stopped."))
 
     def _serve(self) -> None:
         while batch := self._take():
@@ -129,34 +131,50 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> list[_Waiting[Item, Result]]:
         """The next batch, as long as that takes; empty once the batcher stops and nothing waits."""
         with self._changed:
-            while True:
-                self._changed.wait_for(lambda: self._waiting or self._stopping)
+            self._running.pop(threading.get_ident(), None)
+            while self._waiting or not self._stopping:
                 rest_s = self._rest_s()
-                if rest_s <= 0:
-                    count = min(self._max_batch, len(self._waiting))
-                    return [self._waiting.popleft() for _ in range(count)]
-                self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
+                if rest_s is None or rest_s > 0:
+                    self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
+                elif batch := self._pop(self._max_batch):
+                    self._running[threading.get_ident()] = batch
+                    return batch
+            return []
 
-    def _rest_s(self) -> float:
-        """How long the batch that is filling may still wait; 0 if it is full or must not."""
-        if self._stopping or not self._waiting or len(self._waiting) >= self._max_batch:
+    def _pop(self, most: int) -> list[_Waiting[Item, Result]]:
+        """Take up to `most` items that nobody has cancelled off the queue."""
+        popped: list[_Waiting[Item, Result]] = []
+        while self._waiting and len(popped) < most:
+            waiting = self._waiting.popleft()
+            if waiting.future.set_running_or_notify_cancel():
+                popped.append(waiting)
+        return popped
+
+    def _rest_s(self) -> float | None:
+        """How long the batch that fills may still wait; 0 if it must not, None if nothing waits."""
+        if not self._waiting:
+            return None
+        if self._stopping or len(self._waiting) >= self._max_batch:
             return 0.0
         return self._waiting[0].since + self._max_wait_s - self._clock()
 
     def _run_batch(self, batch: list[_Waiting[Item, Result]]) -> None:
-        batch = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
-        if not batch:
-            return
         start = self._clock()
         try:
             results = _same_length(self._run([waiting.item for waiting in batch]), len(batch))
         except BaseException as error:  # noqa: BLE001  # whatever it is, every waiter must hear of it
             for waiting in batch:
-                waiting.future.set_exception(error)
+                _fail(waiting, error)
             return
         run_s = self._clock() - start
         for waiting, value in zip(batch, results, strict=True):
-            waiting.future.set_result(Batched(value, start - waiting.since, run_s, len(batch)))
+            with contextlib.suppress(InvalidStateError):  # `stop` didn't wait for it
+                waiting.future.set_result(Batched(value, start - waiting.since, run_s, len(batch)))
+
+
+def _fail(waiting: _Waiting[Item, Result], error: BaseException) -> None:
+    with contextlib.suppress(InvalidStateError):  # it has just ended by itself
+        waiting.future.set_exception(error)
 
 
 def _same_length(results: Sequence[Result], count: int) -> Sequence[Result]:
