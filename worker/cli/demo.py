@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clip_engine.demo import DemoPicture, draw_demo_pictures
 from worker.cli.contact_sheet import print_contact_sheet
 from worker.cli.demo_report import Answer, print_answers, print_next_steps, print_timing
-from worker.cli.demo_worker import DemoWorker, run_demo_worker
+from worker.cli.demo_worker import DemoWorker, forget_settings, run_demo_worker
 from worker.cli.interrupts import Interrupted, Interrupts
 from worker.cli.wrong_input import say
 from worker.client import Client
@@ -48,6 +48,7 @@ def command() -> int:
     It needs no network and no weights: a small model that knows drawn shapes comes with the
     package. Everything that it starts, and every file that it writes, is gone when it ends.
     """
+    forget_settings()
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
@@ -94,7 +95,7 @@ def _start(started: contextlib.ExitStack) -> _Stage:
     pictures = folder / "pictures"
     pictures.mkdir()
     redis = started.enter_context(embedded_redis())
-    worker = started.enter_context(run_demo_worker(redis, pictures, folder / "worker.log"))
+    worker = started.enter_context(run_demo_worker(redis, folder, pictures))
     return _Stage(pictures, redis, worker)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from worker.cli.start import READY_SENTENCE
@@ -66,28 +66,14 @@ class DemoWorker:
 
 
 @contextlib.contextmanager
-def run_demo_worker(redis: EmbeddedRedis, pictures: Path, log_path: Path) -> Iterator[DemoWorker]:
+def run_demo_worker(redis: EmbeddedRedis, folder: Path, pictures: Path) -> Iterator[DemoWorker]:
     """Start a worker and end it with the context.
 
     Args:
         redis: Where its tasks come from.
-        pictures: The one folder that it may read.
-        log_path: Takes what it prints.
+        folder: For its log, and for what torch leaves in the folder for temporary files.
+        pictures: The one folder that it may read pictures from.
     """
-    environment = _environment(os.environ, redis, pictures)
-    # -P: the folder that the demo is run in may have a `worker` of its own.
-    command = [sys.executable, "-P", "-m", "worker.cli", "start"]
-    process = TetheredProcess(command, environment, log_path)
-    try:
-        process.start()
-        yield DemoWorker(process)
-    finally:
-        process.stop(STOP_LIMIT_S)
-
-
-def _environment(base: Mapping[str, str], redis: EmbeddedRedis, pictures: Path) -> dict[str, str]:
-    """The variables of this process, but for settings, which are the demo's own."""
-    kept = {name: value for name, value in base.items() if not name.startswith(ENV_PREFIX)}
     settings = {
         "REDIS_URL": redis.url,
         "REMOTE_CONTROL": str(redis.remote_control).lower(),
@@ -95,4 +81,22 @@ def _environment(base: Mapping[str, str], redis: EmbeddedRedis, pictures: Path) 
         "DEVICE": "auto",
         "FILE_ROOTS": str(pictures),
     }
-    return kept | {ENV_PREFIX + name: value for name, value in settings.items()}
+    environment = os.environ | {ENV_PREFIX + name: value for name, value in settings.items()}
+    environment["TMPDIR"] = str(folder)
+    # -P: the folder that the demo is run in may have a `worker` of its own.
+    command = [sys.executable, "-P", "-m", "worker.cli", "start"]
+    process = TetheredProcess(command, environment, folder / "worker.log")
+    try:
+        process.start()
+        yield DemoWorker(process)
+    finally:
+        process.stop(STOP_LIMIT_S)
+
+
+def forget_settings() -> None:
+    """Drop the settings of this process's environment: the demo has its own.
+
+    Celery's count too: it takes `CELERY_BROKER_URL` before any URL that it is given.
+    """
+    for name in [name for name in os.environ if name.startswith((ENV_PREFIX, "CELERY_"))]:
+        del os.environ[name]
