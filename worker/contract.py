@@ -33,8 +33,18 @@ SENT_AT_HEADER = "clip_sent_at"  # Unix time in seconds, set by our client; opti
 DEFAULT_K = 5
 DEFAULT_TEMPLATE = "a photo of a {}."
 MAX_LABELS = 100_000
+MAX_LABEL_CHARS = 2_000  # 75 tokens are less; the tokenizer's time grows faster than the text
 MAX_TEMPLATES = 200
 MAX_IMAGES = 512
+
+MOST_FAULTS = 5  # that an error tells; a list of 100,000 numbers has as many
+FIELD_CODES = {
+    "k": "BAD_K",
+    "labels": "BAD_LABELS",
+    "image": "BAD_URI",
+    "template": "BAD_TEMPLATE",
+    "templates": "BAD_TEMPLATE",
+}
 
 # What would be right, where pydantic's own words speak of Python's types.
 REMEDIES = {
@@ -65,7 +75,13 @@ def _check_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     seen: set[str] = set()
     for label in labels:
         if not label.strip():
-            raise _FaultError(f"The label {label!r} is blank; leave it out.", "BLANK_LABEL")
+            raise _FaultError(f"The label {quote(label)} is blank; leave it out.", "BLANK_LABEL")
+        if len(label) > MAX_LABEL_CHARS:
+            raise _FaultError(
+                f"The label {quote(label)} has {len(label)} characters; give at most "
+                f"{MAX_LABEL_CHARS}.",
+                "LABEL_TOO_LONG",
+            )
         if label in seen:
             raise _FaultError(
                 f"The label {quote(label)} is there twice; give each label once.", "DUPLICATE_LABEL"
@@ -85,6 +101,12 @@ def _check_template(template: str) -> str:
         raise _FaultError(
             f"The template {quote(template)} has {template.count('{}')} placeholders; give exactly "
             f"one {{}}, as in {DEFAULT_TEMPLATE!r}.",
+            "BAD_TEMPLATE",
+        )
+    if len(template) > MAX_LABEL_CHARS:
+        raise _FaultError(
+            f"The template {quote(template)} has {len(template)} characters; give at most "
+            f"{MAX_LABEL_CHARS}.",
             "BAD_TEMPLATE",
         )
     return template
@@ -128,8 +150,8 @@ class Question(_Wire):
     templates: (
         Annotated[tuple[Template, ...], Field(min_length=1, max_length=MAX_TEMPLATES)] | None
     ) = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    threshold: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    deadline: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     return_embedding: StrictBool = False
 
     @model_validator(mode="after")
@@ -226,14 +248,16 @@ def parse(request: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
     """Validate a task's keyword arguments.
 
     Raises:
-        InvalidRequestError: One sentence that tells every fault; the code is the first one's.
+        InvalidRequestError: A sentence for each fault, five at most; the code is the first one's.
     """
     try:
         return request.model_validate(dict(arguments))
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        sentences = " ".join(dict.fromkeys(_sentence(request, fault) for fault in faults))
-        raise InvalidRequestError(sentences, _code(faults[0])) from error
+        sentences = list(dict.fromkeys(_sentence(request, fault) for fault in faults))
+        if len(sentences) > MOST_FAULTS:
+            sentences[MOST_FAULTS:] = [f"And {len(sentences) - MOST_FAULTS} more."]
+        raise InvalidRequestError(" ".join(sentences), _code(faults[0])) from error
 
 
 def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
@@ -243,7 +267,7 @@ def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
     name = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         known = ", ".join(request.model_fields)
-        return f"There is no option {name!r}; the options are {known}."
+        return f"There is no option {quote(name)}; the options are {known}."
     if fault["type"] == "missing":
         return f"{name!r} is missing; give it."
     remedy = REMEDIES.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]
@@ -254,5 +278,5 @@ def _code(fault: Mapping[str, Any]) -> str:
     cause = fault.get("ctx", {}).get("error")
     if isinstance(cause, _FaultError):
         return cause.code
-    codes = {"k": "BAD_K", "labels": "BAD_LABELS", "image": "BAD_URI"}
-    return codes.get(str(fault["loc"][0]) if fault["loc"] else "", InvalidRequestError.default_code)
+    field = str(fault["loc"][0]) if fault["loc"] else ""
+    return FIELD_CODES.get(field, InvalidRequestError.default_code)

@@ -1,0 +1,282 @@
+"""What the queue takes and what it refuses: one clear sentence a fault, with a stable code."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from worker.contract import (
+    DEFAULT_TEMPLATE,
+    MAX_IMAGES,
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
+    MAX_TEMPLATES,
+    Classification,
+    ClassifyManyRequest,
+    ClassifyRequest,
+    Failure,
+    Outcome,
+    Prediction,
+    Timing,
+    parse,
+)
+from worker.errors import ImageInvalidError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+IMAGE = "https://example.org/cat.jpg"
+LABELS = ["cat", "dog"]
+TIMING = Timing(
+    queue=None, labels=0.0, fetch=0.1, decode=0.2, batch_wait=0.3, forward=0.4, score=0.5,
+    batch_size=8,
+)  # fmt: skip
+ANSWER = Classification(
+    predictions=(Prediction(label="cat", probability=0.75, index=0),),
+    model="ViT-B/32",
+    model_digest="ab" * 32,
+    timing=TIMING,
+    embedding=(0.6, -0.8),
+)
+
+
+def refused(
+    arguments: Mapping[str, Any], request: type[BaseModel] = ClassifyRequest
+) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(request, arguments)
+    assert "\n" not in caught.value.message
+    assert caught.value.message.endswith(".")
+    return caught.value
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """A sound request with these changes; None leaves an argument out."""
+    arguments = {"image": IMAGE, "labels": LABELS} | changes
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+# --- what is taken ---
+
+
+def test_an_image_and_labels_are_enough() -> None:
+    request = parse(ClassifyRequest, {"image": IMAGE, "labels": LABELS})
+    assert (request.image, request.labels, request.k) == (IMAGE, ("cat", "dog"), 5)
+    assert request.all_templates == (DEFAULT_TEMPLATE,)
+    assert (request.threshold, request.deadline, request.return_embedding) == (None, None, False)
+
+
+def test_one_template_and_several_are_taken_in_order() -> None:
+    assert parse(ClassifyRequest, asked(template="{}!")).all_templates == ("{}!",)
+    several = parse(ClassifyRequest, asked(templates=["{} a", "{} b"]))
+    assert several.all_templates == ("{} a", "{} b")
+
+
+def test_a_label_set_stands_for_labels() -> None:
+    request = parse(ClassifyRequest, asked(labels=None, label_set="animals"))
+    assert (request.labels, request.label_set) == (None, "animals")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k": 1},
+        {"k": 10**9},
+        {"threshold": 0},
+        {"threshold": 1},
+        {"threshold": 0.25},
+        {"deadline": 1},
+        {"deadline": 1_900_000_000.5},
+        {"return_embedding": True},
+        {"labels": ["{}", "a {} b", "café", "猫", "🐈", "O'Hare", "\ud800"]},
+        {"labels": ["x" * MAX_LABEL_CHARS]},
+        {"labels": ["Cat", "cat", " cat"]},
+        {"templates": ["{}"] * MAX_TEMPLATES},
+        {"image": "data:image/gif;base64,R0lG"},
+    ],
+)
+def test_sound_requests_are_taken(changes: dict[str, Any]) -> None:
+    parse(ClassifyRequest, asked(**changes))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        parse(ClassifyRequest, asked(k=3, threshold=0.5, deadline=9.5, templates=["{}", "a {}"])),
+        parse(ClassifyRequest, asked(labels=None, label_set="animals", return_embedding=True)),
+        parse(ClassifyManyRequest, {"images": [IMAGE, "not a URI"], "labels": LABELS}),
+    ],
+)
+def test_a_request_survives_json_with_and_without_its_defaults(request_: BaseModel) -> None:
+    for exclude_none in (True, False):
+        wire = json.dumps(request_.model_dump(mode="json", exclude_none=exclude_none))
+        assert parse(type(request_), json.loads(wire)) == request_
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER,
+        ANSWER.model_copy(update={"predictions": (), "embedding": None}),
+        Outcome(status="ok", result=ANSWER),
+        Outcome(status="error", error=Failure(type="T", code="C", message="M")),
+    ],
+)
+def test_an_answer_survives_json_bit_by_bit(answer: BaseModel) -> None:
+    wire = json.dumps(answer.model_dump(mode="json"))
+    assert type(answer).model_validate(json.loads(wire)) == answer
+
+
+def test_probabilities_survive_json_to_the_last_bit() -> None:
+    third = Prediction(label="a", probability=1 / 3, index=0)
+    assert Prediction.model_validate(json.loads(json.dumps(third.model_dump()))) == third
+
+
+def test_a_failure_tells_the_errors_class_code_and_sentence() -> None:
+    failure = Failure.of(ImageInvalidError("It is cut off.", "DECODE_TRUNCATED"))
+    assert failure == Failure(
+        type="ImageInvalidError", code="DECODE_TRUNCATED", message="It is cut off."
+    )
+
+
+def test_requests_and_answers_are_frozen() -> None:
+    request = parse(ClassifyRequest, asked())
+    for model in (request, ANSWER):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model, next(iter(type(model).model_fields)), "other")
+
+
+def test_the_callers_arguments_are_not_changed() -> None:
+    arguments = asked(templates=["{}"])
+    parse(ClassifyRequest, arguments)
+    assert arguments == {"image": IMAGE, "labels": LABELS, "templates": ["{}"]}
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        # labels
+        ({"labels": None}, "NO_LABELS", ["labels=[...]", "label_set="]),
+        ({"labels": []}, "NO_LABELS", ["at least one"]),
+        ({"labels": ["cat", ""]}, "BLANK_LABEL", ["''"]),
+        ({"labels": ["cat", " \t\n "]}, "BLANK_LABEL", [r"' \t\n '"]),
+        ({"labels": ["cat", "\u2003"]}, "BLANK_LABEL", [r"'\u2003'"]),
+        ({"labels": ["cat", "dog", "cat"]}, "DUPLICATE_LABEL", ["'cat'", "twice"]),
+        ({"labels": "cat"}, "BAD_LABELS", ["'cat'", "list of strings"]),
+        ({"labels": {"cat": 1}}, "BAD_LABELS", ["list of strings"]),
+        ({"labels": 7}, "BAD_LABELS", ["7", "list of strings"]),
+        ({"labels": ["cat", 7]}, "BAD_LABELS", ["labels.1", "7", "give a string"]),
+        ({"labels": ["cat", ["dog"]]}, "BAD_LABELS", ["labels.1", "give a string"]),
+        (
+            {"labels": ["x" * (MAX_LABEL_CHARS + 1)]},
+            "LABEL_TOO_LONG",
+            [str(MAX_LABEL_CHARS + 1), str(MAX_LABEL_CHARS)],
+        ),
+        ({"label_set": "animals"}, "INVALID_REQUEST", ["'animals'", "one of the two"]),
+        ({"labels": None, "label_set": ""}, "INVALID_REQUEST", ["label_set", "''"]),
+        ({"labels": None, "label_set": 5}, "INVALID_REQUEST", ["label_set", "5", "a string"]),
+        ({"labels": None, "label_set": "x" * 201}, "INVALID_REQUEST", ["label_set", "200"]),
+        # k
+        ({"k": 0}, "BAD_K", ["0", "1 or more"]),
+        ({"k": -3}, "BAD_K", ["-3", "1 or more"]),
+        ({"k": True}, "BAD_K", ["True", "an integer"]),
+        ({"k": 2.0}, "BAD_K", ["2.0", "an integer"]),
+        ({"k": "3"}, "BAD_K", ["'3'", "an integer"]),
+        ({"k": [5]}, "BAD_K", ["[5]", "an integer"]),
+        # templates
+        ({"template": "a photo"}, "BAD_TEMPLATE", ["'a photo'", "0 placeholders"]),
+        ({"template": "{} and {}"}, "BAD_TEMPLATE", ["2 placeholders", "exactly one {}"]),
+        ({"template": ""}, "BAD_TEMPLATE", ["''"]),
+        ({"template": 5}, "BAD_TEMPLATE", ["5", "a string"]),
+        ({"template": "{}" + "x" * MAX_LABEL_CHARS}, "BAD_TEMPLATE", [str(MAX_LABEL_CHARS)]),
+        ({"templates": []}, "BAD_TEMPLATE", ["at least one"]),
+        ({"templates": "a {}"}, "BAD_TEMPLATE", ["'a {}'", "list of strings"]),
+        ({"templates": ["a {}", "b"]}, "BAD_TEMPLATE", ["'b'", "0 placeholders"]),
+        ({"templates": ["{}"] * (MAX_TEMPLATES + 1)}, "BAD_TEMPLATE", [str(MAX_TEMPLATES)]),
+        ({"template": "{}", "templates": ["{}"]}, "BAD_TEMPLATE", ["one of the two"]),
+        # the three that are left
+        ({"threshold": -0.1}, "INVALID_REQUEST", ["threshold", "-0.1", "0"]),
+        ({"threshold": 1.5}, "INVALID_REQUEST", ["threshold", "1.5", "1"]),
+        ({"threshold": float("nan")}, "INVALID_REQUEST", ["threshold", "nan"]),
+        ({"threshold": "0.5"}, "INVALID_REQUEST", ["threshold", "'0.5'", "a number"]),
+        ({"threshold": True}, "INVALID_REQUEST", ["threshold", "True", "a number"]),
+        ({"deadline": 0}, "INVALID_REQUEST", ["deadline", "0"]),
+        ({"deadline": float("inf")}, "INVALID_REQUEST", ["deadline", "inf", "finite"]),
+        ({"deadline": "tomorrow"}, "INVALID_REQUEST", ["'tomorrow'", "a number"]),
+        ({"return_embedding": 1}, "INVALID_REQUEST", ["return_embedding", "1", "true or false"]),
+        # image
+        ({"image": None}, "BAD_URI", ["'image'", "missing"]),
+        ({"image": ""}, "BAD_URI", ["''"]),
+        ({"image": "cat.jpg"}, "BAD_URI", ["'cat.jpg'", "file://"]),
+        ({"image": 5}, "BAD_URI", ["image is 5", "a string"]),
+        ({"image": ["a", "b"]}, "BAD_URI", ["a string"]),
+        # options that there are not
+        ({"lables": ["cat"]}, "INVALID_REQUEST", ["no option 'lables'", "labels", "threshold"]),
+    ],
+)
+def test_each_fault_has_its_code_and_a_sentence_that_quotes_it(
+    changes: dict[str, Any], code: str, words: list[str]
+) -> None:
+    error = refused(asked(**changes))
+    assert error.code == code
+    for word in words:
+        assert word in error.message
+
+
+def test_too_many_labels_are_refused_and_counted() -> None:
+    error = refused(asked(labels=[str(i) for i in range(MAX_LABELS + 1)]))
+    assert error.code == "TOO_MANY_LABELS"
+    assert (str(MAX_LABELS + 1) in error.message, str(MAX_LABELS) in error.message) == (True, True)
+
+
+def test_several_faults_are_told_together_and_the_first_gives_the_code() -> None:
+    error = refused(asked(labels=[], k=0, threshold=2, image="cat.jpg"))
+    assert error.code == "NO_LABELS"
+    for word in ("no labels", "k is 0", "threshold is 2", "'cat.jpg'"):
+        assert word in error.message
+
+
+def test_a_hundred_thousand_faults_make_a_short_message() -> None:
+    error = refused(asked(labels=[5] * 99_999))
+    assert error.code == "BAD_LABELS"
+    assert "labels.4 is 5" in error.message
+    assert "And 99994 more." in error.message
+    assert len(error.message) < 1000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"labels": ["x" * 10**6]},
+        {"labels": ["cat", "x" * 1000, "x" * 1000]},
+        {"labels": [" " * 10**6]},
+        {"template": "x" * 10**6},
+        {"k": "9" * 10**6},
+        {"image": "x" * 10**6},
+        {"x" * 10**6: 1},
+    ],
+)
+def test_a_huge_value_is_not_thrown_back_at_the_caller(arguments: dict[str, Any]) -> None:
+    assert len(refused(asked(**arguments)).message) < 700
+
+
+@pytest.mark.parametrize("images", [[], "https://example.org/a.jpg", None, [5], ["a"] * 513])
+def test_wrong_lists_of_images_are_refused(images: object) -> None:
+    arguments = {"labels": LABELS} | ({} if images is None else {"images": images})
+    assert "images" in refused(arguments, ClassifyManyRequest).message
+
+
+def test_as_many_images_as_the_limit_are_taken_though_some_are_no_uris() -> None:
+    request = parse(ClassifyManyRequest, {"images": ["cat.jpg"] * MAX_IMAGES, "labels": LABELS})
+    assert len(request.images) == MAX_IMAGES
+
+
+def test_requests_of_one_image_take_no_list_and_those_of_several_no_single() -> None:
+    assert "no option 'images'" in refused(asked(images=[IMAGE])).message
+    assert "no option 'image'" in refused(asked(images=[IMAGE]), ClassifyManyRequest).message
