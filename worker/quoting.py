@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
 
 MOST_CHARACTERS = 80
+
+# Between the user's colon and the last @ of the authority, as URL parsers take it. A URL that they
+# refuse has its password masked too.
+_PASSWORD = re.compile(r"(://[^:@/?#]*:)[^/?#]*(@)")
 
 
 def quote(value: object) -> str:
@@ -23,13 +27,10 @@ def quote(value: object) -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown: its password is replaced by stars.
+    """A URL that may be shown, well formed or not: its password is replaced by stars.
 
     >>> without_password("redis://:secret@host:6379/0")
     'redis://:***@host:6379/0'
     """
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    # Several sentinels are parted by semicolons.
+    return ";".join(_PASSWORD.sub(r"\1***\2", part) for part in url.split(";"))

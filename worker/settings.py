@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import ServiceError
-from worker.quoting import quote
+from worker.quoting import quote, without_password
 
 ENV_PREFIX = "CLIP_WORKER_"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         try:
             return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
-            lines = [_line(fault) for fault in error.errors(include_url=False)]
+            lines = dict.fromkeys(_line(fault) for fault in error.errors(include_url=False))
             raise SettingsError("\n".join(lines)) from error
 
     @property
@@ -126,4 +126,6 @@ class Settings(BaseSettings):
 def _line(fault: Any) -> str:
     name = ENV_PREFIX + str(fault["loc"][0]).upper()
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{name} is {quote(fault['input'])}: {message[0].lower()}{message[1:]}."
+    value = fault["input"]
+    shown = quote(without_password(value) if isinstance(value, str) else value)
+    return f"{name} is {shown}: {message[0].lower()}{message[1:]}."
