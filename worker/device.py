@@ -6,7 +6,7 @@ a position is free again when its holder ends, however it ends.
 
 from __future__ import annotations
 
-import getpass
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,9 @@ def pin_device(wanted: str, cuda_devices: int, lock_dir: Path | None = None) -> 
 
 
 def default_lock_dir() -> Path:
-    """`clip-worker-<user>` in the system's temporary folder."""
-    return Path(tempfile.gettempdir()) / f"clip-worker-{getpass.getuser()}"
+    """`clip-worker-<user id>` in the system's temporary folder."""
+    # By number: in a container, the user often has no name.
+    return Path(tempfile.gettempdir()) / f"clip-worker-{os.getuid()}"
 
 
 def _claim_position(lock_dir: Path) -> tuple[int, FileLock]:
