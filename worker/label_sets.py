@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.errors import InvalidRequestError, QueueUnavailableError
+from worker.errors import InvalidRequestError, QueueUnavailableError, ServiceError
 from worker.quoting import quote
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class LabelSets:
         Raises:
             InvalidRequestError: `UNKNOWN_LABEL_SET`.
             QueueUnavailableError: Redis can't be reached.
+            ServiceError: `BAD_LABEL_SET`: the key holds something else.
         """
         now = self._clock()
         with self._lock:
@@ -83,4 +84,11 @@ class LabelSets:
                 f"There is no label set {quote(name)}; store it with Client.put_label_set.",
                 "UNKNOWN_LABEL_SET",
             )
-        return tuple(json.loads(stored)["labels"])
+        try:
+            return tuple(json.loads(stored)["labels"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServiceError(
+                f"What Redis holds as the label set {quote(name)} is none; store it again with "
+                "Client.put_label_set.",
+                "BAD_LABEL_SET",
+            ) from error
