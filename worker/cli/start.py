@@ -69,7 +69,7 @@ def run_worker(celery: Celery, loglevel: int) -> int:
         loglevel: Of `logging`.
 
     Returns:
-        Celery's exit status.
+        Celery's exit status: 0 after SIGTERM, 1 after Ctrl-C, even though both end in order.
 
     Raises:
         SystemExit: The model can't be loaded; its code is the sentence to print.

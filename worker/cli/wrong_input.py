@@ -24,6 +24,7 @@ class WrongInputError(click.ClickException):
 
 
 def say(message: str, file: IO[Any] | None = None) -> None:
-    """Print a message on stderr, or on `file`, each line with the program's name."""
+    """Print a message on stderr or `file`; lines that aren't indented get the program's name."""
     for line in message.splitlines():
-        click.echo(f"clip-worker: {line}", file=file, err=file is None)
+        name = "" if line.startswith(" ") else "clip-worker: "
+        click.echo(name + line, file=file, err=file is None)
