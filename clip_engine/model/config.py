@@ -51,10 +51,14 @@ class CLIPConfig:
     head_width: int = HEAD_WIDTH
 
     @property
+    def attended_width(self) -> int:
+        """Width of the ViT's tokens, or of the ResNet's pool, which is 32 times the stem's."""
+        return self.vision_width if self.vision_patch_size else self.vision_width * 32
+
+    @property
     def vision_heads(self) -> int:
-        """Attention heads of the ViT, or of the ResNet's pool, whose width is 32 times the stem."""
-        channels = self.vision_width if self.vision_patch_size else self.vision_width * 32
-        return channels // self.head_width
+        """Attention heads of the ViT, or of the ResNet's pool."""
+        return self.attended_width // self.head_width
 
     @property
     def transformer_heads(self) -> int:
@@ -69,12 +73,13 @@ def infer_config(state: StateDict) -> CLIPConfig:
         state: Weights by name.
 
     Raises:
-        CheckpointError: A key that every CLIP has is missing, so this is another network.
+        CheckpointError: A key that every CLIP has is missing, so this is another network; or a
+            tower's width is no multiple of the head width.
     """
     try:
         vision = _infer_vit(state) if "visual.proj" in state else _infer_resnet(state)
         context_length, transformer_width = state["positional_embedding"].shape
-        return CLIPConfig(
+        config = CLIPConfig(
             embed_dim=state["text_projection"].shape[1],
             context_length=context_length,
             vocab_size=state["token_embedding.weight"].shape[0],
@@ -95,6 +100,18 @@ def infer_config(state: StateDict) -> CLIPConfig:
         raise CheckpointError(
             f"The weights' shapes are not those of a CLIP model: {error}."
         ) from error
+    _check_heads(config)
+    return config
+
+
+def _check_heads(config: CLIPConfig) -> None:
+    # Else one head too few would attend over wider slices, and the answers would just be wrong.
+    for tower, width in (("image", config.attended_width), ("text", config.transformer_width)):
+        if width % config.head_width:
+            raise CheckpointError(
+                f"The {tower} tower is {width} wide, which heads of {config.head_width} don't "
+                "divide; give a CLIP checkpoint with heads of that width, as OpenAI's have."
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""Random CLIP models that take milliseconds: what the engine does doesn't depend on their size."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.model import CLIP, CLIPConfig, build_model
+from clip_engine.preprocess import Preprocessor
+from clip_engine.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TINY_VIT = CLIPConfig(
+    embed_dim=32,
+    image_resolution=32,
+    vision_layers=2,
+    vision_width=128,
+    vision_patch_size=8,
+    transformer_width=64,
+    transformer_layers=2,
+)
+TINY_RESNET = CLIPConfig(
+    embed_dim=32,
+    image_resolution=64,
+    vision_layers=(1, 2, 1, 1),
+    vision_width=8,
+    vision_patch_size=None,
+    transformer_width=64,
+    transformer_layers=1,
+)
+
+
+def stir(model: nn.Module, seed: int) -> None:
+    """Give every weight that starts as zero or one, and every batch statistic, a value of its own.
+
+    As initialised, biases are zero, norms pass through and every bottleneck is its shortcut, so a
+    mistake in any of these would not show.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in model.state_dict().items():
+        if name.endswith(("running_var", "bn3.weight")):
+            value.uniform_(0.5, 1.5, generator=generator)
+        elif value.is_floating_point() and value.ndim == 1:  # biases and norms
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
+
+
+@cache
+def tiny_state(config: CLIPConfig = TINY_VIT, seed: int = 0) -> dict[str, Tensor]:
+    """Random weights, float32, in OpenAI's layout; don't change them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = CLIP(config)
+    with torch.no_grad():
+        stir(model, seed)
+    return model.state_dict()
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    """CLIP's own, built once."""
+    return Tokenizer()
+
+
+def tiny_engine(config: CLIPConfig = TINY_VIT, **options: Any) -> Engine:
+    """An engine around random weights on the CPU."""
+    return Engine(
+        build_model(tiny_state(config)),
+        identity=ModelIdentity("tiny", "0" * 64),
+        tokenizer=tokenizer(),
+        preprocessor=Preprocessor(config.image_resolution),
+        device=torch.device("cpu"),
+        **options,
+    )
