@@ -45,6 +45,8 @@ def stir(model: nn.Module, seed: int) -> None:
     for name, value in model.state_dict().items():
         if name.endswith(("running_var", "bn3.weight")):
             value.uniform_(0.5, 1.5, generator=generator)
+        elif value.ndim == 4:
+            value.mul_(6**0.5)  # to He's scale: at torch's, activations fade out with depth
         elif value.is_floating_point() and value.ndim == 1:  # biases and norms
             value.add_(0.1 * torch.randn(value.shape, generator=generator))
 
