@@ -21,7 +21,7 @@ class WorkerProcess:
     """`celery -A worker worker` with the demo model, while it is entered.
 
     Args:
-        redis_url: Broker and result backend.
+        redis: URL of broker and result backend.
         folder: For its log.
         settings: More `CLIP_WORKER_*` settings, without the prefix.
         command: Another command line; `{python}` stands for this interpreter.
@@ -29,7 +29,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        redis_url: str,
+        redis: str,
         folder: Path,
         *,
         name: str = "worker",
@@ -41,9 +41,10 @@ class WorkerProcess:
             sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@%h",
             "--loglevel", "info",
         )  # fmt: skip
-        defaults = {"REDIS_URL": redis_url, "MODEL": "demo", "FILE_ROOTS": str(folder)}
+        defaults = {"REDIS_URL": redis, "MODEL": "demo", "FILE_ROOTS": str(folder)}
+        given = {key.upper(): value for key, value in settings.items()}
         self._environment = clean_environment() | {
-            f"CLIP_WORKER_{key.upper()}": value for key, value in (defaults | settings).items()
+            f"CLIP_WORKER_{key}": value for key, value in (defaults | given).items()
         }
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -62,15 +62,17 @@ class Handle(Generic[Answer]):
             ResultTimeoutError: There is none yet.
             QueueUnavailableError: Redis can't be reached.
         """
+        result = self._result
         try:
             with translated(self._url):
-                result = self._result
                 result.ready()  # keeps what is there already, so that `get` need not subscribe
                 return self._decode(result.get(timeout=timeout, disable_sync_subtasks=False))
         except QueueUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  # a task's failure may be any exception
             raise result_error(error, self.id, timeout) from _unless_same(error)
+        finally:
+            result.backend.remove_pending_result(result)  # Celery would keep it for good
 
     @property
     def _result(self) -> AsyncResult:

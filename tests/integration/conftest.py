@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from worker_process import WorkerProcess
 
 from clip_engine import Engine, load_engine
@@ -43,3 +45,14 @@ def users_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
 def client(redis_url: str) -> Iterator[Client]:
     with Client(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def plain(redis_url: str) -> Iterator[Celery]:
+    """A producer that knows no more than the broker's URL."""
+    app = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
+    yield app
+    for result in list(app.backend._pending_results.concrete.values()):
+        app.backend.remove_pending_result(result)
+    gc.collect()  # Celery's results speak to Redis when they are collected: let that be while it runs
+    app.close()

@@ -115,11 +115,10 @@ def test_500_pictures_from_three_producers_through_two_workers_answer_as_the_eng
 
 
 def test_a_plain_celery_producer_gets_the_same_answer_as_the_client(
-    redis_url: str, running_worker: WorkerProcess, tmp_path: Path, client: Client
+    running_worker: WorkerProcess, tmp_path: Path, client: Client, plain: Celery
 ) -> None:
     # given a producer that knows the broker's URL and the task's name
     [image] = write_zoo(tmp_path / "zoo", 1, seed=2)
-    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
     question = {"image": image.as_uri(), "labels": ["red circle", "blue square"], "k": 2}
     # when
     plain_answer = plain.send_task("clip.classify", kwargs=question).get(timeout=WAIT_S)
@@ -127,20 +126,18 @@ def test_a_plain_celery_producer_gets_the_same_answer_as_the_client(
     # then
     assert plain_answer["predictions"] == answer.model_dump(mode="json")["predictions"]
     assert plain_answer["model_digest"] == answer.model_digest
-    plain.close()
 
 
 def test_a_chain_hands_the_result_to_a_users_task_in_another_worker(
-    redis_url: str,
     running_worker: WorkerProcess,
     users_worker: WorkerProcess,
     tmp_path: Path,
     client: Client,
+    plain: Celery,
 ) -> None:
     # given
     [image] = (path.as_uri() for path in write_zoo(tmp_path / "zoo", 1, seed=3))
     labels = ["red circle", "blue square", "green star"]
-    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
     users_worker.start()
     # when
     ours = signature("clip.classify", kwargs={"image": image, "labels": labels}, app=plain)
@@ -148,14 +145,12 @@ def test_a_chain_hands_the_result_to_a_users_task_in_another_worker(
     best = chain(ours, theirs, app=plain).apply_async().get(timeout=WAIT_S)
     # then
     assert best == client.classify(image, labels).get(WAIT_S).predictions[0].label
-    plain.close()
 
 
 def test_a_foreign_task_on_a_shared_queue_is_put_back_for_the_worker_it_is_meant_for(
-    redis_url: str, users_worker: WorkerProcess, tmp_path: Path
+    redis_url: str, users_worker: WorkerProcess, tmp_path: Path, plain: Celery
 ) -> None:
     # given our worker alone on a queue where it finds a user's task
-    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
     with WorkerProcess(redis_url, tmp_path, queue="user") as ours:
         answer = {"predictions": [{"label": "cat"}]}
         task = plain.send_task("user.best_label", args=[answer], queue="user")
@@ -164,7 +159,6 @@ def test_a_foreign_task_on_a_shared_queue_is_put_back_for_the_worker_it_is_meant
         users_worker.start()
         # then
         assert task.get(timeout=WAIT_S) == "cat"
-    plain.close()
 
 
 def test_one_bad_picture_fails_alone_with_its_code(

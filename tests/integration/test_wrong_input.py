@@ -27,7 +27,7 @@ LABELS = ["red circle", "blue square"]
 
 
 def test_the_worker_answers_every_wrong_message_with_a_typed_sentence_and_goes_on(
-    redis_url: str, running_worker: WorkerProcess, tmp_path: Path, client: Client
+    running_worker: WorkerProcess, tmp_path: Path, client: Client, plain: Celery
 ) -> None:
     # given a producer that checks nothing itself
     [image] = (path.as_uri() for path in write_zoo(tmp_path / "zoo", 1, seed=5))
@@ -73,7 +73,6 @@ def test_the_worker_answers_every_wrong_message_with_a_typed_sentence_and_goes_o
             "This is no p",
         ),
     ]
-    plain = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
     # when
     sent = [plain.send_task("clip.classify", kwargs=kwargs) for kwargs, *_ in wrong]
     # then
@@ -85,7 +84,6 @@ def test_the_worker_answers_every_wrong_message_with_a_typed_sentence_and_goes_o
         assert "\n" not in caught.value.message
     assert client.classify(image, LABELS).get(WAIT_S).predictions
     assert "Traceback" not in running_worker.log
-    plain.close()
 
 
 def test_submitting_while_redis_is_down_says_so_within_bounded_time() -> None:
