@@ -54,5 +54,5 @@ def plain(redis_url: str) -> Iterator[Celery]:
     yield app
     for result in list(app.backend._pending_results.concrete.values()):
         app.backend.remove_pending_result(result)
-    gc.collect()  # Celery's results speak to Redis when they are collected: let that be while it runs
+    gc.collect()  # Celery's results speak to Redis when they are collected: while it runs, then
     app.close()
