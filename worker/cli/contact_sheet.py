@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def print_contact_sheet(console: Console, paths: Sequence[Path]) -> None:
     """
     if console.color_system not in COLOUR_SYSTEMS or not has_blocks(console.encoding):
         return
-    a_row = max(1, console.width // (SIDE + GAP))
+    fitting = max(1, console.width // (SIDE + GAP))
+    rows = math.ceil(len(paths) / fitting)
+    a_row = math.ceil(len(paths) / rows)  # as many in each
     for first in range(0, len(paths), a_row):
         row = paths[first : first + a_row]
         pictures = [_thumbnail(path) for path in row]

@@ -18,21 +18,22 @@ from worker.cli.bars import bar, has_blocks
 from worker.contract import Classification, Prediction
 
 BAR_WIDTH = 30
+WIDE = 100  # columns, which a picture's description takes
 TOP = 3
 # The stages of worker.contract.Timing, in the order in which a picture passes them.
 STAGES = {
-    "queue": "from sending the task until the worker takes it",
-    "labels": "turning label texts into features, which are kept for later tasks",
+    "queue": "from sending the task to the worker taking it",
+    "labels": "label texts to features, kept for later tasks",
     "fetch": "reading the file",
-    "decode": "decoding it, and resizing it for the model",
-    "batch_wait": "waiting until the model is free for the next batch",
+    "decode": "decoding and resizing the picture",
+    "batch_wait": "until the model is free for the next batch",
     "forward": "the model's pass over the batch",
-    "score": "comparing the picture with its labels: the best K",
+    "score": "the picture against its labels: the best K",
 }
 NEXT_STEPS = (
-    ("clip-worker start", "a worker with CLIP ViT-B/32 on your own Redis"),
-    ("clip-worker classify photos/ --labels cat,dog -k 1", "have it tag a folder"),
-    ("clip-worker start --help", "another model, device or Redis"),
+    ("clip-worker start", "CLIP ViT-B/32 on your Redis"),
+    ("clip-worker classify photos/ --labels cat,dog", "tag a folder with it"),
+    ("clip-worker start --help", "other models, devices, Redis"),
 )
 
 
@@ -60,7 +61,7 @@ def print_answers(console: Console, answers: Sequence[Answer]) -> None:
     """Print each picture: what was drawn and asked, then the best labels with bars."""
     layout = _Layout.of(console, answers)
     for answer in answers:
-        console.print(_headline(answer.picture))
+        console.print(_headline(answer, described=console.width >= WIDE))
         for line in _lines(answer, layout):
             console.print(line, soft_wrap=True)
     right = sum(answer.is_right for answer in answers)
@@ -93,11 +94,12 @@ class _Layout:
         return cls(blocks, width, Text(right, style="green"), Text(wrong, style="red"))
 
 
-def _headline(picture: DemoPicture) -> Text:
+def _headline(answer: Answer, *, described: bool) -> Text:
+    picture = answer.picture
     question = f"the best {picture.k} of {len(picture.labels)} labels"
-    return Text.assemble(
-        (picture.file_name, "bold"), (f"  {describe(picture.scene)}; {question}", "dim")
-    )
+    told = f"{describe(picture.scene)}; {question}" if described else question
+    truth = "" if answer.is_right else f"; drawn: {picture.answer}"
+    return Text.assemble((picture.file_name, "bold"), (f"  {told}", "dim"), (truth, "yellow"))
 
 
 def _lines(answer: Answer, layout: _Layout) -> list[Text]:
@@ -106,8 +108,6 @@ def _lines(answer: Answer, layout: _Layout) -> list[Text]:
     best, *others = answer.result.predictions[:TOP]
     mark = layout.right if answer.is_right else layout.wrong
     lines = [_line(best, layout, mark, "bold", "green")]
-    if not answer.is_right:
-        lines[0].append(f"  drawn: {answer.picture.answer}", "yellow")
     return lines + [_line(other, layout, Text(" "), "", "cyan") for other in others]
 
 
@@ -130,9 +130,9 @@ def print_timing(console: Console, answers: Sequence[Answer], total_s: float) ->
     if not timings:
         return
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("stage")
-    table.add_column("median", justify="right")
-    table.add_column("max", justify="right")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("median", justify="right", no_wrap=True)
+    table.add_column("max", justify="right", no_wrap=True)
     table.add_column("what it is", style="dim", no_wrap=True)
     for stage, meaning in STAGES.items():
         seconds = [getattr(timing, stage) or 0.0 for timing in timings]
