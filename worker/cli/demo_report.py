@@ -61,7 +61,7 @@ def print_answers(console: Console, answers: Sequence[Answer]) -> None:
     """Print each picture: what was drawn and asked, then the best labels with bars."""
     layout = _Layout.of(console, answers)
     for answer in answers:
-        console.print(_headline(answer, described=console.width >= WIDE))
+        console.print(_headline(answer, described=console.width >= WIDE), soft_wrap=True)
         for line in _lines(answer, layout):
             console.print(line, soft_wrap=True)
     right = sum(answer.is_right for answer in answers)
