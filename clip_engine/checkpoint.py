@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -51,17 +52,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file can't be read, is neither kind, is cut off, or would run code.
     """
     try:
-        if _is_torchscript(path):
-            return _read_torchscript(path)
+        if zipfile.is_zipfile(path):
+            _check_whole(path)
+            if _is_torchscript(path):
+                return _read_torchscript(path)
         return _weights(torch.load(path, map_location="cpu", weights_only=True), path)
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"{str(path)!r} can't be read: {error.strerror or error}.") from error
     except Exception as error:  # a wrong file can fail anywhere inside pickle, zip or torch
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(
-            f"{str(path)!r} is no checkpoint that can be read safely ({reason[0][:200]}). Give a "
+            f"{str(path)!r} is no checkpoint that can be read safely ({_reason(error)}). Give a "
             "torch.save state dict or a TorchScript archive, whole and unchanged."
         ) from error
 
@@ -72,9 +74,28 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _reason(error: Exception) -> str:
+    """The cause in one line, without torch's advice to load the file and run its code."""
+    text = str(error)
+    if named := re.search(r"\bGLOBAL ([\w.]+)", text):
+        return f"it names {named[1]}, which no state dict needs"
+    if "Weights only load failed" in text:
+        return "it holds no pickled tensors"
+    lines = text.strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _check_whole(path: Path) -> None:
+    # torch.load doesn't compare the checksums: a flipped bit would be a wrong weight.
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: the checksum of {broken!r} in it is wrong; fetch it again."
+        )
+
+
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
@@ -108,8 +129,8 @@ class _Shell:
 class _ArchiveUnpickler(pickle.Unpickler):
     """Rebuilds an archive's tree of modules from shells, and knows no other class."""
 
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(archive.open(f"{root}/data.pkl"))
+    def __init__(self, pickled: IO[bytes], archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(pickled)
         self._archive = archive
         self._root = root
         self._storages: dict[str, Tensor] = {}
@@ -151,7 +172,8 @@ def _first(value: object, *_: object) -> object:
 def _read_torchscript(path: Path) -> dict[str, Tensor]:
     with zipfile.ZipFile(path) as archive:
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).split("/")[0]
-        module = _ArchiveUnpickler(archive, root).load()
+        with archive.open(f"{root}/data.pkl") as pickled:
+            module = _ArchiveUnpickler(pickled, archive, root).load()
     if not isinstance(module, _Shell):
         raise CheckpointError(
             f"{str(path)!r} is a TorchScript archive that holds a {type(module).__name__}, no "
