@@ -1,17 +1,51 @@
 """Prompt templates: what stands around a label before the text tower reads it.
 
 Radford et al. 2021, section 3.1.4: a template closes much of the gap between bare labels and
-captions, and the mean over several templates gains more.
+captions, and the mean over several templates, an ensemble, gains more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
 
 from clip_engine.errors import InputError
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 PLACEHOLDER = "{}"
+
+
+@cache
+def ensembles() -> Mapping[str, tuple[str, ...]]:
+    """All named ensembles, from name to templates.
+
+    `photo` is the default template alone. `imagenet` and `imagenet-simple` are the 80 templates of
+    the CLIP notebook "Prompt Engineering for ImageNet" and the 7 that it chose among them. A label
+    costs as many passes of the text tower as there are templates, the first time.
+    """
+    data = resources.files("clip_engine").joinpath("data", "ensembles.json").read_text("utf-8")
+    stored = {name: tuple(templates) for name, templates in json.loads(data).items()}
+    return MappingProxyType({"photo": (DEFAULT_TEMPLATE,), **stored})
+
+
+def ensemble(name: str) -> tuple[str, ...]:
+    """The templates of a named ensemble.
+
+    >>> ensemble("photo")
+    ('a photo of a {}.',)
+
+    Raises:
+        InputError: There is none of this name.
+    """
+    try:
+        return ensembles()[name]
+    except KeyError:
+        raise InputError(
+            f"There is no ensemble {name!r}; the names are {', '.join(ensembles())}."
+        ) from None
 
 
 def fill(template: str, label: str) -> str:
