@@ -51,7 +51,7 @@ class FakeClient:
     def ping(self) -> None:
         pass
 
-    def upload(self, data: bytes) -> str:
+    def upload(self, data: bytes, ttl_s: float) -> str:
         self.uploads.append(data)
         return f"redis://uploads/{len(self.uploads) - 1}"
 

@@ -201,7 +201,7 @@ def test_a_redis_url_that_is_none_is_refused(pictures, capsys, url):
     assert run(["classify", str(pictures), "--labels", "a", "--redis-url", url]) == 2
 
     printed = capsys.readouterr().err
-    assert printed.startswith(f"clip-worker: The Redis URL is {url!r}; give one such as")
+    assert printed.startswith(f"clip-worker: {url!r} is no Redis URL; give one such as")
 
 
 def test_without_redis_there_is_one_sentence_and_no_password(pictures, capsys):
@@ -233,7 +233,7 @@ def test_without_an_answer_the_sentence_says_that_no_worker_seems_to_run(
 
 
 def test_redis_going_away_in_between_ends_it_with_a_sentence(client, pictures, capsys, monkeypatch):
-    def fail(_data: bytes) -> str:
+    def fail(_data: bytes, _ttl_s: float) -> str:
         raise QueueUnavailableError("Redis is gone.")
 
     monkeypatch.setattr(client, "upload", fail)
@@ -244,7 +244,7 @@ def test_redis_going_away_in_between_ends_it_with_a_sentence(client, pictures, c
 
 
 def test_ctrl_c_ends_it_quietly_with_the_shells_status(client, pictures, capsys, monkeypatch):
-    def interrupt(_data: bytes) -> str:
+    def interrupt(_data: bytes, _ttl_s: float) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(client, "upload", interrupt)

@@ -280,3 +280,10 @@ def test_as_many_images_as_the_limit_are_taken_though_some_are_no_uris() -> None
 def test_requests_of_one_image_take_no_list_and_those_of_several_no_single() -> None:
     assert "no option 'images'" in refused(asked(images=[IMAGE])).message
     assert "no option 'image'" in refused(asked(images=[IMAGE]), ClassifyManyRequest).message
+
+
+def test_a_wrong_template_of_several_is_told_once() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(ClassifyRequest, {"image": "data:,", "labels": ["a"], "templates": ["x"]})
+    assert caught.value.message.count("x") == 2  # 'x' and "exactly": nothing about its length
+    assert "at least" not in caught.value.message

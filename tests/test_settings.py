@@ -79,9 +79,7 @@ def test_results_may_go_to_another_redis(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.results_url == "redis://b/1"
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://h:1/0", "rediss://h", "redis+socket:///run/redis.sock", "sentinel://h:26379"]
-)
+@pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://h", "redis://:secret@h/2"])
 def test_each_kind_of_redis_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert load(monkeypatch, REDIS_URL=url).redis_url == url
 
@@ -200,3 +198,9 @@ def test_a_quoted_value_has_at_most_80_characters(value: object) -> None:
 def test_a_short_value_is_quoted_whole() -> None:
     assert quote("x" * 78) == repr("x" * 78)
     assert quote("a\nb") == r"'a\nb'"
+
+
+def test_celerys_own_variable_counts_where_ours_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://theirs/1")
+    assert Settings.load().redis_url == "redis://theirs/1"
+    assert load(monkeypatch, REDIS_URL="redis://ours/2").redis_url == "redis://ours/2"

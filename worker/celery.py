@@ -9,37 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
 from click import ClickException
 
+from worker.redis_celery import RedisCelery, redis_configuration
 from worker.settings import Settings, SettingsError
-
-SOCKET_TIMEOUT_S = 5.0  # without one a worker hangs for good when the network is cut
-HEALTH_CHECK_S = 25.0
-
-
-def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
-    """What client and worker share: JSON only, and sockets that notice a dead peer."""
-    transport = {
-        "socket_timeout": SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "socket_keepalive": True,
-        "health_check_interval": HEALTH_CHECK_S,
-    }
-    return {
-        "broker_url": broker_url,
-        "broker_transport_options": transport,
-        "result_backend": result_url,
-        "redis_socket_timeout": SOCKET_TIMEOUT_S,
-        "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": HEALTH_CHECK_S,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
-        "event_serializer": "json",
-        "enable_utc": True,
-    }
 
 
 def worker_configuration(settings: Settings) -> dict[str, Any]:
@@ -86,5 +59,5 @@ def _configuration() -> dict[str, Any]:
         raise ClickException(str(error)) from error
 
 
-app = Celery("worker", include=["worker.tasks", "worker.lifecycle"], set_as_current=False)
+app = RedisCelery("worker", include=["worker.tasks", "worker.lifecycle"], set_as_current=False)
 app.add_defaults(_configuration)

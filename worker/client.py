@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from celery import Celery
 from redis import Redis
 
-from worker.celery import SOCKET_TIMEOUT_S, redis_configuration
 from worker.client_errors import translated
 from worker.contract import (
     CLASSIFY,
@@ -29,6 +27,8 @@ from worker.contract import (
 )
 from worker.handle import Handle, as_completed
 from worker.label_sets import LabelSets
+from worker.redis_celery import RedisCelery, redis_configuration
+from worker.redis_url import check_redis_url, connect
 from worker.settings import DEFAULT_REDIS_URL
 from worker.sources.upload import UploadStore
 
@@ -46,6 +46,9 @@ class Client:
         url: Redis that the workers take tasks from.
         result_url: Redis that they store results in, if it is another.
         queue: Queue that they take tasks from.
+
+    Raises:
+        InvalidRequestError: `BAD_REDIS_URL`.
     """
 
     def __init__(
@@ -56,15 +59,12 @@ class Client:
         queue: str = "celery",
     ) -> None:
         self.url = url
-        backend = f"worker.client_backend.LazyRedisBackend+{result_url or url}"
-        self._app = Celery("clip-worker-client", set_as_current=False)
+        backend = f"worker.client_backend.LazyRedisBackend+{check_redis_url(result_url or url)}"
+        self._app = RedisCelery("clip-worker-client", set_as_current=False)
         self._app.conf.update(
             redis_configuration(url, backend), task_default_queue=queue, broker_pool_limit=10
         )
-        self._redis: Redis = Redis.from_url(
-            url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
-        )
-        self._uploads = UploadStore(self._redis, UPLOAD_TTL_S)
+        self._redis: Redis = connect(check_redis_url(url))
         self._label_sets = LabelSets(self._redis)
 
     def __enter__(self) -> Self:
@@ -144,8 +144,12 @@ class Client:
             under_way.update(itertools.islice(chunks, 1))
             yield from enumerate(done.get(timeout), start=first)
 
-    def upload(self, data: bytes) -> str:
-        """Store a picture's bytes in Redis for a day, for workers that can't see your files.
+    def upload(self, data: bytes, ttl_s: float = UPLOAD_TTL_S) -> str:
+        """Store a picture's bytes in Redis for a while, for workers that can't see your files.
+
+        Args:
+            data: An encoded picture.
+            ttl_s: How long it is kept, in seconds; a day by default.
 
         Returns:
             A URI for `classify`. The same bytes have the same URI and are stored once.
@@ -154,7 +158,7 @@ class Client:
             QueueUnavailableError: Redis can't be reached or is full.
         """
         with translated(self.url):
-            return self._uploads.put(data)
+            return UploadStore(self._redis, ttl_s).put(data)
 
     def put_label_set(self, name: str, labels: Sequence[str]) -> str:
         """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.

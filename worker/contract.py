@@ -7,7 +7,7 @@ client in any language can send them. `parse` turns whatever is wrong with one i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -253,11 +253,19 @@ def parse(request: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
     try:
         return request.model_validate(dict(arguments))
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        faults = _told_once(error.errors(include_url=False))
         sentences = list(dict.fromkeys(_sentence(request, fault) for fault in faults))
         if len(sentences) > MOST_FAULTS:
             sentences[MOST_FAULTS:] = [f"And {len(sentences) - MOST_FAULTS} more."]
         raise InvalidRequestError(" ".join(sentences), _code(faults[0])) from error
+
+
+def _told_once(faults: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The faults without "too short" where it only says again that the items are wrong."""
+    others = {fault["loc"][:1] for fault in faults if fault["type"] != "too_short"}
+    return [
+        fault for fault in faults if fault["type"] != "too_short" or fault["loc"][:1] not in others
+    ]
 
 
 def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:

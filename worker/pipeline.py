@@ -104,6 +104,7 @@ class _Run:
         self.pipeline = pipeline
         self.job = job
         self.future: Future[Classification] = Future()
+        self.future.set_running_or_notify_cancel()  # to cancel it would not stop the stages
         self.labels_s = self.fetch_s = self.decode_s = 0.0
         self.label_features: Tensor
         self.data: bytes

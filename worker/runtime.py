@@ -24,6 +24,7 @@ from worker.device import PinnedDevice, pin_device
 from worker.errors import ServiceError
 from worker.label_sets import LabelSets
 from worker.pipeline import Pipeline
+from worker.redis_url import connect
 from worker.settings import Settings
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
 
@@ -125,7 +126,7 @@ def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
 
 
 def _assemble(settings: Settings, device: PinnedDevice, engine: Engine, replicas: int) -> Runtime:
-    redis = Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
+    redis = connect(settings.redis_url)
     fetch_pool = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
     decode_pool = ThreadPoolExecutor(
         settings.decode_threads or _cores(), thread_name_prefix="decode"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from worker.errors import ServiceError
+from worker.errors import InvalidRequestError, ServiceError
 from worker.quoting import quote, without_password
+from worker.redis_url import check_redis_url
 
 ENV_PREFIX = "CLIP_WORKER_"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
@@ -30,9 +32,15 @@ class Settings(BaseSettings):
     separator, `:` on Linux).
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="ignore", populate_by_name=True
+    )
 
-    redis_url: str = Field(DEFAULT_REDIS_URL, description="Broker, and results unless set apart.")
+    redis_url: str = Field(
+        DEFAULT_REDIS_URL,
+        validation_alias=AliasChoices(ENV_PREFIX + "REDIS_URL", "CELERY_BROKER_URL"),
+        description="Broker, and results unless set apart; else Celery's own variable counts.",
+    )
     result_url: str | None = Field(None, description="Redis for results; the broker's if unset.")
     queue: str = Field("celery", min_length=1, description="Queue that tasks are taken from.")
     result_ttl_s: float = Field(86_400.0, gt=0, description="How long a result is kept.")
@@ -45,7 +53,7 @@ class Settings(BaseSettings):
 
     model: str = Field("ViT-B/32", description="Published name, `demo`, or a checkpoint's path.")
     cache_dir: Path | None = Field(None, description="Where weights are kept; or ~/.cache/clip.")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where to run.")
+    device: str = Field("auto", description="Where to run.")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
     )
@@ -103,10 +111,17 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "result_url")
     @classmethod
     def _check_redis_url(cls, url: str | None) -> str | None:
-        schemes = ("redis://", "rediss://", "redis+socket://", "sentinel://")
-        if url is not None and not url.startswith(schemes):
-            raise ValueError("give a URL such as redis://localhost:6379/0")
-        return url
+        try:
+            return None if url is None else check_redis_url(url)
+        except InvalidRequestError as error:
+            raise ValueError("give a URL such as redis://localhost:6379/0") from error
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError("give auto, cpu, cuda or cuda:N")
+        return device
 
     @field_validator("file_roots", mode="before")
     @classmethod
@@ -124,7 +139,8 @@ class Settings(BaseSettings):
 
 
 def _line(fault: Any) -> str:
-    name = ENV_PREFIX + str(fault["loc"][0]).upper()
+    place = str(fault["loc"][0])  # a field's name, or the variable itself where it has several
+    name = place if place.isupper() else ENV_PREFIX + place.upper()
     message = fault["msg"].removeprefix("Value error, ")
     value = fault["input"]
     shown = quote(without_password(value) if isinstance(value, str) else value)

@@ -36,9 +36,14 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
         return InvalidRequestError(str(error), "LABEL_TOO_LONG")
     if isinstance(error, InputError):
         return InvalidRequestError(str(error))
-    if isinstance(error, BatcherStoppedError) or "after shutdown" in str(error):
+    if isinstance(error, BatcherStoppedError) or _is_closed_pool(error):
         return TemporaryError(f"{quote(image)}: the worker is stopping; send it again.", "STOPPING")
     return ServiceError(
         f"{quote(image)}: the worker failed with {type(error).__name__} ({quote(str(error))}); "
         "its log tells where."
     )
+
+
+def _is_closed_pool(error: BaseException) -> bool:
+    # Neither a pool's shutdown nor the interpreter's has an exception class of its own.
+    return isinstance(error, RuntimeError) and "cannot schedule new futures" in str(error)

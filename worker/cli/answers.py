@@ -12,6 +12,7 @@ from worker.contract import Failure, Outcome
 from worker.errors import ImageUnavailableError, InvalidRequestError
 from worker.quoting import quote
 
+UPLOAD_TTL_S = 3600.0  # long enough for a queue, short enough not to fill Redis
 CHUNK = 8  # pictures a message: small, so that the first answers come soon
 IN_FLIGHT = 32  # messages
 MAX_FILE_BYTES = 512 * 1024 * 1024 - 1  # the largest string that Redis keeps
@@ -97,7 +98,9 @@ class _Sender:
             yield self._unread.popleft()
 
     def _uri(self, picture: Picture) -> str:
-        return picture.name if picture.path is None else self._client.upload(_read(picture))
+        if picture.path is None:
+            return picture.name
+        return self._client.upload(_read(picture), UPLOAD_TTL_S)
 
 
 def _read(picture: Picture) -> bytes:

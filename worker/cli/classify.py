@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913  # an argument an option
     """
     question = _question(_labels(labels, labels_file), k, templates, threshold)
     pictures = find_pictures(images)
-    with _client(redis_url, queue) as client, _hint_at_worker(redis_url, queue, timeout_s):
+    with Client(redis_url, queue=queue) as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
         answers = ask(client, pictures, timeout_s=timeout_s, **question)
         failed = _print(pictures, answers, question["labels"], as_json=as_json)
@@ -139,16 +139,6 @@ def _question(
     question |= {name: value for name, value in given.items() if value is not None}
     parse(ClassifyManyRequest, {"images": ["data:,"], **question})
     return question
-
-
-def _client(url: str, queue: str) -> Client:
-    try:
-        return Client(url, queue=queue)
-    except ValueError as error:
-        raise WrongInputError(
-            f"The Redis URL is {quote(without_password(url))}; give one such as "
-            f"{DEFAULT_REDIS_URL} (--redis-url or CLIP_WORKER_REDIS_URL)."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,60 @@
+"""A Celery application that talks to the Redis it was given, and to no other.
+
+Celery lets `CELERY_BROKER_URL` and `CELERY_RESULT_BACKEND` in the environment go before the
+application's own settings. In a web application's process these belong to that application.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from worker.redis_url import SOCKET_TIMEOUT_S
+
+HEALTH_CHECK_S = 25.0
+
+
+class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type information
+    """Takes its URLs from its configuration alone."""
+
+    @property
+    def backend_cls(self) -> str:
+        """The result backend's URL, which Celery asks for here first."""
+        return str(self.conf.first("result_backend"))
+
+    @backend_cls.setter
+    def backend_cls(self, _: object) -> None:
+        """Celery's constructor sets it; the configuration counts."""
+
+    def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Any:
+        """A connection to the configured broker."""
+        return super().connection_for_read(url or self.conf.first("broker_url"), **kwargs)
+
+    def connection_for_write(self, url: str | None = None, **kwargs: Any) -> Any:
+        """A connection to the configured broker."""
+        return super().connection_for_write(url or self.conf.first("broker_url"), **kwargs)
+
+
+def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
+    """What client and worker share: JSON only, and sockets that notice a dead peer."""
+    transport = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "socket_keepalive": True,
+        "health_check_interval": HEALTH_CHECK_S,
+    }
+    return {
+        "broker_url": broker_url,
+        "broker_transport_options": transport,
+        "result_backend": result_url,
+        "redis_socket_timeout": SOCKET_TIMEOUT_S,
+        "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": HEALTH_CHECK_S,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "event_serializer": "json",
+        "enable_utc": True,
+    }
