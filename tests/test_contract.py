@@ -199,7 +199,11 @@ def test_the_callers_arguments_are_not_changed() -> None:
         ({"templates": "a {}"}, "BAD_TEMPLATE", ["'a {}'", "list of strings"]),
         ({"templates": ["a {}", "b"]}, "BAD_TEMPLATE", ["'b'", "0 placeholders"]),
         ({"templates": ["{}"] * (MAX_TEMPLATES + 1)}, "BAD_TEMPLATE", [str(MAX_TEMPLATES)]),
-        ({"template": "{}", "templates": ["{}"]}, "BAD_TEMPLATE", ["one of the two"]),
+        ({"template": "{}", "templates": ["{}"]}, "BAD_TEMPLATE", ["template and templates"]),
+        ({"template": "{}", "ensemble": "photo"}, "BAD_TEMPLATE", ["template and ensemble"]),
+        ({"templates": ["{}"], "ensemble": "photo"}, "BAD_TEMPLATE", ["give only one"]),
+        ({"ensemble": ""}, "BAD_TEMPLATE", ["ensemble is ''"]),
+        ({"ensemble": ["photo"]}, "BAD_TEMPLATE", ["['photo']", "give a string"]),
         # the three that are left
         ({"threshold": -0.1}, "INVALID_REQUEST", ["threshold", "-0.1", "0"]),
         ({"threshold": 1.5}, "INVALID_REQUEST", ["threshold", "1.5", "1"]),

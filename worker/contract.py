@@ -44,6 +44,7 @@ FIELD_CODES = {
     "image": "BAD_URI",
     "template": "BAD_TEMPLATE",
     "templates": "BAD_TEMPLATE",
+    "ensemble": "BAD_TEMPLATE",
 }
 
 # What would be right, where pydantic's own words speak of Python's types.
@@ -137,7 +138,8 @@ class Question(_Wire):
         label_set: the name of a set that `Client.put_label_set` stored.
         k: Most predictions; fewer if there are fewer labels.
         template: Prompt around a label, with one `{}`, or
-        templates: several, whose mean feature counts.
+        templates: several, whose mean feature counts, or
+        ensemble: the name of several that the worker knows.
         threshold: Predictions less probable than this are left out; in [0, 1].
         deadline: Unix time in seconds after which nobody wants the answer.
         return_embedding: Whether the answer carries the picture's feature.
@@ -150,6 +152,7 @@ class Question(_Wire):
     templates: (
         Annotated[tuple[Template, ...], Field(min_length=1, max_length=MAX_TEMPLATES)] | None
     ) = None
+    ensemble: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
     threshold: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     deadline: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     return_embedding: StrictBool = False
@@ -165,15 +168,19 @@ class Question(_Wire):
                 f"There are labels and the label set {quote(self.label_set)}; give one of the two.",
                 "INVALID_REQUEST",
             )
-        if self.template is not None and self.templates is not None:
-            raise _FaultError(
-                "There are template and templates; give one of the two.", "BAD_TEMPLATE"
-            )
+        given = [
+            name
+            for name in ("template", "templates", "ensemble")
+            if getattr(self, name) is not None
+        ]
+        if len(given) > 1:
+            raise _FaultError(f"There are {' and '.join(given)}; give only one.", "BAD_TEMPLATE")
         return self
 
     @property
     def all_templates(self) -> tuple[str, ...]:
-        """The templates that count: those given, or the default."""
+        """The templates that count where there is no `ensemble`: those given, or the default."""
+        assert self.ensemble is None, "only the worker knows an ensemble's templates"
         return self.templates or (self.template or DEFAULT_TEMPLATE,)
 
 

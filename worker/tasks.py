@@ -27,6 +27,7 @@ from worker.contract import (
     Question,
     parse,
 )
+from worker.ensembles import templates_of
 from worker.errors import ClipWorkerError, TemporaryError
 from worker.pipeline import Job
 from worker.sources import validate_uri
@@ -74,6 +75,7 @@ class _Asked:
         self._runtime = runtime.current()
         self._request = request
         self._labels = request.labels or self._runtime.label_sets.get(str(request.label_set))
+        self._templates = templates_of(request)
         self._queue_s = _queue_s(task.request.headers or {})
         self._end = time.monotonic() + self._runtime.settings.task_timeout_s
 
@@ -83,7 +85,7 @@ class _Asked:
             job = Job(
                 image=validate_uri(image),
                 labels=self._labels,
-                templates=request.all_templates,
+                templates=self._templates,
                 k=request.k,
                 threshold=request.threshold or 0.0,
                 deadline=request.deadline,
