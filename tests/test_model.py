@@ -336,6 +336,6 @@ def test_a_resnet_too_narrow_for_one_head_is_refused() -> None:
 @pytest.mark.parametrize("width", [32, 80])
 def test_a_width_that_no_head_of_64_fits_is_refused(width: int) -> None:
     # given towers whose heads the shapes don't tell
-    odd = dataclasses.replace(TINY_VIT, transformer_width=width, head_width=16)
+    odd = dataclasses.replace(TINY_VIT, transformer_width=width, transformer_head_width=16)
     with pytest.raises(CheckpointError, match=f"text tower is {width} wide"):
         build_model(CLIP(odd).state_dict())

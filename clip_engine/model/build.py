@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 from clip_engine.model.clip import CLIP
-from clip_engine.model.config import StateDict, infer_config
+from clip_engine.model.config import OPENAI_TRAITS, StateDict, Traits, infer_config
+from clip_engine.model.problems import name_problems
 
 # OpenAI's archives carry these three numbers as tensors beside the weights.
 METADATA_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
-MOST_LISTED = 5  # names in an error message
 
 
-def build_model(state: StateDict) -> CLIP:
+def build_model(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIP:
     """Build the model that these weights belong to, in float32, on the CPU, in eval mode.
 
     Args:
         state: Weights by name, any float dtype; not changed.
+        traits: What they don't tell of the model.
 
     Raises:
         CheckpointError: Keys are missing or left over, or shapes differ; all are listed.
     """
-    config = infer_config(state)
+    config = infer_config(state, traits)
     with torch.device("meta"):
         model = CLIP(config)
     weights = {key: value for key, value in state.items() if key not in METADATA_KEYS}
@@ -50,29 +49,17 @@ def _step_counters(expected: StateDict) -> dict[str, Tensor]:
 
 
 def _check(expected: StateDict, weights: StateDict) -> None:
-    wrong = [
+    wrong_shapes = [
         f"{key} is {_shape(weights[key])}, not {_shape(expected[key])}"
         for key in expected.keys() & weights.keys()
         if expected[key].shape != weights[key].shape
     ]
-    problems = [
-        *_list("missing", expected.keys() - weights.keys()),
-        *_list("unexpected", weights.keys() - expected.keys()),
-        *_list("wrong shapes", wrong),
-    ]
-    if problems:
+    missing, unexpected = expected.keys() - weights.keys(), weights.keys() - expected.keys()
+    if problems := name_problems(missing, unexpected, wrong_shapes):
         raise CheckpointError(
-            f"The weights don't make a CLIP model: {'; '.join(problems)}. "
+            f"The weights don't make a CLIP model: {problems}. "
             "Give a CLIP checkpoint in OpenAI's layout."
         )
-
-
-def _list(title: str, names: Iterable[str]) -> list[str]:
-    listed = sorted(names)
-    if not listed:
-        return []
-    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
-    return [f"{len(listed)} {title} ({', '.join(listed[:MOST_LISTED])}{more})"]
 
 
 def _shape(weight: Tensor) -> str:

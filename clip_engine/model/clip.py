@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from clip_engine.model.config import CLIPConfig
+from clip_engine.model.config import MLP_RATIO, CLIPConfig
 from clip_engine.model.resnet import ModifiedResNet
-from clip_engine.model.transformer import Transformer
+from clip_engine.model.transformer import BlockShape, Transformer
 from clip_engine.model.vision_transformer import VisionTransformer
 
 INITIAL_TEMPERATURE = 0.07  # section 2.5 of the paper
@@ -32,9 +32,7 @@ class CLIP(nn.Module):
         self.config = config
         width = config.transformer_width
         self.visual = _image_tower(config)
-        self.transformer = Transformer(
-            width, config.transformer_layers, config.transformer_heads, causal=True
-        )
+        self.transformer = Transformer(config.transformer_layers, _text_block(config))
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.positional_embedding = nn.Parameter(0.01 * torch.randn(config.context_length, width))
         self.ln_final = nn.LayerNorm(width)
@@ -98,8 +96,27 @@ def _image_tower(config: CLIPConfig) -> VisionTransformer | ModifiedResNet:
     return VisionTransformer(
         input_resolution=config.image_resolution,
         patch_size=config.vision_patch_size or config.image_resolution,
-        width=config.vision_width,
         layers=config.vision_layers,
-        heads=config.vision_heads,
+        block=_image_block(config),
         output_dim=config.embed_dim,
+    )
+
+
+def _image_block(config: CLIPConfig) -> BlockShape:
+    return BlockShape(
+        width=config.vision_width,
+        heads=config.vision_heads,
+        mlp_width=config.vision_mlp_width or MLP_RATIO * config.vision_width,
+        activation=config.activation,
+        causal=False,
+    )
+
+
+def _text_block(config: CLIPConfig) -> BlockShape:
+    return BlockShape(
+        width=config.transformer_width,
+        heads=config.transformer_heads,
+        mlp_width=config.transformer_mlp_width or MLP_RATIO * config.transformer_width,
+        activation=config.activation,
+        causal=True,
     )

@@ -5,20 +5,40 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 
-HEAD_WIDTH = 64  # of every OpenAI model; the weights' shapes don't tell it
+MLP_RATIO = 4  # an MLP's width over its tower's, in every OpenAI model
 
 StateDict: TypeAlias = Mapping[str, Tensor]
+Activation: TypeAlias = Literal["quick_gelu", "gelu"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLIPConfig:
+class Traits:
+    """What the weights' names and shapes don't tell of a model; the defaults are OpenAI's.
+
+    Attributes:
+        activation: Of the MLPs in both towers: OpenAI's approximation, or the exact GELU that most
+            OpenCLIP models have.
+        vision_head_width: Width of an attention head in the image tower.
+        transformer_head_width: Width of an attention head in the text tower.
+    """
+
+    activation: Activation = "quick_gelu"
+    vision_head_width: int = 64
+    transformer_head_width: int = 64
+
+
+OPENAI_TRAITS = Traits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIPConfig(Traits):
     """What is needed to build both towers.
 
     Attributes:
@@ -31,7 +51,8 @@ class CLIPConfig:
         vocab_size: Number of tokens.
         transformer_width: Width of the text tower.
         transformer_layers: Resblocks of the text tower.
-        head_width: Width of an attention head, in both towers.
+        vision_mlp_width: Inner width of a ViT's MLPs; None for four times `vision_width`.
+        transformer_mlp_width: Likewise of the text tower's.
 
     >>> CLIPConfig(embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768,
     ...            vision_patch_size=32, transformer_width=512, transformer_layers=12
@@ -48,7 +69,8 @@ class CLIPConfig:
     transformer_layers: int
     context_length: int = 77
     vocab_size: int = 49408
-    head_width: int = HEAD_WIDTH
+    vision_mlp_width: int | None = None
+    transformer_mlp_width: int | None = None
 
     @property
     def attended_width(self) -> int:
@@ -58,19 +80,20 @@ class CLIPConfig:
     @property
     def vision_heads(self) -> int:
         """Attention heads of the ViT, or of the ResNet's pool."""
-        return self.attended_width // self.head_width
+        return self.attended_width // self.vision_head_width
 
     @property
     def transformer_heads(self) -> int:
         """Attention heads of the text tower."""
-        return self.transformer_width // self.head_width
+        return self.transformer_width // self.transformer_head_width
 
 
-def infer_config(state: StateDict) -> CLIPConfig:
+def infer_config(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIPConfig:
     """Read the hyper-parameters off a state dict in OpenAI's layout.
 
     Args:
         state: Weights by name.
+        traits: What they don't tell.
 
     Raises:
         CheckpointError: A key that every CLIP has is missing, so this is another network; or a
@@ -85,10 +108,13 @@ def infer_config(state: StateDict) -> CLIPConfig:
             vocab_size=state["token_embedding.weight"].shape[0],
             transformer_width=transformer_width,
             transformer_layers=_count(state, r"transformer\.resblocks\.(\d+)\."),
+            transformer_mlp_width=_mlp_width(state, "transformer", transformer_width),
             image_resolution=vision.resolution,
             vision_layers=vision.layers,
             vision_width=vision.width,
             vision_patch_size=vision.patch_size,
+            vision_mlp_width=_mlp_width(state, "visual.transformer", vision.width),
+            **asdict(traits),
         )
     except KeyError as error:
         found = ", ".join(sorted(state)[:3]) or "none"
@@ -106,11 +132,14 @@ def infer_config(state: StateDict) -> CLIPConfig:
 
 def _check_heads(config: CLIPConfig) -> None:
     # Else one head too few would attend over wider slices, and the answers would just be wrong.
-    for tower, width in (("image", config.attended_width), ("text", config.transformer_width)):
-        if width % config.head_width:
+    for tower, width, head_width in (
+        ("image", config.attended_width, config.vision_head_width),
+        ("text", config.transformer_width, config.transformer_head_width),
+    ):
+        if width % head_width:
             raise CheckpointError(
-                f"The {tower} tower is {width} wide, which heads of {config.head_width} don't "
-                "divide; give a CLIP checkpoint with heads of that width, as OpenAI's have."
+                f"The {tower} tower is {width} wide, which heads of {head_width} don't divide; "
+                "put the model's config file beside its weights, which don't tell the head width."
             )
 
 
@@ -143,3 +172,8 @@ def _count(state: StateDict, pattern: str) -> int:
     """Number of blocks whose index the pattern's group catches."""
     matches = (re.match(pattern, key) for key in state)
     return len({match[1] for match in matches if match})
+
+
+def _mlp_width(state: StateDict, tower: str, width: int) -> int | None:
+    first = state.get(f"{tower}.resblocks.0.mlp.c_fc.weight")
+    return None if first is None or first.shape[0] == MLP_RATIO * width else first.shape[0]

@@ -7,10 +7,13 @@ so `attn.in_proj_weight` holds the query, key and value projections stacked on a
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from clip_engine.model.config import Activation
 
 
 class QuickGELU(nn.Module):
@@ -22,6 +25,28 @@ class QuickGELU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply it elementwise; same shape and dtype."""
         return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockShape:
+    """What the resblocks of one tower have in common.
+
+    Attributes:
+        width: D.
+        heads: H; D must be a multiple of it.
+        mlp_width: Inner width of the MLP.
+        activation: Of the MLP.
+        causal: Whether token n sees only tokens 0..n.
+    """
+
+    width: int
+    heads: int
+    mlp_width: int
+    activation: Activation
+    causal: bool
 
 
 class Attention(nn.Module):
@@ -53,20 +78,20 @@ class Attention(nn.Module):
 
 
 class ResidualAttentionBlock(nn.Module):
-    """One resblock: attention, then a four times wider MLP, each on a normalised copy."""
+    """One resblock: attention, then a wider MLP, each on a normalised copy."""
 
-    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+    def __init__(self, shape: BlockShape) -> None:
         super().__init__()
-        self.attn = Attention(width, heads, causal=causal)
-        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(shape.width, shape.heads, causal=shape.causal)
+        self.ln_1 = nn.LayerNorm(shape.width)
         self.mlp = nn.Sequential(
             OrderedDict(
-                c_fc=nn.Linear(width, 4 * width),
-                gelu=QuickGELU(),
-                c_proj=nn.Linear(4 * width, width),
+                c_fc=nn.Linear(shape.width, shape.mlp_width),
+                gelu=ACTIVATIONS[shape.activation](),
+                c_proj=nn.Linear(shape.mlp_width, shape.width),
             )
         )
-        self.ln_2 = nn.LayerNorm(width)
+        self.ln_2 = nn.LayerNorm(shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform `[B, N, D]` to `[B, N, D]`."""
@@ -77,12 +102,10 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of resblocks; `resblocks.<i>` in the checkpoints."""
 
-    def __init__(self, width: int, layers: int, heads: int, *, causal: bool) -> None:
+    def __init__(self, layers: int, shape: BlockShape) -> None:
         super().__init__()
-        self.resblocks = nn.Sequential(
-            *(ResidualAttentionBlock(width, heads, causal=causal) for _ in range(layers))
-        )
-        self._reset_parameters(width, layers)
+        self.resblocks = nn.Sequential(*(ResidualAttentionBlock(shape) for _ in range(layers)))
+        self._reset_parameters(shape.width, layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform `[B, N, D]` to `[B, N, D]`."""

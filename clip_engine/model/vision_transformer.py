@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clip_engine.model.transformer import Transformer
+from clip_engine.model.transformer import BlockShape, Transformer
 
 
 class VisionTransformer(nn.Module):
@@ -17,30 +17,29 @@ class VisionTransformer(nn.Module):
     Args:
         input_resolution: R, a multiple of `patch_size`.
         patch_size: P.
-        width: W.
         layers: Number of resblocks.
-        heads: Number of attention heads.
+        block: Their shape; its width is W.
         output_dim: D.
     """
 
-    def __init__(  # noqa: PLR0913  # the six numbers that make a ViT
+    def __init__(
         self,
         *,
         input_resolution: int,
         patch_size: int,
-        width: int,
         layers: int,
-        heads: int,
+        block: BlockShape,
         output_dim: int,
     ) -> None:
         super().__init__()
+        width = block.width
         tokens = (input_resolution // patch_size) ** 2 + 1
         scale = width**-0.5
         self.conv1 = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size, bias=False)
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(tokens, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = Transformer(width, layers, heads, causal=False)
+        self.transformer = Transformer(layers, block)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, output_dim))
 
