@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from clip_engine.errors import ImageError, InputError
+from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.labels import LabelFeatures
 from clip_engine.model import CLIP
 from clip_engine.preprocess import Preprocessor
@@ -132,8 +132,17 @@ class Engine:
 
         Returns:
             For each picture at most k predictions, most probable first, ties by index.
+
+        Raises:
+            ClipEngineError: The model overflowed: its features are NaN.
+            InputError: k is below 1 or no integer.
         """
         logits = self._logit_scale * image_features @ label_features.T  # [B, L]
+        if logits.isnan().any():
+            raise ClipEngineError(
+                f"The model {self.identity.name!r} gave features that are no numbers in "
+                f"{self.precision}; run it in float32, or mend its weights."
+            )
         values, indices = top_k(logits.softmax(dim=-1), k)
         return [
             [Prediction(labels[i], p, i) for p, i in zip(row_values, row_indices, strict=True)]
