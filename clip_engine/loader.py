@@ -30,6 +30,8 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     max_pixels: int | None = None,
     buckets: Sequence[int] = DEFAULT_BUCKETS,
     cache_dir: Path | None = None,
+    mirror: str | None = None,
+    offline: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Engine:
     """Load a model and everything that classifying with it takes.
@@ -42,6 +44,9 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
         buckets: Batch sizes, ascending.
         cache_dir: Where published weights are kept; None for `~/.cache/clip`.
+        mirror: Base URL that they are fetched from instead of the publisher's, as
+            `<mirror>/<sha256>/<file>`.
+        offline: Whether to fetch nothing.
         progress: Called with bytes done and bytes in all while weights are fetched.
 
     Raises:
@@ -51,7 +56,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         DeviceError: There is no such device.
     """
     target = resolve_device(device)
-    path = locate_checkpoint(model, cache_dir, progress)
+    path = locate_checkpoint(model, cache_dir, progress, mirror=mirror, offline=offline)
     clip = build_model(read_state_dict(path))
     limits = {} if max_pixels is None else {"max_pixels": max_pixels}
     return Engine(
@@ -69,6 +74,9 @@ def locate_checkpoint(
     model: str,
     cache_dir: Path | None = None,
     progress: Callable[[int, int | None], None] | None = None,
+    *,
+    mirror: str | None = None,
+    offline: bool = False,
 ) -> Path:
     """The file of a model, fetched first if it is a published one that isn't there yet.
 
@@ -79,7 +87,13 @@ def locate_checkpoint(
     if model == DEMO_MODEL:
         return Path(str(resources.files("clip_engine").joinpath("demo", "demo.pt")))
     if model in PUBLISHED:
-        return fetch_weights(PUBLISHED[model], cache_dir or default_cache_dir(), progress=progress)
+        return fetch_weights(
+            PUBLISHED[model],
+            cache_dir or default_cache_dir(),
+            mirror=mirror,
+            offline=offline,
+            progress=progress,
+        )
     if Path(model).is_file():
         return Path(model)
     names = ", ".join([DEMO_MODEL, *PUBLISHED])

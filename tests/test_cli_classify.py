@@ -154,6 +154,16 @@ def test_the_options_reach_the_worker(client, pictures):
     ]
 
 
+def test_an_ensemble_is_named_to_the_worker(client, pictures, capsys):
+    asked = ["classify", str(pictures), "--labels", "a", "--ensemble", "imagenet"]
+
+    assert run(asked) == 0
+    assert run([*asked, "--template", "a {}"]) == 2
+
+    assert client.questions == [{"labels": ["a"], "k": 5, "ensemble": "imagenet"}]
+    assert "There are templates and ensemble; give only one." in capsys.readouterr().err
+
+
 def test_redis_and_queue_come_from_the_environment(client, pictures, monkeypatch):
     monkeypatch.setenv("CLIP_WORKER_REDIS_URL", "redis://named/1")
     monkeypatch.setenv("CLIP_WORKER_QUEUE", "named")

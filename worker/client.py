@@ -91,8 +91,8 @@ class Client:
         Args:
             image: URI of the picture (`https:`, `s3:`, `file:`, `data:`), or what `upload` gave.
             labels: Different labels.
-            question: Any of `label_set`, `k`, `template`, `templates`, `threshold`, `deadline`,
-                `return_embedding`; see `worker.contract.Question`.
+            question: Any of `label_set`, `k`, `template`, `templates`, `ensemble`, `threshold`,
+                `deadline`, `return_embedding`; see `worker.contract.Question`.
 
         Raises:
             InvalidRequestError: The request is wrong; nothing was sent.

@@ -114,6 +114,8 @@ def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
             max_pixels=settings.max_pixels,
             buckets=settings.buckets,
             cache_dir=settings.cache_dir,
+            mirror=settings.mirror,
+            offline=settings.offline,
             progress=progress,
         )
     except ClipEngineError as error:

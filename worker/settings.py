@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import InvalidRequestError, ServiceError
+from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.quoting import quote, without_password
 from worker.redis_url import check_redis_url
 
@@ -53,6 +54,10 @@ class Settings(BaseSettings):
 
     model: str = Field("ViT-B/32", description="Published name, `demo`, or a checkpoint's path.")
     cache_dir: Path | None = Field(None, description="Where weights are kept; or ~/.cache/clip.")
+    mirror: str | None = Field(
+        None, description="Base URL that weights are fetched from, as `<mirror>/<sha256>/<file>`."
+    )
+    offline: bool = Field(default=False, description="Whether to fetch no weights.")
     device: str = Field("auto", description="Where to run.")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
@@ -115,6 +120,16 @@ class Settings(BaseSettings):
             return None if url is None else check_redis_url(url)
         except InvalidRequestError as error:
             raise ValueError("give a URL such as redis://localhost:6379/0") from error
+
+    @field_validator("mirror")
+    @classmethod
+    def _check_mirror(cls, url: str | None) -> str | None:
+        try:
+            return check_mirror_url(url) if url else None
+        except InvalidRequestError as error:
+            raise ValueError(
+                f"give an http or https URL without ? and #, such as {EXAMPLE}"
+            ) from error
 
     @field_validator("device")
     @classmethod

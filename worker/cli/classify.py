@@ -42,6 +42,11 @@ Answers = Iterable[tuple[int, Outcome]]
     metavar="TEXT",
     help=f"Prompt around a label; may be given several times. [default: {DEFAULT_TEMPLATE!r}]",
 )
+@click.option(
+    "--ensemble",
+    metavar="NAME",
+    help="Several prompts by name: photo, imagenet (80) or imagenet-simple (7).",
+)
 @click.option("--threshold", type=float, help="Leave out labels less probable than this, 0 to 1.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, as the answers come.")
 @click.option(
@@ -75,6 +80,7 @@ def command(  # noqa: PLR0913  # an argument an option
     k: int,
     *,
     templates: tuple[str, ...],
+    ensemble: str | None,
     threshold: float | None,
     as_json: bool,
     redis_url: str,
@@ -91,7 +97,8 @@ def command(  # noqa: PLR0913  # an argument an option
     A picture that fails has a line that says why. The exit status is 1 if any failed, 2 if the
     input was wrong.
     """
-    question = _question(_labels(labels, labels_file), k, templates, threshold)
+    prompts = {"templates": list(templates) or None, "ensemble": ensemble}
+    question = _question(labels=_labels(labels, labels_file), k=k, threshold=threshold, **prompts)
     pictures = find_pictures(images)
     with Client(redis_url, queue=queue) as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
@@ -126,17 +133,13 @@ def _lines(file: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _question(
-    labels: list[str], k: int, templates: Sequence[str], threshold: float | None
-) -> dict[str, Any]:
+def _question(**given: Any) -> dict[str, Any]:
     """What is asked of every picture, checked before any of them is sent.
 
     Raises:
         InvalidRequestError: All that is wrong with it.
     """
-    given = {"templates": list(templates) or None, "threshold": threshold}
-    question = {"labels": labels, "k": k}
-    question |= {name: value for name, value in given.items() if value is not None}
+    question = {name: value for name, value in given.items() if value is not None}
     parse(ClassifyManyRequest, {"images": ["data:,"], **question})
     return question
 
