@@ -1,0 +1,49 @@
+"""What importing the client costs: time and memory of fresh processes, beside Celery alone.
+
+python benchmarks/client_import.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+ROUNDS = 9
+CASES = {
+    "nothing": "",
+    "celery": "from celery import Celery; Celery(backend='redis://').backend",
+    "worker.client": "from worker.client import Client",
+    "worker.client, made": "from worker.client import Client; Client()",
+}
+PROBE = """
+import time; start = time.perf_counter()
+{statement}
+seconds = time.perf_counter() - start
+import resource; print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def main() -> None:
+    """Run each case in turn, several rounds, and print the medians."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
+    for _ in range(ROUNDS):
+        for name, statement in CASES.items():
+            seen[name].append(measure(statement))
+    print(f"{'import':24} {'time':>8} {'memory':>8}   (medians of {ROUNDS})")
+    for name, runs in seen.items():
+        seconds, megabytes = (statistics.median(figure) for figure in zip(*runs, strict=True))
+        print(f"{name:24} {seconds:6.3f} s {megabytes:5.1f} MB")
+
+
+def measure(statement: str) -> tuple[float, float]:
+    """Seconds and peak resident MB of one fresh interpreter."""
+    code = PROBE.format(statement=statement)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    return float(printed[0]), float(printed[1])
+
+
+if __name__ == "__main__":
+    main()
