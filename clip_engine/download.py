@@ -6,6 +6,7 @@ already is used.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -14,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from clip_engine.errors import DownloadError
+from clip_engine.http_pool import split_login
 from clip_engine.transfer import Transfer
 from clip_engine.verification import is_verified, note_verified, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from clip_engine.catalog import Published
     from clip_engine.transfer import Pause, Progress
@@ -55,7 +57,8 @@ def fetch_weights(  # noqa: PLR0913 - all but two have a default that serves
     Args:
         published: Which weights.
         cache_dir: Where they are kept; made if need be.
-        mirror: Base URL of a copy of the publisher's files, laid out as `<sha256>/<file>`.
+        mirror: Base URL of a copy of the publisher's files, laid out as `<sha256>/<file>`;
+            a name and a password in it are sent as HTTP's basic authentication.
         offline: Whether to stay off the network.
         progress: Told of the bytes done and the bytes in all, None where that is unknown.
         pause: Waits so many seconds between attempts.
@@ -65,8 +68,8 @@ def fetch_weights(  # noqa: PLR0913 - all but two have a default that serves
             bytes than were published, or `offline` and not in the cache.
     """
     cached = _CachedWeights(published, cache_dir / published.filename)
-    url = published.mirrored(mirror) if mirror else published.url
-    transfer = Transfer(url, cached.part, progress or _no_progress, pause)
+    url, login = split_login(published.mirrored(mirror) if mirror else published.url)
+    transfer = Transfer(url, cached.part, progress or _no_progress, pause, login)
     try:
         return cached.path if cached.is_valid() else cached.obtain(transfer, offline=offline)
     except DownloadError:
@@ -96,10 +99,24 @@ class _CachedWeights:
                 "elsewhere and put it there."
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(self.path.name + ".lock")):
+        with self._locked():
             if not self.is_valid():
                 self._fetch(transfer)
         return self.path
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            # A warning, for it is seen without any set-up, and a start that stands still needs it.
+            _LOG.warning("Another process is fetching %s; waiting for it.", self.path.name)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _fetch(self, transfer: Transfer) -> None:
         if self.path.exists():
@@ -114,7 +131,8 @@ class _CachedWeights:
             self.part.unlink()
             raise DownloadError(
                 f"{transfer.url} gave bytes with the SHA-256 {digest} instead of "
-                f"{self.published.sha256}; they were thrown away, as something altered them."
+                f"{self.published.sha256}, so they were thrown away; see what stands between (a "
+                "proxy, a mirror) and try again, or name another mirror."
             )
         _publish(self.part, self.path)
         note_verified(self.path, self.published.sha256)
@@ -125,7 +143,9 @@ class _CachedWeights:
 
 
 def _publish(part: Path, path: Path) -> None:
-    """Give a whole, synced file its name, so that it stays there through a power failure."""
+    """Give a whole file its name, so that a power failure leaves it whole or not there."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
     part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -135,14 +155,15 @@ def _publish(part: Path, path: Path) -> None:
 
 
 def _disk_error(path: Path, error: Exception) -> DownloadError:
-    number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadError(
-            f"The disk of {path.parent} is full ({error}); make room and start again: what has "
+            f"The disk of {path.parent} is full ({reason}); make room and start again: what has "
             "come is kept."
         )
     return DownloadError(
-        f"{path.parent} can't be used as a cache ({error}); name a folder that this user may write."
+        f"{path.parent} can't be used as a cache ({reason}); name a folder that this user may "
+        "write."
     )
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
 from clip_engine.errors import DownloadError
+from clip_engine.http_pool import open_pool
 
 if TYPE_CHECKING:
     import io
@@ -49,21 +47,24 @@ class Transfer:
         part: Where its bytes go; what is there already is not asked for again.
         progress: Told of bytes as they come.
         pause: Waits so many seconds between attempts.
+        headers: Sent with every request; what is secret belongs here and not in the URL, which is
+            shown.
     """
 
     url: str
     part: Path
     progress: Progress
     pause: Pause
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Bring the file over, in up to five attempts, and onto the disk.
+        """Bring the file over, in up to five attempts.
 
         Raises:
             DownloadError: The server has no such file, can't be reached or keeps breaking off.
             OSError: The disk, never the network.
         """
-        with _pool(self.url) as pool:
+        with open_pool(self.url) as pool:
             for pause_s in _PAUSES_S:
                 try:
                     return self._attempt(pool)
@@ -85,7 +86,7 @@ class Transfer:
 
     def _attempt(self, pool: urllib3.PoolManager) -> None:
         have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Accept-Encoding": "identity"}
+        headers = {**self.headers, "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
         with contextlib.closing(
@@ -134,7 +135,6 @@ class Transfer:
                 _write_all(file, piece)
                 done += len(piece)
                 self.progress(done, total)
-            os.fsync(file.fileno())
         if total is not None and done < total:
             raise _BrokenOffError(f"only {done} of {total} bytes came")
 
@@ -160,27 +160,3 @@ def _whole_bytes(response: urllib3.BaseHTTPResponse) -> int | None:
         return response.length_remaining
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return int(match[2]) if match and match[2] != "*" else None
-
-
-def _pool(url: str) -> urllib3.PoolManager:
-    """Connections to a URL's host, through the proxy that the environment names for it.
-
-    Raises:
-        DownloadError: It is no http or https URL.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:  # brackets that hold no IPv6 address
-        raise _no_url(url) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise _no_url(url)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy)
-    return urllib3.PoolManager()
-
-
-def _no_url(url: str) -> DownloadError:
-    return DownloadError(
-        f"{url!r} is no http or https URL; give a mirror as in https://mirror.example/clip."
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,19 @@ def test_wrong_bytes_are_refused_and_thrown_away(cache):
 
     assert not (cache / "tiny.pt").exists()
     assert not (cache / "tiny.pt.part").exists()
+
+
+def test_an_error_page_with_status_200_is_refused_with_both_digests_and_a_way_out(cache):
+    with scripted_server(answering(response(b"<html>Please log in.</html>"))) as server:
+        entry = published(server.url())
+
+        with pytest.raises(DownloadError, match=r"proxy, a mirror.* try again") as caught:
+            fetch(entry, cache)
+
+    assert entry.url in str(caught.value)
+    assert entry.sha256 in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(cache.glob("*.pt*[!k]"))  # nothing but the lock
 
 
 @pytest.mark.parametrize("length", [299_999, 100])
@@ -113,6 +127,27 @@ def test_offline_refuses_a_file_with_other_bytes(cache):
 
     with pytest.raises(DownloadError, match="other bytes"):
         fetch(published("http://a.invalid/"), cache, offline=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files: /proc")
+def test_the_bytes_are_on_the_disk_before_the_file_has_its_name(cache, monkeypatch):
+    # given: a record of what is written through, and what there is at that time
+    seen = []
+    sync = os.fsync
+
+    def record(number):
+        here = {path.name for path in cache.iterdir()}
+        seen.append((Path(f"/proc/self/fd/{number}").resolve().name, "tiny.pt" in here))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", record)
+    # when: all bytes had come before a power failure, none surely on the disk
+    cache.mkdir()
+    (cache / "tiny.pt.part").write_bytes(DATA)
+    with scripted_server(WeightsServer()) as server:
+        fetch(published(server.url()), cache)
+    # then
+    assert seen == [("tiny.pt.part", False), ("cache", True)]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a full disk")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
 
 import pytest
+from filelock import FileLock
 from scripted_server import response, scripted_server
 from weights_server import DATA, WeightsServer, published, ranges
 
@@ -45,7 +47,7 @@ def fetch(entry, cache, **options: object):
 
 def start_process(entry, cache):
     command = [sys.executable, "-c", PROCESS, entry.url, entry.sha256, str(cache)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def test_eight_processes_that_start_at_once_fetch_once(cache):
@@ -61,6 +63,55 @@ def test_eight_processes_that_start_at_once_fetch_once(cache):
         outputs = [process.communicate(timeout=60)[0] for process in processes]
         assert all(output.endswith(f"path {cache / 'tiny.pt'}\n") for output in outputs)
         assert len(server.heads) == 1
+    assert (cache / "tiny.pt").read_bytes() == DATA
+
+
+def test_one_that_has_to_wait_says_so_once_and_takes_what_the_other_fetched(cache, caplog):
+    # given: another owner of the lock, who lets go when it is heard that somebody waits
+    other = FileLock(cache / "tiny.pt.lock")
+    cache.mkdir()
+    other.acquire()
+    heard = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            heard.append(record.getMessage())
+            (cache / "tiny.pt").write_bytes(DATA)
+            other.release()
+
+    listener = Listener()
+    logging.getLogger("clip_engine.download").addHandler(listener)
+    try:
+        path = fetch(published("http://a.invalid/"), cache)
+    finally:
+        logging.getLogger("clip_engine.download").removeHandler(listener)
+
+    assert path.read_bytes() == DATA
+    assert heard == ["Another process is fetching tiny.pt; waiting for it."]
+
+
+def test_when_the_one_that_fetches_fails_the_next_goes_on_from_there(cache):
+    # given: the first gives up after 100,000 bytes, while the second waits for the lock
+    weights = WeightsServer()
+    refused = threading.Event()
+
+    def script(head, connection):
+        if refused.is_set():
+            weights(head, connection)
+        elif "Range" in head:
+            refused.set()
+            connection.sendall(response(status="403 Forbidden"))
+        else:
+            connection.sendall(response(DATA[:100_000], length=300_000))
+
+    with scripted_server(script) as server:
+        entry = published(server.url())
+        processes = [start_process(entry, cache) for _ in range(2)]
+        outputs = [process.communicate(timeout=60)[0] for process in processes]
+
+        assert sorted(process.returncode for process in processes) == [0, 1]
+        assert [output.count("path") for output in outputs].count(1) == 1
+        assert ranges(server) == [0, 100_000, 100_000]
     assert (cache / "tiny.pt").read_bytes() == DATA
 
 
