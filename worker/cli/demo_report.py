@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Self
 
@@ -31,9 +34,9 @@ STAGES = {
     "score": "the picture against its labels: the best K",
 }
 NEXT_STEPS = (
-    ("clip-worker start", "CLIP ViT-B/32 on your Redis"),
-    ("clip-worker classify photos/ --labels cat,dog", "tag a folder with it"),
-    ("clip-worker start --help", "other models, devices, Redis"),
+    ("start", "CLIP ViT-B/32 on your Redis"),
+    ("classify photos/ --labels cat,dog", "tag a folder with it"),
+    ("start --help", "other models, devices, Redis"),
 )
 
 
@@ -148,9 +151,19 @@ def print_timing(console: Console, answers: Sequence[Answer], total_s: float) ->
 def print_next_steps(console: Console) -> None:
     """Print what to do with pictures and labels of one's own."""
     console.print("\nThe demo's worker, Redis and pictures are gone again. To go on:")
-    width = max(len(command) for command, _ in NEXT_STEPS)
-    for command, meaning in NEXT_STEPS:
+    steps = [(f"{_program()} {arguments}", meaning) for arguments, meaning in NEXT_STEPS]
+    width = max(len(command) for command, _ in steps)
+    for command, meaning in steps:
         console.print(f"  [bold]{command:<{width}}[/]  [dim]{meaning}[/]", soft_wrap=True)
+
+
+def _program() -> str:
+    """How this program is called from where the user stands: by its name if that is on the PATH."""
+    called = Path(sys.argv[0])
+    if called.name != "clip-worker" or shutil.which("clip-worker"):
+        return "clip-worker"
+    here = Path.cwd()
+    return str(called.relative_to(here) if called.is_relative_to(here) else called)
 
 
 def _milliseconds(seconds: float) -> str:
