@@ -29,16 +29,46 @@ def is_verified(path: Path, sha256: str) -> bool:
     Raises:
         OSError: The file is there but can't be read.
     """
-    try:
-        expected = _note_of(path, sha256)
-    except FileNotFoundError:
-        return False
-    if _noted(path) == expected:
+    if is_noted(path, sha256):
         return True
-    if sha256_of(path) != sha256:
+    try:
+        if sha256_of(path) != sha256:
+            return False
+    except FileNotFoundError:
         return False
     note_verified(path, sha256)
     return True
+
+
+def is_noted(path: Path, sha256: str) -> bool:
+    """Tell whether an earlier check of this very file is noted; nothing is hashed.
+
+    Raises:
+        OSError: The file is there but can't be asked for its size.
+    """
+    try:
+        return bool(_noted(path) == _note_of(path, sha256))
+    except FileNotFoundError:
+        return False
+
+
+def digest_anew(path: Path, sha256: str) -> str:
+    """Hash a file whatever is noted of it, and note the outcome.
+
+    Disks lose bits without changing a file's size or time, which a note alone would not show.
+
+    Returns:
+        The file's SHA-256, which is `sha256` if it is whole.
+
+    Raises:
+        OSError: The file can't be read, or a note that turned out wrong not be removed.
+    """
+    digest = sha256_of(path)
+    if digest == sha256:
+        note_verified(path, sha256)
+    else:
+        _note_path(path).unlink(missing_ok=True)
+    return digest
 
 
 def note_verified(path: Path, sha256: str) -> None:

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from clip_engine import verification
-from clip_engine.verification import is_verified
+from clip_engine.verification import digest_anew, is_noted, is_verified
 
 DATA = b"weights"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -72,3 +72,34 @@ def test_a_file_is_verified_where_no_note_can_be_written(path, hashed):
     assert is_verified(path, SHA256)
     assert is_verified(path, SHA256)
     assert len(hashed) == 2
+
+
+def test_a_note_is_found_without_hashing(path, hashed):
+    assert not is_noted(path, SHA256)
+    assert is_verified(path, SHA256)
+    hashed.clear()
+
+    assert is_noted(path, SHA256)
+    assert not is_noted(path, "0" * 64)
+    assert not is_noted(path.with_name("absent.pt"), SHA256)
+    assert hashed == []
+
+
+def test_a_bit_that_flipped_behind_the_notes_back_is_found_by_hashing_anew(path):
+    # given: a verified file whose content changes, but neither its size nor its time
+    assert is_verified(path, SHA256)
+    status = path.stat()
+    path.write_bytes(b"weighty")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert is_verified(path, SHA256)
+
+    assert digest_anew(path, SHA256) == hashlib.sha256(b"weighty").hexdigest()
+
+    assert not is_verified(path, SHA256)
+
+
+def test_hashing_anew_notes_a_whole_file(path, hashed):
+    assert digest_anew(path, SHA256) == SHA256
+
+    assert is_verified(path, SHA256)
+    assert hashed == [path]
