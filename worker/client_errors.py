@@ -46,9 +46,10 @@ def result_error(error: Exception, task_id: str, timeout: float | None) -> ClipW
     if isinstance(error, ClipWorkerError):
         return error
     if isinstance(error, CeleryTimeoutError):
+        waited = "" if timeout is None else f" after {timeout:g} s"
         return ResultTimeoutError(
-            f"Task {task_id} has no result after {timeout:g} s; wait longer, or see whether a "
-            "worker runs (`clip-worker start`)."
+            f"Task {task_id} has no result{waited}; wait longer, or see whether a worker runs "
+            "(`clip-worker start`)."
         )
     if isinstance(error, TaskRevokedError):
         return ExpiredError(f"Task {task_id} was revoked or expired before it was run.", "REVOKED")
