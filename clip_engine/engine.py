@@ -18,14 +18,14 @@ from torch.nn import functional
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.labels import LabelFeatures
 from clip_engine.model import CLIP
+from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.preprocess import Preprocessor
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.topk import top_k
 
-# Of the training pictures' RGB in [0, 1] (openai/CLIP, clip/clip.py).
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+PIXEL_MEAN = OPENAI_NORMALISATION.mean
+PIXEL_STD = OPENAI_NORMALISATION.std
 DEFAULT_BUCKETS = (1, 2, 4, 8, 16, 32)
 TEXT_BATCH = 256  # prompts that pass the text tower together
 
@@ -69,6 +69,7 @@ class Engine:
         identity: Where the weights came from.
         tokenizer: CLIP's.
         preprocessor: For the model's resolution.
+        normalisation: Of the pixels, as the model was trained.
         device: Where both towers run.
         precision: Of the image tower's matrix products. Weights, residual stream, LayerNorm and the
             whole text tower stay float32.
@@ -84,6 +85,7 @@ class Engine:
         identity: ModelIdentity,
         tokenizer: Tokenizer,
         preprocessor: Preprocessor,
+        normalisation: Normalisation = OPENAI_NORMALISATION,
         device: torch.device,
         precision: Precision = "float32",
         buckets: Sequence[int] = DEFAULT_BUCKETS,
@@ -97,8 +99,8 @@ class Engine:
         self.model = model.to(device)
         self.labels = LabelFeatures(self._encode_prompts)
         self._logit_scale = float(model.logit_scale.exp())
-        self._mean = torch.tensor(PIXEL_MEAN, device=device).view(3, 1, 1)
-        self._std = torch.tensor(PIXEL_STD, device=device).view(3, 1, 1)
+        self._mean = torch.tensor(normalisation.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(normalisation.std, device=device).view(3, 1, 1)
 
     @property
     def max_batch(self) -> int:

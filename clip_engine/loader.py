@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from clip_engine.catalog import PUBLISHED
-from clip_engine.checkpoint import file_digest, read_state_dict
 from clip_engine.download import default_cache_dir, fetch_weights
 from clip_engine.engine import DEFAULT_BUCKETS, Engine, ModelIdentity, Precision
 from clip_engine.errors import DeviceError, ModelNotFoundError
-from clip_engine.model import build_model
+from clip_engine.formats import read_checkpoint
+from clip_engine.model import Activation
 from clip_engine.preprocess import Mode, Preprocessor
 from clip_engine.tokenizer import Tokenizer
 
@@ -26,6 +26,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     *,
     device: str = "cpu",
     precision: Precision = "float32",
+    activation: Activation | None = None,
     preprocessing: Mode = "fast",
     max_pixels: int | None = None,
     buckets: Sequence[int] = DEFAULT_BUCKETS,
@@ -37,9 +38,11 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     """Load a model and everything that classifying with it takes.
 
     Args:
-        model: A published name (`ViT-B/32`), fetched on first use; `demo`; or a checkpoint's path.
+        model: A published name (`ViT-B/32`), fetched on first use; `demo`; or a checkpoint's path,
+            a file or a folder, in any format of `clip_engine.formats`.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: Of the image tower's matrix products.
+        activation: Of the MLPs, against what the checkpoint says; None to go by it.
         preprocessing: `fast` or `exact`.
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
         buckets: Batch sizes, ascending.
@@ -57,13 +60,15 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     """
     target = resolve_device(device)
     path = locate_checkpoint(model, cache_dir, progress, mirror=mirror, offline=offline)
-    clip = build_model(read_state_dict(path))
+    checkpoint = read_checkpoint(path, activation)
+    clip = checkpoint.build()
     limits = {} if max_pixels is None else {"max_pixels": max_pixels}
     return Engine(
         clip,
-        identity=ModelIdentity(model_name(model), file_digest(path)),
+        identity=ModelIdentity(model_name(model), checkpoint.digest()),
         tokenizer=Tokenizer(),
         preprocessor=Preprocessor(clip.config.image_resolution, preprocessing, **limits),
+        normalisation=checkpoint.normalisation,
         device=target,
         precision=precision,
         buckets=buckets,
@@ -94,11 +99,11 @@ def locate_checkpoint(
             offline=offline,
             progress=progress,
         )
-    if Path(model).is_file():
+    if Path(model).exists():
         return Path(model)
     names = ", ".join([DEMO_MODEL, *PUBLISHED])
     raise ModelNotFoundError(
-        f"There is no model {model!r}: no such file, and the names are {names}."
+        f"There is no model {model!r}: no such file or folder, and the names are {names}."
     )
 
 

@@ -107,7 +107,7 @@ def infer_config(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIPConfig
             context_length=context_length,
             vocab_size=state["token_embedding.weight"].shape[0],
             transformer_width=transformer_width,
-            transformer_layers=_count(state, r"transformer\.resblocks\.(\d+)\."),
+            transformer_layers=count_resblocks(state, "transformer"),
             transformer_mlp_width=_mlp_width(state, "transformer", transformer_width),
             image_resolution=vision.resolution,
             vision_layers=vision.layers,
@@ -128,6 +128,11 @@ def infer_config(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIPConfig
         ) from error
     _check_heads(config)
     return config
+
+
+def count_resblocks(state: StateDict, tower: str) -> int:
+    """Resblocks of the transformer whose names begin with `tower`."""
+    return _count(state, rf"{re.escape(tower)}\.resblocks\.(\d+)\.")
 
 
 def _check_heads(config: CLIPConfig) -> None:
@@ -153,7 +158,7 @@ class _Vision:
 
 def _infer_vit(state: StateDict) -> _Vision:
     width, _, _, patch_size = state["visual.conv1.weight"].shape
-    layers = _count(state, r"visual\.transformer\.resblocks\.(\d+)\.")
+    layers = count_resblocks(state, "visual.transformer")
     return _Vision(patch_size * _grid(state, "visual"), layers, width, patch_size)
 
 

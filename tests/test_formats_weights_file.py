@@ -1,4 +1,4 @@
-"""Reading checkpoints: bit by bit where they are sound, one sentence where they are not."""
+"""Reading files of weights: bit by bit where they are sound, one sentence where they are not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import torch
 from tiny_clip import TINY_RESNET, TINY_VIT, tiny_state
 from torch import Tensor, nn
 
-from clip_engine.checkpoint import file_digest, read_state_dict
 from clip_engine.errors import CheckpointError
+from clip_engine.formats.checkpoint import file_digest
+from clip_engine.formats.weights_file import read_weights
 from clip_engine.model import CLIP, CLIPConfig, build_model
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_a_state_dict_comes_back_bit_by_bit(
 ) -> None:
     path = tmp_path / "model.pt"
     torch.save(halves(config), path, _use_new_zipfile_serialization=zipped)
-    assert_same(read_state_dict(path), halves(config))
+    assert_same(read_weights(path).state, halves(config))
 
 
 @pytest.mark.parametrize(
@@ -80,19 +81,19 @@ def test_what_training_wraps_around_the_weights_is_taken_off(
 ) -> None:
     path = tmp_path / "model.pt"
     torch.save(wrap(halves()), path)
-    assert_same(read_state_dict(path), halves())
+    assert_same(read_weights(path).state, halves())
 
 
 def test_only_the_first_module_prefix_is_taken_off(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save({"module.module.a": torch.zeros(1), "x.module.b": torch.ones(1)}, path)
-    assert set(read_state_dict(path)) == {"module.a", "x.module.b"}
+    assert set(read_weights(path).state) == {"module.a", "x.module.b"}
 
 
 def test_what_was_read_builds_the_model(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save(halves(TINY_RESNET), path)
-    assert build_model(read_state_dict(path)).config == TINY_RESNET
+    assert build_model(read_weights(path).state).config == TINY_RESNET
 
 
 # --- TorchScript archives ---
@@ -138,8 +139,8 @@ def test_an_archive_gives_what_its_own_state_dict_holds(tmp_path: Path, how: str
     path = tmp_path / "archive.pt"
     torch.jit.save(scripted, path)
     # then
-    assert_same(read_state_dict(path), parts.state_dict())
-    assert_same(read_state_dict(path), torch.jit.load(path).state_dict())
+    assert_same(read_weights(path).state, parts.state_dict())
+    assert_same(read_weights(path).state, torch.jit.load(path).state_dict())
 
 
 @jit
@@ -156,7 +157,7 @@ def test_a_traced_clip_comes_back_bit_by_bit_and_builds(
     path = tmp_path / "archive.pt"
     torch.jit.save(torch.jit.trace(model, (pixels, tokens), check_trace=False), path)
     # when
-    state = read_state_dict(path)
+    state = read_weights(path).state
     # then
     assert_same(state, model.state_dict())
     assert build_model(state).config == config
@@ -178,7 +179,7 @@ def test_views_of_one_storage_come_back_as_they_were(tmp_path: Path) -> None:
     views = Views()
     path = tmp_path / "archive.pt"
     torch.jit.save(torch.jit.trace(views, torch.ones(1)), path)
-    assert_same(read_state_dict(path), views.state_dict())
+    assert_same(read_weights(path).state, views.state_dict())
 
 
 @jit
@@ -194,7 +195,7 @@ def test_the_attention_mask_that_openais_modules_carry_is_left_out(tmp_path: Pat
 
     path = tmp_path / "archive.pt"
     torch.jit.save(torch.jit.script(Masked()), path)
-    assert set(read_state_dict(path)) == {"weight"}
+    assert set(read_weights(path).state) == {"weight"}
 
 
 # --- what is refused ---
@@ -202,7 +203,7 @@ def test_the_attention_mask_that_openais_modules_carry_is_left_out(tmp_path: Pat
 
 def refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        read_state_dict(path)
+        read_weights(path)
     message = str(caught.value)
     assert repr(str(path)) in message
     assert "\n" not in message
@@ -335,7 +336,7 @@ def test_the_weights_of_another_network_are_read_but_make_no_model(tmp_path: Pat
     path = tmp_path / "model.pt"
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(CheckpointError, match="first keys are bias, weight"):
-        build_model(read_state_dict(path))
+        build_model(read_weights(path).state)
 
 
 class Touch:
@@ -383,7 +384,7 @@ def test_an_archive_that_names_os_system_is_refused_by_that_name(tmp_path: Path)
         b"ctorch\nload\n(S'x'\ntR.",
         b"ctorch._utils\n_rebuild_tensor\n.",
         b"ctorch.storage\n_load_from_bytes\n(S'x'\ntR.",
-        b"cclip_engine.checkpoint\nread_state_dict\n(S'x'\ntR.",
+        b"cclip_engine.formats\nread_checkpoint\n(S'x'\ntR.",
         b"ccollections\nCounter\n.",
         b"c__builtin__\nexec\n.",
     ],

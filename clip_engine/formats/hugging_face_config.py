@@ -1,0 +1,164 @@
+"""What a Hugging Face folder's config files say, and which of it the towers here can be.
+
+Field names and defaults are those of transformers' `configuration_clip.py` and
+`CLIPImageProcessor`. A field that changes the answer and is not built here takes its harmless value
+only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from clip_engine.formats.config_file import read_config
+from clip_engine.model import Activation, Traits
+from clip_engine.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
+
+# LayerNorm's, the only one built; a float, so it is compared with some room.
+Epsilon = Annotated[float, Field(ge=0.99e-5, le=1.01e-5)]
+
+
+class _Tower(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    hidden_size: PositiveInt
+    num_attention_heads: PositiveInt
+    num_hidden_layers: PositiveInt = 12
+    hidden_act: Activation = "quick_gelu"
+    layer_norm_eps: Epsilon = 1e-5
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> _Tower:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"num_attention_heads is {self.num_attention_heads}, which doesn't divide the "
+                f"hidden_size {self.hidden_size}"
+            )
+        return self
+
+    @property
+    def head_width(self) -> int:
+        """Of the attention."""
+        return self.hidden_size // self.num_attention_heads
+
+
+class TextConfig(_Tower):
+    """`text_config`."""
+
+    hidden_size: PositiveInt = 512
+    num_attention_heads: PositiveInt = 8
+    max_position_embeddings: PositiveInt = 77
+    vocab_size: PositiveInt = 49408
+    eos_token_id: Literal[2, 49407] = 49407
+
+
+class VisionConfig(_Tower):
+    """`vision_config`."""
+
+    hidden_size: PositiveInt = 768
+    num_attention_heads: PositiveInt = 12
+    image_size: PositiveInt = 224
+    patch_size: PositiveInt = 32
+    num_channels: Literal[3] = 3
+
+
+class HuggingFaceConfig(BaseModel):
+    """`config.json` of a `CLIPModel`."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model_type: Literal["clip"]
+    projection_dim: PositiveInt = 512
+    text: TextConfig = Field(TextConfig(), alias="text_config")
+    vision: VisionConfig = Field(VisionConfig(), alias="vision_config")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_older_names(cls, data: Any) -> Any:
+        """`text_config_dict` and `vision_config_dict` overrule, as transformers has it."""
+        if not isinstance(data, dict):
+            return data
+        merged = dict(data)
+        for name in ("text_config", "vision_config"):
+            parts = (data.get(name), data.get(f"{name}_dict"))
+            merged[name] = {
+                k: v for part in parts if isinstance(part, dict) for k, v in part.items()
+            }
+        return merged
+
+    @model_validator(mode="after")
+    def _one_activation(self) -> HuggingFaceConfig:
+        if self.text.hidden_act != self.vision.hidden_act:
+            raise ValueError(
+                f"hidden_act is {self.text.hidden_act!r} for text and {self.vision.hidden_act!r} "
+                "for pictures; both towers must have the same"
+            )
+        return self
+
+    def traits(self) -> Traits:
+        """What the weights don't tell."""
+        return Traits(
+            activation=self.text.hidden_act,
+            vision_head_width=self.vision.head_width,
+            transformer_head_width=self.text.head_width,
+        )
+
+    def sizes(self) -> dict[str, object]:
+        """What the weights tell too, by `CLIPConfig`'s names."""
+        return {
+            "embed_dim": self.projection_dim,
+            "image_resolution": self.vision.image_size,
+            "vision_layers": self.vision.num_hidden_layers,
+            "vision_width": self.vision.hidden_size,
+            "vision_patch_size": self.vision.patch_size,
+            "context_length": self.text.max_position_embeddings,
+            "vocab_size": self.text.vocab_size,
+            "transformer_width": self.text.hidden_size,
+            "transformer_layers": self.text.num_hidden_layers,
+        }
+
+
+class ShortestEdge(BaseModel):
+    """`size` of a processor that keeps a picture's shape; height and width would squash it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shortest_edge: PositiveInt
+
+
+class ImageProcessor(BaseModel):
+    """`preprocessor_config.json`, or `image_processor` of the newer `processor_config.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image_mean: RGB = OPENAI_NORMALISATION.mean
+    image_std: RGB = OPENAI_NORMALISATION.std
+    resample: Literal[3] = 3  # Pillow's number for bicubic
+    do_normalize: Literal[True] = True
+    size: PositiveInt | ShortestEdge | None = None
+
+
+class Processor(BaseModel):
+    """`processor_config.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image_processor: ImageProcessor = ImageProcessor()
+
+
+def read_normalisation(folder: Path) -> tuple[Normalisation, tuple[Path, ...]]:
+    """How a folder's pictures are normalised, and the file that says so; OpenAI's way if none does.
+
+    Raises:
+        CheckpointError: The file asks for what preprocessing here doesn't do.
+    """
+    older, newer = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if older.is_file():
+        processor = read_config(older, ImageProcessor)
+        return Normalisation(processor.image_mean, processor.image_std), (older,)
+    if newer.is_file():
+        processor = read_config(newer, Processor).image_processor
+        return Normalisation(processor.image_mean, processor.image_std), (newer,)
+    return OPENAI_NORMALISATION, ()

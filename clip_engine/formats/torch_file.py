@@ -1,0 +1,45 @@
+"""Files of `torch.save`: a state dict, or a training checkpoint around one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clip_engine.errors import CheckpointError
+
+# What training wraps around the weights: {"state_dict": {...}, "epoch": 3, ...}.
+WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")
+# What OpenCLIP's trainer writes (open_clip_train/main.py).
+OPEN_CLIP_TRAINING_KEYS = frozenset({"epoch", "name", "state_dict"})
+DATA_PARALLEL_PREFIX = "module."
+
+
+def read_torch_file(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """Read a file of `torch.save` with the unpickler that makes nothing but tensors.
+
+    Returns:
+        The weights by name, and whether OpenCLIP's trainer wrote them.
+
+    Raises:
+        CheckpointError: It holds something else than weights.
+        Exception: Whatever torch raises for a file that it can't read safely.
+    """
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    wrapped = isinstance(loaded, dict) and loaded.keys() >= OPEN_CLIP_TRAINING_KEYS
+    return _unwrap(loaded, path), wrapped
+
+
+def _unwrap(loaded: object, path: Path) -> dict[str, Tensor]:
+    for key in WRAPPER_KEYS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(
+        isinstance(value, Tensor) for value in loaded.values()
+    ):
+        raise CheckpointError(
+            f"{str(path)!r} holds a {type(loaded).__name__} that is no state dict; give a file "
+            "made by torch.save(model.state_dict(), path)."
+        )
+    return {str(key).removeprefix(DATA_PARALLEL_PREFIX): value for key, value in loaded.items()}
