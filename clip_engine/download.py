@@ -41,6 +41,11 @@ def default_cache_dir(environ: Mapping[str, str] | None = None) -> Path:
     return (Path(home) if home else Path.home()) / ".cache" / "clip"
 
 
+def part_of(path: Path) -> Path:
+    """Where the bytes of a file gather until all have come and are verified."""
+    return path.with_name(path.name + ".part")
+
+
 def fetch_weights(  # noqa: PLR0913 - all but two have a default that serves
     published: Published,
     cache_dir: Path,
@@ -85,7 +90,7 @@ class _CachedWeights:
 
     @property
     def part(self) -> Path:
-        return self.path.with_name(self.path.name + ".part")
+        return part_of(self.path)
 
     def is_valid(self) -> bool:
         return is_verified(self.path, self.published.sha256)

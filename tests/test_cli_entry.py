@@ -31,6 +31,7 @@ def test_help_names_all_commands(capsys):
     assert [name for name in COMMANDS if any(line.startswith(f"  {name} ") for line in lines)] == [
         "start",
         "classify",
+        "models",
         "demo",
     ]
 
@@ -65,6 +66,8 @@ def test_help_loads_nothing_that_takes_time():
     [
         (["classify", "data:,", "--labels", "a", "--redis-url", "redis://localhost:1"], 1),
         (["start", "--redis-url", "redis://localhost:1", "--redis-wait", "0"], 1),
+        (["models", "list", "--cache-dir", "nowhere"], 0),
+        (["models", "verify", "--cache-dir", "nowhere"], 0),
         (["demo", "--help"], 0),
     ],
 )

@@ -1,4 +1,7 @@
-"""A progress bar for weights that are being fetched; it appears with the first byte."""
+"""A progress bar for weights that are being fetched.
+
+It appears with the first byte, on stderr, and only where that is a terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,35 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 
 class DownloadProgress:
-    """Context manager whose `update` takes bytes done and bytes in all."""
+    """Context manager whose `update` takes bytes done and bytes in all.
 
-    def __init__(self) -> None:
+    Args:
+        title: Stands before the bar.
+    """
+
+    def __init__(self, title: str = "fetching weights") -> None:
+        console = Console(stderr=True)
         self._bar = Progress(
-            "fetching weights",
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
-            console=Console(stderr=True),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("weights", total=None, visible=False)
+        self._task = self._bar.add_task(title, total=None, visible=False)
 
     def __enter__(self) -> Self:
         return self

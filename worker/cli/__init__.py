@@ -1,6 +1,6 @@
-"""The command line, `clip-worker`: `start`, `classify`, `demo`.
+"""The command line, `clip-worker`: `start`, `classify`, `models`, `demo`.
 
-It loads neither torch nor the engine, but in the worker that `start` becomes.
+It loads neither torch nor the engine, but in the worker that `start` becomes and for `models info`.
 """
 
 from worker.cli.entry import main

@@ -6,12 +6,12 @@ once.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 
 import click
 
+from worker.cli.lazy_group import LazyGroup
 from worker.cli.wrong_input import WRONG_INPUT_STATUS, say
 from worker.errors import ClipWorkerError, InvalidRequestError
 from worker.version import __version__
@@ -23,31 +23,17 @@ INTERRUPTED_STATUS = 130  # what a shell reports for a program that Ctrl-C ended
 COMMANDS = {
     "start": "Run a worker: load the model, take pictures from the queue, store the answers.",
     "classify": "Ask the workers which labels fit pictures: files, folders, globs or URLs.",
+    "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Show it all on this machine: a Redis, a worker, a dozen pictures and the answers.",
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are the attribute `command` of the modules that `COMMANDS` names."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """The commands' names, in the order of `--help`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Load a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"worker.cli.{cmd_name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the commands' lines without loading the commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package="worker.cli",
+    lines=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="clip-worker", message="%(prog)s %(version)s")
 def commands() -> None:
     """Zero-shot image tagging as a queue job: CLIP on Celery workers, answers in Redis.

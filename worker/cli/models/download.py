@@ -1,0 +1,51 @@
+"""`clip-worker models download`: published weights into the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.filesize import decimal
+
+from clip_engine.download import fetch_weights
+from clip_engine.errors import DownloadError
+from worker.cli.models.options import cache_dir_option, find_published, mirror_option
+from worker.cli.wrong_input import say
+from worker.progress import DownloadProgress
+from worker.settings import ENV_PREFIX
+
+
+@click.command("download")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@cache_dir_option
+@mirror_option
+@click.option(
+    "--offline",
+    is_flag=True,
+    envvar=f"{ENV_PREFIX}OFFLINE",
+    help="Stay off the network: only check what is there.",
+)
+def command(names: tuple[str, ...], cache_dir: Path, mirror: str | None, *, offline: bool) -> int:
+    """Fetch the models NAME... and verify them; those that are there are not fetched again.
+
+    A download that broke off is gone on with. While another process fetches the same model, this
+    one waits for it. The exit status is 1 if a model could not be had, 2 if the input was wrong.
+    """
+    failed = 0
+    for published in find_published(names):
+        try:
+            with DownloadProgress(published.name) as progress:
+                path = fetch_weights(
+                    published,
+                    cache_dir,
+                    mirror=mirror,
+                    offline=offline,
+                    progress=progress.update,
+                )
+        except DownloadError as error:
+            say(str(error))
+            failed += 1
+        else:
+            size = decimal(path.stat().st_size)
+            click.echo(f"{published.name}: {path}, {size}, verified")
+    return 1 if failed else 0

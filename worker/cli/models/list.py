@@ -1,0 +1,104 @@
+"""`clip-worker models list`: the published models, and which of them are in the cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+import click
+from rich.filesize import decimal
+
+from clip_engine.catalog import PUBLISHED, Published
+from clip_engine.download import part_of
+from clip_engine.http_pool import split_login
+from clip_engine.verification import is_noted
+from worker.cli.models.options import cache_dir_option, mirror_option
+from worker.cli.wrong_input import WrongInputError
+from worker.quoting import quote
+
+Cached: TypeAlias = Literal["verified", "unchecked", "partly", "no"]
+
+HEADINGS = ("name", "pixels", "cached", "size", "file or host")
+GAP = "  "
+
+
+@click.command("list")
+@cache_dir_option
+@mirror_option
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+def command(cache_dir: Path, mirror: str | None, *, as_json: bool) -> None:
+    """List the published models.
+
+    "cached" is `verified`; `unchecked` for a file that will be hashed before its first use;
+    `partly` for a download that broke off, which the next one goes on with; or `no`.
+    """
+    try:
+        listed = [Listed.of(published, cache_dir, mirror) for published in PUBLISHED.values()]
+    except OSError as error:
+        raise WrongInputError(
+            f"The cache {quote(str(cache_dir))} can't be read: {error.strerror}; name another by "
+            "--cache-dir."
+        ) from error
+    if as_json:
+        for one in listed:
+            click.echo(json.dumps(asdict(one)))
+    else:
+        _print_table([HEADINGS, *(one.row() for one in listed)])
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A published model, as `--json` prints it.
+
+    Attributes:
+        name: As `--model` takes it.
+        resolution: Pixels a side.
+        sha256: Of the file.
+        url: Where it would be fetched from.
+        cached: What there is of it.
+        path: The file in the cache, if there is something.
+        size_bytes: Of that file.
+    """
+
+    name: str
+    resolution: int
+    sha256: str
+    url: str
+    cached: Cached = "no"
+    path: str | None = None
+    size_bytes: int | None = None
+
+    @classmethod
+    def of(cls, published: Published, cache_dir: Path, mirror: str | None) -> Self:
+        """Look a model up.
+
+        Raises:
+            OSError: The cache can't be read.
+        """
+        url, _ = split_login(published.mirrored(mirror) if mirror else published.url)
+        known = (published.name, published.input_resolution, published.sha256, url)
+        path = cache_dir / published.filename
+        if path.exists():
+            checked: Cached = "verified" if is_noted(path, published.sha256) else "unchecked"
+            return cls(*known, checked, str(path), path.stat().st_size)
+        if (part := part_of(path)).exists():
+            return cls(*known, "partly", str(part), part.stat().st_size)
+        return cls(*known)
+
+    def row(self) -> tuple[str, ...]:
+        """What the table shows."""
+        size = "" if self.size_bytes is None else decimal(self.size_bytes)
+        place = self.path or urlsplit(self.url).netloc
+        return self.name, str(self.resolution), self.cached, size, place
+
+
+def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(GAP.join(cells).rstrip())

@@ -1,0 +1,58 @@
+"""What the commands of `models` are given."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from clip_engine.catalog import PUBLISHED, Published
+from clip_engine.download import default_cache_dir
+from worker.cli.wrong_input import WrongInputError
+from worker.mirror_url import EXAMPLE, check_mirror_url
+from worker.quoting import quote
+from worker.settings import ENV_PREFIX
+
+cache_dir_option = click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    default=default_cache_dir,
+    envvar=f"{ENV_PREFIX}CACHE_DIR",
+    show_default="~/.cache/clip",
+    help="Where weights are kept.",
+)
+mirror_option = click.option(
+    "--mirror",
+    metavar="URL",
+    envvar=f"{ENV_PREFIX}MIRROR",
+    callback=lambda _context, _option, url: check_mirror_url(url) if url else None,
+    help=f"Fetch from here instead of the publisher, as <URL>/<sha256>/<file>: {EXAMPLE}.",
+)
+
+
+def find_published(names: Iterable[str]) -> list[Published]:
+    """The published models of these names, each once.
+
+    Raises:
+        WrongInputError: There is none of a name.
+    """
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in PUBLISHED:
+            raise WrongInputError(
+                f"There is no published model {quote(name)}; the names are {', '.join(PUBLISHED)}."
+            )
+    return [PUBLISHED[name] for name in names]
+
+
+def download_hint(name: str) -> str:
+    """The command line that fetches a model into the cache that the running command was given."""
+    words = ["clip-worker", "models", "download", name]
+    context = click.get_current_context()
+    if context.get_parameter_source("cache_dir") is ParameterSource.COMMANDLINE:
+        words += ["--cache-dir", str(context.params["cache_dir"])]
+    return f"`{shlex.join(words)}`"

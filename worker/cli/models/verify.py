@@ -1,0 +1,49 @@
+"""`clip-worker models verify`: cached files against the published digests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clip_engine.catalog import PUBLISHED, Published
+from clip_engine.verification import digest_anew
+from worker.cli.models.options import cache_dir_option, download_hint, find_published
+from worker.cli.wrong_input import say
+
+
+@click.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@cache_dir_option
+def command(names: tuple[str, ...], cache_dir: Path) -> int:
+    """Hash the cached files of the models NAME..., or of all, and compare.
+
+    A worker hashes a file once and then goes by its size and time; this finds what changed behind
+    their back. The exit status is 1 if a file is wrong or missing, 2 if the input was wrong.
+    """
+    named = find_published(names)
+    models = named or [one for one in PUBLISHED.values() if (cache_dir / one.filename).exists()]
+    if not models:
+        click.echo(f"No published model is in {cache_dir}.")
+    faults = [_fault(published, cache_dir / published.filename) for published in models]
+    return 1 if any(faults) else 0
+
+
+def _fault(published: Published, path: Path) -> bool:
+    """Check one file and say how it is; whether it is at fault."""
+    try:
+        digest = digest_anew(path, published.sha256)
+    except FileNotFoundError:
+        say(f"{path} is not there; fetch it with {download_hint(published.name)}.")
+        return True
+    except OSError as error:
+        say(f"{error.filename or path} can't be used: {error.strerror}; mend its permissions.")
+        return True
+    if digest != published.sha256:
+        say(
+            f"{path} is damaged: its SHA-256 is {digest} instead of {published.sha256}; fetch it "
+            f"anew with {download_hint(published.name)}."
+        )
+        return True
+    click.echo(f"{published.name}: {path}, verified")
+    return False
