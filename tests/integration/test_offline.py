@@ -1,0 +1,75 @@
+"""Where a worker process gets its weights: from a mirror, from the cache, or not at all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from scripted_server import scripted_server
+from tiny_clip import TINY_VIT, tiny_state
+from weights_server import WeightsServer, published
+from worker_process import WorkerProcess
+
+from clip_engine.catalog import PUBLISHED
+from worker.client import Client
+
+pytestmark = pytest.mark.integration
+
+# A worker whose catalog has one entry: URL and SHA-256 come as arguments.
+TINY_CATALOG = """
+import sys
+from clip_engine import catalog, loader
+loader.PUBLISHED = {"tiny": catalog.Published("tiny", sys.argv[1], sys.argv[2], 32)}
+from worker.celery import app
+app.worker_main(["worker", "--loglevel", "info"])
+"""
+
+
+@pytest.mark.parametrize("command", ["celery", "clip-worker"])
+def test_an_offline_worker_with_an_empty_cache_ends_with_one_sentence_that_has_path_and_url(
+    redis_url: str, tmp_path: Path, client: Client, command: str
+) -> None:
+    # given a task that waits
+    client.classify("https://example.org/cat.jpg", ["a", "b"])
+    cache, line = tmp_path / "cache", (sys.executable, "-m", "worker.cli", "start")
+    settings = {"model": "ViT-B/16", "offline": "true", "cache_dir": str(cache)}
+    worker = WorkerProcess(
+        redis_url, tmp_path, command=line if command == "clip-worker" else (), **settings
+    )
+    # when
+    worker.start()
+    status = worker.wait_for_end()
+    # then
+    assert status != 0
+    [sentence] = [line for line in worker.log.splitlines() if "ViT-B-16.pt" in line]
+    assert f"{cache / 'ViT-B-16.pt'} is not there" in sentence
+    assert PUBLISHED["ViT-B/16"].url in sentence
+    assert "Traceback" not in worker.log
+    assert client._redis.llen("celery") == 1
+    assert not cache.exists()
+
+
+def test_a_worker_fetches_from_its_mirror_once_and_then_starts_offline(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    # given a mirror, and a publisher who is not there
+    torch.save(tiny_state(TINY_VIT), tmp_path / "saved.pt")
+    data = (tmp_path / "saved.pt").read_bytes()
+    entry = published("http://publisher.invalid/", data)
+    command = (sys.executable, "-c", TINY_CATALOG, entry.url, entry.sha256)
+    settings = {"model": "tiny", "cache_dir": str(tmp_path / "cache")}
+    with scripted_server(WeightsServer(data)) as server:
+        # when / then
+        mirror = server.url("/clip")
+        with WorkerProcess(redis_url, tmp_path, command=command, mirror=mirror, **settings) as one:
+            assert f"tiny ({entry.sha256[:12]}) is ready" in one.log
+        assert server.paths == [f"/clip/{entry.sha256}/tiny.pt"]
+    # when / then the mirror is gone
+    with WorkerProcess(
+        redis_url, tmp_path, name="second", command=command, offline="1", **settings
+    ) as second:
+        assert f"tiny ({entry.sha256[:12]}) is ready" in second.log
