@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from PIL import Image
@@ -18,7 +18,9 @@ from torch.nn import functional
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.labels import LabelFeatures
 from clip_engine.model import CLIP
+from clip_engine.model.layers import store_weights
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
+from clip_engine.precision import Precision
 from clip_engine.preprocess import Preprocessor
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.tokenizer import Tokenizer
@@ -29,7 +31,6 @@ PIXEL_STD = OPENAI_NORMALISATION.std
 DEFAULT_BUCKETS = (1, 2, 4, 8, 16, 32)
 TEXT_BATCH = 256  # prompts that pass the text tower together
 
-Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 ImageInput: TypeAlias = str | Path | bytes | Image.Image
 
 
@@ -71,8 +72,8 @@ class Engine:
         preprocessor: For the model's resolution.
         normalisation: Of the pixels, as the model was trained.
         device: Where both towers run.
-        precision: Of the image tower's matrix products. Weights, residual stream, LayerNorm and the
-            whole text tower stay float32.
+        precision: Of the weights and products of the image tower; its residual stream, its
+            LayerNorm and the whole text tower stay float32. The model's weights are converted.
         buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the
             next, and in a bucket of one size a picture's feature doesn't depend on its neighbours,
             bit by bit.
@@ -97,6 +98,7 @@ class Engine:
         self.precision = precision
         self.buckets = tuple(buckets)
         self.model = model.to(device)
+        store_weights(model.visual, getattr(torch, precision))
         self.labels = LabelFeatures(self._encode_prompts)
         self._logit_scale = float(model.logit_scale.exp())
         self._mean = torch.tensor(normalisation.mean, device=device).view(3, 1, 1)
@@ -206,12 +208,7 @@ class Engine:
         bucket = next(size for size in self.buckets if size >= count)
         padded = functional.pad(pixels, (0, 0, 0, 0, 0, 0, 0, bucket - count))  # [bucket, 3, R, R]
         normalised = self._normalise(padded.to(self.device, non_blocking=True))
-        with torch.autocast(
-            self.device.type,
-            getattr(torch, self.precision),
-            enabled=self.precision != "float32",
-        ):
-            features = self.model.encode_image(normalised)
+        features = self.model.encode_image(normalised)
         return functional.normalize(features[:count].float(), dim=-1).cpu()
 
     def _normalise(self, pixels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from clip_engine.prompts import fill
 
+MOST_PROMPTS = 4096  # encoded in one call, so that their features fit into memory
 DEFAULT_CAPACITY = 200_000  # label features kept; 512 float32 each make 400 MB
 
 
@@ -70,15 +71,22 @@ class LabelFeatures:
         return known
 
     def _compute(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
-        if not labels:
-            return {}
-        prompts = [fill(template, label) for label in labels for template in templates]
-        features = self._encode(prompts).view(len(labels), len(templates), -1)  # [L, P, D]
-        features = functional.normalize(features.mean(dim=1), dim=-1)  # [L, D]
-        # Copies: a view would keep all rows of its batch in memory for as long as one is kept.
-        computed = {label: row.clone() for label, row in zip(labels, features, strict=True)}
+        # A few at a time: an ensemble's prompts for many labels would not fit into memory.
+        chunk = max(1, MOST_PROMPTS // len(templates))
+        computed: dict[str, Tensor] = {}
+        for start in range(0, len(labels), chunk):
+            computed |= self._compute_chunk(labels[start : start + chunk], templates)
         with self._lock:
             self._features.update({(templates, label): row for label, row in computed.items()})
             while len(self._features) > self._capacity:
                 self._features.popitem(last=False)
         return computed
+
+    def _compute_chunk(
+        self, labels: Sequence[str], templates: tuple[str, ...]
+    ) -> dict[str, Tensor]:
+        prompts = [fill(template, label) for label in labels for template in templates]
+        features = self._encode(prompts).view(len(labels), len(templates), -1)  # [L, P, D]
+        features = functional.normalize(features.mean(dim=1), dim=-1)  # [L, D]
+        # Copies: a view would keep all rows of its batch in memory for as long as one is kept.
+        return {label: row.clone() for label, row in zip(labels, features, strict=True)}

@@ -10,10 +10,11 @@ import torch
 
 from clip_engine.catalog import PUBLISHED
 from clip_engine.download import default_cache_dir, fetch_weights
-from clip_engine.engine import DEFAULT_BUCKETS, Engine, ModelIdentity, Precision
+from clip_engine.engine import DEFAULT_BUCKETS, Engine, ModelIdentity
 from clip_engine.errors import DeviceError, ModelNotFoundError
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import Activation
+from clip_engine.precision import Precision, default_precision
 from clip_engine.preprocess import Mode, Preprocessor
 from clip_engine.tokenizer import Tokenizer
 
@@ -25,7 +26,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     model: str = DEFAULT_MODEL,
     *,
     device: str = "cpu",
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     activation: Activation | None = None,
     preprocessing: Mode = "fast",
     max_pixels: int | None = None,
@@ -41,7 +42,8 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         model: A published name (`ViT-B/32`), fetched on first use; `demo`; or a checkpoint's path,
             a file or a folder, in any format of `clip_engine.formats`.
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: Of the image tower's matrix products.
+        precision: Of the image tower's matrix products; None for what the device is fast at:
+            float16 on CUDA, bfloat16 on a CPU with AMX, else float32.
         activation: Of the MLPs, against what the checkpoint says; None to go by it.
         preprocessing: `fast` or `exact`.
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
@@ -70,7 +72,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         preprocessor=Preprocessor(clip.config.image_resolution, preprocessing, **limits),
         normalisation=checkpoint.normalisation,
         device=target,
-        precision=precision,
+        precision=precision or default_precision(target),
         buckets=buckets,
     )
 

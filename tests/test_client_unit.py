@@ -185,3 +185,19 @@ def test_a_redis_that_is_not_there_is_named(
 
 def test_a_handle_shows_its_id(client: Client) -> None:
     assert repr(client.handle("some-id")) == "Handle('some-id')"
+
+
+@pytest.mark.parametrize("wrong", [{"chunk": 0}, {"chunk": 513}, {"in_flight": 0}])
+def test_a_wrong_size_of_chunks_is_refused_before_the_first_picture_is_asked_for(
+    client: Client, post: Post, wrong: dict[str, int]
+) -> None:
+    [(name, value)] = wrong.items()
+    with pytest.raises(InvalidRequestError, match=f"{name} is {value}; give 1 to"):
+        client.classify_many([IMAGE], LABELS, **wrong)
+    assert post.sent == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201])
+def test_a_label_set_whose_name_no_task_could_give_is_not_stored(client: Client, name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="label_set"):
+        client.put_label_set(name, LABELS)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from clip_engine.errors import TextTooLongError
-from clip_engine.labels import LabelFeatures
+from clip_engine.labels import MOST_PROMPTS, LabelFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,3 +179,19 @@ def test_labels_that_fail_are_not_kept_and_hold_nobody_up() -> None:
         labels.get(["a", "b"], ("{}",))
     assert len(labels) == 0
     assert labels.get(["a"], ("{}",)).shape == (1, 8)
+
+
+def test_prompts_are_encoded_a_few_thousand_at_a_time() -> None:
+    # given
+    sizes: list[int] = []
+
+    def encode(prompts: Sequence[str]) -> Tensor:
+        sizes.append(len(prompts))
+        return torch.ones(len(prompts), 2)
+
+    # when
+    templates = tuple(f"{i} {{}}" for i in range(MOST_PROMPTS // 2))
+    features = LabelFeatures(encode).get([str(i) for i in range(5)], templates)
+    # then
+    assert sizes == [MOST_PROMPTS, MOST_PROMPTS, MOST_PROMPTS // 2]
+    assert features.shape == (5, 2)

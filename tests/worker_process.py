@@ -41,7 +41,12 @@ class WorkerProcess:
             sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@%h",
             "--loglevel", "info",
         )  # fmt: skip
-        defaults = {"REDIS_URL": redis, "MODEL": "demo", "FILE_ROOTS": str(folder)}
+        defaults = {
+            "REDIS_URL": redis,
+            "MODEL": "demo",
+            "PRECISION": "float32",
+            "FILE_ROOTS": str(folder),
+        }
         given = {key.upper(): value for key, value in settings.items()}
         self._environment = clean_environment() | {
             f"CLIP_WORKER_{key}": value for key, value in (defaults | given).items()

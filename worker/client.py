@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from redis import Redis
 
@@ -18,13 +18,16 @@ from worker.client_errors import translated
 from worker.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
+    MAX_IMAGES,
     SENT_AT_HEADER,
     Classification,
     ClassifyManyRequest,
     ClassifyRequest,
     Outcome,
+    Question,
     parse,
 )
+from worker.errors import InvalidRequestError
 from worker.handle import Handle, as_completed
 from worker.label_sets import LabelSets
 from worker.redis_celery import RedisCelery, redis_configuration
@@ -33,10 +36,13 @@ from worker.settings import DEFAULT_REDIS_URL
 from worker.sources.upload import UploadStore
 
 DEFAULT_CHUNK = 32  # pictures a message of `classify_many`
+MAX_IN_FLIGHT = 10_000
 DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` that are under way at a time
 UPLOAD_TTL_S = 86_400.0
 # Redis may be restarting: three more attempts within about a second, then the caller hears of it.
 PUBLISH_RETRY = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
+
+_Chunk: TypeAlias = Handle[list[Outcome]]
 
 
 class Client:
@@ -128,15 +134,22 @@ class Client:
             timeout: Longest wait for the next outcome, in seconds; None for no limit.
             question: As for `classify`.
 
-        Yields:
-            The picture's position in `images`, and its outcome: a picture that fails is one too.
+        Returns:
+            An iterator of a picture's position in `images` and its outcome; a picture that fails
+            has one too. It raises `QueueUnavailableError` and `ResultTimeoutError`.
 
         Raises:
-            InvalidRequestError: The question is wrong.
-            QueueUnavailableError: Redis can't be reached.
-            ResultTimeoutError: Nothing came for `timeout` seconds.
+            InvalidRequestError: The question, `chunk` or `in_flight` is wrong; nothing was sent.
         """
-        chunks = self._send_chunks(images, chunk, _given(labels=labels, **question))
+        _check_count("chunk", chunk, MAX_IMAGES)
+        _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
+        asked = _given(labels=labels, **question)
+        parse(Question, asked)
+        return self._stream(self._send_chunks(images, chunk, asked), in_flight, timeout)
+
+    def _stream(
+        self, chunks: Iterator[tuple[_Chunk, int]], in_flight: int, timeout: float | None
+    ) -> Iterator[tuple[int, Outcome]]:
         under_way = dict(itertools.islice(chunks, in_flight))
         while under_way:
             done = next(as_completed(list(under_way), timeout=timeout))
@@ -167,10 +180,11 @@ class Client:
             The version: 12 hexadecimal digits that depend on the labels alone.
 
         Raises:
-            InvalidRequestError: The labels are wrong.
+            InvalidRequestError: The name or the labels are wrong.
             QueueUnavailableError: Redis can't be reached.
         """
-        parse(ClassifyManyRequest, {"images": ["data:,"], "labels": labels, "k": 1})
+        parse(Question, {"label_set": name})
+        parse(Question, {"labels": labels})
         with translated(self.url):
             return self._label_sets.put(name, labels)
 
@@ -196,7 +210,7 @@ class Client:
 
     def _send_chunks(
         self, images: Iterable[str], size: int, question: dict[str, Any]
-    ) -> Iterator[tuple[Handle[list[Outcome]], int]]:
+    ) -> Iterator[tuple[_Chunk, int]]:
         """Send a chunk when one is asked for; give its handle and its first picture's index."""
         left, first = iter(images), 0
         while chunk := list(itertools.islice(left, size)):
@@ -204,6 +218,11 @@ class Client:
             task_id = self._send(CLASSIFY_MANY, request.model_dump(mode="json", exclude_none=True))
             yield Handle(self._app, self.url, task_id, _outcomes), first
             first += len(chunk)
+
+
+def _check_count(name: str, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise InvalidRequestError(f"{name} is {count!r}; give 1 to {most}.")
 
 
 def _outcomes(results: list[dict[str, Any]]) -> list[Outcome]:

@@ -16,7 +16,7 @@ import torch
 from redis import Redis
 from torch import Tensor
 
-from clip_engine.engine import Engine, Precision
+from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError
 from clip_engine.loader import load_engine
 from worker.batcher import Batcher
@@ -100,16 +100,11 @@ def stop() -> None:
 
 
 def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
-    precision: Precision
-    if settings.precision == "auto":
-        precision = "float16" if device.startswith("cuda") else "float32"
-    else:
-        precision = settings.precision
     try:
         engine = load_engine(
             settings.model,
             device=device,
-            precision=precision,
+            precision=None if settings.precision == "auto" else settings.precision,
             preprocessing=settings.preprocessing,
             max_pixels=settings.max_pixels,
             buckets=settings.buckets,

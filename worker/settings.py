@@ -34,7 +34,10 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="ignore", populate_by_name=True
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     redis_url: str = Field(
@@ -60,7 +63,7 @@ class Settings(BaseSettings):
     offline: bool = Field(default=False, description="Whether to fetch no weights.")
     device: str = Field("auto", description="Where to run.")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
+        "auto", description="Of the image tower; auto is what the device is fast at."
     )
     preprocessing: Literal["fast", "exact"] = Field("fast", description="Accuracy of resizing.")
 
@@ -130,6 +133,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"give an http or https URL without ? and #, such as {EXAMPLE}"
             ) from error
+
+    @field_validator("cache_dir", mode="before")
+    @classmethod
+    def _unset_if_empty(cls, value: object) -> object:
+        return value or None
 
     @field_validator("device")
     @classmethod

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clip_engine.model.layers import Conv2d, Linear
+
 EXPANSION = 4  # a bottleneck's output channels over its inner ones
 STRIDE = 32  # pixels a position of the last feature map
 
@@ -23,12 +25,12 @@ class Bottleneck(nn.Module):
     def __init__(self, inplanes: int, planes: int, stride: int) -> None:
         super().__init__()
         outplanes = planes * EXPANSION
-        self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
+        self.conv1 = Conv2d(inplanes, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.avgpool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
-        self.conv3 = nn.Conv2d(planes, outplanes, 1, bias=False)
+        self.conv3 = Conv2d(planes, outplanes, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outplanes)
         nn.init.zeros_(self.bn3.weight)  # every block starts as its shortcut
         self.downsample = (
@@ -36,7 +38,7 @@ class Bottleneck(nn.Module):
                 OrderedDict(
                     [
                         ("-1", nn.AvgPool2d(stride)),
-                        ("0", nn.Conv2d(inplanes, outplanes, 1, bias=False)),
+                        ("0", Conv2d(inplanes, outplanes, 1, bias=False)),
                         ("1", nn.BatchNorm2d(outplanes)),
                     ]
                 )
@@ -60,10 +62,10 @@ class AttentionPool2d(nn.Module):
         std = channels**-0.5
         self.heads = heads
         self.positional_embedding = nn.Parameter(std * torch.randn(positions + 1, channels))
-        self.k_proj = nn.Linear(channels, channels)
-        self.q_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
-        self.c_proj = nn.Linear(channels, output_dim)
+        self.k_proj = Linear(channels, channels)
+        self.q_proj = Linear(channels, channels)
+        self.v_proj = Linear(channels, channels)
+        self.c_proj = Linear(channels, output_dim)
         for linear in (self.k_proj, self.q_proj, self.v_proj, self.c_proj):
             nn.init.normal_(linear.weight, std=std)
 
@@ -103,11 +105,11 @@ class ModifiedResNet(nn.Module):
         output_dim: int,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
+        self.conv1 = Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width // 2)
-        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width // 2)
-        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
+        self.conv3 = Conv2d(width // 2, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
         self.avgpool = nn.AvgPool2d(2)
         self.layer1 = _stage(width, width, layers[0], stride=1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clip_engine.model.config import Activation
+from clip_engine.model.layers import Linear, StackedProjection
 
 
 class QuickGELU(nn.Module):
@@ -49,7 +50,7 @@ class BlockShape:
     causal: bool
 
 
-class Attention(nn.Module):
+class Attention(StackedProjection):
     """Multi-head self-attention over one sequence axis.
 
     Args:
@@ -59,17 +60,15 @@ class Attention(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, *, causal: bool) -> None:
-        super().__init__()
+        super().__init__(width)
         self.heads = heads
         self.causal = causal
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend: `[B, N, D]` to `[B, N, D]`."""
         batch, tokens, width = x.shape
-        qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)  # [B, N, 3D]
+        qkv = self.project(x)  # [B, N, 3D]
         qkv = qkv.view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, D/H]
         x = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
@@ -86,9 +85,9 @@ class ResidualAttentionBlock(nn.Module):
         self.ln_1 = nn.LayerNorm(shape.width)
         self.mlp = nn.Sequential(
             OrderedDict(
-                c_fc=nn.Linear(shape.width, shape.mlp_width),
+                c_fc=Linear(shape.width, shape.mlp_width),
                 gelu=ACTIVATIONS[shape.activation](),
-                c_proj=nn.Linear(shape.mlp_width, shape.width),
+                c_proj=Linear(shape.mlp_width, shape.width),
             )
         )
         self.ln_2 = nn.LayerNorm(shape.width)

@@ -18,7 +18,7 @@ from worker.client import Client
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The demo model in this process: what the workers' answers are held against."""
-    return load_engine("demo")
+    return load_engine("demo", precision="float32")
 
 
 @pytest.fixture
