@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,18 @@ def test_a_process_ends_with_an_owner_that_is_killed(tmp_path, lifeline):
         owner.kill()
 
     assert lifeline.read() == b""
+
+
+def test_a_signal_that_falls_into_a_finalizer_is_not_lost():
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)  # Python drops what is raised here
+
+    def run() -> None:
+        with Interrupts() as interrupts, interrupts.raising():
+            Finalized()
+            threading.Event().wait(10)
+
+    with pytest.raises(Interrupted) as caught:
+        run()
+    assert caught.value.number == signal.SIGTERM

@@ -2,16 +2,21 @@
 
 A signal may come between the start of something and the note that it has to be ended, or in the
 middle of ending it. So signals raise only inside `raising`, there not inside `held`, and only once.
+If that once falls into a finalizer (`__del__`), where Python drops exceptions, it is tried again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+AGAIN_S = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,9 +47,11 @@ class Interrupts:
     def __init__(self) -> None:
         self._raises = False
         self._noted: int | None = None
+        self._former_hook = sys.unraisablehook
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
+        self._former_hook, sys.unraisablehook = sys.unraisablehook, self._dropped
         self._former = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
@@ -56,6 +63,7 @@ class Interrupts:
     ) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+        sys.unraisablehook = self._former_hook
         if error is None:
             self._raise_noted()
 
@@ -81,6 +89,15 @@ class Interrupts:
         self._noted = self._noted or number
         if self._raises:
             self._raise_noted()
+
+    def _dropped(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Python has dropped an exception: if it was ours, have the signal come again."""
+        if isinstance(unraisable.exc_value, Interrupted):
+            self._raises = True
+            again = (os.getpid(), unraisable.exc_value.number)
+            threading.Timer(AGAIN_S, os.kill, again).start()
+        else:
+            self._former_hook(unraisable)
 
     def _raise_noted(self) -> None:
         if self._noted is not None:
