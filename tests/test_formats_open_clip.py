@@ -108,6 +108,16 @@ def test_a_folder_with_a_pickled_file_answers_the_same(tmp_path: Path, *, quick_
         assert_agree(our_answers(checkpoint.build()), open_clip_answers(oracle))
 
 
+def test_other_sets_of_weights_in_the_folder_do_not_matter(tmp_path: Path) -> None:
+    # given a folder that also has timm's config and weights of the image tower
+    oracle = small_oracle()
+    save_folder(oracle, SMALL, tmp_path)
+    (tmp_path / "config.json").write_text('{"architecture": "vit_huge_patch14_clip_224"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    # then
+    assert_agree(our_answers(read_checkpoint(tmp_path).build()), open_clip_answers(oracle))
+
+
 def test_a_wrong_activation_or_head_width_would_show(tmp_path: Path) -> None:
     oracle = small_oracle()
     ours = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_clip import TINY_RESNET, TINY_VIT, tiny_state
 from torch import Tensor, nn
 
@@ -270,6 +271,56 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> Non
     path = tmp_path / "model.pt"
     path.write_bytes(content)
     refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\n<!DOCTYPE html><html><body>404 Not Found</body></html>", "is a web page"),
+        (b"<html>" + b" " * 10_000, "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "Git LFS pointer"),
+        (b'{"model_type": "clip"}', "is JSON text: give the folder"),
+        (b"", "is cut off after 0 bytes"),
+        (b"PK\x03\x04" + b"\0" * 100, "is cut off after 104 bytes"),
+    ],
+)
+def test_what_is_often_taken_for_a_checkpoint_is_named(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    assert words in refusal(path)
+
+
+# --- safetensors ---
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt"])
+def test_a_safetensors_file_comes_back_bit_by_bit_whatever_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    save_file(halves(TINY_RESNET), tmp_path / name)
+    assert_same(read_weights(tmp_path / name).state, halves(TINY_RESNET))
+
+
+@pytest.mark.parametrize("keep", [9, 100, 5000, -1])
+def test_a_cut_off_safetensors_file_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(halves(), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "whole and unchanged" in refusal(path)
+
+
+def test_a_safetensors_file_with_a_broken_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(halves(), path)
+    data = bytearray(path.read_bytes())
+    data[data.index(b'"dtype"')] ^= 1
+    path.write_bytes(data)
+    assert "whole and unchanged" in refusal(path)
+
+
+# --- cut off and damaged ---
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])

@@ -9,8 +9,9 @@ from clip_engine.errors import CheckpointError
 HUGGING_FACE_CONFIG = "config.json"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 # A config's name, and what its ecosystem calls the weights beside it; the first there is taken.
-# Folders that OpenCLIP publishes often hold both sets, with the same weights.
+# Folders with OpenCLIP's set often hold another one too, which may be timm's image tower alone.
 LAYOUTS = (
+    (OPEN_CLIP_CONFIG, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")),
     (
         HUGGING_FACE_CONFIG,
         (
@@ -20,7 +21,6 @@ LAYOUTS = (
             "pytorch_model.bin.index.json",
         ),
     ),
-    (OPEN_CLIP_CONFIG, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")),
 )
 MOST_LISTED = 5  # files in an error message
 
