@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import random
 import re
 import unicodedata
@@ -17,6 +18,7 @@ import torch
 from tiny_clip import tokenizer
 
 from clip_engine.errors import InputError, TextTooLongError
+from clip_engine.prompts import ensembles, fill
 from clip_engine.tokenizer import (
     END_OF_TEXT,
     START_OF_TEXT,
@@ -179,10 +181,18 @@ def test_of_three_equal_letters_the_first_two_are_joined() -> None:
 # --- against the oracle ---
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(20))
 def test_odd_texts_have_openais_tokens(seed: int) -> None:
     for text in odd_texts(1000, seed):
         assert tokenizer().encode(text) == oracle()(text), ascii(text)
+
+
+@pytest.mark.parametrize("name", ["photo", "imagenet", "imagenet-simple"])
+def test_imagenets_labels_in_the_notebooks_templates_have_openais_tokens(name: str) -> None:
+    # every label in some template, every template around some label
+    pairs = zip(open_clip.IMAGENET_CLASSNAMES, itertools.cycle(ensembles()[name]), strict=False)
+    for text in (fill(template, label) for label, template in pairs):
+        assert tokenizer().encode(text) == oracle()(text), text
 
 
 @pytest.mark.parametrize("kind", FRAGMENTS)
