@@ -62,4 +62,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 0.001 else f"{100 * share:.3f} %"
+    return f"{100 * share:.2f} %" if share >= 0.001 else f"{100 * share:.4f} %"
