@@ -42,8 +42,8 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         model: A published name (`ViT-B/32`), fetched on first use; `demo`; or a checkpoint's path,
             a file or a folder, in any format of `clip_engine.formats`.
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: Of the image tower's matrix products; None for what the device is fast at:
-            float16 on CUDA, bfloat16 on a CPU with AMX, else float32.
+        precision: Of the image tower's matrix products; None for
+            float16 on CUDA, float32 elsewhere.
         activation: Of the MLPs, against what the checkpoint says; None to go by it.
         preprocessing: `fast` or `exact`.
         max_pixels: Largest picture that is decoded, in pixels; None for the default.

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from clip_engine.engine import PIXEL_MEAN, PIXEL_STD, Engine, Prediction
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
+from clip_engine.precision import default_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -323,3 +324,17 @@ def test_a_model_that_overflows_is_not_the_callers_fault() -> None:
     with pytest.raises(ClipEngineError, match="'tiny' gave features that are no numbers") as caught:
         engine.classify([photo((40, 40), seed=0)], LABELS)
     assert not isinstance(caught.value, InputError)
+
+
+def test_the_default_precision_is_float16_on_cuda_and_float32_elsewhere() -> None:
+    assert default_precision(torch.device("cuda:1")) == "float16"
+    assert default_precision(torch.device("cpu")) == "float32"
+
+
+def test_only_the_image_towers_products_are_stored_in_lower_precision() -> None:
+    model = tiny_engine(precision="bfloat16").model
+    low = {name for name, weight in model.named_parameters() if weight.dtype == torch.bfloat16}
+    assert "visual.transformer.resblocks.0.attn.in_proj_weight" in low
+    assert "visual.transformer.resblocks.0.mlp.c_fc.weight" in low
+    assert not any("ln_" in name or "positional" in name for name in low)
+    assert all(name.startswith("visual.") for name in low)

@@ -55,7 +55,9 @@ class Settings(BaseSettings):
         default=True, description="Whether `celery inspect` and revoke work."
     )
 
-    model: str = Field("ViT-B/32", description="Published name, `demo`, or a checkpoint's path.")
+    model: str = Field(
+        "ViT-B/32", description="Published name, `demo`, or a checkpoint's file or folder."
+    )
     cache_dir: Path | None = Field(None, description="Where weights are kept; or ~/.cache/clip.")
     mirror: str | None = Field(
         None, description="Base URL that weights are fetched from, as `<mirror>/<sha256>/<file>`."
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
     offline: bool = Field(default=False, description="Whether to fetch no weights.")
     device: str = Field("auto", description="Where to run.")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="Of the image tower; auto is what the device is fast at."
+        "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
     )
     preprocessing: Literal["fast", "exact"] = Field("fast", description="Accuracy of resizing.")
 
