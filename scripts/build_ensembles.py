@@ -10,15 +10,15 @@ string with `{}` where the label goes.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import importlib.util
 import json
 import runpy
 import sys
 from pathlib import Path
 
-PRODUCT = Path(__file__).resolve().parent.parent / "clip_engine" / "data" / "ensembles.json"
+from open_clip_source import DATA, parse_arguments
+
+PRODUCT = DATA / "ensembles.json"
 SOURCE_NAME = "zero_shot_metadata.py"
 SOURCES = {
     "imagenet": "OPENAI_IMAGENET_TEMPLATES",
@@ -29,37 +29,15 @@ PRODUCT_SHA256 = "549c6b6c7854625b90afc3d0c081f2f75ae144aa1475d274f6cf381ecd6313
 
 def main() -> int:
     """Read the source, check what it gives, write the product; 0 if it is what it should be."""
-    arguments = parse_arguments()
     try:
-        text = extract_ensembles(arguments.source or find_source())
+        arguments = parse_arguments((__doc__ or "").splitlines()[0], SOURCE_NAME, PRODUCT)
+        text = extract_ensembles(arguments.source)
         arguments.output.write_text(text, "utf-8")
     except (OSError, ValueError) as error:
         print(f"build_ensembles: {error}", file=sys.stderr)
         return 1
     print(f"wrote {arguments.output}: SHA-256 {PRODUCT_SHA256} as expected")
     return 0
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--source", type=Path, help=f"{SOURCE_NAME}, default: the installed one")
-    parser.add_argument("--output", type=Path, default=PRODUCT, help="default: %(default)s")
-    return parser.parse_args()
-
-
-def find_source() -> Path:
-    """Find the lists of the installed `open_clip_torch` without importing it, and torch with it.
-
-    Raises:
-        ValueError: It is not installed.
-    """
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        raise ValueError(
-            f"no {SOURCE_NAME}: run `pip install --no-deps open_clip_torch`, or name it by --source"
-        )
-    return Path(spec.origin).parent / SOURCE_NAME
 
 
 def extract_ensembles(source: Path) -> str:

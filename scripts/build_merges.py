@@ -11,15 +11,15 @@ sixth. The product holds one merge a line, `a b`, in order of rank, without a he
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
-import importlib.util
 import io
 import sys
 from pathlib import Path
 
-PRODUCT = Path(__file__).resolve().parent.parent / "clip_engine" / "data" / "bpe_merges.txt.gz"
+from open_clip_source import DATA, parse_arguments
+
+PRODUCT = DATA / "bpe_merges.txt.gz"
 SOURCE_NAME = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49_152 - 256 - 2
 # Of the compressed file, as OpenAI published it.
@@ -30,37 +30,15 @@ PRODUCT_TEXT_SHA256 = "d308b7377a8ceaa9707a21614fe8c831b9196e197b7aeb69833359362
 
 def main() -> int:
     """Read the source, check it, write the product; 0 if both are what they should be."""
-    arguments = parse_arguments()
     try:
-        text = extract_merges(arguments.source or find_source())
+        arguments = parse_arguments((__doc__ or "").splitlines()[0], SOURCE_NAME, PRODUCT)
+        text = extract_merges(arguments.source)
         arguments.output.write_bytes(compress(text))
     except (OSError, ValueError) as error:
         print(f"build_merges: {error}", file=sys.stderr)
         return 1
     print(f"wrote {arguments.output}: {MERGES:,} merges, text SHA-256 {sha256(text)} as expected")
     return 0
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--source", type=Path, help=f"{SOURCE_NAME}, default: the installed one")
-    parser.add_argument("--output", type=Path, default=PRODUCT, help="default: %(default)s")
-    return parser.parse_args()
-
-
-def find_source() -> Path:
-    """Find the vocabulary of the installed `open_clip_torch` without importing it.
-
-    Raises:
-        ValueError: It is not installed.
-    """
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        raise ValueError(
-            f"no {SOURCE_NAME}: run `pip install --no-deps open_clip_torch`, or name it by --source"
-        )
-    return Path(spec.origin).parent / SOURCE_NAME
 
 
 def extract_merges(source: Path) -> bytes:

@@ -1,18 +1,13 @@
 """One `redis-server` process on the loopback interface that can't outlive its owner.
 
-The server runs in a session of its own, so that Ctrl-C in the terminal reaches the owner only,
-which may still need Redis to finish what it has in hand. A pipe ties the two together: the owner
-holds its write end and never writes, a one-line shell watcher beside the server waits on its read
-end. However the owner ends, `kill -9` included, the system closes the pipe and the watcher kills
-the server. Unlike Linux's `PR_SET_PDEATHSIG` this works on macOS too, needs no code between fork
-and exec, and follows the owning process, not the one thread of it that started the server.
+It is tethered to the owner (`worker.tether`): it ends with it, and Ctrl-C in the terminal does not
+reach it, for the owner may still need Redis to finish what it has in hand.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +15,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from worker.errors import QueueUnavailableError
+from worker.tether import kill_tethered, start_tethered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +25,6 @@ HOST = "127.0.0.1"
 START_LIMIT_S = 10.0
 PORT_ATTEMPTS = 5
 
-# $$ is the shell's process id, hence, after exec, the server's. It can't have passed on to another
-# process when the watcher uses it: the watcher is in the group of that number and keeps it taken.
-_WATCHED = 'exec 3<&0; (read -r _ <&3; kill -KILL $$) & exec "$@" 3<&- </dev/null'
 # In the server's own log, so it is no other process that got hold of the port and answers there.
 _READY = b"eady to accept connections"
 _PORT_TAKEN = b"Address already in use"
@@ -86,14 +79,8 @@ class RedisProcess:
             QueueUnavailableError: The server ended at once, or took longer than `START_LIMIT_S`.
         """
         self._log = self._open_log()
-        self._process = subprocess.Popen(  # noqa: S603 - the program is the caller's choice
-            ["/bin/sh", "-c", _WATCHED, "redis-server", *self._command()],
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=self._directory or tempfile.gettempdir(),
-            start_new_session=True,
-        )
+        directory = self._directory or tempfile.gettempdir()
+        self._process = start_tethered(self._command(), self._log, directory=directory)
         try:
             self._wait_until_ready(self._process, self._log)
         except BaseException:
@@ -113,13 +100,9 @@ class RedisProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        # macOS refuses a signal to a group of which only the dead are left.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdin, self._log):
-            if stream:
-                stream.close()
+        kill_tethered(process)
+        if self._log:
+            self._log.close()
 
     def _open_log(self) -> IO[bytes]:
         if self._directory is None:

@@ -1,23 +1,14 @@
-"""A child process that ends with its owner, however the owner ends.
-
-As in `worker.redis_process`: the child has a session of its own, so that Ctrl-C in the terminal
-reaches the owner only, and a shell beside it waits on a pipe that the system closes when the owner
-is gone, `kill -9` included.
-"""
+"""A program in the background that ends with its owner (`worker.tether`), and what it prints."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-# $$ is the shell's process id, hence, after exec, the child's. The watcher is in the group of that
-# number and so keeps it from being given to another process.
-_WATCHED = 'exec 3<&0; (read -r _ <&3; kill -KILL $$) & exec "$@" 3<&- </dev/null'
+from worker.tether import kill_tethered, start_tethered
 
 
 class TetheredProcess:
@@ -51,14 +42,7 @@ class TetheredProcess:
     def start(self) -> None:
         """Start it; it may have failed a moment later."""
         self._log = self._log_path.open("wb")
-        self._process = subprocess.Popen(  # noqa: S603  # the owner's own command
-            ["/bin/sh", "-c", _WATCHED, "tethered", *self._command],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._process = start_tethered(self._command, self._log, environment=self._environment)
 
     def stop(self, limit_s: float) -> None:
         """End it with SIGTERM, and whatever is left of it after `limit_s` with SIGKILL."""
@@ -68,10 +52,6 @@ class TetheredProcess:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(limit_s)
-        # macOS refuses a signal to a group of which only the dead are left.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdin, self._log):
-            if stream:
-                stream.close()
+        kill_tethered(process)
+        if self._log:
+            self._log.close()
