@@ -96,7 +96,7 @@ class Engine:
         self.preprocessor = preprocessor
         self.device = device
         self.precision = precision
-        self.buckets = tuple(buckets)
+        self.buckets = _check_buckets(buckets)
         self.model = model.to(device)
         store_weights(model.visual, getattr(torch, precision))
         self.labels = LabelFeatures(self._encode_prompts)
@@ -220,6 +220,12 @@ class Engine:
         tokens = self.tokenizer.tokenize(prompts, context_length=length).to(self.device)
         features = [self.model.encode_text(chunk) for chunk in torch.split(tokens, TEXT_BATCH)]
         return functional.normalize(torch.cat(features), dim=-1).cpu()
+
+
+def _check_buckets(buckets: Sequence[int]) -> tuple[int, ...]:
+    if not buckets or buckets[0] < 1 or list(buckets) != sorted(set(buckets)):
+        raise InputError(f"The buckets are {buckets!r}; give batch sizes of 1 or more, ascending.")
+    return tuple(buckets)
 
 
 def check_labels(labels: Sequence[str]) -> Sequence[str]:

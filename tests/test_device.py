@@ -116,3 +116,9 @@ def test_the_lock_folder_needs_no_user_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("os.getuid", lambda: 123_456_789)
     # then
     assert default_lock_dir().name == "clip-worker-123456789"
+
+
+def test_a_folder_that_can_t_be_made_is_told_with_the_way_round_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ServiceError, match="CLIP_WORKER_DEVICE to one GPU"):
+        pin_device("auto", 2, tmp_path / "file" / "locks")

@@ -338,3 +338,9 @@ def test_only_the_image_towers_products_are_stored_in_lower_precision() -> None:
     assert "visual.transformer.resblocks.0.mlp.c_fc.weight" in low
     assert not any("ln_" in name or "positional" in name for name in low)
     assert all(name.startswith("visual.") for name in low)
+
+
+@pytest.mark.parametrize("buckets", [(), (0, 1), (4, 2), (2, 2)])
+def test_buckets_that_are_no_ascending_batch_sizes_are_refused(buckets: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="ascending"):
+        tiny_engine(buckets=buckets)

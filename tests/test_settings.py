@@ -204,3 +204,21 @@ def test_celerys_own_variable_counts_where_ours_is_not_set(monkeypatch: pytest.M
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://theirs/1")
     assert Settings.load().redis_url == "redis://theirs/1"
     assert load(monkeypatch, REDIS_URL="redis://ours/2").redis_url == "redis://ours/2"
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = wrong_lines(monkeypatch, MAXBATCH="8", DEVICE="gpu", COLOUR="red")
+    assert lines == [
+        "CLIP_WORKER_DEVICE is 'gpu': give auto, cpu, cuda or cuda:N.",
+        "CLIP_WORKER_COLOUR is no setting; unset it.",
+        "CLIP_WORKER_MAXBATCH is no setting; CLIP_WORKER_MAX_BATCH is.",
+    ]
+
+
+def test_a_variable_of_the_test_suite_is_none_of_the_workers_business(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CLIP_WORKER_TEST_REDIS_SERVER", "/somewhere")
+    assert Settings.load().queue == "celery"

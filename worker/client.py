@@ -33,12 +33,11 @@ from worker.label_sets import LabelSets
 from worker.redis_celery import RedisCelery, redis_configuration
 from worker.redis_url import check_redis_url, connect
 from worker.settings import DEFAULT_REDIS_URL
-from worker.sources.upload import UploadStore
+from worker.sources.upload import DEFAULT_TTL_S, UploadStore
 
 DEFAULT_CHUNK = 32  # pictures a message of `classify_many`
 MAX_IN_FLIGHT = 10_000
 DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` that are under way at a time
-UPLOAD_TTL_S = 86_400.0
 # Redis may be restarting: three more attempts within about a second, then the caller hears of it.
 PUBLISH_RETRY = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
 
@@ -157,7 +156,7 @@ class Client:
             under_way.update(itertools.islice(chunks, 1))
             yield from enumerate(done.get(timeout), start=first)
 
-    def upload(self, data: bytes, ttl_s: float = UPLOAD_TTL_S) -> str:
+    def upload(self, data: bytes, ttl_s: float = DEFAULT_TTL_S) -> str:
         """Store a picture's bytes in Redis for a while, for workers that can't see your files.
 
         Args:

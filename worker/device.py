@@ -36,7 +36,7 @@ def pin_device(wanted: str, cuda_devices: int, lock_dir: Path | None = None) -> 
         lock_dir: Where the lock files lie; None for this user's, below the temporary folder.
 
     Raises:
-        ServiceError: `DEVICE_MISSING` if there is no such GPU.
+        ServiceError: `DEVICE_MISSING`: no such GPU, or the positions can't be claimed.
     """
     if wanted == "cpu" or (wanted == "auto" and cuda_devices == 0):
         return PinnedDevice("cpu")
@@ -60,6 +60,17 @@ def default_lock_dir() -> Path:
 
 
 def _claim_position(lock_dir: Path) -> tuple[int, FileLock]:
+    try:
+        return _first_free(lock_dir)
+    except OSError as error:
+        raise ServiceError(
+            f"The workers of this host can't share out its GPUs: {str(lock_dir)!r} can't be "
+            f"written ({error.strerror}). Set TMPDIR, or CLIP_WORKER_DEVICE to one GPU such as cuda:0.",
+            "DEVICE_MISSING",
+        ) from error
+
+
+def _first_free(lock_dir: Path) -> tuple[int, FileLock]:
     lock_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     for position in range(MOST_POSITIONS):
         lock = FileLock(lock_dir / f"position-{position}.lock", timeout=0)

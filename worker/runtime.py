@@ -153,7 +153,7 @@ def _fetcher(settings: Settings, redis: Redis) -> Fetcher:
         object_store_schemes=settings.object_store_schemes,
     )
     limits = FetchLimits(max_bytes=settings.max_bytes, total_s=settings.fetch_timeout_s)
-    return Fetcher(policy, limits, UploadStore(redis, settings.upload_ttl_s))
+    return Fetcher(policy, limits, UploadStore(redis))
 
 
 def _replicas(settings: Settings, device: str) -> int:

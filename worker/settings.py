@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +19,7 @@ from worker.quoting import quote, without_password
 from worker.redis_url import check_redis_url
 
 ENV_PREFIX = "CLIP_WORKER_"
+TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 
 
@@ -90,9 +93,13 @@ class Settings(BaseSettings):
         ("s3", "gs", "az"), description="URI schemes handed to fsspec."
     )
     max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Largest picture, in bytes.")
-    max_pixels: int = Field(89_478_485, ge=1, description="Largest picture, in pixels.")
+    max_pixels: int = Field(
+        89_478_485,
+        ge=1,
+        le=178_956_970,
+        description="Largest picture, in pixels; Pillow's own bound.",
+    )
     fetch_timeout_s: float = Field(30.0, gt=0, description="Longest fetch of one picture.")
-    upload_ttl_s: float = Field(86_400.0, gt=0, description="How long an upload is kept.")
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -101,11 +108,17 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: All wrong settings, one a line.
         """
+        unknown = _unknown_variables(os.environ, cls.model_fields)
         try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})
+            settings = cls(
+                **{name: value for name, value in overrides.items() if value is not None}
+            )
         except ValidationError as error:
             lines = dict.fromkeys(_line(fault) for fault in error.errors(include_url=False))
-            raise SettingsError("\n".join(lines)) from error
+            raise SettingsError("\n".join([*lines, *unknown])) from error
+        if unknown:
+            raise SettingsError("\n".join(unknown))
+        return settings
 
     @property
     def results_url(self) -> str:
@@ -161,6 +174,19 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _unknown_variables(environment: Iterable[str], fields: Iterable[str]) -> list[str]:
+    """A line for each variable that looks like a setting and is none: a typing error, mostly."""
+    known = [field.upper() for field in fields]
+    lines = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(ENV_PREFIX)
+        if name in (variable, *known) or variable.startswith(TEST_PREFIX):
+            continue
+        near = [ENV_PREFIX + match for match in get_close_matches(name, known, n=1)]
+        lines.append(f"{variable} is no setting; " + (f"{near[0]} is." if near else "unset it."))
+    return lines
 
 
 def _line(fault: Any) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from worker.sources.policy import FetchLimits
 
+DEFAULT_TTL_S = 86_400.0
 _REDIS_STRING_MAX_BYTES = 512 * 1024 * 1024
 
 
@@ -32,7 +33,10 @@ class UploadStore:
     """
 
     def __init__(
-        self, redis_client: Redis, ttl_s: float, prefix: str = "clip-worker:upload:"
+        self,
+        redis_client: Redis,
+        ttl_s: float = DEFAULT_TTL_S,
+        prefix: str = "clip-worker:upload:",
     ) -> None:
         self._redis = redis_client
         self._ttl_s = ttl_s
