@@ -64,8 +64,8 @@ def _claim_position(lock_dir: Path) -> tuple[int, FileLock]:
         return _first_free(lock_dir)
     except OSError as error:
         raise ServiceError(
-            f"The workers of this host can't share out its GPUs: {str(lock_dir)!r} can't be "
-            f"written ({error.strerror}). Set TMPDIR, or CLIP_WORKER_DEVICE to one GPU such as cuda:0.",
+            f"The host's GPUs can't be shared out: {str(lock_dir)!r} can't be written "
+            f"({error.strerror}). Set TMPDIR, or CLIP_WORKER_DEVICE to one GPU such as cuda:0.",
             "DEVICE_MISSING",
         ) from error
 
