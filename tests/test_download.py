@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from scripted_server import answering, response, scripted_server
-from weights_server import DATA, WeightsServer, published, ranges
+from weights_server import DATA, WeightsServer, fetch, published, ranges
 
 from clip_engine.download import default_cache_dir, fetch_weights
 
@@ -22,10 +22,6 @@ def no_proxy(monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-def fetch(entry, cache, **options: object):
-    return fetch_weights(entry, cache, pause=lambda _seconds: None, **options)
 
 
 def test_weights_are_fetched_once_and_then_taken_from_the_cache(cache):

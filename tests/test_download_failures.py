@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from scripted_server import answering, response, scripted_server
-from weights_server import DATA, WeightsServer, published
+from weights_server import DATA, WeightsServer, fetch, published
 
 from clip_engine.download import fetch_weights
 from clip_engine.errors import DownloadError
@@ -24,10 +24,6 @@ def no_proxy(monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-def fetch(entry, cache, **options: object):
-    return fetch_weights(entry, cache, pause=lambda _seconds: None, **options)
 
 
 def test_wrong_bytes_are_refused_and_thrown_away(cache):

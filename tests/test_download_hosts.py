@@ -8,9 +8,8 @@ import re
 
 import pytest
 from scripted_server import answering, response, scripted_server
-from weights_server import DATA, WeightsServer, published
+from weights_server import DATA, WeightsServer, fetch, published
 
-from clip_engine.download import fetch_weights
 from clip_engine.errors import DownloadError
 
 
@@ -24,10 +23,6 @@ def no_proxy(monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-def fetch(entry, cache, **options: object):
-    return fetch_weights(entry, cache, pause=lambda _seconds: None, **options)
 
 
 def header(head: str, name: str) -> str | None:

@@ -10,9 +10,7 @@ import threading
 import pytest
 from filelock import FileLock
 from scripted_server import response, scripted_server
-from weights_server import DATA, WeightsServer, published, ranges
-
-from clip_engine.download import fetch_weights
+from weights_server import DATA, WeightsServer, fetch, published, ranges
 
 # What a process of its own runs: url, digest and cache folder come as arguments.
 PROCESS = """
@@ -39,10 +37,6 @@ def no_proxy(monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-def fetch(entry, cache, **options: object):
-    return fetch_weights(entry, cache, pause=lambda _seconds: None, **options)
 
 
 def start_process(entry, cache):

@@ -101,10 +101,8 @@ def test_any_number_of_pictures_gives_as_many_unit_features_in_order(
         assert torch.allclose(features[index], alone, atol=1e-5)
 
 
-def test_batches_are_cut_at_the_largest_bucket_and_padded_to_the_next(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # given an eye on what reaches the model
+def watched_batches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that each batch which reaches the model adds its size to."""
     sizes: list[int] = []
     encode = engine.model.encode_image
 
@@ -113,6 +111,13 @@ def test_batches_are_cut_at_the_largest_bucket_and_padded_to_the_next(
         return encode(pixels)
 
     monkeypatch.setattr(engine.model, "encode_image", watched)
+    return sizes
+
+
+def test_batches_are_cut_at_the_largest_bucket_and_padded_to_the_next(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = watched_batches(engine, monkeypatch)
     # when
     for count in (1, 2, 3, 5, 8, 11, 17):
         engine.encode_pixels(pixels_of(engine, count))
@@ -124,14 +129,7 @@ def test_batches_are_cut_at_the_largest_bucket_and_padded_to_the_next(
 def test_warming_runs_each_bucket_and_a_prompt(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[int] = []
-    encode = engine.model.encode_image
-
-    def watched(pixels: Tensor) -> Tensor:
-        sizes.append(len(pixels))
-        return encode(pixels)
-
-    monkeypatch.setattr(engine.model, "encode_image", watched)
+    sizes = watched_batches(engine, monkeypatch)
     engine.warm()
     assert sizes == [1, 2, 4, 8]
 

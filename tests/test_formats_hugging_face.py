@@ -11,10 +11,10 @@ import pytest
 import torch
 import transformers
 from oracles import assert_agree, fill, hugging_face_answers, our_answers
+from refusals import refusal
 from safetensors.torch import load_file, save_file
 
 from clip_engine import load_engine
-from clip_engine.errors import CheckpointError
 from clip_engine.formats import read_checkpoint
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 
@@ -215,15 +215,6 @@ def edit(path: Path, section: str, **entries: Any) -> None:
     config = json.loads(path.read_text())
     (config[section] if section else config).update(entries)
     path.write_text(json.dumps(config))
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(path).build()
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    return message
 
 
 @pytest.mark.parametrize(

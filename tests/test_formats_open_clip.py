@@ -13,9 +13,10 @@ from open_clip.model import set_model_preprocess_cfg
 from open_clip.push_to_hf_hub import save_for_hf
 from oracles import assert_agree, open_clip_answers, open_clip_model, our_answers
 from PIL import Image
+from refusals import refusal
 
 from clip_engine import load_engine
-from clip_engine.errors import CheckpointError, InputError
+from clip_engine.errors import InputError
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import CLIP, Traits, build_model, infer_config
 from clip_engine.normalisation import OPENAI_NORMALISATION as OPENAI
@@ -254,15 +255,6 @@ def edit_config(folder: Path, section: str, **entries: Any) -> None:
     config = json.loads(path.read_text())
     (config if section == "" else config[section]).update(entries)
     path.write_text(json.dumps(config))
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(path).build()
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    return message
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import random
 import re
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scripted_server import response
 
 from clip_engine.catalog import Published
+from clip_engine.download import fetch_weights
 
 if TYPE_CHECKING:
     import socket
@@ -74,3 +76,8 @@ def ranges(server: ScriptedServer) -> list[int]:
     """The first byte that each request asked for, 0 where it asked for the whole."""
     found = [re.search(r"Range: bytes=(\d+)-", head) for head in server.heads]
     return [int(match[1]) if match else 0 for match in found]
+
+
+def fetch(entry: Published, cache: Path, **options: Any) -> Path:
+    """Fetch weights without pauses between the attempts."""
+    return fetch_weights(entry, cache, pause=lambda _seconds: None, **options)
