@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
-from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -24,7 +23,6 @@ from worker.errors import (
     ExpiredError,
     ImageInvalidError,
     QueueUnavailableError,
-    ResultTimeoutError,
     ServiceError,
     TemporaryError,
 )
@@ -177,29 +175,19 @@ def test_what_is_not_redis_passes_through() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "code", "words"),
     [
-        (
-            CeleryTimeoutError(),
-            ResultTimeoutError,
-            "RESULT_TIMEOUT",
-            "abc has no result after 2.5 s",
-        ),
         (TaskRevokedError("expired"), ExpiredError, "REVOKED", "abc was revoked or expired"),
         (KeyError("x"), ServiceError, "INTERNAL", "failed with KeyError"),
         (MemoryError(), ServiceError, "INTERNAL", "failed with MemoryError"),
     ],
 )
-def test_what_celery_raises_for_a_result_is_translated(
+def test_what_a_task_failed_with_is_translated(
     error: Exception, kind: type[ClipWorkerError], code: str, words: str
 ) -> None:
-    translated_error = result_error(error, "abc", 2.5)
+    translated_error = result_error(error, "abc")
     assert (type(translated_error), translated_error.code) == (kind, code)
     assert words in translated_error.message
 
 
 def test_the_workers_own_error_is_handed_on_as_it_is() -> None:
     error = ImageInvalidError("It is cut off.", "DECODE_TRUNCATED")
-    assert result_error(error, "abc", None) is error
-
-
-def test_a_time_out_without_a_limit_has_a_sentence_too() -> None:
-    assert "has no result; wait longer" in result_error(CeleryTimeoutError(), "abc", None).message
+    assert result_error(error, "abc") is error

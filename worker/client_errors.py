@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery.exceptions import TaskRevokedError
-from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -14,7 +13,6 @@ from worker.errors import (
     ClipWorkerError,
     ExpiredError,
     QueueUnavailableError,
-    ResultTimeoutError,
     ServiceError,
     TemporaryError,
 )
@@ -41,16 +39,10 @@ def translated(url: str) -> Iterator[None]:
         raise _unavailable(url, error) from error
 
 
-def result_error(error: Exception, task_id: str, timeout: float | None) -> ClipWorkerError:
-    """The error that a caller of `Handle.get` sees for what `AsyncResult.get` raised."""
+def result_error(error: BaseException, task_id: str) -> ClipWorkerError:
+    """The error that a caller of `Handle.get` sees for what a task failed with."""
     if isinstance(error, ClipWorkerError):
         return error
-    if isinstance(error, CeleryTimeoutError):
-        waited = "" if timeout is None else f" after {timeout:g} s"
-        return ResultTimeoutError(
-            f"Task {task_id} has no result{waited}; wait longer, or see whether a worker runs "
-            "(`clip-worker start`)."
-        )
     if isinstance(error, TaskRevokedError):
         return ExpiredError(f"Task {task_id} was revoked or expired before it was run.", "REVOKED")
     return ServiceError(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from celery import Celery
-from celery.result import AsyncResult
 from celery.states import READY_STATES
 
 from worker.client_errors import result_error, translated
@@ -49,7 +48,7 @@ class Handle(Generic[Answer]):
             QueueUnavailableError: Redis can't be reached.
         """
         with translated(self._url):
-            return str(self._result.state)
+            return str(self._app.AsyncResult(self.id).state)
 
     def get(self, timeout: float | None = None) -> Answer:
         """Wait for the answer.
@@ -60,24 +59,15 @@ class Handle(Generic[Answer]):
         Raises:
             ClipWorkerError: Why there is no answer; one of the subclasses in `worker.errors`.
             ResultTimeoutError: There is none yet.
-            QueueUnavailableError: Redis can't be reached.
+            QueueUnavailableError: Redis was away at the end of `timeout`, or for 30 seconds.
         """
-        result = self._result
-        try:
-            with translated(self._url):
-                result.ready()  # keeps what is there already, so that `get` need not subscribe
-                return self._decode(result.get(timeout=timeout, disable_sync_subtasks=False))
-        except QueueUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001  # a task's failure may be any exception
-            raise result_error(error, self.id, timeout) from _unless_same(error)
-        finally:
-            result.backend.remove_pending_result(result)  # Celery would keep it for good
-
-    @property
-    def _result(self) -> AsyncResult:
-        # Celery's backends are one a thread, so the result belongs to the thread that asks.
-        return self._app.AsyncResult(self.id)
+        _wait_for_some([self], timeout)
+        with translated(self._url):
+            # Not `get`, which would subscribe to the task's channel for good.
+            answer = self._app.AsyncResult(self.id).result
+        if isinstance(answer, BaseException):
+            raise result_error(answer, self.id) from _unless_same(answer)
+        return self._decode(answer)
 
 
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
@@ -92,7 +82,7 @@ def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> It
 
     Raises:
         ResultTimeoutError: None ended for `timeout` seconds.
-        QueueUnavailableError: Redis was away for 30 seconds.
+        QueueUnavailableError: Redis was away at the end of `timeout`, or for 30 seconds.
     """
     waiting = {handle.id: handle for handle in handles}
     while waiting:
@@ -101,22 +91,33 @@ def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> It
 
 
 def _wait_for_some(handles: Sequence[Handle[Any]], timeout: float | None) -> list[str]:
-    start, seen, pause_s = time.monotonic(), time.monotonic(), FIRST_POLL_S
+    start = seen = time.monotonic()
     while True:
+        away: QueueUnavailableError | None = None
         try:
             if done := _ended(handles):
                 return done
             seen = time.monotonic()
-        except QueueUnavailableError:
-            if time.monotonic() - seen > PATIENCE_S:
-                raise
-        if timeout is not None and time.monotonic() - start > timeout:
-            raise ResultTimeoutError(
-                f"None of {len(handles)} tasks ended within {timeout:g} s; wait longer, or see "
-                "whether a worker runs (`clip-worker start`)."
-            )
-        time.sleep(pause_s)
-        pause_s = min(LAST_POLL_S, pause_s * 1.5)
+        except QueueUnavailableError as error:
+            away = error
+        waited_s = time.monotonic() - start
+        if away and time.monotonic() - seen > PATIENCE_S:
+            raise away
+        if timeout is not None and waited_s > timeout:
+            raise away or ResultTimeoutError(_late(handles, timeout))
+        # What has taken long may take a little longer: a twentieth at most is added to it.
+        time.sleep(min(LAST_POLL_S, max(FIRST_POLL_S, waited_s / 20)))
+
+
+def _late(handles: Sequence[Handle[Any]], timeout: float) -> str:
+    first, *others = handles
+    which = (
+        f"None of {len(handles)} tasks has a result" if others else f"Task {first.id} has no result"
+    )
+    return (
+        f"{which} after {timeout:g} s; wait longer, or see whether a worker runs "
+        "(`clip-worker start`)."
+    )
 
 
 def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
@@ -130,5 +131,5 @@ def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
     return [handle.id for handle, done in zip(handles, ended, strict=True) if done]
 
 
-def _unless_same(error: Exception) -> Exception | None:
+def _unless_same(error: BaseException) -> BaseException | None:
     return None if isinstance(error, ClipWorkerError) else error
