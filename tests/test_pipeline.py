@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import threading
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from image_zoo import photo
+from pipeline_bench import LABELS, LIMIT_S, NOW, Bench, FakeFetcher, jpeg
 from tiny_clip import tiny_engine
 
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
@@ -27,78 +25,9 @@ from worker.pipeline import Job, Pipeline
 from worker.translate import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from torch import Tensor
+    from collections.abc import Callable, Iterator
 
     from clip_engine.engine import Engine
-
-LIMIT_S = 20.0
-NOW = 1_000_000.0
-LABELS = ("cat", "dog", "tree")
-
-
-def jpeg(seed: int) -> bytes:
-    file = io.BytesIO()
-    photo((50, 40), seed).save(file, "JPEG", quality=95)
-    return file.getvalue()
-
-
-class FakeFetcher:
-    """Gives what the test put under a URI: bytes, or an error that it raises."""
-
-    def __init__(self) -> None:
-        self.pictures: dict[str, bytes | BaseException] = {}
-        self.fetched: list[str] = []
-
-    def fetch(self, uri: str) -> bytes:
-        self.fetched.append(uri)
-        picture = self.pictures[uri]
-        if isinstance(picture, BaseException):
-            raise picture
-        return picture
-
-
-class Bench:
-    """A pipeline over a tiny engine, with an eye on its model runs."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.fetcher = FakeFetcher()
-        self.fail_with: BaseException | None = None
-        self.gate = threading.Event()
-        self.gate.set()
-        self.batches: list[int] = []
-        self.batcher: Batcher[Tensor, Tensor] = Batcher(self._run, max_batch=8)
-        self.pools = (ThreadPoolExecutor(4), ThreadPoolExecutor(2))
-        self.pipeline = Pipeline(
-            engine=engine,
-            fetcher=self.fetcher,
-            batcher=self.batcher,
-            fetch_pool=self.pools[0],
-            decode_pool=self.pools[1],
-            now=lambda: NOW,
-        )
-        self.batcher.start()
-
-    def _run(self, pixels: Sequence[Tensor]) -> Sequence[Tensor]:
-        assert self.gate.wait(LIMIT_S)
-        self.batches.append(len(pixels))
-        if self.fail_with is not None:
-            raise self.fail_with
-        return self.engine.encode_pixels(pixels).unbind()
-
-    def submit(self, picture: bytes | BaseException, **changes: Any) -> Future[Any]:
-        uri = f"https://example.org/{len(self.fetcher.pictures)}.jpg"
-        self.fetcher.pictures[uri] = picture
-        fields = {"labels": LABELS, "templates": ("a photo of a {}.",), "k": 5} | changes
-        return self.pipeline.submit(Job(image=uri, **fields))
-
-    def error(self, picture: bytes | BaseException, **changes: Any) -> ClipWorkerError:
-        error = self.submit(picture, **changes).exception(LIMIT_S)
-        assert isinstance(error, ClipWorkerError), error
-        assert "\n" not in error.message
-        return error
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +39,7 @@ def engine() -> Engine:
 def bench(engine: Engine) -> Iterator[Bench]:
     bench = Bench(engine)
     yield bench
-    bench.gate.set()
-    bench.batcher.stop(LIMIT_S)
-    for pool in bench.pools:
-        pool.shutdown(wait=True)
+    bench.close()
 
 
 # --- what comes out ---

@@ -1,60 +1,34 @@
-"""The way of one picture through a worker: labels, fetch, decode, batch, score.
+"""The way of pictures through a worker: labels, fetch, gate, decode, batch, score.
 
 Each stage runs where it belongs: fetching waits on others and has many threads, decoding and
 scoring take a core and have as many threads as cores, the image tower runs in batches. Tasks may
-differ in labels, templates and K, for a batch carries nothing but pixels.
+differ in labels, templates and K, for a batch carries nothing but pixels. One picture's way is
+`worker.passage`.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
 from clip_engine.engine import Engine
-from worker.batcher import Batched, Batcher
-from worker.contract import Classification, Prediction, Timing
-from worker.errors import ExpiredError, ServiceError
-from worker.translate import translate
+from worker.batcher import Batcher
+from worker.contract import Classification
+from worker.errors import ClipWorkerError
+from worker.fatal import Fatal
+from worker.gate import Gate, OpenGate
+from worker.job import Job
+from worker.passage import Fetches, Line, Passage
+from worker.translate import stopping
+
+__all__ = ["Fetches", "Job", "Pipeline"]
 
 logger = logging.getLogger(__name__)
-
-
-class Fetches(Protocol):
-    """Whatever gives a URI's bytes; `worker.sources.Fetcher` does."""
-
-    def fetch(self, uri: str) -> bytes:
-        """The bytes, or an error of `worker.errors`."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture and what is asked of it, validated.
-
-    Attributes:
-        image: URI.
-        labels: L different labels.
-        templates: At least one.
-        k: Most predictions.
-        threshold: Least probability of a prediction.
-        deadline: Unix time in seconds after which the job is dropped, or None.
-        return_embedding: Whether the answer carries the picture's feature.
-        queue_s: Seconds that the job waited in the queue, or None where that is not known.
-    """
-
-    image: str
-    labels: tuple[str, ...]
-    templates: tuple[str, ...]
-    k: int
-    threshold: float = 0.0
-    deadline: float | None = None
-    return_embedding: bool = False
-    queue_s: float | None = None
 
 
 class Pipeline:
@@ -66,6 +40,8 @@ class Pipeline:
         batcher: Runs `engine.encode_pixels`; its owner starts and stops it.
         fetch_pool: For label features, which are mostly cached, and fetches.
         decode_pool: For decoding and scoring.
+        gate: Stands between fetch and decode.
+        fatal: Judges what a batch fails with.
         now: Unix time in seconds.
     """
 
@@ -77,14 +53,22 @@ class Pipeline:
         batcher: Batcher[Tensor, Tensor],
         fetch_pool: Executor,
         decode_pool: Executor,
+        gate: Gate | None = None,
+        fatal: Fatal | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.engine = engine
-        self.fetcher = fetcher
-        self.batcher = batcher
-        self.fetch_pool = fetch_pool
-        self.decode_pool = decode_pool
-        self.now = now
+        self._line = Line(
+            engine=engine,
+            fetcher=fetcher,
+            batcher=batcher,
+            fetch_pool=fetch_pool,
+            decode_pool=decode_pool,
+            gate=gate or OpenGate(),
+            fatal=fatal or Fatal(),
+            now=now,
+        )
+        self._waiter = threading.Event()  # set when the last job ends, for `drain`
+        self._draining = False
 
     def submit(self, job: Job) -> Future[Classification]:
         """Start a job.
@@ -92,100 +76,55 @@ class Pipeline:
         Returns:
             A future that ends with the classification or with an error of `worker.errors`.
         """
-        run = _Run(self, job)
-        run.hand_on(self.fetch_pool, run.fetch)
-        return run.future
+        passage = Passage(self._line, job, self._ended)
+        self._line.under_way.add(passage)
+        passage.start()
+        return passage.future
 
+    @property
+    def in_flight(self) -> int:
+        """Jobs that were submitted and have not ended."""
+        return len(self._line.under_way)
 
-class _Run:
-    """One job on its way. Its stages follow each other, so they need no lock."""
+    def oldest_decode_s(self) -> float:
+        """Seconds that the longest of the decodes under way has been running; 0 if none is."""
+        began = list(self._line.decoding.values())
+        return max(0.0, time.perf_counter() - min(began)) if began else 0.0
 
-    def __init__(self, pipeline: Pipeline, job: Job) -> None:
-        self.pipeline = pipeline
-        self.job = job
-        self.future: Future[Classification] = Future()
-        self.future.set_running_or_notify_cancel()  # to cancel it would not stop the stages
-        self.labels_s = self.fetch_s = self.decode_s = 0.0
-        self.label_features: Tensor
-        self.data: bytes
+    def drain(self, timeout_s: float) -> int:
+        """Wait until nothing is in flight.
 
-    def hand_on(self, pool: Executor, stage: Callable[[], None]) -> None:
-        """Run the next stage in a pool; whatever goes wrong there ends the job's future."""
+        Returns:
+            Jobs that still are, once that takes longer than `timeout_s` seconds.
+        """
+        end = time.monotonic() + timeout_s
+        self._draining = True  # before looking: who ends after the look sees it
+        while self._line.under_way and (left_s := end - time.monotonic()) > 0:
+            self._waiter.clear()
+            if self._line.under_way:
+                self._waiter.wait(left_s)
+        self._draining = False
+        return self.in_flight
+
+    def abandon(self, error_of: Callable[[Job], ClipWorkerError] | None = None) -> int:
+        """End every future still in flight; the stages under way come to nothing.
+
+        Args:
+            error_of: What a job fails with; by default `TemporaryError`, code `STOPPING`.
+
+        Returns:
+            How many there were.
+        """
+        abandoned = list(self._line.under_way)
+        for passage in abandoned:
+            passage.fail(error_of(passage.job) if error_of else stopping(passage.job.image))
+        return len(abandoned)
+
+    def _ended(self, passage: Passage) -> None:
         try:
-            pool.submit(self._guarded, stage)
-        except RuntimeError as error:  # the pool has been shut down
-            self._fail(error)
-
-    def fetch(self) -> None:
-        job, engine, start = self.job, self.pipeline.engine, time.perf_counter()
-        self._check_deadline()
-        # Labels first: one that is too long should not cost a fetch.
-        self.label_features = engine.labels.get(job.labels, job.templates)  # [L, D]
-        self.labels_s = time.perf_counter() - start
-        self.data = self.pipeline.fetcher.fetch(job.image)
-        self.fetch_s = time.perf_counter() - start - self.labels_s
-        self.hand_on(self.pipeline.decode_pool, self.decode)
-
-    def decode(self) -> None:
-        start = time.perf_counter()
-        pixels = self.pipeline.engine.prepare(self.data)  # uint8 [3, R, R]
-        self.decode_s = time.perf_counter() - start
-        del self.data  # a waiting picture holds its pixels only
-        batched = self.pipeline.batcher.submit(pixels)
-        batched.add_done_callback(
-            lambda done: self.hand_on(self.pipeline.decode_pool, lambda: self.score(done))
-        )
-
-    def score(self, batched: Future[Batched[Tensor]]) -> None:
-        job, batch, start = self.job, batched.result(), time.perf_counter()
-        [predictions] = self.pipeline.engine.classify_features(
-            batch.value[None], self.label_features, job.labels, job.k
-        )
-        kept = tuple(
-            Prediction(label=p.label, probability=p.probability, index=p.index)
-            for p in predictions
-            if p.probability >= job.threshold
-        )
-        self.future.set_result(
-            Classification(
-                predictions=kept,
-                model=self.pipeline.engine.identity.name,
-                model_digest=self.pipeline.engine.identity.digest,
-                timing=self._timing(batch, time.perf_counter() - start),
-                embedding=tuple(batch.value.tolist()) if job.return_embedding else None,
-            )
-        )
-
-    def _timing(self, batch: Batched[Tensor], score_s: float) -> Timing:
-        return Timing(
-            queue=self.job.queue_s,
-            labels=self.labels_s,
-            fetch=self.fetch_s,
-            decode=self.decode_s,
-            batch_wait=batch.wait_s,
-            forward=batch.run_s,
-            score=score_s,
-            batch_size=batch.batch_size,
-        )
-
-    def _check_deadline(self) -> None:
-        if (
-            self.job.deadline is not None
-            and (late_s := self.pipeline.now() - self.job.deadline) > 0
-        ):
-            raise ExpiredError(
-                f"The deadline {self.job.deadline:.3f} passed {late_s:.1f} s before the task was "
-                "started; give a later one or add workers."
-            )
-
-    def _guarded(self, stage: Callable[[], None]) -> None:
-        try:
-            stage()
-        except BaseException as error:  # noqa: BLE001  # the waiter must hear of it, whatever it is
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        translated = translate(error, self.job.image)
-        if isinstance(translated, ServiceError):
-            logger.error("Picture %.200r failed", self.job.image, exc_info=error)
-        self.future.set_exception(translated)
+            self._line.gate.leave(passage.job)
+        except Exception:
+            logger.exception("The gate failed as a job left")
+        self._line.under_way.discard(passage)
+        if self._draining and not self._line.under_way:
+            self._waiter.set()

@@ -27,6 +27,11 @@ def translate(error: BaseException, image: str) -> ClipWorkerError:
     return translated
 
 
+def stopping(image: str) -> TemporaryError:
+    """The error of a picture that a worker has in hand when it ends."""
+    return TemporaryError(f"{quote(image)}: the worker is stopping; send it again.", "STOPPING")
+
+
 def _translate(error: BaseException, image: str) -> ClipWorkerError:
     if isinstance(error, ClipWorkerError):
         return error
@@ -37,7 +42,7 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
     if isinstance(error, InputError):
         return InvalidRequestError(str(error))
     if isinstance(error, BatcherStoppedError) or _is_closed_pool(error):
-        return TemporaryError(f"{quote(image)}: the worker is stopping; send it again.", "STOPPING")
+        return stopping(image)
     return ServiceError(
         f"{quote(image)}: the worker failed with {type(error).__name__} ({quote(str(error))}); "
         "its log tells where."

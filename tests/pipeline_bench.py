@@ -1,0 +1,96 @@
+"""A pipeline over a tiny engine, whose fetches and model runs a test holds in its hand."""
+
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from image_zoo import photo
+
+from worker.batcher import Batcher
+from worker.errors import ClipWorkerError
+from worker.pipeline import Job, Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
+
+LIMIT_S = 20.0
+NOW = 1_000_000.0
+LABELS = ("cat", "dog", "tree")
+
+
+def jpeg(seed: int) -> bytes:
+    file = io.BytesIO()
+    photo((50, 40), seed).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+class FakeFetcher:
+    """Gives what the test put under a URI: bytes, or an error that it raises."""
+
+    def __init__(self) -> None:
+        self.pictures: dict[str, bytes | BaseException] = {}
+        self.fetched: list[str] = []
+
+    def fetch(self, uri: str) -> bytes:
+        self.fetched.append(uri)
+        picture = self.pictures[uri]
+        if isinstance(picture, BaseException):
+            raise picture
+        return picture
+
+
+class Bench:
+    """A pipeline over a tiny engine, with an eye on its model runs."""
+
+    def __init__(self, engine: Engine, **collaborators: Any) -> None:
+        self.engine = engine
+        self.fetcher = FakeFetcher()
+        self.fail_with: BaseException | None = None
+        self.gate = threading.Event()  # holds the model's runs
+        self.gate.set()
+        self.batches: list[int] = []
+        self.now_s = NOW
+        self.batcher: Batcher[Tensor, Tensor] = Batcher(self._run, max_batch=8)
+        self.pools = (ThreadPoolExecutor(4), ThreadPoolExecutor(2))
+        given = {
+            "engine": engine,
+            "fetcher": self.fetcher,
+            "batcher": self.batcher,
+            "fetch_pool": self.pools[0],
+            "decode_pool": self.pools[1],
+            "now": lambda: self.now_s,
+        }
+        self.pipeline = Pipeline(**(given | collaborators))
+        self.batcher.start()
+
+    def _run(self, pixels: Sequence[Tensor]) -> Sequence[Tensor]:
+        assert self.gate.wait(LIMIT_S)
+        self.batches.append(len(pixels))
+        if self.fail_with is not None:
+            raise self.fail_with
+        return self.engine.encode_pixels(pixels).unbind()
+
+    def submit(self, picture: bytes | BaseException, **changes: Any) -> Future[Any]:
+        uri = f"https://example.org/{len(self.fetcher.pictures)}.jpg"
+        self.fetcher.pictures[uri] = picture
+        fields = {"labels": LABELS, "templates": ("a photo of a {}.",), "k": 5} | changes
+        return self.pipeline.submit(Job(image=uri, **fields))
+
+    def error(self, picture: bytes | BaseException, **changes: Any) -> ClipWorkerError:
+        error = self.submit(picture, **changes).exception(LIMIT_S)
+        assert isinstance(error, ClipWorkerError), error
+        assert "\n" not in error.message
+        return error
+
+    def close(self) -> None:
+        self.gate.set()
+        self.batcher.stop(LIMIT_S)
+        for pool in self.pools:
+            pool.shutdown(wait=True)
