@@ -1,8 +1,7 @@
-"""Celery's consumer, but for one thing: it does not throw away tasks of others.
+"""Celery's consumer with our queue path in the place of kombu's, and with respect for strangers.
 
-Celery discards a message whose task it doesn't know, and acknowledges it. Our default queue is
-Celery's own default, so on a Redis that is shared with a web application's workers that would lose
-their tasks.
+kombu's transport stays for remote control and events, and serves the queue as well where ours can't
+(`CLIP_WORKER_QUEUE_PATH`).
 """
 
 from __future__ import annotations
@@ -10,16 +9,97 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from celery import bootsteps
+from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.consumer.tasks import Tasks
+from kombu.messaging import Consumer as KombuConsumer
+from kombu.common import QoS
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
+
+from worker import runtime
+from worker.delivery.rules import CeleryLoop
+from worker.delivery.standard import DeliveryChannel
 
 logger = logging.getLogger(__name__)
 
 OUR_PREFIX = "clip."
+TEMPORARY = (BusyLoadingError, OutOfMemoryError, ReadOnlyError)
 PUT_BACK_AFTER_S = 1.0  # so that a lone worker does not spin on it
 
 
+class SilentConsumer(KombuConsumer):
+    """Knows the queues, as `inspect active_queues` wants, and takes nothing from them."""
+
+    def consume(self, no_ack: bool | None = None) -> None:  # noqa: FBT001  # kombu's
+        """Nothing: the queue path takes."""
+
+
+class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
+    """Celery's step that opens the queue: ours if Redis can serve it, else Celery's own."""
+
+    def __init__(self, c: Any, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+        self.is_ours = False
+
+    def start(self, c: Any) -> None:
+        """Open the queue, for the first time or after a reconnect."""
+        here = runtime.current()
+        if not self.is_ours and not _serves(here, c):
+            super().start(c)
+            return
+        self.is_ours = True
+        c.update_strategies()
+        c.task_consumer = SilentConsumer(  # type: ignore[no-untyped-call]  # kombu's
+            c.connection.default_channel, list(c.app.amqp.queues.consume_from.values())
+        )
+        c.qos = QoS(c.task_consumer.qos, c.initial_prefetch_count)  # type: ignore[no-untyped-call]  # likewise
+        here.serve()
+
+    def register_with_event_loop(self, c: Any, hub: Any) -> None:
+        """Take what has to run as an ordinary Celery task through this loop."""
+        if self.is_ours:
+            runtime.current().path.attach(
+                CeleryLoop(
+                    hub=hub,
+                    on_message=c.create_task_handler(),
+                    dispatcher=c.event_dispatcher,
+                    is_limited=lambda task: bool(c.task_buckets.get(task)),
+                )
+            )
+
+    def stop(self, c: Any) -> None:
+        """Drain, if the worker is to end; a reconnect of Celery's needs nothing of us."""
+        if self.is_ours and c.blueprint.state != bootsteps.RUN:
+            runtime.drain(lambda: state.should_terminate is not None)
+        super().stop(c)
+
+
 class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
-    """Puts a message with a foreign task back on the queue, for the worker that it is meant for."""
+    """Puts a message with a foreign task back on the queue, for the worker that it is meant for.
+
+    Celery discards a message whose task it doesn't know, and acknowledges it. Our default queue is
+    Celery's own default, so on a Redis that is shared with a web application's workers that would
+    lose their tasks.
+    """
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # likewise
+        """Celery's steps, with ours for the queue."""
+
+        def _finalize_steps(self, steps: Any) -> list[Any]:
+            ordered = super()._finalize_steps(steps)
+            return [QueuePath if step is Tasks else step for step in ordered]
+
+    def __init__(self, on_task_request: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(self._begin, *args, **kwargs)
+        self._run_in_pool = on_task_request
+
+    def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Acknowledge at once where that is ours to do: it neither blocks nor needs this thread."""
+        message = getattr(p, "__self__", None)
+        if isinstance(getattr(message, "channel", None), DeliveryChannel):
+            return p(*args, **kwargs)
+        return super().call_soon(p, *args, **kwargs)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Put the message back after a second; an unknown task of our own name space fails."""
@@ -32,4 +112,48 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
             "(CLIP_WORKER_QUEUE) or a Redis database of its own.",
             name,
         )
-        self.timer.call_after(PUT_BACK_AFTER_S, message.requeue)
+        if isinstance(message.channel, DeliveryChannel):
+            message.channel.put_back_later(PUT_BACK_AFTER_S)
+        else:
+            self.timer.call_after(PUT_BACK_AFTER_S, message.requeue)
+
+    def _begin(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        channel = request.message.channel
+        if isinstance(channel, DeliveryChannel):
+            runtime.current().path.standard.begun(channel.delivery)
+        return self._run_in_pool(request, *args, **kwargs)
+
+
+def _serves(here: runtime.Runtime, consumer: Any) -> bool:
+    """Whether our queue path can serve; else why not is logged, or ends the worker.
+
+    Raises:
+        ConnectionError: Redis can't tell just now.
+    """
+    wanted = here.settings.queue_path
+    if wanted == "stock":
+        logger.warning("kombu's own transport serves the queue; it can lose messages (kombu#305).")
+        return False
+    reason = _obstacle(here, consumer)
+    if reason is None:
+        return True
+    if wanted == "batch":
+        raise SystemExit(
+            f"clip-worker: CLIP_WORKER_QUEUE_PATH is 'batch', but {reason}; mend that, or set auto."
+        )
+    logger.warning(
+        "%s, so kombu's own transport serves the queue; it can lose messages (kombu#305).", reason
+    )
+    return False
+
+
+def _obstacle(here: runtime.Runtime, consumer: Any) -> str | None:
+    if consumer.hub is None:
+        return "Celery runs without an event loop here"
+    try:
+        here.path.probe()
+    except TEMPORARY as error:
+        raise ConnectionError(str(error)) from error
+    except ResponseError as error:
+        return f"this Redis is older than 6.2 or lacks commands ({error})"
+    return None

@@ -6,6 +6,8 @@ can't load its model ends there, with one sentence, and has taken no task.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from typing import Any
 
@@ -29,7 +31,12 @@ def load_model(sender: Any, **_: object) -> None:
         settings = Settings.load()
         _say(f"loading {settings.model} ...")
         with DownloadProgress() as progress:
-            here = runtime.start(settings, progress.update)
+            here = runtime.start(
+                settings,
+                progress.update,
+                queues=list(sender.app.amqp.queues.consume_from),
+                worker=sender.hostname,
+            )
     except ServiceError as error:
         raise SystemExit(f"clip-worker: {error}") from None
     _say(
@@ -42,7 +49,11 @@ def load_model(sender: Any, **_: object) -> None:
 @worker_shutdown.connect
 def end(**_: object) -> None:
     """Finish what is in hand and end all threads."""
-    runtime.stop()
+    if runtime.stop():  # a stuck thread would keep the process for as long as it is stuck
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _check_pool(pool: Any) -> None:

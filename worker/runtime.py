@@ -8,22 +8,29 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from redis import Redis
+from redis.exceptions import RedisError
 from torch import Tensor
 
 from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError
 from clip_engine.loader import load_engine
+from worker import exit_codes
+from worker.admission import Admission
 from worker.batcher import Batcher
+from worker.delivery.path import DeliveryPath
 from worker.device import PinnedDevice, pin_device
 from worker.errors import ServiceError
+from worker.fatal import Fatal
+from worker.isolation_gate import IsolationGate
 from worker.label_sets import LabelSets
 from worker.pipeline import Pipeline
+from worker.queue_path import build_path
 from worker.redis_url import connect
 from worker.settings import Settings
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
@@ -43,7 +50,13 @@ class Runtime:
     batcher: Batcher[Tensor, Tensor]
     pipeline: Pipeline
     label_sets: LabelSets
+    path: DeliveryPath
     pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor]
+
+    def serve(self) -> None:
+        """Take tasks by the queue path from now on; again after a reconnect does nothing."""
+        if not self.path.is_started:
+            self.path.start(Admission(self.path, self.pipeline, self.label_sets))
 
 
 _current: Runtime | None = None
@@ -64,11 +77,19 @@ def current() -> Runtime:
     return _current
 
 
-def start(settings: Settings, progress: Progress | None = None) -> Runtime:
-    """Load and warm the model, and start the machinery.
+def start(
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    queues: Sequence[str] = (),
+    worker: str = "worker",
+) -> Runtime:
+    """Load and warm the model, and start the machinery; tasks come only once it serves.
 
     Args:
         settings: Of this worker.
+        queues: Names of the queues to take tasks from; by default that of the settings.
+        worker: This worker's name.
         progress: Called with bytes done and bytes in all if weights have to be fetched.
 
     Raises:
@@ -81,22 +102,76 @@ def start(settings: Settings, progress: Progress | None = None) -> Runtime:
     if replicas > 1:
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
     engine = _load(settings, device.name, progress)
-    _current = _assemble(settings, device, engine, replicas)
+    path = build_path(
+        settings,
+        queues=queues or (settings.queue,),
+        worker=worker,
+        replicas=replicas,
+        watch=_watch,
+    )
+    _current = _assemble(settings, device, engine, replicas, path)
     _current.batcher.start()
     return _current
 
 
-def stop() -> None:
-    """Finish what is in hand and end all threads."""
+def drain(is_urgent: Callable[[], bool] = lambda: False) -> None:
+    """Take no more tasks, finish those in hand within the time that is set, give the rest back.
+
+    Args:
+        is_urgent: Asked again and again; true ends the wait.
+    """
+    if _current is None or not _current.path.is_started:
+        return
+    if back := _current.path.drain(_current.settings.drain_timeout_s, is_urgent):
+        logger.warning("%d tasks were given back to the queue.", back)
+
+
+def stop() -> int:
+    """Finish what is in hand and end all threads.
+
+    Returns:
+        Pictures that had to be given up, whose threads may be stuck.
+    """
     global _current  # as above
     if _current is None:
-        return
+        return 0
+    drain()
     runtime, _current = _current, None
     # Upstream first: each stage may still hand its work to the next.
-    fetch_pool, decode_pool = runtime.pools
-    fetch_pool.shutdown(wait=True)
-    runtime.batcher.stop()
-    decode_pool.shutdown(wait=True)
+    runtime.pipeline.drain(runtime.settings.drain_timeout_s)
+    given_up = runtime.pipeline.abandon()
+    for pool in runtime.pools:
+        pool.shutdown(wait=not given_up, cancel_futures=True)
+    runtime.batcher.stop(timeout_s=1.0 if given_up else runtime.settings.drain_timeout_s)
+    return given_up
+
+
+def _watch() -> None:
+    """End this process if a decode or a forward pass hangs, for nothing else can end that."""
+    if _current is None:
+        return
+    limit_s = _current.settings.hang_timeout_s
+    longest_s = max(
+        getattr(_current.batcher, "oldest_run_s", float)(), _current.pipeline.oldest_decode_s()
+    )
+    if longest_s > limit_s:
+        _end_process(
+            exit_codes.HUNG,
+            f"a decode or a forward pass has been running for {longest_s:.0f} s, more than "
+            f"CLIP_WORKER_HANG_TIMEOUT_S={limit_s:g}",
+        )
+
+
+def _end_process(status: int, reason: str) -> None:
+    """Let the tasks in hand go and end at once; supervision starts the next process."""
+    logger.critical("This worker ends itself: %s.", reason)
+    try:
+        if _current is not None and _current.path.is_started:
+            _current.path.let_go()
+    except RedisError as error:  # their leases run out by themselves
+        logger.warning("The tasks in hand return later than they should: %s", error)
+    finally:
+        os._exit(status)
 
 
 def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
@@ -122,7 +197,9 @@ def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
     return engine
 
 
-def _assemble(settings: Settings, device: PinnedDevice, engine: Engine, replicas: int) -> Runtime:
+def _assemble(
+    settings: Settings, device: PinnedDevice, engine: Engine, replicas: int, path: DeliveryPath
+) -> Runtime:
     redis = connect(settings.redis_url)
     fetch_pool = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
     decode_pool = ThreadPoolExecutor(
@@ -140,9 +217,14 @@ def _assemble(settings: Settings, device: PinnedDevice, engine: Engine, replicas
         batcher=batcher,
         fetch_pool=fetch_pool,
         decode_pool=decode_pool,
+        gate=IsolationGate(path),
+        fatal=Fatal(
+            lambda error: type(error).__name__ == "DeviceLostError",
+            lambda error: _end_process(exit_codes.DEVICE_LOST, str(error)),
+        ),
     )
     pools = (fetch_pool, decode_pool)
-    return Runtime(settings, device, engine, batcher, pipeline, LabelSets(redis), pools)
+    return Runtime(settings, device, engine, batcher, pipeline, LabelSets(redis), path, pools)
 
 
 def _fetcher(settings: Settings, redis: Redis) -> Fetcher:

@@ -51,8 +51,23 @@ class Settings(BaseSettings):
     result_url: str | None = Field(None, description="Redis for results; the broker's if unset.")
     queue: str = Field("celery", min_length=1, description="Queue that tasks are taken from.")
     result_ttl_s: float = Field(86_400.0, gt=0, description="How long a result is kept.")
+    queue_path: Literal["auto", "batch", "stock"] = Field(
+        "auto", description="How tasks are taken: ours where Redis can, ours or none, kombu's."
+    )
+    lease_s: float = Field(
+        10.0, ge=1, le=3600, description="After which a killed worker's tasks run again."
+    )
+    max_deliveries: int = Field(
+        4, ge=1, le=100, description="Workers that one task may kill before it is given up."
+    )
+    drain_timeout_s: float = Field(
+        8.0, ge=0, le=3600, description="How long a stopping worker finishes what it has in hand."
+    )
+    hang_timeout_s: float = Field(
+        120.0, gt=0, description="A decode or forward pass that takes longer ends the process."
+    )
     visibility_timeout_s: float = Field(
-        600.0, gt=0, description="When a killed worker's tasks return; more than task_timeout_s."
+        600.0, gt=0, description="As lease_s, on kombu's transport; more than task_timeout_s."
     )
     remote_control: bool = Field(
         default=True, description="Whether `celery inspect` and revoke work."

@@ -1,0 +1,131 @@
+"""The batch path's handler: from deliveries to jobs of the pipeline, from answers to results."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING
+
+from worker.asked import Asked, read_request
+from worker.contract import Classification, ClassifyRequest, Failure, Outcome
+from worker.errors import ClipWorkerError, ServiceError, TemporaryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.delivery.held import Delivery
+    from worker.delivery.path import DeliveryPath
+    from worker.job import Job
+    from worker.label_sets import LabelSets
+    from worker.pipeline import Pipeline
+
+STOPPING = "STOPPING"  # code of what this worker can't finish and another one can
+
+
+class Admission:
+    """Begins plain tasks and ends them.
+
+    Args:
+        path: Where deliveries come from and go to.
+        pipeline: Does the work.
+        label_sets: Where named label lists lie.
+    """
+
+    def __init__(self, path: DeliveryPath, pipeline: Pipeline, label_sets: LabelSets) -> None:
+        self._path = path
+        self._pipeline = pipeline
+        self._label_sets = label_sets
+
+    def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin with each; a wrong one fails alone."""
+        for delivery in deliveries:
+            try:
+                self._begin(delivery)
+            except ClipWorkerError as error:
+                self._path.fail(delivery, error)
+            except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker
+                told = ServiceError(f"The worker failed with {type(error).__name__}: {error}.")
+                self._path.fail(delivery, told)
+
+    def resting(self) -> int:
+        """Pictures that wait for another attempt to fetch them."""
+        return getattr(self._pipeline, "resting", 0)
+
+    def preparation_s(self) -> float:
+        """How long a picture takes to the model's door."""
+        return getattr(self._pipeline, "preparation_s", 0.0)
+
+    def abandon(self) -> None:
+        """End all futures; their deliveries have ended."""
+        self._pipeline.abandon()
+
+    def _begin(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
+        args, kwargs, _ = envelope.arguments()
+        request = read_request(envelope.task, args, kwargs)
+        asked = Asked(request, self._label_sets, envelope.headers, ticket=delivery)
+        if isinstance(request, ClassifyRequest):
+            future = self._pipeline.submit(asked.job(request.image))
+            future.add_done_callback(partial(self._end, delivery))
+        else:
+            _Many(self._path, delivery, len(request.images)).begin(
+                [_job_or_error(asked, image) for image in request.images], self._pipeline
+            )
+
+    def _end(self, delivery: Delivery, future: Future[Classification]) -> None:
+        error = future.exception()
+        if error is None:
+            self._path.succeed(delivery, future.result().model_dump_json())
+        elif _is_stopping(error):
+            self._path.give_back(delivery)
+        else:
+            self._path.fail(delivery, error)
+
+
+class _Many:
+    """The outcomes of one `clip.classify_many`, as they come."""
+
+    def __init__(self, path: DeliveryPath, delivery: Delivery, count: int) -> None:
+        self._path = path
+        self._delivery = delivery
+        self._outcomes: list[Outcome | None] = [None] * count
+        self._missing = count
+        self._lock = threading.Lock()
+
+    def begin(self, jobs: Sequence[Job | ClipWorkerError], pipeline: Pipeline) -> None:
+        for i, job in enumerate(jobs):
+            if isinstance(job, ClipWorkerError):
+                self._add(i, Outcome(status="error", error=Failure.of(job)))
+            else:
+                pipeline.submit(job).add_done_callback(partial(self._end, i))
+
+    def _end(self, i: int, future: Future[Classification]) -> None:
+        error = future.exception()
+        if error is None:
+            self._add(i, Outcome(status="ok", result=future.result()))
+        elif _is_stopping(error):
+            self._path.give_back(self._delivery)
+        else:
+            assert isinstance(error, ClipWorkerError), "the pipeline translates all errors"
+            self._add(i, Outcome(status="error", error=Failure.of(error)))
+
+    def _add(self, i: int, outcome: Outcome) -> None:
+        with self._lock:
+            self._outcomes[i] = outcome
+            self._missing -= 1
+            if self._missing:
+                return
+        told = ",".join(outcome.model_dump_json() for outcome in self._outcomes if outcome)
+        self._path.succeed(self._delivery, f"[{told}]")
+
+
+def _is_stopping(error: BaseException) -> bool:
+    return isinstance(error, TemporaryError) and error.code == STOPPING
+
+
+def _job_or_error(asked: Asked, image: str) -> Job | ClipWorkerError:
+    try:
+        return asked.job(image)
+    except ClipWorkerError as error:
+        return error

@@ -1,0 +1,104 @@
+"""From a request about pictures to jobs of the pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from worker.contract import (
+    CLASSIFY,
+    CLASSIFY_MANY,
+    SENT_AT_HEADER,
+    ClassifyManyRequest,
+    ClassifyRequest,
+    Question,
+    parse,
+)
+from worker.ensembles import templates_of
+from worker.errors import InvalidRequestError
+from worker.job import Job
+from worker.sources import validate_uri
+
+if TYPE_CHECKING:
+    from worker.label_sets import LabelSets
+
+REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
+    CLASSIFY: ClassifyRequest,
+    CLASSIFY_MANY: ClassifyManyRequest,
+}
+
+
+class Asked:
+    """One message's question, whose pictures share their labels.
+
+    Args:
+        request: What was asked.
+        label_sets: Where named label lists lie.
+        headers: Of the message.
+        ticket: For the gate (`worker.gate`).
+
+    Raises:
+        ClipWorkerError: The label set or the ensemble is not known, or Redis can't be reached.
+    """
+
+    def __init__(
+        self,
+        request: Question,
+        label_sets: LabelSets,
+        headers: Mapping[str, Any],
+        ticket: object | None = None,
+    ) -> None:
+        self._request = request
+        self._labels = request.labels or label_sets.get(str(request.label_set))
+        self._templates = templates_of(request)
+        self._queue_s = _queue_s(headers)
+        self._ticket = ticket
+
+    def job(self, image: str) -> Job:
+        """What the pipeline is asked about one picture.
+
+        Raises:
+            InvalidRequestError: The URI is none.
+        """
+        request = self._request
+        return Job(
+            image=validate_uri(image),
+            labels=self._labels,
+            templates=self._templates,
+            k=request.k,
+            threshold=request.threshold or 0.0,
+            deadline=request.deadline,
+            return_embedding=request.return_embedding,
+            queue_s=self._queue_s,
+            ticket=self._ticket,
+        )
+
+
+def read_request(
+    task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> ClassifyRequest | ClassifyManyRequest:
+    """Validate a task's arguments.
+
+    Raises:
+        InvalidRequestError: Naming what is wrong.
+    """
+    request = REQUESTS[task]
+    names = ("image" if request is ClassifyRequest else "images", "labels")
+    if len(args) > len(names):
+        raise InvalidRequestError(
+            f"There are {len(args)} positional arguments; give {names[0]} and labels, and the rest "
+            "by name."
+        )
+    given = dict(zip(names, args, strict=False))
+    if twice := given.keys() & kwargs.keys():
+        raise InvalidRequestError(f"{min(twice)!r} is given twice; give it once.")
+    given.update(kwargs)
+    # JSON's null says as much as leaving the argument out.
+    return parse(request, {name: value for name, value in given.items() if value is not None})
+
+
+def _queue_s(headers: Mapping[str, Any]) -> float | None:
+    """Seconds since the producer sent the message, by both hosts' clocks, if it said when."""
+    sent_at = headers.get(SENT_AT_HEADER)
+    return max(0.0, time.time() - sent_at) if isinstance(sent_at, int | float) else None

@@ -1,0 +1,16 @@
+"""The queue path: from Redis to a handler and back, with nothing lost on the way.
+
+A message is in the queue, or in the unacknowledged set under a lease, or done; it moves between
+these only by Lua scripts, so there is no moment at which it is in none of them (stock kombu has
+such a moment: kombu#305). Nothing here knows pictures or models.
+
+::
+
+    queue ──take──▶ unacknowledged ──finish──▶ result
+      ▲                  │  lease runs out, or the worker gives it back
+      └──────────────────┘  with a crash in its history: `returned`, run apart; at the limit: dead
+
+The pieces, from the bottom: `keys` (names in Redis), `entry` and `envelope` (what stands there),
+`ledger` (the scripts), `in_hand`, `prefetch`, `isolation` (what this process holds, how much, and
+what may run together), `intake`, `finisher`, `keeper` (a thread each), `path` (all of it).
+"""

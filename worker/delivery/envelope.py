@@ -1,0 +1,98 @@
+"""A Celery message, read: protocol 2 as kombu writes it on Redis.
+
+Only what the batch path needs is read; whatever it can't serve is left to Celery
+(`Envelope.is_plain`). See https://docs.celeryq.dev/en/stable/internals/protocol.html.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+# Headers that ask for more than running the task once and storing its result.
+SPECIAL_HEADERS = ("eta", "compression", "stamped_headers", "stamps")
+
+
+class UnreadableMessageError(ValueError):
+    """The bytes are no message of kombu's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message.
+
+    Attributes:
+        id: Celery's task id; empty where the message has none.
+        task: Name of the task; empty likewise.
+        headers: Celery's task headers.
+        fields: The whole of kombu's message: body, content-type, properties …
+    """
+
+    id: str
+    task: str
+    headers: dict[str, Any]
+    fields: dict[str, Any]
+
+    @classmethod
+    def decode(cls, message: bytes) -> Envelope:
+        """Read a message as it stood in the queue.
+
+        Raises:
+            UnreadableMessageError: It is no JSON object with a body.
+        """
+        try:
+            fields = json.loads(message)
+            headers = fields.get("headers") or {}
+            fields["body"], fields["properties"]["delivery_tag"]  # that they are there
+            task_id, task = headers.get("id"), headers.get("task")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreadableMessageError(f"{message[:200]!r} is no message of kombu's") from error
+        return cls(
+            task_id if isinstance(task_id, str) else "",
+            task if isinstance(task, str) else "",
+            headers,
+            fields,
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for nothing but to run the task once and store the result."""
+        if not self.id or self.fields.get("content-type") != "application/json":
+            return False
+        if any(self.headers.get(name) for name in SPECIAL_HEADERS):
+            return False
+        limits = self.headers.get("timelimit") or ()
+        return not any(limits)
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+        """The task's args, its kwargs, and its callbacks.
+
+        Raises:
+            UnreadableMessageError: The body is none of protocol 2.
+        """
+        try:
+            body = self.fields["body"]
+            if self.fields["properties"].get("body_encoding") == "base64":
+                body = base64.b64decode(body)
+            args, kwargs, embed = json.loads(body)
+            return list(args), dict(kwargs), dict(embed or {})
+        except (ValueError, TypeError) as error:
+            raise UnreadableMessageError(f"the body of task {self.id} is unreadable") from error
+
+    def expires(self) -> float | None:
+        """Unix time in seconds after which the task must not run, if it has one.
+
+        Raises:
+            UnreadableMessageError: It is no ISO 8601 time.
+        """
+        text = self.headers.get("expires")
+        if not text:
+            return None
+        try:
+            time = datetime.fromisoformat(text)
+        except (ValueError, TypeError) as error:
+            raise UnreadableMessageError(f"expires is {text!r}, no ISO 8601 time") from error
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

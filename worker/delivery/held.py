@@ -1,0 +1,111 @@
+"""What this process has in hand, by task."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.delivery.entry import Crash
+    from worker.delivery.envelope import Envelope
+    from worker.delivery.ledger import Ledger
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A message in hand, from its taking to its end.
+
+    Attributes:
+        ledger: Of the queue that it came from.
+        envelope: The message, read.
+        message: The message as it was written.
+        crashes: What it has been through, newest first.
+        tags: Of this delivery, and of further ones of the same task that came meanwhile.
+        taken_at: `time.monotonic()`.
+        waits_for_eta: Whether it rests until a time of its own; then it takes no room.
+        begun: Whether its making has begun.
+        ended: Whether its end has been decided; only the first end counts.
+    """
+
+    ledger: Ledger
+    envelope: Envelope
+    message: bytes
+    crashes: tuple[Crash, ...]
+    tags: list[str]
+    taken_at: float = field(default_factory=time.monotonic)
+    waits_for_eta: bool = False
+    begun: bool = False
+    ended: bool = False
+
+    @property
+    def id(self) -> str:
+        """Celery's task id, or the tag of a message that has none."""
+        return self.envelope.id or self.tags[0]
+
+
+class Held:
+    """All deliveries in hand. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Delivery] = {}
+        self._resting = 0
+        self._suspects = 0
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def busy(self) -> int:
+        """How many take up room: all but those that wait for a time of their own."""
+        return len(self._by_id) - self._resting
+
+    @property
+    def suspects(self) -> int:
+        """How many have been through a crash."""
+        return self._suspects
+
+    def add(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Take into hand; those that are new, for the others are being worked at already.
+
+        A message comes again while it is in hand if its lease could not be renewed for a while.
+        """
+        new = []
+        with self._changed:
+            for delivery in deliveries:
+                known = self._by_id.setdefault(delivery.id, delivery)
+                if known is delivery:
+                    new.append(delivery)
+                    self._resting += delivery.waits_for_eta
+                    self._suspects += bool(delivery.crashes)
+                elif known.ledger is delivery.ledger:
+                    known.tags.extend(delivery.tags)
+                # else the id was used in two queues: this one's lease runs out, and it comes again
+        return new
+
+    def remove(self, deliveries: Sequence[Delivery]) -> None:
+        """Let go of."""
+        with self._changed:
+            for delivery in deliveries:
+                if self._by_id.pop(delivery.id, None) is not None:
+                    self._resting -= delivery.waits_for_eta
+                    self._suspects -= bool(delivery.crashes)
+            self._changed.notify_all()
+
+    def get(self, task_id: str) -> Delivery | None:
+        """The delivery of a task, if it is in hand."""
+        return self._by_id.get(task_id)
+
+    def all(self) -> list[Delivery]:
+        """Those in hand now, in the order in which they came."""
+        with self._changed:
+            return list(self._by_id.values())
+
+    def wait_for_change(self, timeout_s: float) -> None:
+        """Wait until something was let go of, or for so long."""
+        with self._changed:
+            self._changed.wait(timeout_s)

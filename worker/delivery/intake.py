@@ -1,0 +1,95 @@
+"""Takes messages, as many as there is room for, and hands them on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from worker.delivery.isolation import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.delivery.entry import Entry
+    from worker.delivery.held import Held
+    from worker.delivery.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 0.5  # longest wait for the first list; the others are looked at in between
+FIRST_PAUSE_S = 0.1
+LAST_PAUSE_S = 1.0
+
+
+class Intake:
+    """One thread that moves messages from the queues into this process's hand.
+
+    Args:
+        ledgers: One a queue, the most urgent first.
+        waiter: A ledger of the first queue whose connection may be blocked.
+        held: What is in hand.
+        room: How many more there is room for.
+        receive: Takes what was taken, with its ledger.
+    """
+
+    def __init__(
+        self,
+        ledgers: Sequence[Ledger],
+        waiter: Ledger,
+        held: Held,
+        *,
+        room: Callable[[], int],
+        receive: Callable[[Ledger, Sequence[Entry]], None],
+    ) -> None:
+        self.ledgers = list(ledgers)
+        self._waiter = waiter
+        self._held = held
+        self._room = room
+        self._receive = receive
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Take no more; after this nothing new comes."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def turn(self) -> None:
+        """Take what there is room for, or wait for room or for messages.
+
+        Raises:
+            RedisError: Redis failed; nothing is lost, take another turn.
+        """
+        room = self._room()
+        if room <= 0:
+            self._held.wait_for_change(WAIT_S)
+            return
+        taken = 0
+        for ledger in self.ledgers:
+            suspects = max(0, GROUP - self._held.suspects)
+            if entries := ledger.take(room - taken, suspects):
+                taken += len(entries)
+                self._receive(ledger, entries)
+            if taken >= room:
+                break
+        if not taken and not self._stopping.is_set():
+            self._waiter.wait(WAIT_S)
+
+    def _serve(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            try:
+                self.turn()
+                pause_s = FIRST_PAUSE_S
+            except RedisError as error:
+                logger.warning("No tasks can be taken, for Redis fails: %s", error)
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, LAST_PAUSE_S)

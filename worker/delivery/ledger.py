@@ -1,0 +1,184 @@
+"""Where each message stands: the atomic moves between queue, unacknowledged set, result and dead.
+
+Each method is one Lua script, and each may be repeated after a lost reply: what is done is not done
+twice, since a tag that is no longer held is left alone. No method retries; redis-py's errors pass.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from worker.dead_letters import dead_index_key, dead_key
+from worker.delivery.chunks import chunks
+from worker.delivery.entry import Crash, Entry
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.commands.core import Script
+
+    from worker.dead_letters import DeadLetter
+    from worker.delivery.keys import QueueKeys
+
+SCRIPTS = ("take", "start", "finish", "give_back", "extend", "reap", "bury", "probe")
+MOST_REAPED = 500  # entries a call, so that Redis is not held up
+MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What becomes of a message that is done.
+
+    Attributes:
+        tag: Of the delivery.
+        key: Where its result goes; empty for none.
+        result: As Celery's result backend stores it.
+    """
+
+    tag: str
+    key: str = ""
+    result: str | bytes = b""
+
+
+class Ledger:
+    """One queue's books in Redis. Threads may share it.
+
+    Args:
+        redis: Client that gives bytes.
+        keys: Of the queue.
+        lease_s: How long a message is held without renewal.
+        result_ttl_s: How long a result is kept.
+    """
+
+    def __init__(
+        self, redis: Redis, keys: QueueKeys, *, lease_s: float, result_ttl_s: float
+    ) -> None:
+        self.keys = keys
+        self.lease_s = lease_s
+        self._redis = redis
+        self._result_ttl_s = max(1, round(result_ttl_s))
+        self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
+        self._takes = itertools.count()
+        self._name = secrets.token_hex(6)
+
+    def probe(self) -> None:
+        """Try what the scripts need.
+
+        Raises:
+            ResponseError: This Redis can't do it; kombu's own transport must serve.
+        """
+        place = f"{self.keys.tick}:probe:{self._name}"
+        self._script("probe")(keys=[place])
+        self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
+
+    def take(self, most: int, suspects: int = 0) -> list[Entry]:
+        """Move messages into the unacknowledged set, under a lease.
+
+        Args:
+            most: At most so many from the queue.
+            suspects: At most so many of those that a crash returned.
+        """
+        keys = self.keys
+        prefix = f"{self._name}-{next(self._takes)}-"
+        taken: list[bytes] = self._script("take")(
+            keys=[keys.unacked, keys.leases, keys.returned, *keys.lists],
+            args=[min(most, MOST_TAKEN), suspects, self.lease_s, prefix],
+        )
+        return [Entry.decode(*pair) for pair in chunks(taken, 2)]
+
+    def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
+        """Note that these are in the making, before they are.
+
+        Args:
+            tags: Of deliveries.
+            crash: What their history gets if this process dies now.
+
+        Returns:
+            For each tag whether it is still held; what is not must not be begun.
+        """
+        keys = self.keys
+        held = self._script("start")(
+            keys=[keys.unacked, keys.started], args=[crash.encode(), *tags]
+        )
+        return [bool(flag) for flag in held]
+
+    def finish(self, done: Sequence[Finished]) -> list[bool]:
+        """Store results and let go of their messages, all in one step.
+
+        Returns:
+            For each whether it was still held; if not, its result was not stored.
+        """
+        keys = self.keys
+        parts = ((item.tag, item.key, item.result) for item in done)
+        held = self._script("finish")(
+            keys=[keys.unacked, keys.leases, keys.started],
+            args=[self._result_ttl_s, *itertools.chain.from_iterable(parts)],
+        )
+        return [bool(flag) for flag in held]
+
+    def give_back(self, tags: Sequence[str]) -> int:
+        """Put messages back where they came from, to be taken next; how many were held."""
+        keys = self.keys
+        held = [keys.unacked, keys.leases, keys.started, keys.returned]
+        return int(self._script("give_back")(keys=held, args=list(tags))) if tags else 0
+
+    def renew(self, tags: Iterable[str]) -> None:
+        """Start the leases of held messages anew."""
+        self.extend(tags, self.lease_s)
+
+    def extend(self, tags: Iterable[str], seconds: float) -> None:
+        """Let the leases of held messages end so many seconds from now."""
+        for chunk in chunks(tags, MOST_TAKEN):
+            self._script("extend")(keys=[self.keys.leases], args=[seconds, *chunk])
+
+    def reap(self, longest_gap_s: float) -> tuple[int, int]:
+        """Return messages whose lease has run out.
+
+        Args:
+            longest_gap_s: If no worker reaped for longer, none could renew: nothing is returned.
+
+        Returns:
+            How many went back, and how many of these had been started.
+        """
+        keys = self.keys
+        count, blamed = self._script("reap")(
+            keys=[keys.unacked, keys.leases, keys.started, keys.returned, keys.tick],
+            args=[self.lease_s, longest_gap_s, MOST_REAPED],
+        )
+        return int(count), int(blamed)
+
+    def bury(self, letter: DeadLetter, failure: Finished) -> bool:
+        """File a dead letter and store the failure for its caller; whether it was still held."""
+        keys, queue = self.keys, self.keys.queue
+        return bool(
+            self._script("bury")(
+                keys=[
+                    *(keys.unacked, keys.leases, keys.started),
+                    *(dead_key(queue), dead_index_key(queue)),
+                ],
+                args=[
+                    *(failure.tag, letter.id, letter.encode(), letter.died_at),
+                    *(failure.key, failure.result, self._result_ttl_s),
+                ],
+            )
+        )
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the queue's first list has a message, which is left there, or for so long.
+
+        It blocks its connection, so give the ledger that waits a client of its own.
+        """
+        self._redis.blmove(self.keys.queue, self.keys.queue, timeout_s, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
+
+    def _script(self, name: str) -> Script | Any:
+        return self._scripts[name]
+
+
+@cache
+def _source(name: str) -> str:
+    return (resources.files("worker.delivery") / "lua" / f"{name}.lua").read_text()

@@ -1,0 +1,21 @@
+-- Store results and take their messages out of the unacknowledged set: done or not done, never half.
+-- A tag that is no longer held was given to somebody else: its result is theirs to store.
+-- KEYS: unacked, leases, started. ARGV: seconds that results are kept, then for each message its
+-- tag, the result's key ('' for none) and the result. -> 1 or 0 for each message: held or not
+local held = {}
+for i = 2, #ARGV, 3 do
+  local tag, key, result = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local is_held = redis.call('HEXISTS', KEYS[1], tag)
+  if is_held == 1 then
+    -- First the write that a Redis out of memory refuses: after the first write none is refused.
+    if key ~= '' then
+      redis.call('SET', key, result, 'EX', ARGV[1])
+      redis.call('PUBLISH', key, result)
+    end
+    redis.call('HDEL', KEYS[1], tag)
+    redis.call('ZREM', KEYS[2], tag)
+    redis.call('HDEL', KEYS[3], tag)
+  end
+  held[#held + 1] = is_held
+end
+return held

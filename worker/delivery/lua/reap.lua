@@ -1,0 +1,45 @@
+-- Return the messages whose lease has run out. One that had been started gets a line in its history
+-- and goes apart; one that only waited goes back to the head of its queue.
+-- After a time in which no worker could look (Redis was away or out of memory) no worker could renew
+-- either: then every lease starts anew, and nothing is returned.
+-- KEYS: unacked, leases, started, returned, tick. ARGV: lease in seconds, longest gap between two
+-- looks in seconds, most entries. -> returned, of these with history
+local unacked, leases, started, returned, tick = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local last = redis.call('GET', tick)
+redis.call('SET', tick, string.format('%.6f', now))
+
+if not last or now - tonumber(last) > tonumber(ARGV[2]) then
+  local fresh = string.format('%.6f', now + tonumber(ARGV[1]))
+  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', fresh)) do
+    redis.call('ZADD', leases, 'XX', fresh, tag)
+  end
+  return {0, 0}
+end
+
+local count, blamed = 0, 0
+local due = redis.call(
+  'ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, ARGV[3]
+)
+for _, tag in ipairs(due) do
+  local entry = redis.call('HGET', unacked, tag)
+  if entry then
+    local line = redis.call('HGET', started, tag)
+    local source, crashes, rest = string.match(entry, '^([^\n]*)\n(%d+)\n(.*)$')
+    if line then
+      local blame = source .. '\n' .. (crashes + 1) .. '\n' .. line .. '\n' .. rest
+      redis.call('LPUSH', returned, blame)
+      blamed = blamed + 1
+    elseif crashes == '0' then
+      redis.call('RPUSH', source, rest)
+    else
+      redis.call('LPUSH', returned, entry)
+    end
+    count = count + 1
+  end
+  redis.call('HDEL', unacked, tag)
+  redis.call('ZREM', leases, tag)
+  redis.call('HDEL', started, tag)
+end
+return {count, blamed}

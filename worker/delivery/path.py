@@ -1,0 +1,305 @@
+"""The whole queue path of a worker process: taking, deciding what becomes of each message, ending.
+
+Use: `start`, then `drain` once; `attach` whenever Celery's event loop is new. The handler gets
+deliveries and ends each of them by `succeed`, `fail` or `give_back`, from any thread, in any order.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from worker.delivery.burial import bury, poison, unreadable
+from worker.delivery.envelope import Envelope, UnreadableMessageError
+from worker.delivery.finisher import Finisher
+from worker.delivery.held import Delivery, Held
+from worker.delivery.intake import Intake
+from worker.delivery.isolation import Isolation, is_condemned
+from worker.delivery.keeper import Keeper
+from worker.delivery.standard import StandardWay
+from worker.delivery.stored_result import failure, result_key, revoked, success
+from worker.delivery.task_events import TaskEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.delivery.entry import Entry
+    from worker.delivery.ledger import Ledger
+    from worker.delivery.prefetch import Prefetch
+    from worker.delivery.rules import CeleryLoop, Handler, Rules
+    from worker.errors import ClipWorkerError
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.02  # of the wait for a drain's end
+STOP_S = 2.0  # for a thread to notice
+MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
+
+
+class DeliveryPath:
+    """Messages in, results out. Threads may share it.
+
+    Args:
+        ledgers: One a queue, the most urgent first.
+        waiter: A ledger of the first queue, with a client of its own.
+        prefetch: How many to hold.
+        isolation: Who may be in the making together.
+        lease_s: Of the ledgers.
+        rules: See there.
+        watch: Called about once a second.
+        now: Unix time in seconds.
+    """
+
+    def __init__(  # noqa: PLR0913  # collaborators are injected
+        self,
+        *,
+        ledgers: Sequence[Ledger],
+        waiter: Ledger,
+        prefetch: Prefetch,
+        isolation: Isolation,
+        lease_s: float,
+        rules: Rules,
+        watch: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.held = Held()
+        self.isolation = isolation
+        self.is_started = False
+        self._is_drained = False
+        self.standard = StandardWay(self)
+        self._prefetch = prefetch
+        self._rules = rules
+        self._events = TaskEvents()
+        self._is_limited: Callable[[str], bool] = lambda _: False
+        self._watch = watch
+        self._now = now
+        self._waiter = waiter
+        self._handler: Handler
+        self._lock = threading.Lock()
+        self._finisher = Finisher(self._ended)
+        self._intake = Intake(ledgers, waiter, self.held, room=self._room, receive=self._receive)
+        self._keeper = Keeper(ledgers, self.held, lease_s=lease_s, watch=self._turn)
+
+    def probe(self) -> None:
+        """Try what Redis has to be able to do.
+
+        Raises:
+            ResponseError: It can't; kombu's own transport must serve.
+        """
+        self._waiter.probe()
+
+    def start(self, handler: Handler) -> None:
+        """Begin to take messages."""
+        self.is_started = True
+        self._handler = handler
+        self._finisher.start()
+        self.isolation.start()
+        self._keeper.start()
+        self._intake.start()
+
+    def attach(self, loop: CeleryLoop) -> None:
+        """Go on with a new event loop; what the last one had scheduled is given back."""
+        self.standard.forgotten()
+        self._events.listen(loop.dispatcher)
+        self._is_limited = loop.is_limited
+        self.standard.attach(loop.hub, loop.on_message)
+
+    def stop_taking(self) -> None:
+        """Take no more messages."""
+        self._intake.stop(STOP_S)
+
+    def drain(self, timeout_s: float, is_urgent: Callable[[], bool] = lambda: False) -> int:
+        """Take no more, finish what is in hand, and give the rest back at once.
+
+        Args:
+            timeout_s: How long to wait for what is in hand.
+            is_urgent: Asked again and again; true ends the wait.
+
+        Returns:
+            How many messages were given back.
+        """
+        if self._is_drained:
+            return 0
+        self._is_drained = True
+        self.stop_taking()
+        end = time.monotonic() + timeout_s
+        while len(self.held) and time.monotonic() < end and not is_urgent():
+            time.sleep(POLL_S)
+        rest = [delivery for delivery in self.held.all() if self._claim(delivery)]
+        self.isolation.stop()
+        self._give_back(rest)
+        self._handler.abandon()
+        self._finisher.stop(STOP_S)
+        self._keeper.stop()
+        return len(rest)
+
+    def let_go(self) -> None:
+        """Let all leases run out now: this process is about to end by itself, after a fault."""
+        for delivery in self.held.all():
+            delivery.ledger.extend(delivery.tags, 0)
+
+    def succeed(self, delivery: Delivery, result_json: str) -> None:
+        """End a delivery with a result, given as JSON."""
+        if self._claim(delivery):
+            if self._events.wanted:
+                taken_s = time.monotonic() - delivery.taken_at
+                self._events.succeeded(delivery, result_json, taken_s)
+            self._finisher.add([self._stored(delivery, success, result_json)])
+
+    def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
+        """End several deliveries; sooner done than one by one."""
+        self._finisher.add(
+            [
+                self._stored(delivery, success, result)
+                for delivery, result in results
+                if self._claim(delivery)
+            ]
+        )
+
+    def fail(self, delivery: Delivery, error: BaseException) -> None:
+        """End a delivery with an error."""
+        if self._claim(delivery):
+            self._events.failed(delivery, error)
+            self._finisher.add([self._stored(delivery, failure, error)])
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """End a delivery whose result Celery has stored."""
+        if self._claim(delivery):
+            self._finisher.add([(delivery, "", "")])
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Let somebody else have it, now."""
+        if self._claim(delivery):
+            self._give_back([delivery])
+
+    def put_back_later(self, delivery: Delivery, seconds: float) -> None:
+        """Let somebody else have it, after a while: its lease is not renewed again."""
+        if self._claim(delivery):
+            try:
+                delivery.ledger.extend(delivery.tags, seconds)
+            except RedisError as error:  # then it comes back when its lease runs out
+                logger.warning("A task goes back later than it should: %s", error)
+            self._ended([delivery])
+
+    def drop(self, delivery: Delivery) -> None:
+        """Forget a delivery that has become somebody else's."""
+        if self._claim(delivery):
+            self._ended([delivery])
+
+    def is_wanted(self, delivery: Delivery) -> bool:
+        """Whether it is to run; if it was revoked or has expired it ends here."""
+        expires = delivery.envelope.expires()
+        expired = expires is not None and self._now() > expires
+        if not expired and delivery.id not in self._rules.revoked:
+            return True
+        if self._claim(delivery):
+            self._events.revoked(delivery, expired=expired)
+            reason = "expired" if expired else "revoked"
+            self._finisher.add([self._stored(delivery, revoked, reason)])
+        return False
+
+    def _room(self) -> int:
+        busy, handler = self.held.busy, self._handler
+        window = self._prefetch.window(busy, handler.preparation_s())
+        resting = min(handler.resting(), MORE_RESTING * window)
+        room = window + resting - busy
+        # Not one by one, or each would cost a round trip; but never let the hand become empty.
+        return room if room >= max(1, window // 4) or busy == 0 else 0
+
+    def _receive(self, ledger: Ledger, entries: Sequence[Entry]) -> None:
+        new = self.held.add([d for entry in entries if (d := self._read(ledger, entry))])
+        self._handler.handle([delivery for delivery in new if self._is_ours(delivery)])
+
+    def _read(self, ledger: Ledger, entry: Entry) -> Delivery | None:
+        try:
+            envelope = Envelope.decode(entry.message)
+        except UnreadableMessageError as error:
+            envelope = Envelope("", "", {}, {})
+            delivery = Delivery(ledger, envelope, entry.message, entry.crashes, [entry.tag])
+            self._bury(delivery, unreadable(delivery, error))
+            return None
+        delivery = Delivery(ledger, envelope, entry.message, entry.crashes, [entry.tag])
+        delivery.waits_for_eta = bool(envelope.headers.get("eta"))
+        return delivery
+
+    def _is_ours(self, delivery: Delivery) -> bool:
+        """Whether the handler shall have it; if not, it goes where it belongs."""
+        try:
+            if is_condemned(delivery.crashes, self._rules.max_deliveries):
+                self._condemn(delivery)
+            elif not self._is_plain(delivery):
+                self.standard.deliver(delivery)
+            elif self.is_wanted(delivery):
+                if self._events.wanted:
+                    self._events.received(delivery)
+                return True
+        except UnreadableMessageError as error:
+            self._bury_held(delivery, unreadable(delivery, error))
+        return False
+
+    def _is_plain(self, delivery: Delivery) -> bool:
+        envelope = delivery.envelope
+        if self._rules.everything_standard or envelope.task not in self._rules.tasks:
+            return False
+        if self._is_limited(envelope.task) or not envelope.is_plain:
+            return False
+        return not any(envelope.arguments()[2].values())
+
+    def _condemn(self, delivery: Delivery) -> None:
+        error = poison(delivery)
+        logger.error("Task %s is given up: %s", delivery.id, error)
+        self._bury_held(delivery, error)
+
+    def _bury_held(self, delivery: Delivery, reason: ClipWorkerError) -> None:
+        if self._claim(delivery):
+            self._events.failed(delivery, reason)
+            self._bury(delivery, reason)
+            self._ended([delivery])
+
+    def _bury(self, delivery: Delivery, reason: ClipWorkerError) -> None:
+        try:
+            bury(delivery, reason, self._now())
+        except RedisError as error:  # its lease runs out, and it comes again
+            logger.warning("A dead letter can't be filed yet, for Redis fails: %s", error)
+
+    def _stored(
+        self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object
+    ) -> tuple[Delivery, str, str]:
+        ignore = delivery.envelope.headers.get("ignore_result")
+        if self._rules.ignore_result if ignore is None else ignore:
+            return delivery, "", ""
+        return delivery, result_key(delivery.id), state(delivery.envelope, what)
+
+    def _claim(self, delivery: Delivery) -> bool:
+        """Whether this is its first end."""
+        with self._lock:
+            first, delivery.ended = not delivery.ended, True
+            return first
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        by_ledger: dict[Ledger, list[str]] = {}
+        for delivery in deliveries:
+            by_ledger.setdefault(delivery.ledger, []).extend(delivery.tags)
+        for ledger, tags in by_ledger.items():
+            try:
+                # The last taken goes back first, so that the queue's order stays.
+                ledger.give_back(tags[::-1])
+            except RedisError as error:  # their leases run out
+                logger.warning("%d tasks go back later than they should: %s", len(tags), error)
+        self._ended(deliveries)
+
+    def _ended(self, deliveries: Sequence[Delivery]) -> None:
+        self.isolation.leave(deliveries)
+        self.held.remove(deliveries)
+        self._prefetch.finished(len(deliveries))
+
+    def _turn(self) -> None:
+        self._watch()
+        oldest = time.monotonic() - self._rules.task_timeout_s
+        for delivery in self.held.all():
+            if delivery.taken_at < oldest and not delivery.waits_for_eta:
+                self.fail(delivery, self._rules.timeout_error())

@@ -1,0 +1,83 @@
+"""How many messages a worker holds: as many as it will need soon, by its measured rate.
+
+By Little's law a worker that ends λ messages a second, each of which takes W seconds until the
+model may have it, needs λ·W in hand to keep the model busy. On top of these come `ahead_s` seconds
+of work, so that batches fill and Redis may pause. A slow worker thus leaves the queue to others.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+PERIOD_S = 0.25  # between two looks at the rate
+WEIGHT = 0.3  # of the newest rate in the average
+
+
+class Prefetch:
+    """The window of messages in hand. Used by one thread, but for `finished`.
+
+    Args:
+        floor: Least window.
+        ceiling: Greatest window.
+        initial: Window until the first measurement.
+        ahead_s: Work to have in hand beyond what preparation needs, in seconds.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        floor: int,
+        ceiling: int,
+        initial: int,
+        ahead_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._floor = min(floor, ceiling)
+        self._ceiling = ceiling
+        self._ahead_s = ahead_s
+        self._clock = clock
+        self._finished = 0
+        self._seen = 0
+        self._since = clock()
+        self._was_full = False
+        self._rate: float | None = None
+        self._window = max(self._floor, min(initial, ceiling))
+
+    def finished(self, count: int) -> None:
+        """Count messages that ended; from one thread."""
+        self._finished += count
+
+    def window(self, held: int, preparation_s: float) -> int:
+        """How many messages may be in hand now.
+
+        Args:
+            held: How many are.
+            preparation_s: How long one takes from the queue to the model's door.
+        """
+        self._was_full = self._was_full or held >= self._window
+        elapsed_s = self._clock() - self._since
+        if elapsed_s >= PERIOD_S:
+            self._measure(elapsed_s)
+            self._window = self._wanted(preparation_s)
+        return self._window
+
+    def _measure(self, elapsed_s: float) -> None:
+        count, self._seen = self._finished - self._seen, self._finished
+        self._since += elapsed_s
+        full, self._was_full = self._was_full, False
+        rate = count / elapsed_s
+        if self._rate is None:
+            self._rate = rate if full else None
+        elif full:
+            self._rate += WEIGHT * (rate - self._rate)
+        else:  # there was no more work: that tells what it can do at least
+            self._rate = max(self._rate, rate)
+
+    def _wanted(self, preparation_s: float) -> int:
+        if self._rate is None:
+            return self._window
+        wanted = math.ceil(self._rate * (preparation_s + self._ahead_s))
+        return max(self._floor, min(wanted, self._ceiling))

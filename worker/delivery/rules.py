@@ -1,0 +1,73 @@
+"""What the queue path is told from outside: its handler, its rules, Celery's event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from worker.delivery.held import Delivery
+    from worker.errors import ClipWorkerError
+
+
+class Handler(Protocol):
+    """What does the work.
+
+    It ends each delivery some time, by `DeliveryPath.succeed`, `fail` or `give_back`, from any
+    thread and in any order.
+    """
+
+    def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin with plain tasks; called by the intake's thread, so it must not block."""
+
+    def resting(self) -> int:
+        """How many deliveries wait for a time of their own, and take no room."""
+
+    def preparation_s(self) -> float:
+        """How long a delivery takes until the model may have it, on average, in seconds."""
+
+    def abandon(self) -> None:
+        """End nothing more: what is unfinished was given back."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the path treats messages.
+
+    Attributes:
+        tasks: Names of the tasks that the handler takes.
+        max_deliveries: Crashes after which a message that was alone is given up.
+        task_timeout_s: Longest time in hand.
+        timeout_error: Makes the error of a task that was in hand for longer.
+        revoked: Ids of tasks that must not run; it changes.
+        ignore_result: Whether no result is stored where the message does not say.
+        everything_standard: Whether no message may go the batch path, since what Celery was
+            configured to do with it is more than the batch path does.
+    """
+
+    tasks: Collection[str]
+    max_deliveries: int
+    task_timeout_s: float
+    timeout_error: Callable[[], ClipWorkerError]
+    revoked: Collection[str] = ()
+    ignore_result: bool = False
+    everything_standard: bool = False
+
+
+@dataclass(frozen=True)
+class CeleryLoop:
+    """Celery's consumer between two reconnects.
+
+    Attributes:
+        hub: kombu's event loop.
+        on_message: Takes a `kombu.Message`, on the loop's thread.
+        dispatcher: Sends task events; None if there is none.
+        is_limited: Whether a task of this name has a rate limit.
+    """
+
+    hub: Any
+    on_message: Callable[[Any], None]
+    dispatcher: Any
+    is_limited: Callable[[str], bool]

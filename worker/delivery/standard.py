@@ -1,0 +1,129 @@
+"""The standard way: a message that asks for more than the batch path does runs as a Celery task.
+
+Callbacks, chains, chords, ETA, rate limits, other tasks of the same application: Celery's own
+machinery takes the message as if its transport had brought it. Only its acknowledgement comes back
+here.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kombu.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.delivery.held import Delivery
+
+
+class Ends(Protocol):
+    """What a message that Celery holds can come to."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Celery has stored its result."""
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Somebody else shall have it."""
+
+    def put_back_later(self, delivery: Delivery, seconds: float) -> None:
+        """Somebody else shall have it, after a while."""
+
+
+class DeliveryChannel:
+    """What kombu's `Message` needs of a channel, for one delivery. Threads may share it."""
+
+    no_ack_consumers = None
+
+    def __init__(self, delivery: Delivery, ends: Ends) -> None:
+        self.delivery = delivery
+        self._ends = ends
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # kombu's
+        """End the delivery."""
+        self._ends.acknowledge(self.delivery)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # kombu's
+        """End the delivery, or give it back."""
+        (self._ends.give_back if requeue else self._ends.acknowledge)(self.delivery)
+
+    def put_back_later(self, seconds: float) -> None:
+        """Give the delivery back after a while."""
+        self._ends.put_back_later(self.delivery, seconds)
+
+
+class StandardWay:
+    """Hands deliveries to Celery's event loop, which runs in the main thread.
+
+    Args:
+        ends: Where acknowledgements go.
+    """
+
+    def __init__(self, ends: Ends) -> None:
+        self._ends = ends
+        self._arrived: deque[Delivery] = deque()
+        self._waiting: set[Delivery] = set()  # Celery has them, for an ETA or a rate limit
+        self._lock = threading.Lock()
+        self._bell, self._ear = socket.socketpair()
+        self._bell.setblocking(False)  # noqa: FBT003  # the socket's own signature
+        self._ear.setblocking(False)  # noqa: FBT003  # likewise
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Hand a delivery to Celery; from any thread."""
+        self._arrived.append(delivery)
+        self._ring()
+
+    def attach(self, hub: Any, on_message: Callable[[Message], None]) -> None:
+        """Let a (new) event loop take what arrives."""
+        hub.add_reader(self._ear.fileno(), self._hand_over, on_message)
+        self._ring()
+
+    def begun(self, delivery: Delivery) -> None:
+        """Celery has given it to its pool."""
+        with self._lock:
+            self._waiting.discard(delivery)
+
+    def forgotten(self) -> None:
+        """Celery has dropped what waited in it, as it does on a reconnect: give that back."""
+        with self._lock:
+            dropped, self._waiting = self._waiting, set()
+        for delivery in dropped:
+            self._ends.give_back(delivery)
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it rings already
+            self._bell.send(b"!")
+
+    def _hand_over(self, on_message: Callable[[Message], None]) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._ear.recv(4096)
+        while self._arrived:
+            delivery = self._arrived.popleft()
+            with self._lock:
+                self._waiting.add(delivery)
+            on_message(self._message(delivery))
+
+    def _message(self, delivery: Delivery) -> Message:
+        fields = delivery.envelope.fields
+        properties = fields["properties"]
+        body = fields["body"]
+        if properties.get("body_encoding") == "base64":
+            body = base64.b64decode(body)
+        return Message(  # type: ignore[no-untyped-call]  # kombu's
+            body=body,
+            delivery_tag=delivery.tags[0],
+            content_type=fields.get("content-type"),
+            content_encoding=fields.get("content-encoding"),
+            delivery_info=dict(properties.get("delivery_info") or {})
+            | {"redelivered": bool(delivery.crashes)},
+            properties=properties,
+            headers=delivery.envelope.headers,
+            postencode="utf-8",
+            accept={"application/json"},
+            channel=DeliveryChannel(delivery, self._ends),
+        )

@@ -1,0 +1,41 @@
+"""The pipeline's gate on the queue path: what may be decoded together, and whether at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.delivery.held import Delivery
+from worker.errors import ExpiredError, TemporaryError
+
+if TYPE_CHECKING:
+    from worker.delivery.path import DeliveryPath
+    from worker.gate import Go, Refuse
+    from worker.job import Job
+
+
+class IsolationGate:
+    """Lets a picture through when its message may be in the making.
+
+    Args:
+        path: Where messages come from.
+    """
+
+    def __init__(self, path: DeliveryPath) -> None:
+        self._path = path
+
+    def enter(self, job: Job, go: Go, refuse: Refuse) -> None:
+        """See `worker.gate.Gate.enter`; a job whose ticket is no delivery goes at once."""
+        delivery = job.ticket
+        if not isinstance(delivery, Delivery):
+            go()
+        elif delivery.ended or not self._path.is_wanted(delivery):
+            refuse(ExpiredError("The task was revoked, or ended, before it was run.", "REVOKED"))
+        else:
+            self._path.isolation.enter(delivery, go, lambda: self._lost(delivery, refuse))
+
+    def leave(self, job: Job) -> None:
+        """Nothing: a message leaves when Redis has its end."""
+
+    def _lost(self, delivery: Delivery, refuse: Refuse) -> None:
+        self._path.drop(delivery)
+        refuse(TemporaryError("The message has become another worker's.", "STOPPING"))

@@ -1,0 +1,94 @@
+"""Builds the queue path of a worker from its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celery.worker import state
+
+from worker.celery import worker_configuration
+from worker.contract import CLASSIFY, CLASSIFY_MANY
+from worker.delivery.isolation import Isolation
+from worker.delivery.keys import QueueKeys
+from worker.delivery.ledger import Ledger
+from worker.delivery.path import DeliveryPath
+from worker.delivery.prefetch import Prefetch
+from worker.delivery.rules import Rules
+from worker.errors import TemporaryError
+from worker.redis_url import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.settings import Settings
+
+LEAST_MAKING = 64  # messages; fewer would starve fast decoders of work
+BATCHES_MAKING = 3  # one in the model, one decoded, one being decoded
+LEAST_CEILING = 256
+FLOOR_A_REPLICA = 4
+
+
+def build_path(
+    settings: Settings,
+    *,
+    queues: Sequence[str],
+    worker: str,
+    replicas: int,
+    watch: Callable[[], None],
+) -> DeliveryPath:
+    """A path that has not been started.
+
+    Args:
+        settings: Of this worker.
+        queues: Names of the queues to take from, the most urgent first.
+        worker: This worker's name.
+        replicas: Batches that run at the same time.
+        watch: Called about once a second.
+    """
+
+    def ledger(queue: str) -> Ledger:
+        return Ledger(
+            connect(settings.redis_url),
+            QueueKeys(queue),
+            lease_s=settings.lease_s,
+            result_ttl_s=settings.result_ttl_s,
+        )
+
+    return DeliveryPath(
+        ledgers=[ledger(queue) for queue in queues],
+        waiter=ledger(queues[0]),
+        prefetch=Prefetch(
+            floor=FLOOR_A_REPLICA * replicas,
+            ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.max_batch),
+            initial=2 * settings.max_batch,
+        ),
+        isolation=Isolation(
+            most=max(LEAST_MAKING, BATCHES_MAKING * settings.max_batch * replicas), worker=worker
+        ),
+        lease_s=settings.lease_s,
+        rules=_rules(settings),
+        watch=watch,
+    )
+
+
+def timeout_error(settings: Settings) -> TemporaryError:
+    """What a task fails with that was in hand for too long."""
+    return TemporaryError(
+        f"The task took longer than {settings.task_timeout_s:g} s, the most this worker gives it "
+        "(CLIP_WORKER_TASK_TIMEOUT_S).",
+        "TASK_TIMEOUT",
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    configuration = worker_configuration(settings)
+    return Rules(
+        tasks=(CLASSIFY, CLASSIFY_MANY),
+        max_deliveries=settings.max_deliveries,
+        task_timeout_s=settings.task_timeout_s,
+        timeout_error=lambda: timeout_error(settings),
+        revoked=state.revoked,
+        # One script ends a task, so its result has to lie where its message lies.
+        everything_standard=settings.results_url != settings.redis_url
+        or configuration["task_track_started"],
+    )
