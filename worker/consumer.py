@@ -13,8 +13,8 @@ from celery import bootsteps
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
-from kombu.messaging import Consumer as KombuConsumer
 from kombu.common import QoS
+from kombu.messaging import Consumer as KombuConsumer
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from worker import runtime

@@ -1,0 +1,298 @@
+"""The scripts that move messages, on a real Redis: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from redis.exceptions import OutOfMemoryError
+
+from worker.dead_letters import DeadLetter, DeadLetters
+from worker.delivery.entry import Crash
+from worker.delivery.keys import QueueKeys
+from worker.delivery.ledger import Finished, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis_server import RedisServer
+
+pytestmark = pytest.mark.integration
+
+KEYS = QueueKeys("q")
+CRASH = Crash(at=1.5, together=3, worker="w@h")
+GAP_S = 5.0
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def ledger(server: redis.Redis) -> Ledger:
+    return Ledger(server, KEYS, lease_s=10, result_ttl_s=60)
+
+
+def _let_leases_run_out(server: redis.Redis, ledger: Ledger, *tags: str) -> None:
+    ledger.reap(GAP_S)  # somebody has looked just now
+    ledger.extend(tags, -1)
+    assert server.zcount(KEYS.leases, "-inf", time.time()) == len(tags)
+
+
+def _everywhere(server: redis.Redis) -> dict[str, int]:
+    return {
+        "queue": server.llen("q"),
+        "returned": server.llen(KEYS.returned),
+        "unacked": server.hlen(KEYS.unacked),
+        "leases": server.zcard(KEYS.leases),
+        "started": server.hlen(KEYS.started),
+    }
+
+
+NOWHERE = {"queue": 0, "returned": 0, "unacked": 0, "leases": 0, "started": 0}
+
+
+def test_what_is_taken_is_the_oldest_and_stays_in_redis_under_a_lease(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "first", "second", "third")
+
+    taken = ledger.take(2)
+
+    assert [entry.message for entry in taken] == [b"first", b"second"]
+    assert server.lrange("q", 0, -1) == [b"third"]
+    assert server.hlen(KEYS.unacked) == 2
+    [expiry] = {round(score) for _, score in server.zrange(KEYS.leases, 0, -1, withscores=True)}
+    assert expiry == pytest.approx(time.time() + 10, abs=2)
+
+
+def test_more_urgent_lists_are_taken_first(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush(KEYS.lists[3], "later")
+    server.lpush(KEYS.lists[0], "now")
+
+    assert [entry.message for entry in ledger.take(5)] == [b"now", b"later"]
+
+
+def test_each_delivery_has_a_tag_of_its_own(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", *range(6))
+    other = Ledger(server, KEYS, lease_s=10, result_ttl_s=60)
+
+    tags = {e.tag for e in (*ledger.take(2), *ledger.take(2), *other.take(2))}
+
+    assert len(tags) == 6
+
+
+def test_finish_stores_tells_and_lets_go(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    ledger.start([entry.tag], CRASH)
+    listener = server.pubsub()
+    listener.subscribe("key")
+    listener.get_message(timeout=1)
+
+    held = ledger.finish([Finished(entry.tag, "key", "result")])
+
+    assert held == [True]
+    assert server.get("key") == b"result"
+    assert 55 <= server.ttl("key") <= 60
+    message = listener.get_message(timeout=1)
+    assert message is not None
+    assert message["data"] == b"result"
+    assert _everywhere(server) == NOWHERE
+    listener.close()
+
+
+def test_without_a_key_nothing_is_stored(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+
+    assert ledger.finish([Finished(entry.tag)]) == [True]
+
+    assert server.keys("*") == []
+
+
+def test_the_result_of_a_message_that_is_anothers_now_is_not_stored(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    # given: the lease ran out and another worker took the message
+    server.lpush("q", "m")
+    [stale] = ledger.take(1)
+    _let_leases_run_out(server, ledger, stale.tag)
+    ledger.reap(GAP_S)
+    [fresh] = ledger.take(1)
+
+    assert ledger.finish([Finished(stale.tag, "key", "old")]) == [False]
+
+    assert server.get("key") is None
+    assert ledger.finish([Finished(fresh.tag, "key", "new")]) == [True]
+
+
+def test_finishing_twice_is_finishing_once(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+
+    first = ledger.finish([Finished(entry.tag, "key", "1")])
+    again = ledger.finish([Finished(entry.tag, "key", "2")])
+
+    assert (first, again) == ([True], [False])
+    assert server.get("key") == b"1"
+
+
+def test_given_back_messages_stand_where_they_stood(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "first", "second", "third")
+    taken = ledger.take(2)
+    ledger.start([taken[0].tag], CRASH)  # begun, but in an orderly stop nobody is to blame
+
+    ledger.give_back([entry.tag for entry in reversed(taken)])
+
+    assert [entry.message for entry in ledger.take(5, 5)] == [b"first", b"second", b"third"]
+    assert server.hlen(KEYS.started) == 0
+
+
+def test_a_dead_workers_waiting_message_goes_back_unblamed(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    _let_leases_run_out(server, ledger, entry.tag)
+
+    assert ledger.reap(GAP_S) == (1, 0)
+
+    [again] = ledger.take(1)
+    assert (again.message, again.crashes) == (b"m", ())
+
+
+def test_a_dead_workers_begun_message_carries_its_crash_and_goes_apart(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "line 1\nline 2")
+    [entry] = ledger.take(1)
+    ledger.start([entry.tag], CRASH)
+    _let_leases_run_out(server, ledger, entry.tag)
+
+    assert ledger.reap(GAP_S) == (1, 1)
+
+    assert ledger.take(1) == []
+    [again] = ledger.take(1, suspects=1)
+    assert (again.message, again.crashes) == (b"line 1\nline 2", (CRASH,))
+
+
+def test_crashes_add_up_newest_first_and_survive_an_orderly_stop(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    second = Crash(at=2.0, together=1, worker="another host")
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    for crash in (CRASH, second):
+        ledger.start([entry.tag], crash)
+        _let_leases_run_out(server, ledger, entry.tag)
+        ledger.reap(GAP_S)
+        [entry] = ledger.take(0, suspects=1)
+    ledger.give_back([entry.tag])
+
+    [again] = ledger.take(0, suspects=1)
+
+    assert again.crashes == (second, CRASH)
+
+
+def test_a_renewed_lease_does_not_run_out(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "a", "b")
+    a, b = ledger.take(2)
+    _let_leases_run_out(server, ledger, a.tag, b.tag)
+    ledger.renew([a.tag])
+
+    assert ledger.reap(GAP_S) == (1, 0)
+
+    assert [entry.message for entry in ledger.take(5)] == [b"b"]
+
+
+def test_renewing_does_not_bring_back_what_is_done(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    ledger.finish([Finished(entry.tag)])
+
+    ledger.renew([entry.tag])
+
+    assert _everywhere(server) == NOWHERE
+
+
+def test_after_a_time_when_nobody_could_renew_all_leases_start_anew(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    # given: the last look for leases that ran out is long ago, as after an outage of Redis
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    _let_leases_run_out(server, ledger, entry.tag)
+    server.set(KEYS.tick, time.time() - 60)
+
+    assert ledger.reap(GAP_S) == (0, 0)
+
+    assert server.zscore(KEYS.leases, entry.tag) == pytest.approx(time.time() + 10, abs=2)
+    assert ledger.reap(GAP_S) == (0, 0)
+
+
+def test_what_is_no_longer_held_must_not_be_begun(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "a", "b")
+    a, b = ledger.take(2)
+    ledger.finish([Finished(a.tag)])
+
+    assert ledger.start([a.tag, b.tag], CRASH) == [False, True]
+
+    assert server.hkeys(KEYS.started) == [b.tag.encode()]
+
+
+def test_a_buried_message_is_a_dead_letter_and_a_failure_and_can_be_replayed(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    letter = DeadLetter(
+        id="t", task="clip.classify", reason="It.", code="POISON", died_at=3.0, history=(),
+        message="m",
+    )  # fmt: skip
+
+    assert ledger.bury(letter, Finished(entry.tag, "celery-task-meta-t", "failed"))
+    assert not ledger.bury(letter, Finished(entry.tag, "celery-task-meta-t", "again"))
+
+    assert server.get("celery-task-meta-t") == b"failed"
+    assert _everywhere(server) == NOWHERE
+    dead = DeadLetters(server, "q")
+    assert dead.get("t") == letter
+    assert dead.replay(["t"]) == []
+    assert [entry.message for entry in ledger.take(1)] == [b"m"]
+
+
+def test_a_redis_out_of_memory_refuses_a_whole_finish_or_none_of_it(
+    redis_server: RedisServer, server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "a", "b")
+    a, b = ledger.take(2)
+    done = [Finished(a.tag, "ka", "x" * 100), Finished(b.tag, "kb", "y" * 100)]
+    server.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            ledger.finish(done)
+        assert _everywhere(server) == NOWHERE | {"unacked": 2, "leases": 2}
+    finally:
+        server.config_set("maxmemory", 0)
+
+    assert ledger.finish(done) == [True, True]
+    assert server.mget("ka", "kb") == [b"x" * 100, b"y" * 100]
+
+
+def test_the_probe_leaves_nothing_behind(server: redis.Redis, ledger: Ledger) -> None:
+    ledger.probe()
+
+    assert server.keys("*") == []
+
+
+def test_waiting_takes_nothing(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "a", "b")
+
+    ledger.wait(0.1)
+
+    assert server.lrange("q", 0, -1) == [b"b", b"a"]
