@@ -15,10 +15,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
+from clip_engine.batch_limit import BatchLimit
 from clip_engine.errors import ClipEngineError, ImageError, InputError
-from clip_engine.labels import LabelFeatures
+from clip_engine.image_tower import ImageTower
+from clip_engine.labels import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.model import CLIP
-from clip_engine.model.layers import store_weights
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.precision import Precision
 from clip_engine.preprocess import Preprocessor
@@ -77,6 +79,8 @@ class Engine:
         buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the
             next, and in a bucket of one size a picture's feature doesn't depend on its neighbours,
             bit by bit.
+        acceleration: Which pieces make the towers faster. Three of them change the model for good,
+            so by default they are left out.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -90,26 +94,35 @@ class Engine:
         device: torch.device,
         precision: Precision = "float32",
         buckets: Sequence[int] = DEFAULT_BUCKETS,
+        acceleration: Acceleration = AROUND_THE_MODEL,
     ) -> None:
         self.identity = identity
         self.tokenizer = tokenizer
         self.preprocessor = preprocessor
         self.device = device
         self.precision = precision
+        self.acceleration = acceleration
         self.buckets = _check_buckets(buckets)
         self.model = model.to(device)
-        store_weights(model.visual, getattr(torch, precision))
-        self.labels = LabelFeatures(self._encode_prompts)
+        accelerate(model, acceleration, precision)
+        self.labels = LabelFeatures(
+            self._encode_prompts, DEFAULT_CAPACITY if acceleration.cached_text else 0
+        )
         self._logit_scale = float(model.logit_scale.exp())
-        self._mean = torch.tensor(normalisation.mean, device=device).view(3, 1, 1)
-        self._std = torch.tensor(normalisation.std, device=device).view(3, 1, 1)
+        self._prompt_limit = BatchLimit(TEXT_BATCH, "prompts")
+        self._tower = ImageTower(
+            model,
+            normalisation=normalisation,
+            device=device,
+            buckets=self.buckets,
+            pieces=acceleration,
+        )
 
     @property
     def max_batch(self) -> int:
-        """The largest bucket: most pictures that the image tower takes at once."""
-        return self.buckets[-1]
+        """Most pictures that the image tower takes at once; less once memory has run out."""
+        return self._tower.limit.largest
 
-    @torch.inference_mode()
     def encode_pixels(self, pixels: Sequence[Tensor]) -> Tensor:
         """Encode pictures that the preprocessor has prepared.
 
@@ -118,10 +131,12 @@ class Engine:
 
         Returns:
             float32 `[B, D]`, each row of length 1, on the CPU.
+
+        Raises:
+            ClipEngineError: The device's memory doesn't hold even a batch of 1.
+            DeviceLostError: The device failed for good; end the process.
         """
-        chunks = [pixels[i : i + self.max_batch] for i in range(0, len(pixels), self.max_batch)]
-        features = [self._run_bucket(torch.stack(list(chunk))) for chunk in chunks]
-        return torch.cat(features) if features else torch.empty(0, self.model.config.embed_dim)
+        return self._tower.encode(pixels)
 
     def classify_features(
         self, image_features: Tensor, label_features: Tensor, labels: Sequence[str], k: int
@@ -196,30 +211,20 @@ class Engine:
             raise ImageError(f"{str(image)!r}: {error.message}", error.code) from error
 
     def warm(self) -> None:
-        """Run each bucket and a prompt once, so that the first task doesn't pay for lazy set-up."""
-        resolution = self.preprocessor.resolution
-        blank = torch.zeros(3, resolution, resolution, dtype=torch.uint8)
-        for bucket in self.buckets:
-            self.encode_pixels([blank] * bucket)
+        """Run what is lazily set up once, so that the first task doesn't pay for it."""
+        self._tower.warm()
         self._encode_prompts(["warm"])
-
-    def _run_bucket(self, pixels: Tensor) -> Tensor:
-        count = len(pixels)
-        bucket = next(size for size in self.buckets if size >= count)
-        padded = functional.pad(pixels, (0, 0, 0, 0, 0, 0, 0, bucket - count))  # [bucket, 3, R, R]
-        normalised = self._normalise(padded.to(self.device, non_blocking=True))
-        features = self.model.encode_image(normalised)
-        return functional.normalize(features[:count].float(), dim=-1).cpu()
-
-    def _normalise(self, pixels: Tensor) -> Tensor:
-        return (pixels.float() / 255 - self._mean) / self._std
 
     @torch.inference_mode()
     def _encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         length = self.model.config.context_length
-        tokens = self.tokenizer.tokenize(prompts, context_length=length).to(self.device)
-        features = [self.model.encode_text(chunk) for chunk in torch.split(tokens, TEXT_BATCH)]
-        return functional.normalize(torch.cat(features), dim=-1).cpu()
+        tokens = self.tokenizer.tokenize(prompts, context_length=length)
+        features = self._prompt_limit.run(list(tokens), self._encode_tokens)
+        return functional.normalize(torch.cat(features), dim=-1)
+
+    def _encode_tokens(self, rows: Sequence[Tensor]) -> Tensor:
+        tokens = torch.stack(list(rows)).to(self.device)  # [L, T]
+        return self.model.encode_text(tokens, trim=self.acceleration.trimmed_text).cpu()
 
 
 def _check_buckets(buckets: Sequence[int]) -> tuple[int, ...]:

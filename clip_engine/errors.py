@@ -9,7 +9,8 @@
     ├── ModelNotFoundError      mend the model's name or path
     ├── CheckpointError         this file is no CLIP checkpoint that we can read
     ├── DownloadError           weights could not be fetched: network, disk, checksum
-    └── DeviceError             the device asked for is not there
+    ├── DeviceError             the device asked for is not there
+    └── DeviceLostError         the device failed for good; only a fresh process may use it again
 
 Every message is one sentence that quotes the offending value and says what would be right.
 """
@@ -61,3 +62,7 @@ class DownloadError(ClipEngineError, OSError):
 
 class DeviceError(ClipEngineError, RuntimeError):
     """The device asked for does not exist on this machine."""
+
+
+class DeviceLostError(ClipEngineError, RuntimeError):
+    """The device failed in a way that this process can't recover from; end it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from clip_engine.acceleration import Acceleration
 from clip_engine.catalog import PUBLISHED
 from clip_engine.download import default_cache_dir, fetch_weights
 from clip_engine.engine import DEFAULT_BUCKETS, Engine, ModelIdentity
@@ -31,6 +32,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     preprocessing: Mode = "fast",
     max_pixels: int | None = None,
     buckets: Sequence[int] = DEFAULT_BUCKETS,
+    acceleration: Acceleration | None = None,
     cache_dir: Path | None = None,
     mirror: str | None = None,
     offline: bool = False,
@@ -48,6 +50,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         preprocessing: `fast` or `exact`.
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
         buckets: Batch sizes, ascending.
+        acceleration: Which pieces make the towers faster; None for all.
         cache_dir: Where published weights are kept; None for `~/.cache/clip`.
         mirror: Base URL that they are fetched from instead of the publisher's, as
             `<mirror>/<sha256>/<file>`.
@@ -74,6 +77,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         device=target,
         precision=precision or default_precision(target),
         buckets=buckets,
+        acceleration=acceleration or Acceleration(),
     )
 
 

@@ -51,7 +51,7 @@ class CLIP(nn.Module):
         """
         return self.visual(pixels)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
+    def encode_text(self, tokens: Tensor, *, trim: bool = True) -> Tensor:
         """Encode texts.
 
         Only the columns up to the longest text's end mark are computed. That is exact: the mask is
@@ -59,12 +59,13 @@ class CLIP(nn.Module):
 
         Args:
             tokens: `[L, T]` int64, zeros behind the end mark, which is the largest token number.
+            trim: Whether to do that, or compute all columns.
 
         Returns:
             Features `[L, D]`, not normalised.
         """
         ends = tokens.argmax(dim=-1)  # [L]
-        tokens = tokens[:, : int(ends.max()) + 1]
+        tokens = tokens[:, : int(ends.max()) + 1] if trim else tokens
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # [L, T, W]
         x = self.transformer(x)[torch.arange(len(ends), device=ends.device), ends]  # [L, W]
         return self.ln_final(x) @ self.text_projection  # type: ignore[no-any-return]  # [L, D]

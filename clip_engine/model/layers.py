@@ -34,15 +34,21 @@ class StackedProjection(nn.Module):
 
     Args:
         width: D.
+
+    Attributes:
+        packed: What computes the product in place of the two, once they have been packed.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.packed: nn.Module | None = None
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
 
     def project(self, x: Tensor) -> Tensor:
         """Map `[B, N, D]` to `[B, N, 3D]` of the weights' dtype."""
+        if self.packed is not None:
+            return self.packed(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
         weight = self.in_proj_weight
         return functional.linear(x.to(weight.dtype), weight, self.in_proj_bias)
 

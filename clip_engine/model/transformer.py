@@ -7,6 +7,7 @@ so `attn.in_proj_weight` holds the query, key and value projections stacked on a
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn import functional
 
 from clip_engine.model.config import Activation
 from clip_engine.model.layers import Linear, StackedProjection
+
+QUICK_GELU_SLOPE = 1.702
 
 
 class QuickGELU(nn.Module):
@@ -25,7 +28,7 @@ class QuickGELU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it elementwise; same shape and dtype."""
-        return x * torch.sigmoid(1.702 * x)
+        return x * torch.sigmoid(QUICK_GELU_SLOPE * x)
 
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
@@ -63,6 +66,7 @@ class Attention(StackedProjection):
         super().__init__(width)
         self.heads = heads
         self.causal = causal
+        self.attend: Callable[..., Tensor] = functional.scaled_dot_product_attention
         self.out_proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ class Attention(StackedProjection):
         qkv = self.project(x)  # [B, N, 3D]
         qkv = qkv.view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, D/H]
-        x = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        x = self.attend(query, key, value, is_causal=self.causal)  # [B, H, N, D/H]
         x = x.transpose(1, 2).reshape(batch, tokens, width)  # [B, H, N, D/H] -> [B, N, D]
         return self.out_proj(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
 

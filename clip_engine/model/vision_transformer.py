@@ -36,7 +36,9 @@ class VisionTransformer(nn.Module):
         width = block.width
         tokens = (input_resolution // patch_size) ** 2 + 1
         scale = width**-0.5
-        self.conv1 = Conv2d(3, width, kernel_size=patch_size, stride=patch_size, bias=False)
+        self.conv1: nn.Module = Conv2d(
+            3, width, kernel_size=patch_size, stride=patch_size, bias=False
+        )
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(tokens, width))
         self.ln_pre = nn.LayerNorm(width)

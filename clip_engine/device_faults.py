@@ -1,0 +1,69 @@
+"""What a failed call says of its device: out of memory, which heals, or gone, which doesn't.
+
+torch has a class for the first; the rest it tells apart in the message only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from clip_engine.errors import DeviceLostError
+
+# Allocations that don't go through torch fail by these words.
+MEMORY_WORDS = ("out of memory", "alloc_failed")
+# After one of these every later call of the process fails too: a CUDA context doesn't recover.
+LOST_WORDS = (
+    "cuda error",
+    "device-side assert",
+    "uncorrectable ecc",
+    "unspecified launch failure",
+    "illegal memory access",
+    "device lost",
+    "gpu is lost",
+    "fallen off the bus",
+    "execution_failed",
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a smaller batch may succeed."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return _from_cuda(text) and any(word in text for word in MEMORY_WORDS)
+
+
+def is_device_lost(error: Exception) -> bool:
+    """Whether nothing will run on this device in this process again."""
+    if not isinstance(error, RuntimeError) or is_out_of_memory(error):
+        return False
+    accelerator_error = getattr(torch, "AcceleratorError", None)  # torch 2.8 and newer
+    if accelerator_error is not None and isinstance(error, accelerator_error):
+        return True
+    return any(word in str(error).lower() for word in LOST_WORDS)
+
+
+@contextmanager
+def device_losses() -> Iterator[None]:
+    """Turn the error of a device that is gone into one that says so.
+
+    Raises:
+        DeviceLostError: From the device's own error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_device_lost(error):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise DeviceLostError(
+            f"The device failed and can't be used by this process any more ({reason}); "
+            "start a fresh process, and look at the driver's log if it happens again."
+        ) from error
+
+
+def _from_cuda(text: str) -> bool:
+    return any(word in text for word in ("cuda", "cublas", "cudnn", "hip"))
