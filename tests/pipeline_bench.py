@@ -91,6 +91,7 @@ class Bench:
 
     def close(self) -> None:
         self.gate.set()
+        self.pipeline.stop()
         self.batcher.stop(LIMIT_S)
         for pool in self.pools:
             pool.shutdown(wait=True)

@@ -179,7 +179,7 @@ def test_a_decode_that_hangs_is_seen_and_counts_until_it_ends(
     # then it can be seen for as long as it does
     first = bench.pipeline.oldest_decode_s()
     assert bench.pipeline.oldest_decode_s() >= first >= 0
-    assert len(bench.pipeline._line.decoding) == 1
+    assert len(bench.pipeline._line.tally.decoding) == 1
     go_on.set()
     assert isinstance(future.exception(LIMIT_S), ServiceError)
     assert bench.pipeline.oldest_decode_s() == 0

@@ -9,6 +9,7 @@ one task alone starts at once, and under load batches are full; there is nothing
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_WEIGHT = 0.2  # of the newest run in the average
 
 
 class BatcherStoppedError(RuntimeError):
@@ -47,6 +50,13 @@ class _Waiting(Generic[Item, Result]):
     item: Item
     future: Future[Batched[Result]]
     since: float
+    due: float  # by the same clock; infinite if nothing hurries
+
+
+@dataclass(frozen=True)
+class _Running(Generic[Item, Result]):
+    batch: list[_Waiting[Item, Result]]
+    since: float
 
 
 class Batcher(Generic[Item, Result]):
@@ -58,7 +68,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: Most items a batch.
         runners: Threads that call `run` at the same time; one for each replica of the model.
         max_wait_s: How long an incomplete batch waits for more items, counted from its first; 0 to
-            start at once.
+            start at once. It starts earlier where one of its items is due before.
         clock: Seconds, monotonic.
     """
 
@@ -76,7 +86,9 @@ class Batcher(Generic[Item, Result]):
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._waiting: deque[_Waiting[Item, Result]] = deque()
-        self._running: dict[int, list[_Waiting[Item, Result]]] = {}  # by the runner's thread id
+        self._running: dict[int, _Running[Item, Result]] = {}  # by the runner's thread id
+        self._nearest = math.inf  # when the first of those that wait is due
+        self._usual_run_s = 0.0  # a moving average
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = [
@@ -89,8 +101,13 @@ class Batcher(Generic[Item, Result]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, item: Item) -> Future[Batched[Result]]:
+    def submit(self, item: Item, *, within_s: float | None = None) -> Future[Batched[Result]]:
         """Hand in one item.
+
+        Args:
+            item: For `run`.
+            within_s: Seconds after which nobody wants the result; its batch waits for others no
+                longer than this allows, less what a run takes. None if nothing hurries.
 
         Returns:
             A future that always ends: with the item's result, with what `run` raised, or with
@@ -99,13 +116,23 @@ class Batcher(Generic[Item, Result]):
         Raises:
             BatcherStoppedError: The batcher has been stopped.
         """
-        waiting: _Waiting[Item, Result] = _Waiting(item, Future(), self._clock())
+        now = self._clock()
+        due = math.inf if within_s is None else now + within_s
+        waiting: _Waiting[Item, Result] = _Waiting(item, Future(), now, due)
         with self._changed:
             if self._stopping:
                 raise BatcherStoppedError("The batcher has been stopped.")
             self._waiting.append(waiting)
+            if self._max_wait_s:
+                self._nearest = min(self._nearest, due)
             self._changed.notify()
         return waiting.future
+
+    def oldest_run_s(self) -> float:
+        """Seconds that the longest of the runs under way has been running; 0 if none is."""
+        with self._changed:
+            began = [running.since for running in self._running.values()]
+        return max(0.0, self._clock() - min(began)) if began else 0.0
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """Take no more items, run those that wait, and end the runners.
@@ -121,7 +148,7 @@ class Batcher(Generic[Item, Result]):
                 thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
             never_run, hung = self._pop(len(self._waiting)), list(self._running.values())
-        for waiting in [*never_run, *(waiting for batch in hung for waiting in batch)]:
+        for waiting in [*never_run, *(waiting for run in hung for waiting in run.batch)]:
             _fail(waiting, BatcherStoppedError("The batcher was stopped."))
 
     def _serve(self) -> None:
@@ -137,7 +164,7 @@ class Batcher(Generic[Item, Result]):
                 if rest_s is None or rest_s > 0:
                     self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
                 elif batch := self._pop(self._max_batch):
-                    self._running[threading.get_ident()] = batch
+                    self._running[threading.get_ident()] = _Running(batch, self._clock())
                     return batch
             return []
 
@@ -148,6 +175,8 @@ class Batcher(Generic[Item, Result]):
             waiting = self._waiting.popleft()
             if waiting.future.set_running_or_notify_cancel():
                 popped.append(waiting)
+        if self._nearest < math.inf:  # it may have been one of these
+            self._nearest = min((waiting.due for waiting in self._waiting), default=math.inf)
         return popped
 
     def _rest_s(self) -> float | None:
@@ -156,7 +185,8 @@ class Batcher(Generic[Item, Result]):
             return None
         if self._stopping or len(self._waiting) >= self._max_batch:
             return 0.0
-        return self._waiting[0].since + self._max_wait_s - self._clock()
+        full_by = self._waiting[0].since + self._max_wait_s
+        return min(full_by, self._nearest - self._usual_run_s) - self._clock()
 
     def _run_batch(self, batch: list[_Waiting[Item, Result]]) -> None:
         start = self._clock()
@@ -167,6 +197,8 @@ class Batcher(Generic[Item, Result]):
                 _fail(waiting, error)
             return
         run_s = self._clock() - start
+        usual_s = self._usual_run_s or run_s
+        self._usual_run_s = usual_s + _WEIGHT * (run_s - usual_s)
         for waiting, value in zip(batch, results, strict=True):
             with contextlib.suppress(InvalidStateError):  # `stop` didn't wait for it
                 waiting.future.set_result(Batched(value, start - waiting.since, run_s, len(batch)))

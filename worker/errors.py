@@ -67,9 +67,14 @@ class ExpiredError(ClipWorkerError):
 
 
 class TemporaryError(ClipWorkerError):
-    """Something outside the request failed; the same request may succeed later."""
+    """Something outside the request failed; the same request may succeed later.
+
+    Attributes:
+        retry_after_s: Seconds that a server asked to wait, or None. It stays in the worker.
+    """
 
     default_code = "TEMPORARY"
+    retry_after_s: float | None = None
 
 
 class QueueUnavailableError(TemporaryError):

@@ -11,7 +11,8 @@ class Job:
 
     Attributes:
         image: URI.
-        labels: L different labels.
+        labels: L different labels; or none, where
+        label_set: names a stored set, which is read on the way and, if need be, more than once.
         templates: At least one.
         k: Most predictions.
         threshold: Least probability of a prediction.
@@ -30,3 +31,4 @@ class Job:
     return_embedding: bool = False
     queue_s: float | None = None
     ticket: object | None = None
+    label_set: str | None = None

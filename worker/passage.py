@@ -1,65 +1,35 @@
-"""One picture on its way through a worker: labels, fetch, gate, decode, batch, score.
+"""One picture on its way through a worker, from its bytes on: gate, decode, batch, score.
 
 Each stage runs where it belongs and hands on to the next, so a passage is in one stage at a time
 and needs no lock. Its future ends once, whichever comes first: the answer, an error, or the
-pipeline giving it up; a stage that finds it ended stops there.
+pipeline giving it up; a stage that finds it ended stops there. How it comes by its bytes is
+`worker.errand`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, InvalidStateError
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from worker.contract import Classification, Prediction, Timing
-from worker.errors import ExpiredError, ServiceError
-from worker.fatal import Fatal
-from worker.gate import Gate
+from worker.errand import Errand, check_deadline
+from worker.errors import ServiceError
 from worker.job import Job
+from worker.line import Line
 from worker.translate import translate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clip_engine.engine import Engine
-    from worker.batcher import Batched, Batcher
+    from worker.batcher import Batched
 
 logger = logging.getLogger(__name__)
 
 
-class Fetches(Protocol):
-    """Whatever gives a URI's bytes; `worker.sources.Fetcher` does."""
-
-    def fetch(self, uri: str) -> bytes:
-        """The bytes, or an error of `worker.errors`."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """What all passages of a pipeline share; `worker.pipeline.Pipeline` tells what each is.
-
-    Attributes:
-        under_way: The passages whose futures have not ended.
-        decoding: When each thread that decodes began, by its id, on the clock of `perf_counter`.
-    """
-
-    engine: Engine
-    fetcher: Fetches
-    batcher: Batcher[Tensor, Tensor]
-    fetch_pool: Executor
-    decode_pool: Executor
-    gate: Gate
-    fatal: Fatal
-    now: Callable[[], float]
-    under_way: set[Passage] = field(default_factory=set)
-    decoding: dict[int, float] = field(default_factory=dict)
-
-
-class Passage:
+class Passage(Errand):
     """One job's way, and the future that its caller waits on.
 
     Args:
@@ -69,26 +39,27 @@ class Passage:
     """
 
     def __init__(self, line: Line, job: Job, on_end: Callable[[Passage], None]) -> None:
-        self.job = job
+        super().__init__(line, job)
         self.future: Future[Classification] = Future()
         self.future.set_running_or_notify_cancel()  # to cancel it would not stop the stages
-        self._line = line
         self._on_end = on_end
-        self._labels_s = self._fetch_s = self._decode_s = 0.0
-        self._label_features: Tensor
-        self._data: bytes
+        self._start_s = line.clock()
+        self._decode_s = 0.0
 
-    def start(self) -> None:
-        """Set out; whatever happens from here on, the future ends."""
-        self._hand_on(self._line.fetch_pool, self._fetch)
+    @property
+    def ended(self) -> bool:
+        """Whether the future has ended."""
+        return self.future.done()
 
     def fail(self, error: BaseException) -> None:
         """End the future with an error of `worker.errors`, unless it has ended."""
-        if self.future.done():
+        if self.ended:
             return
         translated = translate(error, self.job.image)
         if isinstance(translated, ServiceError):
             logger.error("Picture %.200r failed", self.job.image, exc_info=error)
+        else:
+            _forget_frames(translated)
         try:
             self.future.set_exception(translated)
         except InvalidStateError:  # somebody was quicker
@@ -110,50 +81,55 @@ class Passage:
             self.fail(error)
 
     def _guarded(self, stage: Callable[[], None]) -> None:
-        if self.future.done():
+        if self.ended:
             return
         try:
             stage()
         except BaseException as error:  # noqa: BLE001  # the waiter must hear of it, whatever it is
             self.fail(error)
 
-    def _fetch(self) -> None:
-        job, engine, start = self.job, self._line.engine, time.perf_counter()
-        self._check_deadline("the task was started")
-        # Labels first: one that is too long should not cost a fetch.
-        self._label_features = engine.labels.get(job.labels, job.templates)  # [L, D]
-        self._labels_s = time.perf_counter() - start
-        self._data = self._line.fetcher.fetch(job.image)
-        self._fetch_s = time.perf_counter() - start - self._labels_s
-        self._line.gate.enter(job, self._go, self.fail)
+    def fetched(self) -> None:
+        """Knock at the gate."""
+        try:
+            self.line.gate.enter(self.job, self._go, self.fail)
+        except BaseException as error:  # noqa: BLE001  # as above
+            self.fail(error)
 
     def _go(self) -> None:
-        self._hand_on(self._line.decode_pool, self._decode)
+        self._hand_on(self.line.decode_pool, self._decode)
 
     def _decode(self) -> None:
-        self._check_deadline("its picture was decoded")
-        start = time.perf_counter()
-        thread = threading.get_ident()
-        self._line.decoding[thread] = start
+        line = self.line
+        check_deadline(self.job, line.now(), "its picture was decoded")
+        thread, start = threading.get_ident(), line.clock()
+        line.tally.decoding[thread] = start
         try:
-            pixels = self._line.engine.prepare(self._data)  # uint8 [3, R, R]
+            pixels = line.engine.prepare(self.data)  # uint8 [3, R, R]
         finally:
-            del self._line.decoding[thread]
-        self._decode_s = time.perf_counter() - start
-        del self._data  # a waiting picture holds its pixels only
-        self._line.batcher.submit(pixels).add_done_callback(self._batched)
+            del line.tally.decoding[thread]
+        del self.data  # a waiting picture holds its pixels only
+        end = line.clock()
+        self._decode_s = end - start
+        if not self.held_up:
+            line.tally.prepared(end - self._start_s)
+        line.batcher.submit(pixels, within_s=self._left_s()).add_done_callback(self._batched)
+
+    def _left_s(self) -> float | None:
+        deadline = self.job.deadline
+        return None if deadline is None else deadline - self.line.now()
 
     def _batched(self, batched: Future[Batched[Tensor]]) -> None:
         error = batched.exception()
         if error is None:
-            self._hand_on(self._line.decode_pool, lambda: self._score(batched.result()))
+            self._hand_on(self.line.decode_pool, lambda: self._score(batched.result()))
         else:
-            self.fail(self._line.fatal.judged(error))
+            self.fail(self.line.fatal.judged(error))
 
     def _score(self, batch: Batched[Tensor]) -> None:
-        job, engine, start = self.job, self._line.engine, time.perf_counter()
+        job, engine = self.job, self.line.engine
+        start = self.line.clock()
         [predictions] = engine.classify_features(
-            batch.value[None], self._label_features, job.labels, job.k
+            batch.value[None], self.label_features, self.labels, job.k
         )
         kept = tuple(
             Prediction(label=p.label, probability=p.probability, index=p.index)
@@ -165,7 +141,7 @@ class Passage:
                 predictions=kept,
                 model=engine.identity.name,
                 model_digest=engine.identity.digest,
-                timing=self._timing(batch, time.perf_counter() - start),
+                timing=self._timing(batch, self.line.clock() - start),
                 embedding=tuple(batch.value.tolist()) if job.return_embedding else None,
             )
         )
@@ -173,8 +149,8 @@ class Passage:
     def _timing(self, batch: Batched[Tensor], score_s: float) -> Timing:
         return Timing(
             queue=self.job.queue_s,
-            labels=self._labels_s,
-            fetch=self._fetch_s,
+            labels=self.labels_s,
+            fetch=self.fetch_s,
             decode=self._decode_s,
             batch_wait=batch.wait_s,
             forward=batch.run_s,
@@ -182,10 +158,13 @@ class Passage:
             batch_size=batch.batch_size,
         )
 
-    def _check_deadline(self, before: str) -> None:
-        deadline = self.job.deadline
-        if deadline is not None and (late_s := self._line.now() - deadline) > 0:
-            raise ExpiredError(
-                f"The deadline {deadline:.3f} passed {late_s:.1f} s before {before}; give a later "
-                "one or add workers."
-            )
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what an expected error's frames hold: the picture's bytes, and the passage itself.
+
+    The passage's future holds the error, so that knot would last until the garbage collector comes.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__

@@ -27,13 +27,16 @@ from worker.delivery.path import DeliveryPath
 from worker.device import PinnedDevice, pin_device
 from worker.errors import ServiceError
 from worker.fatal import Fatal
+from worker.hosts import Hosts
 from worker.isolation_gate import IsolationGate
 from worker.label_sets import LabelSets
 from worker.pipeline import Pipeline
 from worker.queue_path import build_path
 from worker.redis_url import connect
+from worker.retry import RetryPolicy
 from worker.settings import Settings
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
+from worker.timer import Timer
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +142,7 @@ def stop() -> int:
     runtime, _current = _current, None
     # Upstream first: each stage may still hand its work to the next.
     runtime.pipeline.drain(runtime.settings.drain_timeout_s)
-    given_up = runtime.pipeline.abandon()
+    given_up = runtime.pipeline.stop()
     for pool in runtime.pools:
         pool.shutdown(wait=not given_up, cancel_futures=True)
     runtime.batcher.stop(timeout_s=1.0 if given_up else runtime.settings.drain_timeout_s)
@@ -151,9 +154,7 @@ def _watch() -> None:
     if _current is None:
         return
     limit_s = _current.settings.hang_timeout_s
-    longest_s = max(
-        getattr(_current.batcher, "oldest_run_s", float)(), _current.pipeline.oldest_decode_s()
-    )
+    longest_s = max(_current.batcher.oldest_run_s(), _current.pipeline.oldest_decode_s())
     if longest_s > limit_s:
         _end_process(
             exit_codes.HUNG,
@@ -211,9 +212,14 @@ def _assemble(
         runners=replicas,
         max_wait_s=settings.max_wait_s,
     )
+    timer, label_sets = Timer(), LabelSets(redis)
     pipeline = Pipeline(
         engine=engine,
         fetcher=_fetcher(settings, redis),
+        label_sets=label_sets,
+        retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
+        timer=timer,
+        hosts=Hosts(timer, threads=settings.fetch_threads, most_a_host=settings.fetches_per_host),
         batcher=batcher,
         fetch_pool=fetch_pool,
         decode_pool=decode_pool,
@@ -224,7 +230,7 @@ def _assemble(
         ),
     )
     pools = (fetch_pool, decode_pool)
-    return Runtime(settings, device, engine, batcher, pipeline, LabelSets(redis), path, pools)
+    return Runtime(settings, device, engine, batcher, pipeline, label_sets, path, pools)
 
 
 def _fetcher(settings: Settings, redis: Redis) -> Fetcher:

@@ -114,7 +114,16 @@ class Settings(BaseSettings):
         le=178_956_970,
         description="Largest picture, in pixels; Pillow's own bound.",
     )
-    fetch_timeout_s: float = Field(30.0, gt=0, description="Longest fetch of one picture.")
+    fetch_timeout_s: float = Field(30.0, gt=0, description="Longest attempt at one picture.")
+    fetch_attempts: int = Field(
+        5, ge=1, le=100, description="Attempts at a picture whose fetch fails for now."
+    )
+    retry_total_s: float = Field(
+        120.0, ge=0, le=86_400, description="After which no further attempt at a picture starts."
+    )
+    fetches_per_host: int | None = Field(
+        None, ge=1, le=1024, description="Fetches from one host at the same time."
+    )
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

@@ -6,6 +6,7 @@ address: a name server that changes its mind, or a redirect to the inside, gains
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from worker.sources.http_connection import Dialer
 from worker.sources.http_errors import status_error, translated_errors
 from worker.sources.http_url import HttpUrl
 from worker.sources.refusals import too_large
+from worker.sources.retry_after import retry_after_s
 from worker.version import __version__
 
 if TYPE_CHECKING:
@@ -40,26 +42,33 @@ class HttpSource:
         guard: Resolves hosts and refuses addresses.
         ssl_context: Verifies certificates and host names.
         clock: Monotonic seconds.
+        now: Unix time in seconds.
     """
 
     def __init__(
-        self, limits: FetchLimits, guard: AddressGuard, ssl_context: ssl.SSLContext, clock: Clock
+        self,
+        limits: FetchLimits,
+        guard: AddressGuard,
+        ssl_context: ssl.SSLContext,
+        clock: Clock,
+        now: Clock = time.time,
     ) -> None:
         self._limits = limits
         self._guard = guard
         self._dialer = Dialer(ssl_context, limits.connect_s)
         self._clock = clock
+        self._now = now
 
     def fetch(self, uri: str) -> bytes:
         """Fetch a URL's body, following redirects.
 
         Raises:
             InvalidRequestError: `BAD_URI`.
-            ImageUnavailableError: `FETCH_<status>` for 4xx, `FETCH_FORBIDDEN_ADDRESS`,
+            ImageUnavailableError: `FETCH_<status>` for 4xx, 501 and 505, `FETCH_FORBIDDEN_ADDRESS`,
                 `FETCH_TOO_LARGE`, `FETCH_TOO_MANY_REDIRECTS`, `FETCH_BAD_REDIRECT`,
                 `FETCH_CONTENT_ENCODING`, `FETCH_UNKNOWN_HOST`, `FETCH_TLS`.
-            TemporaryError: `FETCH_TIMEOUT`, `FETCH_CONNECTION`, `FETCH_<status>` for 5xx, 408, 425
-                and 429.
+            TemporaryError: `FETCH_TIMEOUT`, `FETCH_CONNECTION`, `FETCH_<status>` for other 5xx,
+                408, 425 and 429, with what the server says in Retry-After.
         """
         url = HttpUrl.parse(uri)
         deadline = Deadline.after(self._limits.total_s, self._clock)
@@ -85,7 +94,8 @@ class HttpSource:
 
     def _body(self, uri: str, response: BaseHTTPResponse) -> bytes:
         if response.status not in (200, 203):
-            raise status_error(uri, response.status)
+            asked_s = retry_after_s(response.headers.get("Retry-After"), self._now())
+            raise status_error(uri, response.status, asked_s)
         _check_encoding(uri, response)
         limit = self._limits.max_bytes
         if (response.length_remaining or 0) > limit:

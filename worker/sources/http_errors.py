@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # 4xx that a second request may get past: time-out, too early, too many requests.
 _TEMPORARY_4XX = frozenset({408, 425, 429})
+# 5xx that it won't: not implemented, HTTP version not supported.
+_PERMANENT_5XX = frozenset({501, 505})
 
 
 @contextmanager
@@ -46,11 +48,25 @@ def translated_errors(uri: str) -> Iterator[None]:
         raise _no_connection(uri) from error
 
 
-def status_error(uri: str, status: int) -> ClipWorkerError:
-    """The error for a status that brings no picture, coded `FETCH_<status>`."""
+def status_error(uri: str, status: int, retry_after_s: float | None = None) -> ClipWorkerError:
+    """The error for a status that brings no picture, coded `FETCH_<status>`.
+
+    Args:
+        uri: Of the picture.
+        status: Of the answer.
+        retry_after_s: Seconds that the server asks to wait, if it does.
+    """
     message = f"The server of {quote(uri)} answered with status {status}."
-    temporary = status >= 500 or status in _TEMPORARY_4XX
-    return (TemporaryError if temporary else ImageUnavailableError)(message, f"FETCH_{status}")
+    if not may_pass(status):
+        return ImageUnavailableError(message, f"FETCH_{status}")
+    error = TemporaryError(message, f"FETCH_{status}")
+    error.retry_after_s = retry_after_s
+    return error
+
+
+def may_pass(status: int) -> bool:
+    """Whether an answer with this status may be another one the next time."""
+    return status in _TEMPORARY_4XX or (status >= 500 and status not in _PERMANENT_5XX)
 
 
 def _no_connection(uri: str) -> TemporaryError:

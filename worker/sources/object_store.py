@@ -15,6 +15,7 @@ from worker.errors import (
     TemporaryError,
 )
 from worker.quoting import quote
+from worker.sources.http_errors import may_pass
 from worker.sources.refusals import bad_uri, too_large
 from worker.sources.uri import scheme_of
 
@@ -49,7 +50,7 @@ class ObjectStoreSource:
         Raises:
             InvalidRequestError: `UNSUPPORTED_SCHEME`: the scheme's extra is not installed here;
                 `BAD_URI`: chained URIs, which fsspec would take apart.
-            ImageUnavailableError: `FETCH_404`, `FETCH_403`, `FETCH_TOO_LARGE`.
+            ImageUnavailableError: `FETCH_404`, `FETCH_403` and other 4xx, `FETCH_TOO_LARGE`.
             TemporaryError: `FETCH_TIMEOUT`, `FETCH_OBJECT_STORE`.
         """
         if "::" in uri:
@@ -103,10 +104,27 @@ def _translated(uri: str, error: Exception) -> ClipWorkerError:
         return TemporaryError(
             f"The object store did not deliver {quote(uri)} in time.", "FETCH_TIMEOUT"
         )
+    if (status := _status(error)) and status >= 400 and not may_pass(status):
+        return ImageUnavailableError(
+            f"The object store answered with status {status} for {quote(uri)}.", f"FETCH_{status}"
+        )
     return TemporaryError(
         f"The object store failed to give {quote(uri)}: {type(error).__name__}.",
         "FETCH_OBJECT_STORE",
     )
+
+
+def _status(error: Exception) -> int:
+    """The HTTP status that a store's own error carries; 0 where none is to be found."""
+    response = getattr(error, "response", None)  # botocore's
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    said = (
+        metadata.get("HTTPStatusCode"),
+        getattr(error, "status_code", None),  # azure.core's
+        getattr(error, "code", None),  # gcsfs's
+        getattr(error, "status", None),  # aiohttp's
+    )
+    return next((status for status in said if isinstance(status, int)), 0)
 
 
 def _not_found(uri: str) -> ImageUnavailableError:

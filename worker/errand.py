@@ -1,0 +1,209 @@
+"""How one picture comes by its labels' features and its bytes, in as many attempts as that takes.
+
+An errand waits where it occupies no thread: with its host, for a place or the end of a rest
+(`worker.hosts`), and on the timer, for its next attempt (`worker.retry`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from worker.errors import ExpiredError, TemporaryError
+from worker.hosts import host_of
+from worker.job import Job
+from worker.line import Line
+from worker.quoting import quote
+from worker.retry import so_far, with_reason
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Errand(ABC):
+    """One job's labels and bytes; the visitor that `worker.hosts` knows.
+
+    A base class rather than a part, for a part that calls back would tie each picture into a knot
+    of references that only the garbage collector undoes.
+
+    Args:
+        line: What the job goes along.
+        job: What is asked.
+
+    Attributes:
+        labels: The job's, or those of its label set.
+        label_features: float32 [L, D].
+        data: The picture's bytes.
+        labels_s: Seconds that the labels took.
+        fetch_s: Seconds from the first attempt to the bytes, pauses included.
+        held_up: Whether there was more than one attempt, or a rest to wait for.
+    """
+
+    labels: tuple[str, ...]
+    label_features: Tensor
+    data: bytes
+
+    def __init__(self, line: Line, job: Job) -> None:
+        self.job = job
+        self.line = line
+        self._host = host_of(job.image)
+        self._tried = 0
+        self._since_s: float | None = None  # when the first attempt began, or the first rest
+        self._features_are_there = False
+        self.labels_s = self.fetch_s = 0.0
+        self.held_up = False
+
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """Whether nobody needs the bytes any more."""
+
+    @abstractmethod
+    def fetched(self) -> None:
+        """All is there; called on the fetch thread."""
+
+    @abstractmethod
+    def fail(self, error: BaseException) -> None:
+        """It won't be there."""
+
+    def start(self) -> None:
+        """Set out for an attempt."""
+        if self._host is not None:
+            self.line.hosts.enter(self._host, self)
+        else:
+            self.go()
+
+    def go(self) -> bool:
+        """Begin the attempt on a fetch thread; False if there is none to begin."""
+        if self.ended:
+            return False
+        try:
+            self.line.fetch_pool.submit(self._attempt)
+        except RuntimeError as error:  # the pool has been shut down
+            self.fail(error)
+            return False
+        return True
+
+    def patience_ends_s(self) -> float:
+        """When the bound on all attempts ends, or the job's deadline; the bound begins here."""
+        now_s = self.line.clock()
+        self.held_up = True
+        self._since_s = now_s if self._since_s is None else self._since_s
+        ends_s = self._since_s + self.line.retry.total_s
+        if self.job.deadline is None:
+            return ends_s
+        return min(ends_s, now_s + self.job.deadline - self.line.now())
+
+    def turn_away(self, error: TemporaryError) -> None:
+        """Fail, for the host rests for too long."""
+        self.fail(
+            TemporaryError(
+                f"{quote(self.job.image)}: its host keeps failing ({error.code}) and is given a "
+                f"rest, longer than this task can wait; {so_far(self._tried, self._trying_s())}.",
+                error.code,
+            )
+        )
+
+    def _attempt(self) -> None:
+        """On a fetch thread: labels, unless they are there, and the bytes."""
+        if self.ended:
+            self._report(self.line.hosts.left)
+            return
+        self._begin()
+        try:
+            self._look_up_labels()
+        except BaseException as error:  # noqa: BLE001  # somebody waits to hear of it
+            self._report(self.line.hosts.left)
+            self._failed(error)
+        else:
+            self._ask_host()
+
+    def _begin(self) -> None:
+        self._tried += 1
+        if self._since_s is None:
+            self._since_s = self.line.clock()
+
+    def _look_up_labels(self) -> None:
+        """Labels first: one that is too long should not cost a fetch."""
+        self._check_deadline()
+        if self._features_are_there:
+            return
+        start = self.line.clock()
+        self.labels = self.job.labels
+        if not self.labels and self.line.label_sets is not None:
+            self.labels = self.line.label_sets.get(str(self.job.label_set))
+        self.label_features = self.line.engine.labels.get(self.labels, self.job.templates)
+        self._features_are_there = True
+        self.labels_s = self.line.clock() - start
+
+    def _ask_host(self) -> None:
+        hosts = self.line.hosts
+        try:
+            self.data = self.line.fetcher.fetch(self.job.image)
+        except TemporaryError as error:
+            if self._host is not None:
+                hosts.failed(self._host, self, error)
+            self._failed(error)
+        except BaseException as error:  # noqa: BLE001  # as above; and the host is none the worse
+            self._report(hosts.answered)
+            self.fail(error)
+        else:
+            self.fetch_s = self.line.clock() - (self._since_s or 0.0) - self.labels_s
+            self._report(hosts.answered)
+            self.fetched()
+
+    def _report(self, report: Callable[[str, Errand], None]) -> None:
+        if self._host is not None:
+            report(self._host, self)
+
+    def _failed(self, error: BaseException) -> None:
+        """Try again, if that makes sense and there is time."""
+        if not isinstance(error, TemporaryError):
+            self.fail(error)
+            return
+        then = self.line.retry.after(
+            error,
+            tried=self._tried,
+            trying_s=self._trying_s(),
+            left_s=self.patience_ends_s() - self.line.clock(),
+            random=self.line.random,
+        )
+        if then.given_up:
+            self.fail(with_reason(error, then.given_up))
+            return
+        self.line.tally.pausing.add(self)
+        self.line.timer.call_after(then.pause_s, self._resume)
+
+    def _resume(self) -> None:
+        self.line.tally.pausing.discard(self)
+        if not self.ended:
+            self.start()
+
+    def _trying_s(self) -> float:
+        return 0.0 if self._since_s is None else self.line.clock() - self._since_s
+
+    def _check_deadline(self) -> None:
+        check_deadline(
+            self.job,
+            self.line.now(),
+            "the task was started" if self._tried == 1 else "it was tried again",
+        )
+
+
+def check_deadline(job: Job, now: float, before: str) -> None:
+    """Stop a job that nobody waits for any more.
+
+    Args:
+        job: Whose deadline counts.
+        now: Unix time in seconds.
+        before: What is not done then, for the sentence.
+
+    Raises:
+        ExpiredError: The deadline has passed.
+    """
+    if job.deadline is not None and (late_s := now - job.deadline) > 0:
+        raise ExpiredError(
+            f"The deadline {job.deadline:.3f} passed {late_s:.1f} s before {before}; give a later "
+            "one or add workers."
+        )

@@ -1,0 +1,84 @@
+"""What all pictures of a pipeline share on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from worker.fatal import Fatal
+from worker.gate import Gate
+from worker.hosts import Hosts
+from worker.retry import Random, RetryPolicy
+from worker.timer import Timer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
+    from worker.batcher import Batcher
+
+_WEIGHT = 0.05  # of the newest in an average that moves: the last 20 or so count
+
+
+class Fetches(Protocol):
+    """Whatever gives a URI's bytes; `worker.sources.Fetcher` does."""
+
+    def fetch(self, uri: str) -> bytes:
+        """The bytes, or an error of `worker.errors`."""
+
+
+class ReadsLabelSets(Protocol):
+    """Whatever gives the labels that are stored under a name; `worker.label_sets` does."""
+
+    def get(self, name: str) -> tuple[str, ...]:
+        """The labels, or an error of `worker.errors`."""
+
+
+@dataclass
+class Tally:
+    """What can be seen of the pictures in hand.
+
+    Threads write to it without a lock: the containers' own operations are atomic, and an average
+    that misses a value now and then does no harm.
+
+    Attributes:
+        pausing: How many wait for another attempt, each by a key of its own.
+        decoding: When each thread that decodes began, by its id, as the line's clock reads.
+        preparation_s: Seconds from a job's start to the batcher, of those that were not held up.
+    """
+
+    pausing: set[object] = field(default_factory=set)
+    decoding: dict[int, float] = field(default_factory=dict)
+    preparation_s: float = 0.0
+
+    def prepared(self, seconds: float) -> None:
+        """Take one job's time into the average."""
+        before = self.preparation_s
+        self.preparation_s = before + _WEIGHT * (seconds - before) if before else seconds
+
+
+@dataclass(frozen=True)
+class Line:
+    """The collaborators of all stages; `worker.pipeline.Pipeline` tells what each is."""
+
+    engine: Engine
+    fetcher: Fetches
+    label_sets: ReadsLabelSets | None
+    batcher: Batcher[Tensor, Tensor]
+    fetch_pool: Executor
+    decode_pool: Executor
+    gate: Gate
+    fatal: Fatal
+    hosts: Hosts
+    timer: Timer
+    retry: RetryPolicy
+    now: Callable[[], float]
+    random: Random
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds, monotonic: the timer's, for attempts and rests."""
+        return self.timer.clock
