@@ -62,8 +62,7 @@ class Admission:
 
     def _begin(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
-        args, kwargs, _ = envelope.arguments()
-        request = read_request(envelope.task, args, kwargs)
+        request = read_request(envelope.task, delivery.arguments.args, delivery.arguments.kwargs)
         asked = Asked(request, self._label_sets, envelope.headers, ticket=delivery)
         if isinstance(request, ClassifyRequest):
             future = self._pipeline.submit(asked.job(request.image))

@@ -7,6 +7,7 @@ in the making, alone, on worker `gpu-3` when that died.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 TOGETHER_UNKNOWN = 0  # a crowd, whose size changes all the time
 
@@ -36,8 +37,7 @@ class Crash:
         return cls(float(at), int(together), worker)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A message that this process holds.
 
     Attributes:

@@ -7,10 +7,10 @@ Only what the batch path needs is read; whatever it can't serve is left to Celer
 from __future__ import annotations
 
 import base64
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
 
 # Headers that ask for more than running the task once and storing its result.
 SPECIAL_HEADERS = ("eta", "compression", "stamped_headers", "stamps")
@@ -20,8 +20,15 @@ class UnreadableMessageError(ValueError):
     """The bytes are no message of kombu's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Arguments(NamedTuple):
+    """The body of a message: the task's args and kwargs, and what Celery is to do afterwards."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    embed: dict[str, Any]
+
+
+class Envelope(NamedTuple):
     """One message.
 
     Attributes:
@@ -44,7 +51,7 @@ class Envelope:
             UnreadableMessageError: It is no JSON object with a body.
         """
         try:
-            fields = json.loads(message)
+            fields = from_json(message)
             headers = fields.get("headers") or {}
             fields["body"], fields["properties"]["delivery_tag"]  # that they are there
             task_id, task = headers.get("id"), headers.get("task")
@@ -67,7 +74,7 @@ class Envelope:
         limits = self.headers.get("timelimit") or ()
         return not any(limits)
 
-    def arguments(self) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    def arguments(self) -> Arguments:
         """The task's args, its kwargs, and its callbacks.
 
         Raises:
@@ -77,8 +84,8 @@ class Envelope:
             body = self.fields["body"]
             if self.fields["properties"].get("body_encoding") == "base64":
                 body = base64.b64decode(body)
-            args, kwargs, embed = json.loads(body)
-            return list(args), dict(kwargs), dict(embed or {})
+            args, kwargs, embed = from_json(body)
+            return Arguments(list(args), dict(kwargs), dict(embed or {}))
         except (ValueError, TypeError) as error:
             raise UnreadableMessageError(f"the body of task {self.id} is unreadable") from error
 

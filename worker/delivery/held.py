@@ -7,12 +7,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.delivery.envelope import Arguments
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.delivery.entry import Crash
     from worker.delivery.envelope import Envelope
     from worker.delivery.ledger import Ledger
+
+
+NO_ARGUMENTS = Arguments([], {}, {})
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +34,7 @@ class Delivery:
         waits_for_eta: Whether it rests until a time of its own; then it takes no room.
         begun: Whether its making has begun.
         ended: Whether its end has been decided; only the first end counts.
+        arguments: Of the task, once they have been read.
     """
 
     ledger: Ledger
@@ -40,11 +46,17 @@ class Delivery:
     waits_for_eta: bool = False
     begun: bool = False
     ended: bool = False
+    arguments: Arguments = NO_ARGUMENTS
 
     @property
     def id(self) -> str:
         """Celery's task id, or the tag of a message that has none."""
         return self.envelope.id or self.tags[0]
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """The task's name and its id, for the log."""
+        return self.envelope.task, self.id
 
 
 class Held:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.dead_letters import dead_index_key, dead_key
 from worker.delivery.chunks import chunks
@@ -30,8 +29,7 @@ MOST_REAPED = 500  # entries a call, so that Redis is not held up
 MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """What becomes of a message that is done.
 
     Attributes:
@@ -89,7 +87,7 @@ class Ledger:
             keys=[keys.unacked, keys.leases, keys.returned, *keys.lists],
             args=[min(most, MOST_TAKEN), suspects, self.lease_s, prefix],
         )
-        return [Entry.decode(*pair) for pair in chunks(taken, 2)]
+        return list(map(Entry.decode, taken[::2], taken[1::2]))
 
     def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
         """Note that these are in the making, before they are.
@@ -114,10 +112,9 @@ class Ledger:
             For each whether it was still held; if not, its result was not stored.
         """
         keys = self.keys
-        parts = ((item.tag, item.key, item.result) for item in done)
         held = self._script("finish")(
             keys=[keys.unacked, keys.leases, keys.started],
-            args=[self._result_ttl_s, *itertools.chain.from_iterable(parts)],
+            args=[self._result_ttl_s, *itertools.chain.from_iterable(done)],
         )
         return [bool(flag) for flag in held]
 

@@ -145,9 +145,10 @@ class DeliveryPath:
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
         if self._claim(delivery):
-            if self._events.wanted:
-                taken_s = time.monotonic() - delivery.taken_at
-                self._events.succeeded(delivery, result_json, taken_s)
+            taken_s = time.monotonic() - delivery.taken_at
+            # Celery's own words, which its users look for.
+            logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
+            self._events.succeeded(delivery, result_json, taken_s)
             self._finisher.add([self._stored(delivery, success, result_json)])
 
     def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
@@ -163,6 +164,7 @@ class DeliveryPath:
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
         if self._claim(delivery):
+            logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self._events.failed(delivery, error)
             self._finisher.add([self._stored(delivery, failure, error)])
 
@@ -197,8 +199,9 @@ class DeliveryPath:
         if not expired and delivery.id not in self._rules.revoked:
             return True
         if self._claim(delivery):
-            self._events.revoked(delivery, expired=expired)
             reason = "expired" if expired else "revoked"
+            logger.info("Task %s[%s] is not run: %s", *delivery.name, reason)
+            self._events.revoked(delivery, expired=expired)
             self._finisher.add([self._stored(delivery, revoked, reason)])
         return False
 
@@ -247,7 +250,8 @@ class DeliveryPath:
             return False
         if self._is_limited(envelope.task) or not envelope.is_plain:
             return False
-        return not any(envelope.arguments()[2].values())
+        delivery.arguments = envelope.arguments()
+        return not any(delivery.arguments.embed.values())
 
     def _condemn(self, delivery: Delivery) -> None:
         error = poison(delivery)
