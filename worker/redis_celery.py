@@ -11,6 +11,8 @@ from typing import Any
 from celery import Celery
 
 from worker.redis_url import SOCKET_TIMEOUT_S
+from worker.sentinel_url import SCHEME as SENTINEL_SCHEME
+from worker.sentinel_url import SentinelUrl
 
 HEALTH_CHECK_S = 25.0
 
@@ -37,7 +39,14 @@ class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type informati
 
 
 def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
-    """What client and worker share: JSON only, and sockets that notice a dead peer."""
+    """What client and worker share: JSON only, and sockets that notice a dead peer.
+
+    Args:
+        broker_url: Checked by `worker.redis_url`.
+        result_url: Likewise.
+    """
+    broker, broker_options = _for_celery(broker_url)
+    results, result_options = _for_celery(result_url)
     transport = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
@@ -45,9 +54,10 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
         "health_check_interval": HEALTH_CHECK_S,
     }
     return {
-        "broker_url": broker_url,
-        "broker_transport_options": transport,
-        "result_backend": result_url,
+        "broker_url": broker,
+        "broker_transport_options": transport | broker_options,
+        "result_backend": results,
+        "result_backend_transport_options": result_options,
         "redis_socket_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_keepalive": True,
@@ -58,3 +68,10 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
         "event_serializer": "json",
         "enable_utc": True,
     }
+
+
+def _for_celery(url: str) -> tuple[str, dict[str, Any]]:
+    if not url.startswith(SENTINEL_SCHEME):
+        return url, {}
+    parsed = SentinelUrl.parse(url)
+    return parsed.celery_url, parsed.transport_options

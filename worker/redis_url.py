@@ -2,36 +2,103 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import Redis
+from redis.backoff import FullJitterBackoff
+from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import ConnectionError as LostConnectionError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from worker.errors import InvalidRequestError
 from worker.quoting import quote, without_password
+from worker.redis_connection import (
+    LeavingConnection,
+    LeavingManagedConnection,
+    LeavingSSLConnection,
+)
+from worker.sentinel_url import SCHEME as SENTINEL_SCHEME
+from worker.sentinel_url import SentinelUrl
 
 SCHEMES = ("redis://", "rediss://")
+EXAMPLE = "redis://localhost:6379/0"
 SOCKET_TIMEOUT_S = 5.0  # without one a process hangs for good when the network is cut
+# A lost connection is made anew at once, then twice more within about a second. A reply that does
+# not come is not waited for again.
+RETRIES = 3
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 0.5
+
+
+def redis_url_remedy(url: str) -> str | None:
+    """What to give instead of a URL that is none of ours; None if it is fine."""
+    try:
+        if url.startswith(SENTINEL_SCHEME):
+            SentinelUrl.parse(url)
+        elif url.startswith(SCHEMES):
+            _direct(url, 0).close()
+        else:
+            return f"give one such as {EXAMPLE}"
+    except (ValueError, TypeError) as error:
+        return str(error) if url.startswith(SENTINEL_SCHEME) else f"give one such as {EXAMPLE}"
+    return None
 
 
 def check_redis_url(url: str) -> str:
-    """Give the URL back if redis-py can read it.
+    """Give the URL back if it can be used: `redis://`, `rediss://`, or `worker.sentinel_url`'s.
 
     Raises:
         InvalidRequestError: `BAD_REDIS_URL`.
     """
-    try:
-        if not url.startswith(SCHEMES):
-            raise ValueError("another scheme")  # noqa: TRY301  # one sentence serves both
-        Redis.from_url(url).close()
-    except (ValueError, TypeError) as error:
+    if remedy := redis_url_remedy(url):
         raise InvalidRequestError(
-            f"{quote(without_password(url))} is no Redis URL; give one such as "
-            "redis://localhost:6379/0.",
-            "BAD_REDIS_URL",
-        ) from error
+            f"{quote(without_password(url))} is no Redis URL; {remedy}.", "BAD_REDIS_URL"
+        )
     return url
 
 
-def connect(url: str) -> Redis:
-    """A client for a checked URL, which connects when it is first used."""
-    return Redis.from_url(
-        url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
+def connect(url: str, *, retries: int = RETRIES) -> Redis:
+    """A client for a checked URL, which connects when it is first used. Threads may share it.
+
+    A server that became a replica is left as if it had gone; under Sentinel the next attempt finds
+    the new master.
+
+    Args:
+        url: See `check_redis_url`.
+        retries: How often a command is tried again when its connection was lost, which may repeat
+            it.
+    """
+    return _managed(url, retries) if url.startswith(SENTINEL_SCHEME) else _direct(url, retries)
+
+
+def _direct(url: str, retries: int) -> Redis:
+    options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
+    tls = "connection_class" in options
+    options["connection_class"] = LeavingSSLConnection if tls else LeavingConnection
+    limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
+    return Redis.from_pool(ConnectionPool(**(limits | options | _persistence(retries))))
+
+
+def _managed(url: str, retries: int) -> Redis:
+    parsed = SentinelUrl.parse(url)
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
+        list(parsed.hosts), sentinel_kwargs=parsed.sentinel_options
     )
+    client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]  # likewise
+        parsed.master,
+        connection_class=LeavingManagedConnection,
+        db=parsed.db,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        **parsed.credentials,
+        **_persistence(retries),
+    )
+    return client
+
+
+def _persistence(retries: int) -> dict[str, Any]:
+    again = (LostConnectionError,)
+    pauses = FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
+    # redis-py before 6 heeds `retry` for these errors only if they are in `retry_on_error` too.
+    return {"retry": Retry(pauses, retries, supported_errors=again), "retry_on_error": list(again)}

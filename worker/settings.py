@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from worker.errors import InvalidRequestError, ServiceError
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.quoting import quote, without_password
-from worker.redis_url import check_redis_url
+from worker.redis_url import redis_url_remedy
 
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
@@ -158,10 +158,9 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "result_url")
     @classmethod
     def _check_redis_url(cls, url: str | None) -> str | None:
-        try:
-            return None if url is None else check_redis_url(url)
-        except InvalidRequestError as error:
-            raise ValueError("give a URL such as redis://localhost:6379/0") from error
+        if url is not None and (remedy := redis_url_remedy(url)):
+            raise ValueError(remedy)
+        return url
 
     @field_validator("mirror")
     @classmethod

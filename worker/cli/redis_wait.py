@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from worker.client_errors import translated
 from worker.errors import QueueUnavailableError
+from worker.redis_url import connect
 
 PAUSE_S = 1.0
-CONNECT_TIMEOUT_S = 5.0
 
 
 def wait_for_redis(
@@ -50,8 +48,7 @@ def wait_for_redis(
 
 
 def _failure(url: str) -> QueueUnavailableError | None:
-    options: dict[str, Any] = {"socket_timeout": CONNECT_TIMEOUT_S}
-    with Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_S, **options) as redis:
+    with connect(url, retries=0) as redis:
         try:
             with translated(url):
                 redis.ping()
