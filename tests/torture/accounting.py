@@ -1,0 +1,206 @@
+"""What came of it: runs, repeats and final states, from journals, deaths and stored results.
+
+Pure functions of what was written down, so that they can be tested: an account that is silently
+wrong would show a worker that is silently wrong as sound.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torture.chaos import KILL, PARTITION, RESTART, STOP, TERM, Event
+from torture.journal import RUN
+from torture.monitor import FinalState
+from torture.supervisor import Life
+from torture.workload import POISON, Expected, Job
+
+TOLERANCE = 1e-3  # of a probability
+WAKING_S = 1.0  # after a stop: what is decoded then was in hand before
+CLOCK_S = 0.2  # the harness notes an event a moment before or after it happens
+POISONED, BY_ITSELF, NO_REASON = "poison", "ended by itself", "no reason"
+# Why a run may have to be repeated, the strongest reason first.
+REASONS = (KILL, POISONED, BY_ITSELF, STOP, PARTITION, RESTART, TERM)
+
+
+@dataclass(frozen=True)
+class Account:
+    """The whole run, reduced to what the rules speak of. Numbers are tasks' numbers.
+
+    Attributes:
+        lost: Without a final state.
+        wrong: With one that is not the right one.
+        changed: With two different ones, one after the other.
+        stored_again: With the same one more than once.
+        repeated: Run more than once, poison left out, by the reason why.
+        in_flight: At each kind of disturbance, run and without a stored result at that moment.
+        own_ends: Lives that ended although nobody ended them.
+    """
+
+    lost: list[int]
+    wrong: list[int]
+    changed: list[int]
+    stored_again: list[int]
+    repeated: dict[str, set[int]]
+    in_flight: dict[str, int]
+    own_ends: list[Life]
+
+    @property
+    def repeated_tasks(self) -> set[int]:
+        return set().union(*self.repeated.values())
+
+    @property
+    def in_flight_at_kills(self) -> int:
+        """At kill -9 of the harness, at kills by poison, and at stops.
+
+        Who stands still for longer than the lease counts as killed: nobody can tell the two apart.
+        """
+        return sum(self.in_flight.get(reason, 0) for reason in (KILL, POISONED, STOP))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was written down during the run.
+
+    Attributes:
+        states: Of each task, in the order in which they were heard.
+        stored: What the result store holds at the end.
+    """
+
+    jobs: Sequence[Job]
+    states: Mapping[int, Sequence[FinalState]]
+    stored: Mapping[int, FinalState]
+    lives: Sequence[Life]
+    events: Sequence[Event]
+    poison: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        poison = (job.mark.number for job in self.jobs if job.mark.kind in POISON)
+        object.__setattr__(self, "poison", frozenset(poison))
+
+
+def account(evidence: Evidence) -> Account:
+    """Draw up the account."""
+    numbers = [job.mark.number for job in evidence.jobs]
+    wrong = [
+        job.mark.number
+        for job in evidence.jobs
+        if (stored := evidence.stored.get(job.mark.number)) and not is_right(stored, job.expected)
+    ]
+    heard = {number: evidence.states.get(number, ()) for number in numbers}
+    several = {number for number, states in heard.items() if len(states) > 1}
+    changed = {n for n in several if len({(s.state, s.answer) for s in heard[n]}) > 1}
+    return Account(
+        lost=[number for number in numbers if number not in evidence.stored],
+        wrong=wrong,
+        changed=sorted(changed),
+        stored_again=sorted(several - changed),
+        repeated=repeats(evidence),
+        in_flight=in_flight_by_reason(evidence),
+        own_ends=[life for life in evidence.lives if death(life, evidence.poison) == BY_ITSELF],
+    )
+
+
+def is_right(final: FinalState, expected: Expected) -> bool:
+    """Whether a final state is the expected one."""
+    if final.state != expected.state:
+        return False
+    if expected.state == "SUCCESS":
+        near = abs(final.probability - expected.probability) < TOLERANCE
+        return near and final.answer == expected.answer
+    return final.answer.startswith(expected.answer)
+
+
+def death(life: Life, poison: frozenset[int]) -> str | None:
+    """Why a life ended: `KILL`, `TERM`, `POISONED`, `BY_ITSELF`; None while it goes on.
+
+    Poison that is decoded while a worker ends after SIGTERM kills it all the same.
+    """
+    if life.running:
+        return None
+    if life.status and life.status < 0 and life.cause != "kill" and _decoded_poison(life, poison):
+        return POISONED
+    if life.cause in ("kill", "help"):
+        return KILL
+    if life.cause == "term" and life.status == 0:
+        return TERM
+    return BY_ITSELF
+
+
+def in_flight(life: Life, at_s: float, states: Mapping[int, Sequence[FinalState]]) -> set[int]:
+    """Tasks that this process had begun and whose result was not stored at that moment."""
+    begun = {
+        entry.number for entry in life.journal.read() if entry.what == RUN if entry.at_s < at_s
+    }
+    return {n for n in begun if not any(state.at_s <= at_s for state in states.get(n, ()))}
+
+
+def in_flight_by_reason(evidence: Evidence) -> dict[str, int]:
+    """How many tasks were in flight at each kind of disturbance, poison left out."""
+    counts: dict[str, int] = defaultdict(int)
+    for life in evidence.lives:
+        for reason, at_s in disturbances(life, evidence):
+            counts[reason] += len(in_flight(life, at_s, evidence.states) - evidence.poison)
+    return dict(counts)
+
+
+def disturbances(life: Life, evidence: Evidence) -> list[tuple[str, float]]:
+    """What happened to a life, and when; its end is the last."""
+    happened = [
+        (event.kind, event.at_s)
+        for event in evidence.events
+        if event.kind in (STOP, PARTITION, RESTART)
+        and event.pid in (0, life.pid)
+        and life.started_s < event.at_s < (life.ended_s or float("inf"))
+    ]
+    if (why := death(life, evidence.poison)) and life.ended_s is not None:
+        happened.append((why, life.ended_s))
+    return happened
+
+
+def repeats(evidence: Evidence) -> dict[str, set[int]]:
+    """The tasks that were run more than once, poison left out, by the reason of each repeat."""
+    runs: dict[int, list[tuple[float, Life]]] = defaultdict(list)
+    for life in evidence.lives:
+        for entry in life.journal.read():
+            if entry.what == RUN and entry.number not in evidence.poison:
+                runs[entry.number].append((entry.at_s, life))
+    found: dict[str, set[int]] = defaultdict(set)
+    for number, times in runs.items():
+        times.sort(key=lambda run: run[0])
+        for (first_s, first), (again_s, again) in itertools.pairwise(times):
+            if woke_up(again, first_s, again_s, evidence.events):
+                found[STOP].add(number)
+            else:
+                found[_reason(number, first, again_s, evidence)].add(number)
+    return dict(found)
+
+
+def woke_up(again: Life, first_s: float, again_s: float, events: Sequence[Event]) -> bool:
+    """Whether the second run is of a process that had the task in hand when it was stopped.
+
+    It was just about to decode; others did the task meanwhile, which it can't know on waking.
+    """
+    return any(
+        event.kind == STOP and event.pid == again.pid and event.at_s < first_s < event.until_s
+        and event.until_s - CLOCK_S < again_s < event.until_s + WAKING_S
+        for event in events
+    )  # fmt: skip
+
+
+def _reason(number: int, life: Life, again_s: float, evidence: Evidence) -> str:
+    """The strongest reason why a life did not end a task's run before it was run again."""
+    happened = {
+        reason
+        for reason, at_s in disturbances(life, evidence)
+        if at_s < again_s and number in in_flight(life, at_s, evidence.states)
+    }
+    return next((reason for reason in REASONS if reason in happened), NO_REASON)
+
+
+def _decoded_poison(life: Life, poison: Iterable[int]) -> bool:
+    """Whether one of its last decodes was poison: with several decoders others may be later."""
+    last = [entry.number for entry in life.journal.read() if entry.what == RUN][-8:]
+    return bool(set(last) & set(poison))

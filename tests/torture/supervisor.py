@@ -1,0 +1,167 @@
+"""Keeps so many workers running, as a service manager would: when one ends, the next is started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torture.journal import READY, Entry, JournalReader
+from torture.proxy import Proxy
+from torture.spawner import Command, Ended, Spawner
+
+PAUSE_S = 0.02
+START_LIMIT_S = 60.0
+END_LIMIT_S = 60.0
+LEAST_LIFE_S = 1.0  # one that ends sooner is not started again at once
+
+
+@dataclass
+class Life:
+    """One worker process, from its start to its end.
+
+    Attributes:
+        slot: Which of the workers it was.
+        started_s: When it was started; this and the next, `time.monotonic()`.
+        ended_s: When it ended, or None.
+        status: Exit status, or minus the signal that ended it.
+        cause: Why the harness ended it: `kill`, `term`, `help`; empty if it didn't.
+    """
+
+    slot: int
+    pid: int
+    started_s: float
+    journal: JournalReader
+    cause: str = ""
+    ended_s: float | None = None
+    status: int | None = None
+    disturbed_until_s: float = 0.0
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        return self.ended_s is None
+
+    @property
+    def ready_s(self) -> float | None:
+        """When it began to take tasks."""
+        return next((entry.at_s for entry in self.journal.read() if entry.what == READY), None)
+
+    def send(self, number: int) -> None:
+        """Send a signal, unless the process has just ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+class Supervisor:
+    """Starts a worker in each slot while it is entered.
+
+    Args:
+        spawner: Makes the processes.
+        proxies: One a slot; the worker's way to Redis.
+        command: From a slot and its Redis URL to what is run there.
+        journals: Folder that the workers write their journals in.
+    """
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        proxies: Sequence[Proxy],
+        command: Callable[[int, str], Command],
+        journals: Path,
+    ) -> None:
+        self.lives: list[Life] = []
+        self._spawner = spawner
+        self._proxies = proxies
+        self._command = command
+        self._journals = journals
+        self._lock = threading.RLock()
+        self._restarting = True
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        for slot in range(len(self._proxies)):
+            self._start(slot)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.let_end()
+        for life in self.current:
+            life.send(signal.SIGKILL)
+            life.send(signal.SIGCONT)
+        self.wait_for_ends()
+        self._stopping.set()
+        self._thread.join()
+
+    @property
+    def current(self) -> list[Life]:
+        """The lives that go on."""
+        with self._lock:
+            return [life for life in self.lives if life.running]
+
+    def end(self, life: Life, number: int, cause: str) -> bool:
+        """Send a signal that ends it; false if it had ended already."""
+        with self._lock:
+            if not life.running:
+                return False
+            life.cause = life.cause or cause
+            life.send(number)
+            return True
+
+    def let_end(self) -> None:
+        """Start none again from now on."""
+        with self._lock:
+            self._restarting = False
+
+    def wait_until_ready(self, limit_s: float = START_LIMIT_S) -> bool:
+        """Whether a worker in each slot took tasks within the limit."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            ready = {life.slot for life in self.current if life.ready_s}
+            if len(ready) == len(self._proxies):
+                return True
+            time.sleep(PAUSE_S)
+        return False
+
+    def wait_for_ends(self, limit_s: float = END_LIMIT_S) -> list[Life]:
+        """The lives that still go on after the limit."""
+        end = time.monotonic() + limit_s
+        while (current := self.current) and time.monotonic() < end:
+            time.sleep(PAUSE_S)
+        return current
+
+    def _start(self, slot: int) -> None:
+        with self._lock:
+            started_s = time.monotonic()
+            pid = self._spawner.start(self._command(slot, self._proxies[slot].url))
+            self.lives.append(Life(slot, pid, started_s, JournalReader(self._journals, pid)))
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                self._bury(self._spawner.ended.get(timeout=0.1))
+
+    def _bury(self, ended: Ended) -> None:
+        with self._lock:
+            [life] = [life for life in self.lives if life.pid == ended.pid and life.running]
+            life.ended_s, life.status = ended.at_s, ended.status
+            again = self._restarting
+        if again:
+            if ended.at_s - life.started_s < LEAST_LIFE_S:
+                time.sleep(LEAST_LIFE_S)
+            self._start(life.slot)
