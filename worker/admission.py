@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from worker.delivery.held import Delivery
     from worker.delivery.path import DeliveryPath
     from worker.job import Job
-    from worker.label_sets import LabelSets
     from worker.pipeline import Pipeline
 
 STOPPING = "STOPPING"  # code of what this worker can't finish and another one can
@@ -29,13 +28,11 @@ class Admission:
     Args:
         path: Where deliveries come from and go to.
         pipeline: Does the work.
-        label_sets: Where named label lists lie.
     """
 
-    def __init__(self, path: DeliveryPath, pipeline: Pipeline, label_sets: LabelSets) -> None:
+    def __init__(self, path: DeliveryPath, pipeline: Pipeline) -> None:
         self._path = path
         self._pipeline = pipeline
-        self._label_sets = label_sets
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Begin with each; a wrong one fails alone."""
@@ -50,11 +47,11 @@ class Admission:
 
     def resting(self) -> int:
         """Pictures that wait for another attempt to fetch them."""
-        return getattr(self._pipeline, "resting", 0)
+        return self._pipeline.resting
 
     def preparation_s(self) -> float:
         """How long a picture takes to the model's door."""
-        return getattr(self._pipeline, "preparation_s", 0.0)
+        return self._pipeline.preparation_s
 
     def abandon(self) -> None:
         """End all futures; their deliveries have ended."""
@@ -63,7 +60,7 @@ class Admission:
     def _begin(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
         request = read_request(envelope.task, delivery.arguments.args, delivery.arguments.kwargs)
-        asked = Asked(request, self._label_sets, envelope.headers, ticket=delivery)
+        asked = Asked(request, envelope.headers, ticket=delivery)
         if isinstance(request, ClassifyRequest):
             future = self._pipeline.submit(asked.job(request.image))
             future.add_done_callback(partial(self._end, delivery))

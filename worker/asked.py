@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from worker.contract import (
     CLASSIFY,
@@ -20,9 +20,6 @@ from worker.errors import InvalidRequestError
 from worker.job import Job
 from worker.sources import validate_uri
 
-if TYPE_CHECKING:
-    from worker.label_sets import LabelSets
-
 REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
     CLASSIFY: ClassifyRequest,
     CLASSIFY_MANY: ClassifyManyRequest,
@@ -34,23 +31,20 @@ class Asked:
 
     Args:
         request: What was asked.
-        label_sets: Where named label lists lie.
         headers: Of the message.
         ticket: For the gate (`worker.gate`).
 
     Raises:
-        ClipWorkerError: The label set or the ensemble is not known, or Redis can't be reached.
+        InvalidRequestError: The ensemble is not known.
     """
 
     def __init__(
         self,
         request: Question,
-        label_sets: LabelSets,
         headers: Mapping[str, Any],
         ticket: object | None = None,
     ) -> None:
         self._request = request
-        self._labels = request.labels or label_sets.get(str(request.label_set))
         self._templates = templates_of(request)
         self._queue_s = _queue_s(headers)
         self._ticket = ticket
@@ -64,7 +58,8 @@ class Asked:
         request = self._request
         return Job(
             image=validate_uri(image),
-            labels=self._labels,
+            labels=request.labels or (),
+            label_set=request.label_set,
             templates=self._templates,
             k=request.k,
             threshold=request.threshold or 0.0,

@@ -46,7 +46,8 @@ class Tally:
     Attributes:
         pausing: How many wait for another attempt, each by a key of its own.
         decoding: When each thread that decodes began, by its id, as the line's clock reads.
-        preparation_s: Seconds from a job's start to the batcher, of those that were not held up.
+        preparation_s: Seconds that a job was fetched and decoded for, of those that were not held
+            up. Waiting for a thread does not count: it grows with what is in hand.
     """
 
     pausing: set[object] = field(default_factory=set)

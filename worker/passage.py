@@ -43,7 +43,6 @@ class Passage(Errand):
         self.future: Future[Classification] = Future()
         self.future.set_running_or_notify_cancel()  # to cancel it would not stop the stages
         self._on_end = on_end
-        self._start_s = line.clock()
         self._decode_s = 0.0
 
     @property
@@ -111,7 +110,7 @@ class Passage(Errand):
         end = line.clock()
         self._decode_s = end - start
         if not self.held_up:
-            line.tally.prepared(end - self._start_s)
+            line.tally.prepared(self.fetch_s + self._decode_s)
         line.batcher.submit(pixels, within_s=self._left_s()).add_done_callback(self._batched)
 
     def _left_s(self) -> float | None:

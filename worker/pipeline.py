@@ -136,7 +136,7 @@ class Pipeline:
 
     @property
     def preparation_s(self) -> float:
-        """Seconds from `submit` to the batcher, the average of the last jobs that had no pauses."""
+        """Seconds that a fetch and a decode take, the average of the last jobs without pauses."""
         return self._line.tally.preparation_s
 
     def drain(self, timeout_s: float) -> int:

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from torch import Tensor
 
 from clip_engine.engine import Engine
-from clip_engine.errors import ClipEngineError
+from clip_engine.errors import ClipEngineError, DeviceLostError
 from clip_engine.loader import load_engine
 from worker import exit_codes
 from worker.admission import Admission
@@ -59,7 +59,7 @@ class Runtime:
     def serve(self) -> None:
         """Take tasks by the queue path from now on; again after a reconnect does nothing."""
         if not self.path.is_started:
-            self.path.start(Admission(self.path, self.pipeline, self.label_sets))
+            self.path.start(Admission(self.path, self.pipeline))
 
 
 _current: Runtime | None = None
@@ -225,7 +225,7 @@ def _assemble(
         decode_pool=decode_pool,
         gate=IsolationGate(path),
         fatal=Fatal(
-            lambda error: type(error).__name__ == "DeviceLostError",
+            lambda error: isinstance(error, DeviceLostError),
             lambda error: _end_process(exit_codes.DEVICE_LOST, str(error)),
         ),
     )

@@ -76,7 +76,6 @@ class _Task:
         self._end = time.monotonic() + self._runtime.settings.task_timeout_s
         self._asked = Asked(
             request,
-            self._runtime.label_sets,
             task.request.headers or {},
             ticket=self._runtime.path.held.get(task.request.id or ""),
         )
