@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clip_engine.engine import Engine
+    from worker.gate import Go, Refuse
 
 LIMIT_S = 20.0
 NOW = 1_000_000.0
@@ -80,6 +81,9 @@ class Bench:
     def submit(self, picture: bytes | BaseException, **changes: Any) -> Future[Any]:
         uri = f"https://example.org/{len(self.fetcher.pictures)}.jpg"
         self.fetcher.pictures[uri] = picture
+        return self.job(uri, **changes)
+
+    def job(self, uri: str, **changes: Any) -> Future[Any]:
         fields = {"labels": LABELS, "templates": ("a photo of a {}.",), "k": 5} | changes
         return self.pipeline.submit(Job(image=uri, **fields))
 
@@ -95,3 +99,25 @@ class Bench:
         self.batcher.stop(LIMIT_S)
         for pool in self.pools:
             pool.shutdown(wait=True)
+
+
+class HoldingGate:
+    """Holds every job until the test says what becomes of it."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, tuple[Job, Go, Refuse]] = {}
+        self.left: list[str] = []
+        self.open = False  # whether it holds no more
+        self.came = threading.Semaphore(0)
+        self.went = threading.Semaphore(0)
+
+    def enter(self, job: Job, go: Go, refuse: Refuse) -> None:
+        if self.open:
+            go()
+        else:
+            self.held[str(job.ticket)] = (job, go, refuse)
+            self.came.release()
+
+    def leave(self, job: Job) -> None:
+        self.left.append(str(job.ticket))
+        self.went.release()

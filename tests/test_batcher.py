@@ -63,6 +63,11 @@ class Bench:
             self.run, max_batch=max_batch, runners=runners, max_wait_s=max_wait_s, clock=self.clock
         )
 
+    def wake(self) -> None:
+        """Have the runners look at the clock."""
+        with self.batcher._changed:
+            self.batcher._changed.notify_all()
+
     def submit(self, items: str) -> list[Future[Batched[str]]]:
         return [self.batcher.submit(item) for item in items]
 
@@ -150,6 +155,79 @@ def test_an_incomplete_batch_starts_once_the_wait_is_over() -> None:
     bench.run.let_go()
     assert values(futures) == "AB"
     bench.batcher.stop(LIMIT_S)
+
+
+def test_a_batch_starts_early_enough_for_the_nearest_deadline_in_it() -> None:
+    # given runs that take 2 s, and an hour's wait for others
+    bench = Bench(max_batch=3, max_wait_s=3600.0)
+    bench.batcher.start()
+    futures = bench.submit("abc")
+    bench.run.begun()
+    bench.clock.now_s += 2.0
+    bench.run.let_go()
+    assert values(futures) == "ABC"
+    # when one is wanted within a minute, 58 s pass, and the runner is woken
+    hurried = bench.batcher.submit("d", within_s=60.0)
+    assert bench.batcher._rest_s() == 58.0
+    bench.clock.now_s += 58.0
+    bench.wake()
+    # then its batch starts, for 2 s are left
+    assert bench.run.begun() == ["d"]
+    bench.run.let_go()
+    assert hurried.result(LIMIT_S).wait_s == 58.0
+    # and the next one waits for others again
+    futures = bench.submit("e")
+    assert bench.batcher._rest_s() == 3600.0
+    bench.run.let_go()
+    bench.batcher.stop(LIMIT_S)
+    assert values(futures) == "E"
+
+
+def test_the_hurry_of_one_that_waits_outlives_the_batch_before_it() -> None:
+    # given a full batch whose last item finds no place in it and is in a hurry
+    bench = Bench(max_batch=2, max_wait_s=3600.0)
+    futures = [*bench.submit("ab"), bench.batcher.submit("c", within_s=30.0)]
+    bench.batcher.start()
+    assert bench.run.begun() == ["a", "b"]
+    bench.run.let_go()
+    assert values(futures[:2]) == "AB"
+    # then it still counts
+    assert bench.batcher._rest_s() == 30.0
+    bench.clock.now_s += 30.0
+    bench.wake()
+    assert bench.run.begun() == ["c"]
+    bench.run.let_go()
+    bench.batcher.stop(LIMIT_S)
+
+
+@pytest.mark.parametrize("within_s", [0.0, -5.0])
+def test_what_is_late_already_starts_at_once(within_s: float) -> None:
+    bench = Bench(max_batch=3, max_wait_s=3600.0)
+    bench.batcher.start()
+    bench.batcher.submit("a", within_s=within_s)
+    assert bench.run.begun() == ["a"]
+    bench.run.let_go()
+    bench.batcher.stop(LIMIT_S)
+
+
+def test_the_longest_run_under_way_is_seen_for_as_long_as_it_runs() -> None:
+    # given two runners
+    bench = Bench(max_batch=1, runners=2)
+    bench.batcher.start()
+    assert bench.batcher.oldest_run_s() == 0
+    bench.submit("a")
+    bench.run.begun()
+    bench.clock.now_s += 5.0
+    [second] = bench.submit("b")
+    bench.run.begun()
+    bench.clock.now_s += 2.0
+    # then
+    assert bench.batcher.oldest_run_s() == 7.0
+    bench.run.let_go()
+    bench.run.let_go()
+    bench.batcher.stop(LIMIT_S)
+    assert bench.batcher.oldest_run_s() == 0
+    assert second.result().value == "B"
 
 
 def test_several_runners_run_several_batches_at_the_same_time() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pipeline_bench import LIMIT_S, NOW, Bench, jpeg
+from pipeline_bench import LIMIT_S, NOW, Bench, HoldingGate, jpeg
 from tiny_clip import tiny_engine
 
 from worker.errors import ExpiredError, ImageInvalidError, ServiceError, TemporaryError
@@ -38,24 +38,6 @@ def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
     yield bench
     for each in made:
         each.close()
-
-
-class HoldingGate:
-    """Holds every job until the test says what becomes of it."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, tuple[Job, Go, Refuse]] = {}
-        self.left: list[str] = []
-        self.came = threading.Semaphore(0)
-        self.went = threading.Semaphore(0)
-
-    def enter(self, job: Job, go: Go, refuse: Refuse) -> None:
-        self.held[str(job.ticket)] = (job, go, refuse)
-        self.came.release()
-
-    def leave(self, job: Job) -> None:
-        self.left.append(str(job.ticket))
-        self.went.release()
 
 
 # --- the gate ---

@@ -144,6 +144,40 @@ def test_what_a_store_raises_is_translated(register, lower, error, code):
     assert caught.value.__cause__ is lower
 
 
+@pytest.mark.parametrize(
+    ("names", "value", "error", "code"),
+    [
+        ("response", {"ResponseMetadata": {"HTTPStatusCode": 400}}, ImageUnavailableError, "400"),
+        ("response", {"ResponseMetadata": {"HTTPStatusCode": 503}}, TemporaryError, "OBJECT_STORE"),
+        ("response", "no dictionary", TemporaryError, "OBJECT_STORE"),
+        ("status_code", 409, ImageUnavailableError, "409"),
+        ("code", 416, ImageUnavailableError, "416"),
+        ("code", 429, TemporaryError, "OBJECT_STORE"),
+        ("code", "SlowDown", TemporaryError, "OBJECT_STORE"),
+        ("status", 200, TemporaryError, "OBJECT_STORE"),
+    ],
+)
+def test_a_stores_status_tells_what_may_pass_from_what_will_not(
+    register, names, value, error, code
+):
+    class StoresOwnError(Exception):
+        pass
+
+    lower = StoresOwnError("said no")
+    setattr(lower, names, value)
+
+    async def broken(self, path, **options: object):
+        raise lower
+
+    uri = register("broken", _info=broken)
+
+    with pytest.raises(error) as caught:
+        fetcher("broken").fetch(uri)
+
+    assert type(caught.value) is error
+    assert caught.value.code == f"FETCH_{code}"
+
+
 def test_a_store_that_never_answers_is_cut_off(register):
     async def silent(self, path, **options: object):
         await asyncio.Event().wait()
