@@ -1,0 +1,224 @@
+"""A device that runs out of memory, and one that is gone: injected, as neither comes when called."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from image_zoo import photo
+from tiny_clip import tiny_engine
+
+from clip_engine.batch_limit import BatchLimit
+from clip_engine.device_faults import device_losses, is_device_lost, is_out_of_memory
+from clip_engine.errors import ClipEngineError, DeviceLostError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+# As torch 2.11 to 2.15 word them.
+LOST = (
+    "CUDA error: device-side assert triggered",
+    "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be asynchronous",
+    "CUDA error: unspecified launch failure",
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+)
+OUT_OF_MEMORY_WORDS = (
+    "CUDA error: out of memory",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+)
+ELSEWHERE = ("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", "out of memory of names")
+
+
+def pixels_of(engine: Engine, count: int) -> list[Tensor]:
+    side = engine.preprocessor.resolution
+    return [engine.prepare(photo((side, side), seed=seed)) for seed in range(count)]
+
+
+def hold_at_most(
+    monkeypatch: pytest.MonkeyPatch, model: Any, rows: int, encode: str = "encode_image"
+) -> list[int]:
+    """Let the tower fail above so many rows; gives the list of sizes that it is asked for."""
+    asked: list[int] = []
+    original = getattr(model, encode)
+
+    def forward(batch: Tensor, **options: bool) -> Tensor:
+        asked.append(len(batch))
+        if len(batch) > rows:
+            raise OUT_OF_MEMORY
+        return original(batch, **options)  # type: ignore[no-any-return]  # torch's calls are Any
+
+    monkeypatch.setattr(model, encode, forward)
+    return asked
+
+
+# --- out of memory ---
+
+
+def test_a_batch_that_doesnt_fit_is_halved_and_its_size_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given a device that holds three pictures
+    engine = tiny_engine(buckets=(1, 2, 4, 8))
+    pixels = pixels_of(engine, 11)
+    expected = engine.encode_pixels(pixels)
+    asked = hold_at_most(monkeypatch, engine.model, 3)
+    # when
+    features = engine.encode_pixels(pixels)
+    # then all come out, in order
+    assert asked == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert torch.allclose(features, expected, atol=1e-6)
+    # and the size is remembered, and told once for each time it fell
+    assert engine.max_batch == 2
+    asked.clear()
+    engine.encode_pixels(pixels)
+    assert asked == [2, 2, 2, 2, 2, 1]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert caplog.messages[-1] == (
+        "A batch of 4 pictures doesn't fit into the device's memory; from now on at most 2."
+    )
+
+
+def test_a_half_that_is_no_bucket_becomes_a_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_engine(buckets=(8,))
+    pixels = pixels_of(engine, 5)
+    expected = engine.encode_pixels(pixels)
+    asked = hold_at_most(monkeypatch, engine.model, 5)
+    assert torch.allclose(engine.encode_pixels(pixels), expected, atol=1e-6)
+    assert asked == [8, 4, 4]
+
+
+def test_a_single_picture_that_doesnt_fit_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_engine()
+    pixels = pixels_of(engine, 1)
+    hold_at_most(monkeypatch, engine.model, 0)
+    with pytest.raises(ClipEngineError, match="doesn't hold a batch of 1 of the pictures; free"):
+        engine.encode_pixels(pixels)
+
+
+def test_long_lists_of_prompts_are_halved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [f"label {index}" for index in range(300)]
+    expected = tiny_engine().labels.get(labels, ("{}",))
+    engine = tiny_engine()
+    asked = hold_at_most(monkeypatch, engine.model, 150, "encode_text")
+    assert torch.allclose(engine.labels.get(labels, ("{}",)), expected, atol=1e-6)
+    assert asked == [256, 128, 128, 44]
+
+
+def test_threads_that_fail_at_one_size_halve_it_once() -> None:
+    # given two runs that were both under way at 8 when it turned out to be too many
+    limit = BatchLimit(8, "pictures")
+    rows = list(torch.zeros(8, 1))
+    tries: list[int] = []
+
+    def inner(chunk: Any) -> Tensor:
+        tries.append(len(chunk))
+        if len(chunk) > 4:
+            raise OUT_OF_MEMORY
+        return torch.stack(chunk)
+
+    def outer(chunk: Any) -> Tensor:
+        if len(chunk) > 4:
+            limit.run(rows, inner)
+            raise OUT_OF_MEMORY
+        return torch.stack(chunk)
+
+    # when
+    done = limit.run(rows, outer)
+    # then
+    assert tries == [8, 4, 4]
+    assert (limit.largest, sum(map(len, done))) == (4, 8)
+
+
+def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
+    # given a forward that holds a large object when it fails
+    class Large:
+        alive = 0
+
+        def __init__(self) -> None:
+            Large.alive += 1
+
+        def __del__(self) -> None:
+            Large.alive -= 1
+
+    alive: list[int] = []
+
+    def forward(chunk: Any) -> Tensor:
+        alive.append(Large.alive)
+        held = Large()
+        if len(chunk) > 1:
+            raise torch.OutOfMemoryError
+        del held
+        return torch.stack(chunk)
+
+    # when
+    BatchLimit(4, "pictures").run(list(torch.zeros(2, 1)), forward)
+    # then no try began while another's was alive
+    assert alive == [0] * 3
+
+
+def test_other_errors_of_a_forward_pass_unchanged() -> None:
+    error = RuntimeError(ELSEWHERE[0])
+
+    def forward(_: object) -> Tensor:
+        raise error
+
+    with pytest.raises(RuntimeError) as caught:
+        BatchLimit(4, "pictures").run(list(torch.zeros(2, 1)), forward)
+    assert caught.value is error
+
+
+# --- a lost device ---
+
+
+@pytest.mark.parametrize("text", LOST)
+@pytest.mark.parametrize("tower", ["encode_image", "encode_text"])
+def test_a_device_that_will_not_heal_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tower: str, text: str
+) -> None:
+    engine = tiny_engine()
+    error = RuntimeError(text)
+
+    def fail(*_: object, **__: object) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(engine.model, tower, fail)
+    with pytest.raises(DeviceLostError, match="start a fresh process") as caught:
+        engine.classify([photo((40, 40), seed=0)], ["cat"])
+    assert caught.value.__cause__ is error
+    assert text.partition("\n")[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this torch has no such class")
+def test_torchs_own_class_for_it_counts_whatever_its_words() -> None:
+    error = torch.AcceleratorError("something new")
+    assert is_device_lost(error)
+    with pytest.raises(DeviceLostError), device_losses():
+        raise error
+
+
+@pytest.mark.parametrize("text", OUT_OF_MEMORY_WORDS)
+def test_memory_that_ran_out_behind_torchs_back_is_no_lost_device(text: str) -> None:
+    error = RuntimeError(text)
+    assert is_out_of_memory(error)
+    assert not is_device_lost(error)
+
+
+@pytest.mark.parametrize("text", ELSEWHERE)
+def test_errors_that_have_nothing_to_do_with_a_device_are_neither(text: str) -> None:
+    error = RuntimeError(text)
+    assert not is_out_of_memory(error)
+    assert not is_device_lost(error)
+
+
+def test_torchs_out_of_memory_is_no_lost_device() -> None:
+    assert is_out_of_memory(OUT_OF_MEMORY)
+    assert not is_device_lost(OUT_OF_MEMORY)
