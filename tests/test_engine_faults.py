@@ -1,4 +1,4 @@
-"""A device that runs out of memory, and one that is gone: injected, as neither comes when called."""
+"""A device that runs out of memory, and one that is gone: injected, neither comes when called."""
 
 from __future__ import annotations
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from ipaddress import ip_network
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from clip_engine.acceleration import Acceleration
 from worker.quoting import quote, without_password
-from worker.settings import Settings, SettingsError
+from worker.settings import Piece, Settings, SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -95,16 +97,31 @@ def test_each_kind_of_device_is_taken(monkeypatch: pytest.MonkeyPatch, device: s
         (1, (1,)),
         (2, (1, 2)),
         (3, (1, 2, 3)),
-        (8, (1, 2, 4, 8)),
-        (12, (1, 2, 4, 8, 12)),
-        (32, (1, 2, 4, 8, 16, 32)),
-        (33, (1, 2, 4, 8, 16, 32, 33)),
+        (8, (1, 2, 3, 4, 6, 8)),
+        (12, (1, 2, 3, 4, 6, 8, 12)),
+        (32, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)),
+        (33, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 33)),
     ],
 )
-def test_buckets_are_powers_of_two_and_the_largest_batch(
+def test_buckets_are_powers_of_two_what_lies_half_way_between_and_the_largest_batch(
     max_batch: int, buckets: tuple[int, ...]
 ) -> None:
     assert Settings.load(max_batch=max_batch).buckets == buckets
+
+
+def test_each_piece_of_acceleration_can_be_left_out_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings.load().disable == ()
+    assert load(monkeypatch, DISABLE="prepacked, sdpa").disable == ("prepacked", "sdpa")
+    # and the engine knows the same names
+    assert get_args(Piece) == Acceleration.names()
+
+
+def test_a_name_that_is_no_piece_of_acceleration_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = wrong_lines(monkeypatch, DISABLE="prepacked,turbo")
+    assert line.startswith("CLIP_WORKER_DISABLE is 'turbo': ")
+    assert "'cuda_graphs'" in line
 
 
 # --- what is wrong ---

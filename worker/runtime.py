@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from torch import Tensor
 
+from clip_engine.acceleration import Acceleration
 from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError, DeviceLostError
 from clip_engine.loader import load_engine
@@ -184,17 +185,18 @@ def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
             preprocessing=settings.preprocessing,
             max_pixels=settings.max_pixels,
             buckets=settings.buckets,
+            acceleration=Acceleration.without(settings.disable),
             cache_dir=settings.cache_dir,
             mirror=settings.mirror,
             offline=settings.offline,
             progress=progress,
         )
+        engine.warm()
     except ClipEngineError as error:
         raise ServiceError(
             f"The model CLIP_WORKER_MODEL={settings.model!r} can't be loaded. {error}",
             "MODEL_UNAVAILABLE",
         ) from error
-    engine.warm()
     return engine
 
 

@@ -23,6 +23,19 @@ TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 
 
+# As in clip_engine.acceleration, which can't be imported here: it loads torch.
+Piece = Literal[
+    "sdpa",
+    "linear_patches",
+    "folded_gelu",
+    "prepacked",
+    "trimmed_text",
+    "cached_text",
+    "pinned_upload",
+    "cuda_graphs",
+]
+
+
 class SettingsError(ServiceError):
     """Settings are wrong; the message has one line for each."""
 
@@ -86,6 +99,9 @@ class Settings(BaseSettings):
         "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
     )
     preprocessing: Literal["fast", "exact"] = Field("fast", description="Accuracy of resizing.")
+    disable: Annotated[tuple[Piece, ...], NoDecode] = Field(
+        (), description="Pieces of acceleration to do without (docs/performance.md)."
+    )
 
     max_batch: int = Field(32, ge=1, le=1024, description="Most pictures a forward pass.")
     max_wait_s: float = Field(0.0, ge=0, le=60, description="Wait for a batch to fill.")
@@ -151,9 +167,13 @@ class Settings(BaseSettings):
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Batch sizes that the model is run at: powers of two, and the largest batch."""
-        powers = (2**i for i in range(self.max_batch.bit_length()))
-        return tuple(sorted({*(size for size in powers if size < self.max_batch), self.max_batch}))
+        """Batch sizes that the model is run at: 1, 2, 3, 4, 6, 8, 12, ... and the largest batch.
+
+        Padding costs as much as pictures do. Of batches of 1 to 32 it makes 12 % more on average;
+        powers of two alone would make 30 %.
+        """
+        sizes = {n * 2**i for i in range(self.max_batch.bit_length()) for n in (1, 3)}
+        return tuple(sorted({*(size for size in sizes if size < self.max_batch), self.max_batch}))
 
     @field_validator("redis_url", "result_url")
     @classmethod
@@ -191,7 +211,7 @@ class Settings(BaseSettings):
             [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
         )
 
-    @field_validator("allow_networks", "object_store_schemes", mode="before")
+    @field_validator("allow_networks", "object_store_schemes", "disable", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if not isinstance(value, str):
