@@ -199,6 +199,21 @@ def test_crashes_add_up_newest_first_and_survive_an_orderly_stop(
     assert again.crashes == (second, CRASH)
 
 
+def test_a_parked_message_goes_back_unblamed_and_untold(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    ledger.reap(GAP_S)
+    ledger.park([entry.tag], -1)
+
+    assert ledger.reap(GAP_S) == (0, 0)
+
+    [again] = ledger.take(1)
+    assert (again.message, again.crashes) == (b"m", ())
+    assert server.hlen(KEYS.started) == 0
+
+
 def test_a_renewed_lease_does_not_run_out(server: redis.Redis, ledger: Ledger) -> None:
     server.lpush("q", "a", "b")
     a, b = ledger.take(2)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.dead_letters import DeadLetter
     from worker.delivery.keys import QueueKeys
 
-SCRIPTS = ("take", "start", "finish", "give_back", "extend", "reap", "bury", "probe")
+SCRIPTS = ("take", "start", "finish", "give_back", "extend", "park", "reap", "bury", "probe")
 MOST_REAPED = 500  # entries a call, so that Redis is not held up
 MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
 
@@ -132,6 +132,11 @@ class Ledger:
         """Let the leases of held messages end so many seconds from now."""
         for chunk in chunks(tags, MOST_TAKEN):
             self._script("extend")(keys=[self.keys.leases], args=[seconds, *chunk])
+
+    def park(self, tags: Sequence[str], seconds: float) -> None:
+        """Put messages back so many seconds from now, unless this is undone by a give-back."""
+        keys = self.keys
+        self._script("park")(keys=[keys.unacked, keys.leases, keys.started], args=[seconds, *tags])
 
     def reap(self, longest_gap_s: float) -> tuple[int, int]:
         """Return messages whose lease has run out.

@@ -182,7 +182,7 @@ class DeliveryPath:
         """Let somebody else have it, after a while: its lease is not renewed again."""
         if self._claim(delivery):
             try:
-                delivery.ledger.extend(delivery.tags, seconds)
+                delivery.ledger.park(delivery.tags, seconds)
             except RedisError as error:  # then it comes back when its lease runs out
                 logger.warning("A task goes back later than it should: %s", error)
             self._ended([delivery])

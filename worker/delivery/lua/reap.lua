@@ -1,9 +1,9 @@
 -- Return the messages whose lease has run out. One that had been started gets a line in its history
--- and goes apart; one that only waited goes back to the head of its queue.
+-- and goes apart; one that only waited, or was parked, goes back to the head of its queue.
 -- After a time in which no worker could look (Redis was away or out of memory) no worker could renew
 -- either: then every lease starts anew, and nothing is returned.
 -- KEYS: unacked, leases, started, returned, tick. ARGV: lease in seconds, longest gap between two
--- looks in seconds, most entries. -> returned, of these with history
+-- looks in seconds, most entries. -> returned but for parked ones, of these begun
 local unacked, leases, started, returned, tick = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -27,7 +27,9 @@ for _, tag in ipairs(due) do
   if entry then
     local line = redis.call('HGET', started, tag)
     local source, crashes, rest = string.match(entry, '^([^\n]*)\n(%d+)\n(.*)$')
-    if line then
+    if line == 'parked' then
+      redis.call('RPUSH', source, rest)
+    elseif line then
       local blame = source .. '\n' .. (crashes + 1) .. '\n' .. line .. '\n' .. rest
       redis.call('LPUSH', returned, blame)
       blamed = blamed + 1
@@ -36,7 +38,7 @@ for _, tag in ipairs(due) do
     else
       redis.call('LPUSH', returned, entry)
     end
-    count = count + 1
+    count = count + (line == 'parked' and 0 or 1)
   end
   redis.call('HDEL', unacked, tag)
   redis.call('ZREM', leases, tag)

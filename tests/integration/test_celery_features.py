@@ -1,0 +1,143 @@
+"""What Celery users may ask of any task holds on the queue path too."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from celery.exceptions import NotRegistered, TaskRevokedError
+from PIL import Image
+from worker_process import WorkerProcess
+
+from worker.delivery.keys import QueueKeys
+from worker.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from celery import Celery
+
+    from worker.client import Client
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 60.0
+LABELS = {"labels": ["red", "green"], "k": 1}
+KEYS = QueueKeys("celery")
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    path = tmp_path / "red.png"
+    Image.new("RGB", (100, 100), (200, 20, 20)).save(path)
+    return path.as_uri()
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+def _end(result: Any) -> Any:
+    """What a task came to: its answer or its error."""
+    result.get(LIMIT_S, propagate=False)
+    return result.result
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def _is_nothing_in_hand(server: redis.Redis) -> bool:
+    return server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen("celery") == 0
+
+
+def test_the_ways_that_celery_offers_to_send_a_task(
+    running_worker: WorkerProcess, plain: Celery, server: redis.Redis, uri: str
+) -> None:
+    send = plain.send_task
+
+    # an ETA is waited for, on the worker
+    before = time.time()
+    assert _end(send("clip.classify", (uri,), LABELS, countdown=1.5))["predictions"]
+    assert time.time() - before >= 1.5
+
+    # what has expired is not run, and its result says so
+    expired = _end(send("clip.classify", ("file:///not/asked/for",), LABELS, expires=-5))
+    assert isinstance(expired, TaskRevokedError)
+    assert expired.args == ("expired",)
+
+    # what was revoked is not run, whether it is revoked before it comes or while it waits
+    task_id = str(uuid.uuid4())
+    plain.control.revoke(task_id)
+    _wait_until(lambda: task_id in _revoked(plain))
+    waiting = send("clip.classify", (uri,), LABELS, countdown=600)
+    plain.control.revoke(waiting.id)
+    for result in (send("clip.classify", (uri,), LABELS, task_id=task_id), waiting):
+        assert isinstance(_end(result), TaskRevokedError)
+
+    # wrong calls have typed ends
+    assert isinstance(_end(send("clip.classify", (uri, ["a"], 3))), InvalidRequestError)
+    assert isinstance(_end(send("clip.unknown", (uri,))), NotRegistered)
+
+    # a result that nobody wants is not stored
+    quiet = send("clip.classify", (uri,), LABELS, ignore_result=True)
+    _wait_until(lambda: f"clip.classify[{quiet.id}] succeeded" in running_worker.log)
+    _wait_until(lambda: _is_nothing_in_hand(server))
+    assert server.get(f"celery-task-meta-{quiet.id}") is None
+
+
+def _revoked(app: Celery) -> list[str]:
+    told = app.control.inspect(timeout=2).revoked() or {}
+    return [task_id for ids in told.values() for task_id in ids]
+
+
+def test_inspection_shows_the_queue_and_what_is_in_hand(
+    running_worker: WorkerProcess, plain: Celery, uri: str
+) -> None:
+    assert running_worker.running.poll() is None
+    held = plain.send_task("clip.classify", (uri,), LABELS, countdown=600)
+    inspect = plain.control.inspect(timeout=2)
+    _wait_until(lambda: held.id in str(inspect.scheduled()))
+
+    [queues] = inspect.active_queues().values()
+
+    assert [queue["name"] for queue in queues] == ["celery"]
+    plain.control.revoke(held.id)
+    assert isinstance(_end(held), TaskRevokedError)
+
+
+def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(
+    running_worker: WorkerProcess, client: Client, server: redis.Redis, uri: str
+) -> None:
+    assert running_worker.running.poll() is None
+    server.lpush("celery", "{no message")
+
+    assert client.classify(uri, ["red", "green"]).get(LIMIT_S).predictions
+
+    _wait_until(lambda: server.hlen("clip-worker:celery:dead") == 1)
+    [letter] = server.hvals("clip-worker:celery:dead")
+    assert b"UNREADABLE" in letter
+    assert b"{no message" in letter
+    _wait_until(lambda: _is_nothing_in_hand(server))
+
+
+def test_tasks_with_a_higher_priority_number_wait_behind_others(
+    tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
+) -> None:
+
+    later = plain.send_task("clip.classify", (uri,), LABELS, priority=9)
+    sooner = plain.send_task("clip.classify", (uri,), LABELS, priority=0)
+    with WorkerProcess(redis_url, tmp_path, concurrency="1") as worker:  # one in hand at a time
+        assert _end(later)["predictions"]
+        assert _end(sooner)["predictions"]
+        assert worker.log.index(f"[{sooner.id}] succ") < worker.log.index(f"[{later.id}] succ")
+    assert server.llen(KEYS.lists[3]) == 0

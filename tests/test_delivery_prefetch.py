@@ -1,0 +1,62 @@
+"""How many messages are held follows the measured rate."""
+
+from __future__ import annotations
+
+from worker.delivery.prefetch import PERIOD_S, Prefetch
+
+
+class Bench:
+    """A worker of a given speed, on a clock that is set by hand."""
+
+    def __init__(self, **bounds: int) -> None:
+        self.now = 100.0
+        given = {"floor": 8, "ceiling": 1000, "initial": 64} | bounds
+        self.prefetch = Prefetch(**given, ahead_s=2.0, clock=lambda: self.now)
+
+    def run(
+        self, rate: float, seconds: float, *, saturated: bool = True, fetch_s: float = 0
+    ) -> int:
+        window = self.prefetch.window(0, fetch_s)
+        for _ in range(round(seconds / PERIOD_S)):
+            window = self.prefetch.window(window if saturated else 1, fetch_s)
+            self.prefetch.finished(round(rate * PERIOD_S))
+            self.now += PERIOD_S
+        return self.prefetch.window(window if saturated else 1, fetch_s)
+
+
+def test_before_anything_is_known_the_first_window_holds() -> None:
+    assert Bench().prefetch.window(0, 0.0) == 64
+
+
+def test_the_first_window_is_within_the_bounds() -> None:
+    assert Bench(ceiling=20).prefetch.window(0, 0.0) == 20
+
+
+def test_a_slow_worker_leaves_the_queue_to_others() -> None:
+    assert Bench().run(rate=4, seconds=10) == 8
+
+
+def test_a_quick_worker_holds_two_seconds_of_work() -> None:
+    assert Bench().run(rate=100, seconds=10) == 200
+
+
+def test_no_worker_holds_more_than_the_ceiling() -> None:
+    assert Bench().run(rate=10_000, seconds=10) == 1000
+
+
+def test_what_takes_long_to_fetch_is_fetched_earlier() -> None:
+    assert Bench().run(rate=100, seconds=10, fetch_s=3.0) == 500
+
+
+def test_an_idle_time_does_not_make_a_quick_worker_timid() -> None:
+    bench = Bench()
+    bench.run(rate=100, seconds=10)
+
+    assert bench.run(rate=0, seconds=60, saturated=False) == 200
+
+
+def test_a_worker_that_becomes_slow_holds_less() -> None:
+    bench = Bench()
+    bench.run(rate=100, seconds=10)
+
+    assert bench.run(rate=8, seconds=10) <= 20
