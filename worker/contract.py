@@ -1,19 +1,19 @@
 """What crosses the queue, both ways: JSON, validated, frozen.
 
 Tasks `clip.classify` and `clip.classify_many` take these requests as keyword arguments; any Celery
-client in any language can send them. `parse` turns whatever is wrong with one into a single
+client in any language can send them. What they give is in `worker.results`, and, for whoever needs
+both, here too. `parse` turns whatever is wrong with one into a single
 `InvalidRequestError`, on the client's side before anything is sent, and again on the worker's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -22,9 +22,32 @@ from pydantic import (
     model_validator,
 )
 
-from worker.errors import ClipWorkerError, InvalidRequestError
+from worker.errors import InvalidRequestError
 from worker.quoting import quote
+from worker.results import Classification, Failure, Outcome, Prediction, Timing
 from worker.sources.uri import validate_uri
+from worker.wire import Wire
+
+__all__ = [
+    "CLASSIFY",
+    "CLASSIFY_MANY",
+    "DEFAULT_K",
+    "DEFAULT_TEMPLATE",
+    "MAX_IMAGES",
+    "MAX_LABELS",
+    "MAX_LABEL_CHARS",
+    "MAX_TEMPLATES",
+    "SENT_AT_HEADER",
+    "Classification",
+    "ClassifyManyRequest",
+    "ClassifyRequest",
+    "Failure",
+    "Outcome",
+    "Prediction",
+    "Question",
+    "Timing",
+    "parse",
+]
 
 CLASSIFY = "clip.classify"
 CLASSIFY_MANY = "clip.classify_many"
@@ -126,11 +149,7 @@ Template = Annotated[StrictStr, AfterValidator(_check_template)]
 Uri = Annotated[StrictStr, AfterValidator(_check_uri)]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-
-class Question(_Wire):
+class Question(Wire):
     """What is asked of a picture, whichever picture it is.
 
     Attributes:
@@ -197,58 +216,6 @@ class ClassifyManyRequest(Question):
     """
 
     images: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_IMAGES)]
-
-
-class Prediction(_Wire):
-    """A label, its softmax probability over all labels of the question, and its index there."""
-
-    label: str
-    probability: float
-    index: int
-
-
-class Timing(_Wire):
-    """Where a picture's time went, in seconds; `queue` only if the producer said when it sent."""
-
-    queue: float | None
-    labels: float
-    fetch: float
-    decode: float
-    batch_wait: float
-    forward: float
-    score: float
-    batch_size: int
-
-
-class Classification(_Wire):
-    """The answer to a question about one picture, most probable label first."""
-
-    predictions: tuple[Prediction, ...]
-    model: str
-    model_digest: str
-    timing: Timing
-    embedding: tuple[float, ...] | None = None
-
-
-class Failure(_Wire):
-    """Why one picture of several has no answer."""
-
-    type: str
-    code: str
-    message: str
-
-    @classmethod
-    def of(cls, error: ClipWorkerError) -> Self:
-        """Describe an error."""
-        return cls(type=type(error).__name__, code=error.code, message=error.message)
-
-
-class Outcome(_Wire):
-    """One picture's part of a `clip.classify_many` result: a classification or a failure."""
-
-    status: Literal["ok", "error"]
-    result: Classification | None = None
-    error: Failure | None = None
 
 
 def parse(request: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
