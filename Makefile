@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check constraints clean
+.PHONY: help setup demo test check bench constraints clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ check: $(VENV)/.dev-stamp ## lint, formatting, types
 	@echo "ruff format --check" && $(VENV)/bin/ruff format --quiet --check .
 	@echo "mypy" && $(VENV)/bin/mypy
 
+bench: $(VENV)/.bench-stamp ## measure, a quarter of an hour; ARGS=--quick shows that it works in minutes
+	@scripts/ensure_redis.sh
+	@$(VENV)/bin/python -W ignore -m benchmarks.bench $(ARGS)
+
 constraints: $(VENV)/.dev-stamp ## write constraints.txt anew, with the newest versions
 	@$(VENV)/bin/python scripts/build_constraints.py
 
@@ -38,3 +42,6 @@ $(VENV)/.runtime-stamp: pyproject.toml constraints.txt
 
 $(VENV)/.dev-stamp: $(VENV)/.runtime-stamp
 	@scripts/setup.sh dev
+
+$(VENV)/.bench-stamp: $(VENV)/.runtime-stamp
+	@scripts/setup.sh bench

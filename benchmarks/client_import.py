@@ -16,12 +16,26 @@ CASES = {
     "worker.client": "from worker.client import Client",
     "worker.client, made": "from worker.client import Client; Client()",
 }
-PROBE = """
+# Linux's ru_maxrss has what the *parent* held when it started the process; VmHWM has not.
+PEAK_MB = """
+def peak_mb():
+    import resource, sys
+    try:
+        lines = open("/proc/self/status").read().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 1024)
+"""
+PROBE = (
+    PEAK_MB
+    + """
 import time; start = time.perf_counter()
 {statement}
 seconds = time.perf_counter() - start
-import resource; print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(seconds, peak_mb())
 """
+)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ROOT / "constraints.txt"
-WANTED = ("-e", ".[demo]", "--group", "test", "--group", "lint")
+WANTED = ("-e", ".[demo]", "--group", "dev", "--group", "bench")
 LINUX_GPU = re.compile(r"(nvidia|cuda)-|triton$")
 HEADER = f"""\
 # What the tests last ran with: `pip install -c constraints.txt ...` installs these versions.

@@ -2,6 +2,7 @@
 # Makes .venv and installs into it, with one line a step; what pip prints goes to .venv/setup-*.log.
 #   setup.sh runtime   the package and its extra `demo`
 #   setup.sh dev       what tests and lint need, on top of that
+#   setup.sh bench     what the benchmark compares with and draws with, on top of the first
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -112,8 +113,16 @@ install_dev() {
     touch "$venv/.dev-stamp"
 }
 
+install_bench() {
+    : >"$log"
+    say "installing what the benchmark compares with"
+    install --group bench -c constraints.txt
+    touch "$venv/.bench-stamp"
+}
+
 case "${1:-}" in
     runtime) install_runtime ;;
     dev) install_dev ;;
-    *) fail "what to install is 'runtime' or 'dev', not '${1:-}'" ;;
+    bench) install_bench ;;
+    *) fail "what to install is 'runtime', 'dev' or 'bench', not '${1:-}'" ;;
 esac

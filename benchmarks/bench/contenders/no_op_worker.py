@@ -1,0 +1,126 @@
+"""clip-worker's queue path around a model that does nothing, in a process of its own.
+
+    python -m benchmarks.bench.contenders.no_op_worker handler|pipeline
+
+`handler` puts the no-op in the place of the worker's admission: what is left is the queue path.
+`pipeline` keeps the admission, which validates each request and builds each answer, and puts the
+no-op in the place of the pipeline of pictures. Either way each delivery is noted in Redis before
+it is made, as the guarantees want it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+
+from benchmarks.bench.contenders.no_op import answer
+from worker.admission import Admission
+from worker.contract import Classification, Prediction, Timing
+from worker.delivery.held import Delivery
+from worker.delivery.path import DeliveryPath
+from worker.job import Job
+from worker.queue_path import build_path
+from worker.settings import Settings
+
+DIGEST = "0" * 64
+
+
+class NoOpHandler:
+    """Answers without looking."""
+
+    def __init__(self, path: DeliveryPath) -> None:
+        self._path = path
+
+    def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin with each, which writes its start into Redis first."""
+        for delivery in deliveries:
+            self._path.isolation.enter(
+                delivery, partial(self._make, delivery), partial(self._path.drop, delivery)
+            )
+
+    def resting(self) -> int:
+        """None."""
+        return 0
+
+    def preparation_s(self) -> float:
+        """None."""
+        return 0.0
+
+    def abandon(self) -> None:
+        """Nothing is unfinished."""
+
+    def _make(self, delivery: Delivery) -> None:
+        _, kwargs, _ = delivery.envelope.arguments()
+        made = answer(kwargs["image"], kwargs["labels"], kwargs["k"])
+        self._path.succeed(delivery, json.dumps(made))
+
+
+class NoOpPipeline:
+    """A pipeline of pictures without pictures."""
+
+    resting = 0
+    preparation_s = 0.0
+
+    def __init__(self, path: DeliveryPath) -> None:
+        self._path = path
+
+    def submit(self, job: Job) -> Future[Classification]:
+        """An answer as soon as the start is written into Redis."""
+        future: Future[Classification] = Future()
+        delivery = job.ticket
+        assert isinstance(delivery, Delivery)
+        self._path.isolation.enter(
+            delivery,
+            lambda: future.set_result(_classification(job)),
+            partial(self._path.drop, delivery),
+        )
+        return future
+
+    def abandon(self) -> None:
+        """Nothing is unfinished."""
+
+
+def _classification(job: Job) -> Classification:
+    made = answer(job.image, list(job.labels), job.k)
+    return Classification(
+        predictions=tuple(Prediction(**one) for one in made["predictions"]),
+        model="no-op",
+        model_digest=DIGEST,
+        timing=Timing(
+            queue=job.queue_s,
+            labels=0.0,
+            fetch=0.0,
+            decode=0.0,
+            batch_wait=0.0,
+            forward=0.0,
+            score=0.0,
+            batch_size=1,
+        ),
+        embedding=None,
+    )
+
+
+def main(kind: str) -> None:
+    """Serve until SIGTERM."""
+    settings = Settings.load()
+    path = build_path(
+        settings, queues=[settings.queue], worker="no-op", replicas=1, watch=lambda: None
+    )
+    path.probe()
+    if kind == "handler":
+        path.start(NoOpHandler(path))
+    else:
+        path.start(Admission(path, NoOpPipeline(path)))  # type: ignore[arg-type]  # a stand-in
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait()
+    path.drain(settings.drain_timeout_s)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,161 @@
+"""Pictures a second through the queue, beside the raw engine and what one would write.
+
+For a round all messages stand in the queue at once; it ends when the last result is stored.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks.bench import rivals
+from benchmarks.bench.case import MAIN, Case, chosen
+from benchmarks.bench.contender import Contender, Round, clip_worker
+from benchmarks.bench.labels import own_lists
+from benchmarks.bench.messages import cycled
+from benchmarks.bench.pictures import make_pictures
+from benchmarks.bench.progress import say
+from benchmarks.bench.raw import RawEngine
+from benchmarks.bench.sample import rounded
+from benchmarks.bench.scale import Scale
+from benchmarks.bench.server import BenchError
+from benchmarks.bench.weights import Architecture, make_weights
+
+AnyContender: TypeAlias = Contender | RawEngine
+
+RAW, OURS = "raw engine", "clip-worker"
+FULL_BATCHES = 64  # a fast contender's tasks are a multiple of it: no half batch at the end
+WARM_UP = 4
+
+
+def measure(scale: Scale, cache: Path) -> dict[str, Any]:
+    """All cases of this scale, by name."""
+    cases = chosen(scale.cases)
+    fresh = {count: own_lists(count) for count in {case.labels for case in cases}}
+    found: dict[str, Any] = {}
+    for architecture in dict.fromkeys(case.architecture for case in cases):
+        mine = [case for case in cases if case.architecture is architecture]
+        found |= _with_model(architecture, mine, scale, cache, fresh)
+    return found
+
+
+def _with_model(
+    architecture: Architecture,
+    cases: Sequence[Case],
+    scale: Scale,
+    cache: Path,
+    fresh: dict[int, Iterator[list[str]]],
+) -> dict[str, Any]:
+    weights = make_weights(architecture, cache)
+    everybody: list[AnyContender] = [
+        RawEngine(str(weights.state_dict)),
+        clip_worker(str(weights.state_dict), str(cache)),
+        *rivals.with_models(weights),
+    ]
+    if any(case.name == MAIN for case in cases):
+        everybody.append(rivals.untuned(weights))
+    with ExitStack() as stack:
+        for contender in everybody:
+            say(f"  {architecture.name}: starting {contender.name}")
+            stack.enter_context(contender)
+        found = {}
+        for case in cases:
+            say(f"  {case.title}")
+            found[case.name] = _Rounds(case, everybody, scale, cache, fresh).measure()
+        return found
+
+
+class _Rounds:
+    """The rounds of one case, the contenders taking turns."""
+
+    def __init__(
+        self,
+        case: Case,
+        everybody: Sequence[AnyContender],
+        scale: Scale,
+        cache: Path,
+        fresh: dict[int, Iterator[list[str]]],
+    ) -> None:
+        self._case = case
+        self._scale = scale
+        self._images = [str(path) for path in make_pictures(case.size, cache / "pictures")]
+        self._lists = case.lists(fresh)
+        # Own threads or not is told by the main case alone; it would tell the same in the others.
+        self._running = [c for c in everybody if case.name == MAIN or c.name != rivals.UNTUNED]
+        self._found: dict[str, dict[str, Any]] = {}
+        self._first: list[dict[str, float]] = []
+
+    def measure(self) -> dict[str, Any]:
+        counts = {contender.name: self._count(contender) for contender in list(self._running)}
+        rounds = self._scale.rounds if self._case.name == MAIN else self._scale.side_rounds
+        for number in range(1 if self._case.slow else rounds):
+            # Whoever was first is last in the next round.
+            shift = number % max(1, len(self._running))
+            for contender in [*self._running[shift:], *self._running[:shift]]:
+                self._round(contender, counts[contender.name])
+        files = [Path(image).stat().st_size for image in self._images]
+        return {
+            "title": self._case.title,
+            "picture_bytes": sum(files) // len(files),
+            "pictures": len(files),
+            "contenders": self._found,
+        }
+
+    def _tasks(self, count: int) -> list[tuple[str, list[str]]]:
+        return cycled(self._images, self._lists, count)
+
+    def _count(self, contender: AnyContender) -> int:
+        """Tasks a round: as many as take the time aimed at, found by a round that warms up."""
+        fast = contender.name in (RAW, OURS)
+        if self._case.slow and not fast:
+            return self._scale.slow_tasks
+        warm = self._try(contender, WARM_UP)  # loads the model, encodes the labels
+        warm = self._try(contender, FULL_BATCHES if fast and not self._case.own else WARM_UP)
+        if warm is None:
+            return 0
+        count = int(warm.tasks / warm.seconds * self._scale.seconds)
+        if fast and count > FULL_BATCHES // 2:
+            return -(-count // FULL_BATCHES) * FULL_BATCHES
+        return max(self._scale.slow_tasks, count)
+
+    def _round(self, contender: AnyContender, count: int) -> None:
+        done = self._try(contender, count)
+        if done is None:
+            return
+        say(f"    {contender.name}: {done.tasks} in {done.seconds:.2f} s")
+        found = self._found.setdefault(
+            contender.name, {"tasks": count, "seconds": [], "cpu_s": [], "redis_cpu_s": []}
+        )
+        found["seconds"] += rounded([done.seconds], 4)
+        found["cpu_s"] += rounded([done.cpu_s], 3)
+        found["redis_cpu_s"] += rounded([done.redis_cpu_s], 4)
+        if not self._case.own:
+            self._first = self._first or done.answers
+            found["differs_by"] = max(found.get("differs_by", 0), self._difference(done))
+
+    def _difference(self, done: Round) -> float:
+        """Largest difference of the best label's probability to the first contender's answers."""
+        pairs = zip(self._first, done.answers, strict=False)
+        differences = [
+            abs(
+                mine[max(mine, key=mine.__getitem__)]
+                - other.get(max(mine, key=mine.__getitem__), 0)
+            )
+            for mine, other in itertools.islice(pairs, len(self._images))
+        ]
+        return float(f"{max(differences):.2g}")
+
+    def _try(self, contender: AnyContender, count: int) -> Round | None:
+        """A round; a contender that fails is left out from then on, and its error kept."""
+        if contender not in self._running:
+            return None
+        try:
+            return contender.run(self._tasks(count))
+        except (BenchError, OSError) as error:
+            say(f"    {contender.name} failed: {error}")
+            self._running.remove(contender)
+            self._found[contender.name] = {"error": str(error)[:500]}
+            return None

@@ -1,0 +1,82 @@
+"""What the figures were taken on: a table without its machine says nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from worker.embedded import find_server_program
+
+PACKAGES = (
+    "torch",
+    "celery",
+    "kombu",
+    "redis",
+    "celery-batches",
+    "open_clip_torch",
+    "transformers",
+    "pillow",
+)
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what matrix products gain from
+
+
+def describe() -> dict[str, Any]:
+    """The machine and the versions, as JSON can hold them."""
+    redis = find_server_program()
+    return {
+        "cpu": _cpu_model(),
+        "cores": _cores(),
+        "flags": _flags(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "redis-server": redis.version if redis else None,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def busy() -> float:
+    """The part of all cores that anybody used in the last half second, 0 to 1.
+
+    Taken before a section starts, it says whether the machine was quiet.
+    """
+    return float(psutil.cpu_percent(interval=0.5)) / 100
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    for line in _cpu_lines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _flags() -> list[str]:
+    for line in _cpu_lines():
+        if line.startswith("flags"):
+            return [flag for flag in FLAGS if flag in line.split()]
+    return []
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

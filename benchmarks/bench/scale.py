@@ -1,0 +1,101 @@
+"""How much is measured: `--quick`, the default, `--full`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Counts of one run.
+
+    Attributes:
+        name: As on the command line.
+        rounds: Of the main case and of the no-op; medians are taken over these.
+        side_rounds: Of the other end-to-end cases.
+        cases: Which end-to-end cases, by name; empty for all.
+        seconds: Aimed-at length of one measurement of a fast contender.
+        slow_tasks: Pictures a round for a contender that takes seconds for one.
+        no_op_tasks: Tasks a round of our path; the slower ones get fewer.
+        idle_tasks: Single tasks on an idle worker.
+        load_s: Length of each step of offered load.
+        waiting: Numbers of waiting messages.
+        labels: Numbers of labels.
+        workers: Numbers of worker processes.
+        lasting_tasks: Tasks over which a worker's memory is watched.
+        starts: Starts of a worker, and imports of the client.
+    """
+
+    name: str
+    rounds: int
+    side_rounds: int
+    cases: tuple[str, ...]
+    seconds: float
+    slow_tasks: int
+    no_op_tasks: int
+    idle_tasks: int
+    load_s: float
+    waiting: tuple[int, ...]
+    labels: tuple[int, ...]
+    workers: tuple[int, ...]
+    lasting_tasks: int
+    starts: int
+
+
+SCALES = {
+    "quick": Scale(
+        name="quick",
+        rounds=2,
+        side_rounds=1,
+        cases=("b32-small",),
+        seconds=2.0,
+        slow_tasks=2,
+        no_op_tasks=4_000,
+        idle_tasks=20,
+        load_s=2.0,
+        waiting=(1_000, 10_000),
+        labels=(1, 100, 1_000),
+        workers=(1, 2),
+        lasting_tasks=20_000,
+        starts=2,
+    ),
+    "default": Scale(
+        name="default",
+        rounds=5,
+        side_rounds=3,
+        cases=(
+            "b32-small",
+            "b32-large",
+            "b32-12mp",
+            "b32-small-own-labels",
+            "b32-small-1000-labels",
+            "l14-small",
+        ),
+        seconds=4.0,
+        slow_tasks=2,
+        no_op_tasks=15_000,
+        idle_tasks=60,
+        load_s=5.0,
+        waiting=(1_000, 10_000, 100_000, 1_000_000),
+        labels=(1, 10, 100, 1_000, 10_000),
+        workers=(1, 2, 4, 8),
+        lasting_tasks=200_000,
+        starts=5,
+    ),
+    "full": Scale(
+        name="full",
+        rounds=9,
+        side_rounds=5,
+        cases=(),
+        seconds=10.0,
+        slow_tasks=3,
+        no_op_tasks=50_000,
+        idle_tasks=300,
+        load_s=15.0,
+        waiting=(1_000, 10_000, 100_000, 1_000_000),
+        labels=(1, 10, 100, 1_000, 10_000, 100_000),
+        workers=(1, 2, 3, 4, 6, 8),
+        lasting_tasks=1_000_000,
+        starts=9,
+    ),
+}
