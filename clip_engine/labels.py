@@ -17,6 +17,7 @@ from clip_engine.prompts import fill
 
 MOST_PROMPTS = 4096  # encoded in one call, so that their features fit into memory
 DEFAULT_CAPACITY = 200_000  # label features kept; 512 float32 each make 400 MB
+SET_SHARE = 4  # of the capacity, the part that whole lists may take beside the single features
 
 
 class LabelFeatures:
@@ -24,11 +25,13 @@ class LabelFeatures:
 
     The feature of a label under several templates is the mean of its prompts' normalised features,
     normalised again (Radford et al. 2021, section 3.1.4). It is cached a label at a time, so two
-    tasks whose label lists overlap share what they have in common.
+    tasks whose label lists overlap share what they have in common; and lists that come again are
+    kept whole, for to stack a thousand features takes longer than to score them.
 
     Args:
         encode: From N prompts to normalised features, float32 `[N, D]`, on the CPU.
-        capacity: Most features kept; the least recently used goes first.
+        capacity: Most features kept, and a quarter as many again in whole lists; the least
+            recently used go first.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class LabelFeatures:
         self._encode = encode
         self._capacity = capacity
         self._features: OrderedDict[tuple[tuple[str, ...], str], Tensor] = OrderedDict()
+        self._lists: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Tensor] = OrderedDict()
+        self._rows = 0  # in all lists
         self._lock = threading.Lock()
         self._encoding = threading.Lock()
 
@@ -47,11 +52,23 @@ class LabelFeatures:
         """Features of the labels under the templates.
 
         Returns:
-            float32 `[L, D]`, each row of length 1, on the CPU.
+            float32 `[L, D]`, each row of length 1, on the CPU. Others may hold it too, so it is an
+            inference tensor: torch raises if it is written to.
 
         Raises:
             TextTooLongError: A label in its template has too many tokens.
         """
+        key = (templates, tuple(labels))
+        with self._lock:
+            if (features := self._lists.get(key)) is not None:
+                self._lists.move_to_end(key)
+                return features
+        with torch.inference_mode():
+            features = self._stack(labels, templates)
+        self._keep(key, features)
+        return features
+
+    def _stack(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
         known = self._lookup(labels, templates)
         if len(known) < len(labels):
             # One text at a time: when a thousand tasks bring the same new labels, one pays.
@@ -60,6 +77,15 @@ class LabelFeatures:
                 new = [label for label in dict.fromkeys(labels) if label not in known]
                 known |= self._compute(new, templates)
         return torch.stack([known[label] for label in labels])
+
+    def _keep(self, key: tuple[tuple[str, ...], tuple[str, ...]], features: Tensor) -> None:
+        with self._lock:
+            if key not in self._lists:
+                self._rows += len(features)
+            self._lists[key] = features
+            while self._rows > self._capacity // SET_SHARE:
+                _, dropped = self._lists.popitem(last=False)
+                self._rows -= len(dropped)
 
     def _lookup(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
         known = {}
