@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torture.chaos import KILL, PARTITION, RESTART, STOP, TERM, Event
@@ -200,7 +200,6 @@ def _reason(number: int, life: Life, again_s: float, evidence: Evidence) -> str:
     return next((reason for reason in REASONS if reason in happened), NO_REASON)
 
 
-def _decoded_poison(life: Life, poison: Iterable[int]) -> bool:
-    """Whether one of its last decodes was poison: with several decoders others may be later."""
-    last = [entry.number for entry in life.journal.read() if entry.what == RUN][-8:]
-    return bool(set(last) & set(poison))
+def _decoded_poison(life: Life, poison: frozenset[int]) -> bool:
+    """Whether it came to a poisoned picture, which nobody survives."""
+    return any(entry.what == RUN and entry.number in poison for entry in life.journal.read())

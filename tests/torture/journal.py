@@ -1,8 +1,8 @@
 """What a worker process writes down of its own life, and what survives its kill.
 
-One file a process, one line an event, each written with a single `write`: what was written stays in
-the system's cache however the process ends. Times are `time.monotonic()`, one clock for all
-processes of a machine.
+One file a worker (its process group's: a pool may have more processes), one line an event, each
+written with a single `write`: what was written stays in the system's cache however the process
+ends. Times are `time.monotonic()`, one clock for all processes of a machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._file = os.open(
-            folder / f"{os.getpid()}.journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
+            folder / f"{os.getpgrp()}.journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
         )
 
     def write(self, what: str, number: int = -1) -> None:

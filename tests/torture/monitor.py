@@ -3,7 +3,10 @@
 Celery's result key is written and published in one transaction, with the whole result as payload,
 by stock Celery as by our finish script. A subscriber on the server therefore sees each final state
 of each task in order: one that was stored twice, or changed, as well as one that was stored once.
-Subscriptions die with the server; the harness lets no worker in before this one is back.
+
+Subscriptions die with the server. The harness lets no worker in before this one is back, but what a
+server carries out in its last moment it may keep without telling anybody; so on coming back the
+monitor also looks for results that it has not heard of.
 """
 
 from __future__ import annotations
@@ -83,9 +86,19 @@ class Monitor:
                 if message is None:
                     continue
                 if message["type"] == "psubscribe":
+                    self._catch_up()
                     self.subscribed.set()
                 elif message["type"] == "pmessage":
                     self._hear(message["channel"].decode(), message["data"])
+
+    def _catch_up(self) -> None:
+        with redis.Redis(port=self._port, retry=None) as client:
+            for key in client.scan_iter(RESULT_PREFIX + "*", count=1000):
+                name = key.decode()
+                if name.removeprefix(RESULT_PREFIX) not in self.states and (
+                    data := client.get(key)
+                ):
+                    self._hear(name, data)
 
     def _hear(self, channel: str, data: bytes) -> None:
         final = FinalState.of(data, time.monotonic())

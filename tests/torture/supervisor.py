@@ -9,19 +9,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from torture.journal import READY, Entry, JournalReader
-from torture.proxy import Proxy
+from torture.journal import READY, JournalReader
 from torture.spawner import Command, Ended, Spawner
 
 PAUSE_S = 0.02
 START_LIMIT_S = 60.0
 END_LIMIT_S = 60.0
-LEAST_LIFE_S = 1.0  # one that ends sooner is not started again at once
 
 
 @dataclass
@@ -44,7 +42,6 @@ class Life:
     ended_s: float | None = None
     status: int | None = None
     disturbed_until_s: float = 0.0
-    entries: list[Entry] = field(default_factory=list)
 
     @property
     def running(self) -> bool:
@@ -60,27 +57,44 @@ class Life:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def kill_all(self) -> None:
+        """Kill the process and those that it started, as the end of a container does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Way(Protocol):
+    """A worker's way to Redis: a proxy, or the server itself."""
+
+    @property
+    def url(self) -> str:
+        """Redis, as the worker is told."""
+
 
 class Supervisor:
     """Starts a worker in each slot while it is entered.
 
     Args:
         spawner: Makes the processes.
-        proxies: One a slot; the worker's way to Redis.
+        ways: One a slot.
         command: From a slot and its Redis URL to what is run there.
         journals: Folder that the workers write their journals in.
+        least_life_s: One that ends sooner is not started again before.
     """
 
     def __init__(
         self,
         spawner: Spawner,
-        proxies: Sequence[Proxy],
+        ways: Sequence[Way],
         command: Callable[[int, str], Command],
         journals: Path,
+        *,
+        least_life_s: float = 1.0,
     ) -> None:
         self.lives: list[Life] = []
         self._spawner = spawner
-        self._proxies = proxies
+        self._ways = ways
+        self._least_life_s = least_life_s
         self._command = command
         self._journals = journals
         self._lock = threading.RLock()
@@ -89,7 +103,7 @@ class Supervisor:
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
-        for slot in range(len(self._proxies)):
+        for slot in range(len(self._ways)):
             self._start(slot)
         self._thread.start()
         return self
@@ -102,8 +116,7 @@ class Supervisor:
     ) -> None:
         self.let_end()
         for life in self.current:
-            life.send(signal.SIGKILL)
-            life.send(signal.SIGCONT)
+            life.kill_all()
         self.wait_for_ends()
         self._stopping.set()
         self._thread.join()
@@ -133,7 +146,7 @@ class Supervisor:
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             ready = {life.slot for life in self.current if life.ready_s}
-            if len(ready) == len(self._proxies):
+            if len(ready) == len(self._ways):
                 return True
             time.sleep(PAUSE_S)
         return False
@@ -148,7 +161,7 @@ class Supervisor:
     def _start(self, slot: int) -> None:
         with self._lock:
             started_s = time.monotonic()
-            pid = self._spawner.start(self._command(slot, self._proxies[slot].url))
+            pid = self._spawner.start(self._command(slot, self._ways[slot].url))
             self.lives.append(Life(slot, pid, started_s, JournalReader(self._journals, pid)))
 
     def _serve(self) -> None:
@@ -162,6 +175,5 @@ class Supervisor:
             life.ended_s, life.status = ended.at_s, ended.status
             again = self._restarting
         if again:
-            if ended.at_s - life.started_s < LEAST_LIFE_S:
-                time.sleep(LEAST_LIFE_S)
+            time.sleep(max(0.0, self._least_life_s - (ended.at_s - life.started_s)))
             self._start(life.slot)

@@ -154,6 +154,11 @@ def _label_lists(scenes: Sequence[Scene], rng: random.Random) -> Iterator[tuple[
             yield tuple(dict.fromkeys(describe(scene) for scene in rng.sample(scenes, 10)))
 
 
+def drawn_jpeg() -> bytes:
+    """One drawn scene."""
+    return _jpeg(next(all_scenes()), 0)
+
+
 def _jpeg(scene: Scene, seed: int) -> bytes:
     file = io.BytesIO()
     draw_scene(scene, SIZE, seed).save(file, "JPEG", quality=85)

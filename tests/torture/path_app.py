@@ -1,0 +1,90 @@
+"""The product's queue path without the product's model: a worker that starts in a moment.
+
+Its handler does nothing for `TORTURE_WORK_S` seconds, on 16 threads. Settings are the product's;
+`TORTURE_JOURNAL` as elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torture.journal import END, READY, RUN, Journal
+from torture.message import number_of
+from worker.queue_path import build_path
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.delivery.held import Delivery
+    from worker.delivery.path import DeliveryPath
+
+THREADS = 16
+
+
+class Idler:
+    """A handler that lets a little time pass."""
+
+    def __init__(self, path: DeliveryPath, journal: Journal, work_s: float) -> None:
+        self._path = path
+        self._journal = journal
+        self._work_s = work_s
+        self._pool = ThreadPoolExecutor(THREADS)
+
+    def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin each when it may be in the making."""
+        for delivery in deliveries:
+            self._path.isolation.enter(
+                delivery,
+                lambda delivery=delivery: self._pool.submit(self._work, delivery),
+                lambda delivery=delivery: self._path.drop(delivery),
+            )
+
+    def resting(self) -> int:
+        """None waits for a time of its own."""
+        return 0
+
+    def preparation_s(self) -> float:
+        """Nothing has to be prepared."""
+        return 0.0
+
+    def abandon(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _work(self, delivery: Delivery) -> None:
+        number = number_of(delivery.arguments.kwargs["image"])
+        self._journal.write(RUN, number)
+        time.sleep(self._work_s)
+        self._journal.write(END, number)
+        self._path.succeed(delivery, '"done"')
+
+
+def main(_: Sequence[str]) -> int:
+    """Work until SIGTERM, then drain."""
+    settings = Settings.load()
+    journal = Journal(Path(os.environ["TORTURE_JOURNAL"]))
+    path = build_path(
+        settings,
+        queues=[settings.queue],
+        worker=f"path-{os.getpid()}",
+        replicas=1,
+        watch=lambda: None,
+    )
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    path.start(Idler(path, journal, float(os.environ["TORTURE_WORK_S"])))
+    journal.write(READY)
+    ending.wait()
+    path.drain(settings.drain_timeout_s)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
