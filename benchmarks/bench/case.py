@@ -40,6 +40,11 @@ class Case:
         """Whether those who cache nothing need a minute for a picture."""
         return self.labels >= 1_000
 
+    @property
+    def heavy(self) -> bool:
+        """Whether a picture takes seconds: fewer a round do."""
+        return self.architecture is VIT_L_14
+
     def lists(self, fresh: dict[int, Iterator[list[str]]]) -> Iterator[list[str]]:
         """A list of labels for each task; `fresh` has unused ones by L."""
         return fresh[self.labels] if self.own else itertools.repeat(label_list(self.labels))

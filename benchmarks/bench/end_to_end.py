@@ -27,8 +27,9 @@ from benchmarks.bench.weights import Architecture, make_weights
 AnyContender: TypeAlias = Contender | RawEngine
 
 RAW, OURS = "raw engine", "clip-worker"
-FULL_BATCHES = 64  # a fast contender's tasks are a multiple of it: no half batch at the end
-WARM_UP = 4
+FULL_BATCHES = 64  # a multiple of it has no half batch at the end
+PROBE = 32  # tasks that tell how fast the worker is
+FEWEST = 2  # a child of a prefork pool each
 
 
 def measure(scale: Scale, cache: Path) -> dict[str, Any]:
@@ -89,9 +90,9 @@ class _Rounds:
         self._first: list[dict[str, float]] = []
 
     def measure(self) -> dict[str, Any]:
-        counts = {contender.name: self._count(contender) for contender in list(self._running)}
-        rounds = self._scale.rounds if self._case.name == MAIN else self._scale.side_rounds
-        for number in range(1 if self._case.slow else rounds):
+        counts = self._counts()
+        say("    tasks a round: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        for number in range(self._scale.rounds_of(self._case)):
             # Whoever was first is last in the next round.
             shift = number % max(1, len(self._running))
             for contender in [*self._running[shift:], *self._running[:shift]]:
@@ -107,19 +108,32 @@ class _Rounds:
     def _tasks(self, count: int) -> list[tuple[str, list[str]]]:
         return cycled(self._images, self._lists, count)
 
-    def _count(self, contender: AnyContender) -> int:
-        """Tasks a round: as many as take the time aimed at, found by a round that warms up."""
-        fast = contender.name in (RAW, OURS)
-        if self._case.slow and not fast:
-            return self._scale.slow_tasks
-        warm = self._try(contender, WARM_UP)  # loads the model, encodes the labels
-        warm = self._try(contender, FULL_BATCHES if fast and not self._case.own else WARM_UP)
+    def _counts(self) -> dict[str, int]:
+        """Tasks a round of each, found by a round that warms up and encodes the labels."""
+        counts = {}
+        for contender in list(self._running):
+            if contender.name in (RAW, OURS):
+                self._try(contender, FEWEST)
+            else:
+                counts[contender.name] = self._scale.slow_tasks[contender.name]
+                if self._case.heavy:
+                    counts[contender.name] = max(FEWEST, counts[contender.name] // 2)
+                if self._case.slow:  # a minute a picture: their models were loaded for other cases
+                    counts[contender.name] = FEWEST
+                else:
+                    self._try(contender, FEWEST)
+        return counts | dict.fromkeys((RAW, OURS), self._fast_count())
+
+    def _fast_count(self) -> int:
+        """The same for engine and worker: as many as take the time aimed at, in full batches."""
+        [ours] = [contender for contender in self._running if contender.name == OURS] or [None]
+        probe = FEWEST if self._case.own else PROBE
+        warm = self._try(ours, probe) if ours else None
         if warm is None:
-            return 0
-        count = int(warm.tasks / warm.seconds * self._scale.seconds)
-        if fast and count > FULL_BATCHES // 2:
-            return -(-count // FULL_BATCHES) * FULL_BATCHES
-        return max(self._scale.slow_tasks, count)
+            return probe
+        count = round(warm.tasks / warm.seconds * self._scale.seconds)
+        full = PROBE if self._case.heavy else FULL_BATCHES
+        return max(FEWEST, count) if self._case.own else max(1, round(count / full)) * full
 
     def _round(self, contender: AnyContender, count: int) -> None:
         done = self._try(contender, count)

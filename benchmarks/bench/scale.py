@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from benchmarks.bench import rivals
+from benchmarks.bench.case import MAIN, Case
+
+# Each of these takes two to five seconds for so many, where two cores are quiet.
+SLOW_TASKS = {rivals.PLAIN: 8, rivals.BATCHES: 16, rivals.PIPELINE: 16, rivals.UNTUNED: 4}
 
 
 @dataclass(frozen=True)
@@ -15,7 +22,7 @@ class Scale:
         side_rounds: Of the other end-to-end cases.
         cases: Which end-to-end cases, by name; empty for all.
         seconds: Aimed-at length of one measurement of a fast contender.
-        slow_tasks: Pictures a round for a contender that takes seconds for one.
+        slow: A factor of the pictures a round of contenders that take long for one.
         no_op_tasks: Tasks a round of our path; the slower ones get fewer.
         idle_tasks: Single tasks on an idle worker.
         load_s: Length of each step of offered load.
@@ -31,7 +38,7 @@ class Scale:
     side_rounds: int
     cases: tuple[str, ...]
     seconds: float
-    slow_tasks: int
+    slow: float
     no_op_tasks: int
     idle_tasks: int
     load_s: float
@@ -41,6 +48,19 @@ class Scale:
     lasting_tasks: int
     starts: int
 
+    @property
+    def slow_tasks(self) -> Mapping[str, int]:
+        """Pictures a round of the contenders that take long for one."""
+        return {name: int(count * self.slow) for name, count in SLOW_TASKS.items()}
+
+    def rounds_of(self, case: Case) -> int:
+        """How often a case is measured: the slower it is the less."""
+        if case.slow:
+            return 1
+        if case.name == MAIN:
+            return self.rounds
+        return max(1, self.side_rounds - 1) if case.heavy else self.side_rounds
+
 
 SCALES = {
     "quick": Scale(
@@ -49,7 +69,7 @@ SCALES = {
         side_rounds=1,
         cases=("b32-small",),
         seconds=2.0,
-        slow_tasks=2,
+        slow=0.5,
         no_op_tasks=4_000,
         idle_tasks=20,
         load_s=2.0,
@@ -71,8 +91,8 @@ SCALES = {
             "b32-small-1000-labels",
             "l14-small",
         ),
-        seconds=4.0,
-        slow_tasks=2,
+        seconds=3.0,
+        slow=1,
         no_op_tasks=15_000,
         idle_tasks=60,
         load_s=5.0,
@@ -80,7 +100,7 @@ SCALES = {
         labels=(1, 10, 100, 1_000, 10_000),
         workers=(1, 2, 4, 8),
         lasting_tasks=200_000,
-        starts=5,
+        starts=3,
     ),
     "full": Scale(
         name="full",
@@ -88,7 +108,7 @@ SCALES = {
         side_rounds=5,
         cases=(),
         seconds=10.0,
-        slow_tasks=3,
+        slow=2,
         no_op_tasks=50_000,
         idle_tasks=300,
         load_s=15.0,
