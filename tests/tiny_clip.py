@@ -69,12 +69,11 @@ def tokenizer() -> Tokenizer:
 
 
 def tiny_engine(config: CLIPConfig = TINY_VIT, **options: Any) -> Engine:
-    """An engine around random weights on the CPU."""
+    """An engine around random weights, on the CPU unless told otherwise."""
     return Engine(
         build_model(tiny_state(config)),
         identity=ModelIdentity("tiny", "0" * 64),
         tokenizer=tokenizer(),
         preprocessor=Preprocessor(config.image_resolution),
-        device=torch.device("cpu"),
-        **options,
+        **{"device": torch.device("cpu"), **options},
     )
