@@ -9,7 +9,6 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +23,7 @@ from clip_engine.loader import load_engine
 from worker import exit_codes
 from worker.admission import Admission
 from worker.batcher import Batcher
+from worker.crew import Crew
 from worker.delivery.path import DeliveryPath
 from worker.device import PinnedDevice, pin_device
 from worker.errors import ServiceError
@@ -55,7 +55,7 @@ class Runtime:
     pipeline: Pipeline
     label_sets: LabelSets
     path: DeliveryPath
-    pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor]
+    pools: tuple[Crew, Crew]
 
     def serve(self) -> None:
         """Take tasks by the queue path from now on; again after a reconnect does nothing."""
@@ -126,15 +126,16 @@ def drain(is_urgent: Callable[[], bool] = lambda: False) -> None:
     """
     if _current is None or not _current.path.is_started:
         return
-    if back := _current.path.drain(_current.settings.drain_timeout_s, is_urgent):
-        logger.warning("%d tasks were given back to the queue.", back)
+    _current.path.drain(_current.settings.drain_timeout_s, is_urgent)
+    if _current.path.given_back:
+        logger.warning("%d tasks were given back to the queue.", _current.path.given_back)
 
 
 def stop() -> int:
     """Finish what is in hand and end all threads.
 
     Returns:
-        Pictures that had to be given up, whose threads may be stuck.
+        Tasks that had to be given up, whose threads may be stuck.
     """
     global _current  # as above
     if _current is None:
@@ -142,8 +143,9 @@ def stop() -> int:
     drain()
     runtime, _current = _current, None
     # Upstream first: each stage may still hand its work to the next.
-    runtime.pipeline.drain(runtime.settings.drain_timeout_s)
-    given_up = runtime.pipeline.stop()
+    if not runtime.path.is_started:
+        runtime.pipeline.drain(runtime.settings.drain_timeout_s)
+    given_up = runtime.pipeline.stop() + runtime.path.given_back
     for pool in runtime.pools:
         pool.shutdown(wait=not given_up, cancel_futures=True)
     runtime.batcher.stop(timeout_s=1.0 if given_up else runtime.settings.drain_timeout_s)
@@ -204,10 +206,8 @@ def _assemble(
     settings: Settings, device: PinnedDevice, engine: Engine, replicas: int, path: DeliveryPath
 ) -> Runtime:
     redis = connect(settings.redis_url)
-    fetch_pool = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
-    decode_pool = ThreadPoolExecutor(
-        settings.decode_threads or _cores(), thread_name_prefix="decode"
-    )
+    fetch_pool = Crew(settings.fetch_threads, "fetch")
+    decode_pool = Crew(settings.decode_threads or _cores(), "decode")
     batcher: Batcher[Tensor, Tensor] = Batcher(
         lambda pixels: engine.encode_pixels(pixels).unbind(),
         max_batch=settings.max_batch,

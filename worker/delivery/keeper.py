@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
 LONGEST_REAP_PAUSE_S = 1.0
+STOP_S = 2.0  # for the thread to notice
 RETRY_S = 0.25  # after Redis failed
 
 
@@ -64,7 +65,7 @@ class Keeper:
         """End the thread."""
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join(self._lease_s)
+            self._thread.join(STOP_S)
 
     def turn(self) -> None:
         """Renew if it is time, then reap.

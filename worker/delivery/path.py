@@ -69,6 +69,7 @@ class DeliveryPath:
         self.held = Held()
         self.isolation = isolation
         self.is_started = False
+        self.given_back = 0  # by the drain
         self._is_drained = False
         self.standard = StandardWay(self)
         self._prefetch = prefetch
@@ -112,18 +113,15 @@ class DeliveryPath:
         """Take no more messages."""
         self._intake.stop(STOP_S)
 
-    def drain(self, timeout_s: float, is_urgent: Callable[[], bool] = lambda: False) -> int:
+    def drain(self, timeout_s: float, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Take no more, finish what is in hand, and give the rest back at once.
 
         Args:
             timeout_s: How long to wait for what is in hand.
             is_urgent: Asked again and again; true ends the wait.
-
-        Returns:
-            How many messages were given back.
         """
         if self._is_drained:
-            return 0
+            return
         self._is_drained = True
         self.stop_taking()
         end = time.monotonic() + timeout_s
@@ -135,7 +133,7 @@ class DeliveryPath:
         self._handler.abandon()
         self._finisher.stop(STOP_S)
         self._keeper.stop()
-        return len(rest)
+        self.given_back = len(rest)
 
     def let_go(self) -> None:
         """Let all leases run out now: this process is about to end by itself, after a fault."""

@@ -1,0 +1,174 @@
+"""How a worker ends, by order and by fault: what it had in hand is not lost and comes back soon."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faulty_app
+import pytest
+import redis
+from image_zoo import photo
+from scripted_server import response, scripted_server
+from worker_process import WorkerProcess
+
+from worker import exit_codes
+from worker.delivery.keys import QueueKeys
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from worker.client import Client
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 60.0
+KEYS = QueueKeys("celery")
+LABELS = ["red", "green"]
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def slow_pictures() -> Iterator[Callable[[], str]]:
+    """URIs of pictures that don't come until the test is over."""
+    over = threading.Event()
+
+    def script(_head: str, connection: socket.socket) -> None:
+        over.wait(LIMIT_S)
+        connection.sendall(response(b"late"))
+
+    with ExitStack() as stack:
+        site = stack.enter_context(scripted_server(script))
+        stack.callback(over.set)
+        yield site.url
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def _picture(folder: Path, mark: bytes = b"") -> str:
+    path = folder / f"{mark.decode().replace(' ', '-') or 'plain'}.jpg"
+    photo((120, 90), seed=1).save(path)
+    path.write_bytes(path.read_bytes() + mark)  # what follows the end is ignored
+    return path.as_uri()
+
+
+def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_waiting_for_it(
+    tmp_path: Path,
+    redis_url: str,
+    client: Client,
+    server: redis.Redis,
+    slow_pictures: Callable[[], str],
+) -> None:
+    # given: pictures that hang in their fetch, for longer than the worker may take to stop
+    with WorkerProcess(
+        redis_url, tmp_path, allow_private="true", drain_timeout_s="1", fetch_timeout_s="50"
+    ) as worker:
+        hanging = [client.classify(slow_pictures(), LABELS) for _ in range(3)]
+        _wait_until(lambda: server.hlen(KEYS.unacked) == 3)
+
+        status = worker.stop()
+
+    assert status == 0
+    assert server.llen("celery") == 3
+    assert server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen(KEYS.returned) == 0
+    assert [handle.state for handle in hanging] == ["PENDING"] * 3
+    assert "3 tasks were given back" in worker.log
+
+
+def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
+    tmp_path: Path,
+    redis_url: str,
+    client: Client,
+    server: redis.Redis,
+    slow_pictures: Callable[[], str],
+) -> None:
+    with WorkerProcess(
+        redis_url, tmp_path, allow_private="true", drain_timeout_s="600", fetch_timeout_s="600"
+    ) as worker:
+        client.classify(slow_pictures(), LABELS)
+        _wait_until(lambda: server.hlen(KEYS.unacked) == 1)
+        worker.running.send_signal(signal.SIGINT)
+        worker.wait_for_log("Warm shutdown")
+
+        worker.running.send_signal(signal.SIGINT)
+
+        worker.wait_for_end(20)
+    assert server.llen("celery") == 1
+    assert server.hlen(KEYS.unacked) == 0
+
+
+@pytest.mark.parametrize(
+    ("mark", "status"),
+    [
+        (faulty_app.HANGS, exit_codes.HUNG),
+        (faulty_app.LOSES_DEVICE, exit_codes.DEVICE_LOST),
+    ],
+)
+def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_return(
+    tmp_path: Path, client: Client, server: redis.Redis, mark: bytes, status: int
+) -> None:
+    # given
+    redis_url = client.url
+    with _faulty(redis_url, tmp_path) as worker:
+        bad = client.classify(_picture(tmp_path, mark), LABELS)
+
+        # when it is at it, then the process ends with a status of its own
+        assert worker.wait_for_end() == status
+        assert "ends itself" in worker.log
+    [line] = server.hvals(KEYS.started)
+    assert line.decode().split()[2].startswith("faulty@")
+
+    # and the message is where another worker takes it, with its history, once somebody looks
+    with WorkerProcess(redis_url, tmp_path, name="next") as other:
+        assert bad.get(LIMIT_S).predictions
+        assert "came back from a worker that is gone; 1 of them" in other.log
+    assert server.hlen(KEYS.unacked) == server.hlen(KEYS.started) == 0
+
+
+def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answered(
+    tmp_path: Path, redis_url: str, client: Client, server: redis.Redis
+) -> None:
+    # given: one bad message among good ones, and whoever dies is replaced
+    good, bad = _picture(tmp_path), _picture(tmp_path, faulty_app.LOSES_DEVICE)
+    handles = [client.classify(bad if i == 20 else good, LABELS) for i in range(40)]
+    ends = 0
+    worker = _faulty(redis_url, tmp_path, max_deliveries="3")
+    with worker:
+        while server.hlen("clip-worker:celery:dead") == 0:
+            if worker.running.poll() is not None:
+                ends += 1
+                worker.start()
+            time.sleep(0.05)
+        answers = [h.get(LIMIT_S) for i, h in enumerate(handles) if i != 20]
+
+    assert len(answers) == 39
+    assert ends == 3
+    assert handles[20].state == "FAILURE"
+    [letter] = server.hkeys("clip-worker:celery:dead")
+    assert letter.decode() == handles[20].id
+
+
+def _faulty(redis_url: str, folder: Path, **settings: str) -> WorkerProcess:
+    path = Path(__file__).parent
+    command = (
+        *("env", f"PYTHONPATH={path}", sys.executable, "-m", "celery", "-A", "faulty_app"),
+        *("worker", "-n", "faulty@%h", "--loglevel", "info"),
+    )
+    given = {"hang_timeout_s": "1", "lease_s": "3"} | settings
+    return WorkerProcess(redis_url, folder, name="faulty", command=command, **given)
