@@ -156,7 +156,9 @@ class Engine:
             ClipEngineError: The model overflowed: its features are NaN.
             InputError: k is below 1 or no integer.
         """
-        logits = self._logit_scale * image_features @ label_features.T  # [B, L]
+        # One product a picture, batched: its last bits must not depend on its neighbours.
+        rows = (self._logit_scale * image_features)[:, None]  # [B, 1, D]
+        logits = rows.bmm(label_features.T.expand(len(rows), -1, -1))[:, 0]  # [B, L]
         if logits.isnan().any():
             raise ClipEngineError(
                 f"The model {self.identity.name!r} gave features that are no numbers in "

@@ -376,6 +376,99 @@ def test_a_callback_that_raises_does_not_end_the_runner(
     assert values(after) == "B"
 
 
+# --- receivers ---
+
+
+class Box:
+    """Takes results in one call a batch."""
+
+    def __init__(self, *, refused: str = "", fails: bool = False) -> None:
+        self.refused = refused
+        self.fails = fails
+        self.taken: list[str] = []
+        self.errors: list[tuple[str, BaseException]] = []
+        self.heard = threading.Semaphore(0)
+
+    def accepts(self, key: str) -> bool:
+        return key not in self.refused
+
+    def take(self, keys: Sequence[str], results: Sequence[Batched[str]]) -> None:
+        self.taken.append("".join(f"{key}{r.value}" for key, r in zip(keys, results, strict=True)))
+        self.heard.release()
+        if self.fails:
+            raise ZeroDivisionError
+
+    def fail(self, keys: Sequence[str], error: BaseException) -> None:
+        self.errors.append(("".join(keys), error))
+        self.heard.release()
+
+
+def test_each_receiver_of_a_batch_gets_its_results_in_one_call(bench: Bench) -> None:
+    # given a batch for two receivers and a future, behind one that runs
+    bench.submit("a")
+    bench.run.begun()
+    one, two = Box(), Box()
+    for box, item in ((one, "b"), (two, "c"), (one, "d")):
+        bench.batcher.submit_for(box, item + "=", item)
+    [future] = bench.submit("e")
+    bench.run.let_go()
+    assert bench.run.begun() == ["b", "c", "d", "e"]
+    bench.run.let_go()
+    # then
+    for box in (one, two):
+        assert box.heard.acquire(timeout=LIMIT_S)
+    assert (one.taken, two.taken) == (["b=Bd=D"], ["c=C"])
+    assert future.result(LIMIT_S).value == "E"
+
+
+def test_what_a_receiver_does_not_accept_any_more_is_not_run(bench: Bench) -> None:
+    bench.submit("a")
+    bench.run.begun()
+    box = Box(refused="c")
+    for item in "bcd":
+        bench.batcher.submit_for(box, item, item)
+    bench.run.let_go()
+    assert bench.run.begun() == ["b", "d"]
+    bench.run.let_go()
+    assert box.heard.acquire(timeout=LIMIT_S)
+    assert box.taken == ["bBdD"]
+
+
+def test_a_receiver_hears_of_a_failed_run_and_of_the_end() -> None:
+    bench = Bench(max_batch=2)
+    bench.batcher.start()
+    box, error = Box(), ValueError("bad")
+    bench.batcher.submit_for(box, "a", "a")
+    bench.run.begun()
+    for item in "bcd":
+        bench.batcher.submit_for(box, item, item)
+    bench.run.let_go(error)
+    assert bench.run.begun() == ["b", "c"]
+    # when the second run hangs
+    bench.batcher.stop(timeout_s=0.0)
+    # then it and the one behind it have failed
+    assert box.errors[0] == ("a", error)
+    assert sorted(keys for keys, _ in box.errors[1:]) == ["bc", "d"]
+    assert all(isinstance(error, BatcherStoppedError) for _, error in box.errors[1:])
+    with pytest.raises(BatcherStoppedError):
+        bench.batcher.submit_for(box, "e", "e")
+    bench.run.let_go()
+
+
+def test_a_receiver_that_fails_keeps_nobody_else_from_results_and_ends_no_runner(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.submit("a")
+    bench.run.begun()
+    bench.batcher.submit_for(Box(fails=True), "b", "b")
+    [future] = bench.submit("c")
+    bench.run.let_go()
+    bench.run.begun()
+    bench.run.let_go()
+    assert future.result(LIMIT_S).value == "C"
+    assert "A batch's receiver failed" in caplog.text
+
+
 # --- the end ---
 
 

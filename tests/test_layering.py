@@ -30,9 +30,11 @@ LAYERS = {
         ("worker.passage",),
         ("worker.errand",),
         ("worker.line",),
+        ("worker.scoring",),
         ("worker.gate", "worker.fatal", "worker.hosts", "worker.retry"),
         ("worker.translate", "worker.job", "worker.timer", "worker.host_health"),
-        ("worker.batcher", "worker.client", "worker.embedded"),
+        ("worker.batcher", "worker.crew", "worker.client", "worker.embedded"),
+        ("worker.batched",),
         ("worker.handle", "worker.label_sets"),
         ("worker.contract", "worker.settings", "worker.client_errors"),
         ("worker.sources",),
@@ -192,7 +194,7 @@ def test_what_a_producer_imports_leads_to_nothing_heavy(module: str) -> None:
     assert not HEAVY & {name.partition(".")[0] for name in loaded_with(module)}
 
 
-def test_of_the_worker_only_runtime_and_pipeline_import_torch() -> None:
+def test_of_the_worker_only_runtime_and_scoring_import_torch() -> None:
     users = {
         module
         for module in files()
@@ -200,10 +202,12 @@ def test_of_the_worker_only_runtime_and_pipeline_import_torch() -> None:
         and not module.startswith("worker.cli.")  # its commands load what they need, when called
         and any(n.partition(".")[0] == "torch" for n in imports(module).at_load)
     }
-    assert users == {"worker.runtime", "worker.pipeline"}
+    assert users == {"worker.runtime", "worker.scoring"}
 
 
-@pytest.mark.parametrize("module", ["worker.errors", "clip_engine.errors", "worker.batcher"])
+@pytest.mark.parametrize(
+    "module", ["worker.errors", "clip_engine.errors", "worker.batched", "worker.crew"]
+)
 def test_the_lowest_modules_import_nothing_of_ours(module: str) -> None:
     found = imports(module).at_load | imports(module).later
     assert not set(PACKAGES) & {name.partition(".")[0] for name in found}

@@ -9,46 +9,38 @@ one task alone starts at once, and under load batches are full; there is nothing
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from worker.batched import Batched, Futures, Key_contra, Receiver
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
 _WEIGHT = 0.2  # of the newest run in the average
+
+
+__all__ = ["Batched", "Batcher", "BatcherStoppedError"]
 
 
 class BatcherStoppedError(RuntimeError):
     """The batcher takes no more items, or was stopped before this one was run."""
 
 
-@dataclass(frozen=True)
-class Batched(Generic[Result]):
-    """One item's result and the story of its batch.
-
-    Attributes:
-        value: What the callable gave for this item.
-        wait_s: From `submit` until the batch was started, in seconds.
-        run_s: Run time of the callable, in seconds.
-        batch_size: Items in the batch.
-    """
-
-    value: Result
-    wait_s: float
-    run_s: float
-    batch_size: int
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Waiting(Generic[Item, Result]):
     item: Item
-    future: Future[Batched[Result]]
+    key: Any  # as its receiver knows it
+    receiver: Receiver[Any, Result]
     since: float
     due: float  # by the same clock; infinite if nothing hurries
 
@@ -87,6 +79,7 @@ class Batcher(Generic[Item, Result]):
         self._clock = clock
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._running: dict[int, _Running[Item, Result]] = {}  # by the runner's thread id
+        self._futures: Futures[Result] = Futures()
         self._nearest = math.inf  # when the first of those that wait is due
         self._usual_run_s = 0.0  # a moving average
         self._changed = threading.Condition()
@@ -116,17 +109,38 @@ class Batcher(Generic[Item, Result]):
         Raises:
             BatcherStoppedError: The batcher has been stopped.
         """
+        future: Future[Batched[Result]] = Future()
+        self.submit_for(self._futures, future, item, within_s=within_s)
+        return future
+
+    def submit_for(
+        self,
+        receiver: Receiver[Key_contra, Result],
+        key: Key_contra,
+        item: Item,
+        *,
+        within_s: float | None = None,
+    ) -> None:
+        """Hand in one item whose result goes to a receiver, in one call for all of its batch.
+
+        Args:
+            receiver: Always hears of the item: `take`, `fail`, or `accepts` that said no.
+            key: What the receiver knows the item by.
+            item: For `run`.
+            within_s: As for `submit`.
+
+        Raises:
+            BatcherStoppedError: The batcher has been stopped; the receiver hears nothing.
+        """
         now = self._clock()
         due = math.inf if within_s is None else now + within_s
-        waiting: _Waiting[Item, Result] = _Waiting(item, Future(), now, due)
         with self._changed:
             if self._stopping:
                 raise BatcherStoppedError("The batcher has been stopped.")
-            self._waiting.append(waiting)
+            self._waiting.append(_Waiting(item, key, receiver, now, due))
             if self._max_wait_s:
                 self._nearest = min(self._nearest, due)
             self._changed.notify()
-        return waiting.future
 
     def oldest_run_s(self) -> float:
         """Seconds that the longest of the runs under way has been running; 0 if none is."""
@@ -148,8 +162,9 @@ class Batcher(Generic[Item, Result]):
                 thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
             never_run, hung = self._pop(len(self._waiting)), list(self._running.values())
-        for waiting in [*never_run, *(waiting for run in hung for waiting in run.batch)]:
-            _fail(waiting, BatcherStoppedError("The batcher was stopped."))
+        error = BatcherStoppedError("The batcher was stopped.")
+        for batch in [never_run, *(running.batch for running in hung)]:
+            _fail(batch, error)
 
     def _serve(self) -> None:
         while batch := self._take():
@@ -173,7 +188,7 @@ class Batcher(Generic[Item, Result]):
         popped: list[_Waiting[Item, Result]] = []
         while self._waiting and len(popped) < most:
             waiting = self._waiting.popleft()
-            if waiting.future.set_running_or_notify_cancel():
+            if waiting.receiver.accepts(waiting.key):
                 popped.append(waiting)
         if self._nearest < math.inf:  # it may have been one of these
             self._nearest = min((waiting.due for waiting in self._waiting), default=math.inf)
@@ -193,20 +208,44 @@ class Batcher(Generic[Item, Result]):
         try:
             results = _same_length(self._run([waiting.item for waiting in batch]), len(batch))
         except BaseException as error:  # noqa: BLE001  # whatever it is, every waiter must hear of it
-            for waiting in batch:
-                _fail(waiting, error)
+            _fail(batch, error)
             return
         run_s = self._clock() - start
         usual_s = self._usual_run_s or run_s
         self._usual_run_s = usual_s + _WEIGHT * (run_s - usual_s)
-        for waiting, value in zip(batch, results, strict=True):
-            with contextlib.suppress(InvalidStateError):  # `stop` didn't wait for it
-                waiting.future.set_result(Batched(value, start - waiting.since, run_s, len(batch)))
+        size = len(batch)
+        batched = [
+            Batched(value, start - waiting.since, run_s, size)
+            for waiting, value in zip(batch, results, strict=True)
+        ]
+        for receiver, indices in _by_receiver(batch):
+            with _logged():
+                receiver.take([batch[i].key for i in indices], [batched[i] for i in indices])
 
 
-def _fail(waiting: _Waiting[Item, Result], error: BaseException) -> None:
-    with contextlib.suppress(InvalidStateError):  # it has just ended by itself
-        waiting.future.set_exception(error)
+def _fail(batch: Sequence[_Waiting[Item, Result]], error: BaseException) -> None:
+    for receiver, indices in _by_receiver(batch):
+        with _logged():
+            receiver.fail([batch[i].key for i in indices], error)
+
+
+def _by_receiver(
+    batch: Sequence[_Waiting[Item, Result]],
+) -> list[tuple[Receiver[Any, Result], list[int]]]:
+    """Each receiver of a batch, and which of the items are its."""
+    found: dict[int, tuple[Receiver[Any, Result], list[int]]] = {}
+    for i, waiting in enumerate(batch):
+        found.setdefault(id(waiting.receiver), (waiting.receiver, []))[1].append(i)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """A receiver that fails must not end the runner, nor keep the others from their results."""
+    try:
+        yield
+    except Exception:
+        logger.exception("A batch's receiver failed")
 
 
 def _same_length(results: Sequence[Result], count: int) -> Sequence[Result]:

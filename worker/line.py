@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from worker.fatal import Fatal
+from worker.crew import Pool
 from worker.gate import Gate
 from worker.hosts import Hosts
 from worker.retry import Random, RetryPolicy
+from worker.scoring import Scoring
 from worker.timer import Timer
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class Line:
     fetcher: Fetches
     label_sets: ReadsLabelSets | None
     batcher: Batcher[Tensor, Tensor]
-    fetch_pool: Executor
-    decode_pool: Executor
+    fetch_pool: Pool
+    decode_pool: Pool
     gate: Gate
-    fatal: Fatal
+    scoring: Scoring
     hosts: Hosts
     timer: Timer
     retry: RetryPolicy

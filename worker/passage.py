@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, InvalidStateError
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING
 
 from worker.contract import Classification, Prediction, Timing
+from worker.crew import Pool
 from worker.errand import Errand, check_deadline
 from worker.errors import ServiceError
 from worker.job import Job
@@ -24,7 +25,8 @@ from worker.translate import translate
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from worker.batcher import Batched
+    from clip_engine import engine
+    from worker.batched import Batched
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class Passage(Errand):
             return
         self._on_end(self)
 
-    def _hand_on(self, pool: Executor, stage: Callable[[], None]) -> None:
+    def _hand_on(self, pool: Pool, stage: Callable[[], None]) -> None:
         """Run the next stage in a pool; whatever goes wrong there ends the job's future."""
         try:
             pool.submit(self._guarded, stage)
@@ -111,25 +113,17 @@ class Passage(Errand):
         self._decode_s = end - start
         if not self.held_up:
             line.tally.prepared(self.fetch_s + self._decode_s)
-        line.batcher.submit(pixels, within_s=self._left_s()).add_done_callback(self._batched)
+        line.batcher.submit_for(line.scoring, self, pixels, within_s=self._left_s())
 
     def _left_s(self) -> float | None:
         deadline = self.job.deadline
         return None if deadline is None else deadline - self.line.now()
 
-    def _batched(self, batched: Future[Batched[Tensor]]) -> None:
-        error = batched.exception()
-        if error is None:
-            self._hand_on(self.line.decode_pool, lambda: self._score(batched.result()))
-        else:
-            self.fail(self.line.fatal.judged(error))
-
-    def _score(self, batch: Batched[Tensor]) -> None:
-        job, engine = self.job, self.line.engine
-        start = self.line.clock()
-        [predictions] = engine.classify_features(
-            batch.value[None], self.label_features, self.labels, job.k
-        )
+    def answer(
+        self, batched: Batched[Tensor], predictions: Sequence[engine.Prediction], score_s: float
+    ) -> None:
+        """End the future with what the scoring gave; called by `worker.scoring`."""
+        job, identity = self.job, self.line.engine.identity
         kept = tuple(
             Prediction(label=p.label, probability=p.probability, index=p.index)
             for p in predictions
@@ -138,10 +132,10 @@ class Passage(Errand):
         self._succeed(
             Classification(
                 predictions=kept,
-                model=engine.identity.name,
-                model_digest=engine.identity.digest,
-                timing=self._timing(batch, self.line.clock() - start),
-                embedding=tuple(batch.value.tolist()) if job.return_embedding else None,
+                model=identity.name,
+                model_digest=identity.digest,
+                timing=self._timing(batched, score_s),
+                embedding=tuple(batched.value.tolist()) if job.return_embedding else None,
             )
         )
 

@@ -13,13 +13,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from clip_engine.engine import Engine
-from worker.batcher import Batcher
 from worker.contract import Classification
+from worker.crew import Pool
 from worker.errors import ClipWorkerError
 from worker.fatal import Fatal
 from worker.gate import Gate, OpenGate
@@ -28,12 +26,19 @@ from worker.job import Job
 from worker.line import Fetches, Line, ReadsLabelSets
 from worker.passage import Passage
 from worker.retry import Random, RetryPolicy
+from worker.scoring import Scoring
 from worker.timer import Timer
 from worker.translate import stopping
 
 __all__ = ["Fetches", "Job", "Pipeline"]
 
 FETCHES = 32  # at the same time, where no `hosts` says otherwise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
+    from worker.batcher import Batcher
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +68,8 @@ class Pipeline:
         engine: Engine,
         fetcher: Fetches,
         batcher: Batcher[Tensor, Tensor],
-        fetch_pool: Executor,
-        decode_pool: Executor,
+        fetch_pool: Pool,
+        decode_pool: Pool,
         label_sets: ReadsLabelSets | None = None,
         gate: Gate | None = None,
         fatal: Fatal | None = None,
@@ -83,7 +88,7 @@ class Pipeline:
             fetch_pool=fetch_pool,
             decode_pool=decode_pool,
             gate=gate or OpenGate(),
-            fatal=fatal or Fatal(),
+            scoring=Scoring(engine, decode_pool, fatal or Fatal()),
             hosts=hosts or Hosts(timer, threads=FETCHES),
             timer=timer,
             retry=retry or RetryPolicy(),

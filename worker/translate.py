@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clip_engine.errors import ImageError, InputError, TextTooLongError
 from worker.batcher import BatcherStoppedError
+from worker.crew import CrewDismissedError
 from worker.errors import (
     ClipWorkerError,
     ImageInvalidError,
@@ -41,7 +42,7 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
         return InvalidRequestError(str(error), "LABEL_TOO_LONG")
     if isinstance(error, InputError):
         return InvalidRequestError(str(error))
-    if isinstance(error, BatcherStoppedError) or _is_closed_pool(error):
+    if isinstance(error, BatcherStoppedError | CrewDismissedError) or _is_closed_pool(error):
         return stopping(image)
     return ServiceError(
         f"{quote(image)}: the worker failed with {type(error).__name__} ({quote(str(error))}); "
@@ -50,5 +51,5 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
 
 
 def _is_closed_pool(error: BaseException) -> bool:
-    # Neither a pool's shutdown nor the interpreter's has an exception class of its own.
+    # Neither an executor's shutdown nor the interpreter's has an exception class of its own.
     return isinstance(error, RuntimeError) and "cannot schedule new futures" in str(error)
