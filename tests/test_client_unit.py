@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import socket
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,21 +15,33 @@ from worker.contract import CLASSIFY, CLASSIFY_MANY, SENT_AT_HEADER, ClassifyReq
 from worker.errors import InvalidRequestError, QueueUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 IMAGE = "https://example.org/cat.jpg"
 LABELS = ["cat", "dog"]
 
 
 class Post:
-    """Stands for Celery's `send_task`: keeps what is sent."""
+    """Stands for the publisher: keeps what is sent."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+        self.sent: list[dict[str, Any]] = []
+        self.priorities: list[int] = []
 
-    def __call__(self, name: str, *, kwargs: dict[str, Any], **options: Any) -> SimpleNamespace:
-        self.sent.append((name, kwargs, options))
-        return SimpleNamespace(id=f"id-{len(self.sent)}")
+    def send(self, messages: Iterable[str], count: int, priority: int) -> Iterator[int]:
+        for message in messages:
+            self.sent.append(json.loads(message))
+            self.priorities.append(priority)
+            yield 1
+        assert count <= len(self.sent)
+
+    @property
+    def tasks(self) -> list[str]:
+        return [message["headers"]["task"] for message in self.sent]
+
+    @property
+    def arguments(self) -> list[dict[str, Any]]:
+        return [json.loads(base64.b64decode(message["body"]))[1] for message in self.sent]
 
 
 @pytest.fixture
@@ -48,7 +61,7 @@ def client(free_port: int) -> Iterator[Client]:
 @pytest.fixture
 def post(client: Client, monkeypatch: pytest.MonkeyPatch) -> Post:
     post = Post()
-    monkeypatch.setattr(client._app, "send_task", post)
+    monkeypatch.setattr(client._submission, "_publisher", post)
     return post
 
 
@@ -57,18 +70,10 @@ def post(client: Client, monkeypatch: pytest.MonkeyPatch) -> Post:
 
 def test_a_question_is_sent_as_given_and_nothing_more(client: Client, post: Post) -> None:
     handle = client.classify(IMAGE, LABELS, k=2, threshold=0.5)
-    [(name, arguments, options)] = post.sent
-    assert (name, handle.id) == (CLASSIFY, "id-1")
-    assert (
-        arguments.items()
-        >= {
-            "image": IMAGE,
-            "labels": LABELS,
-            "k": 2,
-            "threshold": 0.5,
-        }.items()
-    )
-    assert options["headers"][SENT_AT_HEADER] > 1_600_000_000
+    [message], [arguments] = post.sent, post.arguments
+    assert (post.tasks, handle.id) == ([CLASSIFY], message["headers"]["id"])
+    assert arguments.items() >= {"image": IMAGE, "labels": LABELS, "k": 2, "threshold": 0.5}.items()
+    assert message["headers"][SENT_AT_HEADER] > 1_600_000_000
     # and a worker reads out of it what the client was asked
     assert parse(ClassifyRequest, arguments) == parse(
         ClassifyRequest, {"image": IMAGE, "labels": LABELS, "k": 2, "threshold": 0.5}
@@ -77,7 +82,7 @@ def test_a_question_is_sent_as_given_and_nothing_more(client: Client, post: Post
 
 def test_an_argument_that_is_none_counts_as_not_given(client: Client, post: Post) -> None:
     client.classify(IMAGE, None, label_set="animals", template=None, deadline=None)
-    [(_, arguments, _)] = post.sent
+    [arguments] = post.arguments
     assert not {"labels", "template", "deadline"} & set(arguments)
     assert arguments["label_set"] == "animals"
 
@@ -102,12 +107,87 @@ def test_many_pictures_are_sent_in_chunks_and_no_more_than_are_under_way(
     with pytest.raises(StopAsyncIteration):
         next(outcomes)
     # then
-    assert [name for name, _, _ in post.sent] == [CLASSIFY_MANY] * 4
-    assert [len(arguments["images"]) for _, arguments, _ in post.sent] == [3] * 4
+    assert post.tasks == [CLASSIFY_MANY] * 4
+    assert [len(arguments["images"]) for arguments in post.arguments] == [3] * 4
     assert len(drawn) == 12
 
 
+def test_many_requests_are_sent_in_their_order_each_with_its_own_message(
+    client: Client, post: Post
+) -> None:
+    own = {"image": "data:,x", "labels": ["tree"], "k": 1}
+    handles = client.submit_many([IMAGE, own, " data:,y "], LABELS, k=2, priority=3, expires_s=60)
+    assert [handle.id for handle in handles] == [m["headers"]["id"] for m in post.sent]
+    assert [m["properties"]["priority"] for m in post.sent] == post.priorities == [3, 3, 3]
+    assert all(m["headers"]["expires"] for m in post.sent)
+    asked = [(given["image"], given["labels"], given["k"]) for given in post.arguments]
+    assert asked == [(IMAGE, LABELS, 2), ("data:,x", ["tree"], 1), ("data:,y", LABELS, 2)]
+
+
+def test_of_requests_that_all_have_their_own_labels_none_need_be_shared(
+    client: Client, post: Post
+) -> None:
+    client.submit_many({"image": IMAGE, "labels": [str(n)]} for n in range(3))
+    assert [given["labels"] for given in post.arguments] == [["0"], ["1"], ["2"]]
+    assert client.submit_many([]) == []
+
+
+def test_what_was_sent_before_redis_failed_is_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a publisher that fails after two
+    sent: list[str] = []
+
+    class Failing:
+        def send(self, messages: Iterable[str], count: int, priority: int) -> Iterator[int]:
+            both = itertools.islice(messages, 2)
+            sent.extend(json.loads(message)["headers"]["id"] for message in both)
+            yield 2
+            raise QueueUnavailableError("Redis is away.")
+
+    monkeypatch.setattr(client._submission, "_publisher", Failing())
+    with pytest.raises(QueueUnavailableError) as caught:
+        client.submit_many([IMAGE] * 5, LABELS)
+    assert list(caught.value.sent) == sent
+    assert len(sent) == 2
+
+
 # --- what is refused before anything is sent ---
+
+
+@pytest.mark.parametrize(
+    ("requests", "options", "sentence"),
+    [
+        ([IMAGE, "cat.jpg"], {"labels": LABELS}, "^Request 1: 'cat.jpg' is no URI"),
+        ([IMAGE], {}, "^Request 0: There are no labels"),
+        ([{"image": IMAGE, "labels": ["a"]}, IMAGE], {}, "^Request 1: There are no labels"),
+        ([{"labels": LABELS}], {}, "^Request 0: 'image' is missing"),
+        ([{"image": IMAGE, "lables": LABELS}], {"labels": LABELS}, "no option 'lables'"),
+        ([7], {"labels": LABELS}, "^Request 0: A URI is a string"),
+        ([IMAGE], {"labels": LABELS, "priority": 10}, "priority is 10; give 0"),
+        ([IMAGE], {"labels": LABELS, "priority": 1.5}, "priority is 1.5; give 0"),
+        ([IMAGE], {"labels": LABELS, "expires_s": 0}, "expires_s is 0; give a number"),
+        ([IMAGE], {"labels": LABELS, "expires_s": float("nan")}, "expires_s is nan; give"),
+    ],
+)
+def test_of_many_requests_one_wrong_one_is_named_and_none_is_sent(
+    client: Client, post: Post, requests: list[Any], options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=sentence):
+        client.submit_many(requests, **options)
+    assert post.sent == []
+
+
+@pytest.mark.parametrize(
+    ("bound", "sentence"),
+    [
+        ({"max_queue_length": 0}, "max_queue_length is 0; give 1 or more"),
+        ({"max_queue_length": 9, "when_full": "drop"}, "when_full is 'drop'"),
+    ],
+)
+def test_a_wrong_bound_is_refused_at_once(bound: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidRequestError, match=sentence):
+        Client(**bound)
 
 
 @pytest.mark.parametrize(
@@ -168,14 +248,16 @@ def test_a_wrong_url_is_refused_at_once(url: str) -> None:
         lambda client: client.put_label_set("animals", LABELS),
         lambda client: client.classify(IMAGE, LABELS),
         lambda client: next(client.classify_many([IMAGE], LABELS)),
+        lambda client: client.submit_many([IMAGE], LABELS),
         lambda client: client.handle("some-id").state,
+        lambda client: client.dead_letters.ids(),
     ],
-    ids=["ping", "upload", "put_label_set", "classify", "classify_many", "state"],
+    ids=["ping", "upload", "labels", "classify", "classify_many", "submit_many", "state", "dead"],
 )
 def test_a_redis_that_is_not_there_is_named(
     client: Client, free_port: int, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.client.PUBLISH_RETRY", {"max_retries": 0})
+    monkeypatch.setattr("redis.retry.sleep", lambda _: None)
     with pytest.raises(QueueUnavailableError) as caught:
         call(client)
     assert caught.value.code == "QUEUE_UNAVAILABLE"

@@ -16,12 +16,14 @@ from worker.dead_letters import (
     dead_index_key,
     dead_key,
 )
-from worker.errors import ServiceError
+from worker.errors import QueueUnavailableError, ServiceError
+from worker.redis_process import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUEUE = "pictures"
+URL = "redis://:secret@pictures/0"
 OTHER_DATABASE = "/1"
 CRASH = Incident(kind="crash", at=1000.5, worker="clip@gpu-3", together=8)
 
@@ -78,7 +80,7 @@ def test_what_is_no_letter_is_refused_by_name(stored: str | bytes) -> None:
 @pytest.mark.integration
 def test_the_newest_come_first_and_no_more_than_asked_for(redis: Redis) -> None:
     bury(redis, letter("a", 1.0), letter("c", 3.0), letter("b", 2.0))
-    dead = DeadLetters(redis, QUEUE)
+    dead = DeadLetters(redis, URL, QUEUE)
     assert [one.id for one in dead.newest(2)] == ["c", "b"]
     assert (len(dead), dead.ids(), dead.newest(0)) == (3, ["a", "b", "c"], [])
     assert dead.get("b") == letter("b", 2.0)
@@ -93,20 +95,20 @@ def test_a_replayed_message_is_on_the_queue_as_it_was_and_its_caller_waits_again
     bury(redis, letter("a"), letter("b"))
     redis.rpush(QUEUE, "waiting already")
     # when
-    missing = DeadLetters(redis, QUEUE).replay(["a", "nobody"])
+    missing = DeadLetters(redis, URL, QUEUE).replay(["a", "nobody"])
     # then
     assert missing == ["nobody"]
     assert redis.lrange(QUEUE, 0, -1) == [letter("a").message.encode(), b"waiting already"]
     assert redis.exists(RESULT_PREFIX + "a") == 0
     assert redis.exists(RESULT_PREFIX + "b") == 1
-    assert DeadLetters(redis, QUEUE).ids() == ["b"]
+    assert DeadLetters(redis, URL, QUEUE).ids() == ["b"]
     assert redis.hkeys(dead_key(QUEUE)) == [b"b"]
 
 
 @pytest.mark.integration
 def test_a_message_is_replayed_once_however_often_one_asks(redis: Redis) -> None:
     bury(redis, letter("a"))
-    dead = DeadLetters(redis, QUEUE)
+    dead = DeadLetters(redis, URL, QUEUE)
     assert dead.replay(["a", "a"]) == ["a"]
     assert redis.llen(QUEUE) == 1
 
@@ -116,7 +118,7 @@ def test_results_that_lie_elsewhere_are_dropped_there(redis: Redis, redis_url: s
     bury(redis, letter("a"))
     with Redis.from_url(redis_url.removesuffix("/0") + OTHER_DATABASE) as results:
         results.set(RESULT_PREFIX + "a", "failure")
-        assert DeadLetters(redis, QUEUE, results).replay(["a"]) == []
+        assert DeadLetters(redis, URL, QUEUE, results).replay(["a"]) == []
         assert results.exists(RESULT_PREFIX + "a") == 0
     assert redis.exists(RESULT_PREFIX + "a") == 1
     assert redis.llen(QUEUE) == 1
@@ -125,7 +127,18 @@ def test_results_that_lie_elsewhere_are_dropped_there(redis: Redis, redis_url: s
 @pytest.mark.integration
 def test_a_purged_message_is_gone_and_its_failure_stays(redis: Redis) -> None:
     bury(redis, letter("a"), letter("b"))
-    dead = DeadLetters(redis, QUEUE)
+    dead = DeadLetters(redis, URL, QUEUE)
     assert dead.purge(["a", "nobody"]) == ["nobody"]
     assert (dead.ids(), dead.get("a"), redis.llen(QUEUE)) == (["b"], None, 0)
     assert redis.exists(RESULT_PREFIX + "a") == 1
+
+
+def test_a_redis_that_is_away_is_told_by_its_url() -> None:
+    with Redis(port=find_free_port()) as redis:
+        dead = DeadLetters(redis, URL, QUEUE)
+        for call in (lambda: len(dead), dead.ids, lambda: dead.newest(1), lambda: dead.get("a")):
+            with pytest.raises(QueueUnavailableError, match=r"Redis at redis://:\*\*\*@pictures/0"):
+                call()
+        for change in (dead.replay, dead.purge):
+            with pytest.raises(QueueUnavailableError):
+                change(["a"])

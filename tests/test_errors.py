@@ -12,8 +12,14 @@ import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
 from kombu.exceptions import OperationalError
+from redis.exceptions import (
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
 
 from clip_engine import errors as engine_errors
 from worker import errors
@@ -137,7 +143,10 @@ def test_every_error_reaches_another_process_through_celerys_json() -> None:
     [
         (OperationalError("Connection refused"), "Connection refused"),
         (RedisConnectionError("Error 111.\nSecond line"), "Error 111. Start it"),
-        (OutOfMemoryError("used memory > 'maxmemory'"), "used memory"),
+        (OutOfMemoryError("used memory > 'maxmemory'"), "its memory is full (maxmemory)"),
+        (ReadOnlyError("You can't write"), "it is a replica"),
+        (ResponseError("MISCONF Redis is configured to save"), "it can't write to its disk"),
+        (BusyLoadingError("Redis is loading"), "it is still loading its data"),
         (ConnectionResetError("reset by peer"), "reset by peer"),
         (TimeoutError(), "TimeoutError"),
         (RedisError(""), "RedisError"),

@@ -12,14 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from redis import Redis
-
 from worker.client_errors import translated
 from worker.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
     MAX_IMAGES,
-    SENT_AT_HEADER,
     Classification,
     ClassifyManyRequest,
     ClassifyRequest,
@@ -27,20 +24,23 @@ from worker.contract import (
     Question,
     parse,
 )
+from worker.dead_letters import DeadLetters
 from worker.errors import InvalidRequestError
 from worker.handle import Handle, as_completed
 from worker.label_sets import LabelSets
+from worker.message import MessageWriter, WrittenQuestion
+from worker.publisher import Bound, Publisher, WhenFull
 from worker.redis_celery import RedisCelery, redis_configuration
 from worker.redis_url import check_redis_url, connect
 from worker.settings import DEFAULT_REDIS_URL
 from worker.sources.upload import DEFAULT_TTL_S, UploadStore
+from worker.stored_results import DEFAULT_TTL_S as RESULT_TTL_S
+from worker.stored_results import StoredResults
+from worker.submission import Post, Request, Submission
 
 DEFAULT_CHUNK = 32  # pictures a message of `classify_many`
 MAX_IN_FLIGHT = 10_000
 DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` that are under way at a time
-# Redis may be restarting: three more attempts within about a second, then the caller hears of it.
-PUBLISH_RETRY = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
-
 _Chunk: TypeAlias = Handle[list[Outcome]]
 
 
@@ -48,29 +48,46 @@ class Client:
     """Sends pictures to be tagged and reads the answers. Threads may share it.
 
     Args:
-        url: Redis that the workers take tasks from.
+        url: Redis that the workers take tasks from: `redis://`, `rediss://`, or sentinels
+            (`sentinel://host1:26379;sentinel://host2:26379/0?master=mymaster`).
         result_url: Redis that they store results in, if it is another.
         queue: Queue that they take tasks from.
+        max_queue_length: Messages that may be waiting in the queue; None for any number. It is
+            checked in the same step as the sending.
+        when_full: `"error"` to raise `QueueFullError`, `"wait"` to wait for room.
+        wait_limit_s: Longest wait for room, in seconds; then it is an error all the same.
+        result_ttl_s: How long the workers keep results, in seconds; nobody waits for longer.
 
     Raises:
-        InvalidRequestError: `BAD_REDIS_URL`.
+        InvalidRequestError: `BAD_REDIS_URL`, or a wrong bound.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         url: str = DEFAULT_REDIS_URL,
         *,
         result_url: str | None = None,
         queue: str = "celery",
+        max_queue_length: int | None = None,
+        when_full: WhenFull = "error",
+        wait_limit_s: float = 60.0,
+        result_ttl_s: float = RESULT_TTL_S,
     ) -> None:
-        self.url = url
-        backend = f"worker.client_backend.LazyRedisBackend+{check_redis_url(result_url or url)}"
+        self.url = check_redis_url(url)
+        results_url = check_redis_url(result_url or url)
         self._app = RedisCelery("clip-worker-client", set_as_current=False)
-        self._app.conf.update(
-            redis_configuration(url, backend), task_default_queue=queue, broker_pool_limit=10
-        )
-        self._redis: Redis = connect(check_redis_url(url))
+        self._app.conf.update(redis_configuration(url, results_url), task_default_queue=queue)
+        self._redis = connect(url)
+        self._results_redis = self._redis if results_url == url else connect(results_url)
+        self._results = StoredResults(self._results_redis, results_url, self._app, result_ttl_s)
         self._label_sets = LabelSets(self._redis)
+        bound = (
+            None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
+        )
+        publisher = Publisher(self._redis, url, queue, bound)
+        self._submission = Submission(MessageWriter(queue), publisher)
+        elsewhere = None if self._results_redis is self._redis else self._results_redis
+        self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
 
     def __enter__(self) -> Self:
         return self
@@ -87,31 +104,81 @@ class Client:
         """Close all connections."""
         self._app.close()
         self._redis.close()
+        self._results_redis.close()
 
     def classify(
-        self, image: str, labels: Sequence[str] | None = None, **question: Any
+        self,
+        image: str,
+        labels: Sequence[str] | None = None,
+        *,
+        priority: int = 0,
+        expires_s: float | None = None,
+        **question: Any,
     ) -> Handle[Classification]:
         """Ask for the most probable labels of one picture; returns at once.
 
         Args:
             image: URI of the picture (`https:`, `s3:`, `file:`, `data:`), or what `upload` gave.
             labels: Different labels.
+            priority: 0 to 9, 0 the most urgent.
+            expires_s: Seconds from now after which the task fails instead of being run.
             question: Any of `label_set`, `k`, `template`, `templates`, `ensemble`, `threshold`,
                 `deadline`, `return_embedding`; see `worker.contract.Question`.
 
         Raises:
             InvalidRequestError: The request is wrong; nothing was sent.
-            QueueUnavailableError: Redis can't be reached.
+            QueueFullError: `max_queue_length` messages are waiting.
+            QueueUnavailableError: Redis can't be reached, or takes nothing.
         """
         request = parse(ClassifyRequest, _given(image=image, labels=labels, **question))
-        task_id = self._send(CLASSIFY, request.model_dump(mode="json", exclude_none=True))
-        return self.handle(task_id)
+        arguments = WrittenQuestion(request).about(request.image)
+        task_id = self._submission.send(CLASSIFY, arguments, Post(priority, expires_s))
+        return Handle(self._results, task_id, Classification.model_validate, time.time())
+
+    def submit_many(
+        self,
+        requests: Iterable[Request],
+        labels: Sequence[str] | None = None,
+        *,
+        priority: int = 0,
+        expires_s: float | None = None,
+        **question: Any,
+    ) -> list[Handle[Classification]]:
+        """Ask about many pictures, each with a message and an answer of its own.
+
+        It sends some thousands of messages a second, hundreds a round trip. `as_completed` gives
+        the answers as they come; `classify_many` is for pictures that may share a message.
+
+        Args:
+            requests: URIs; or, for pictures that are asked something of their own, mappings such as
+                `{"image": uri, "labels": [...], "k": 1}`.
+            labels: Different labels, for all pictures that have none of their own.
+            priority: 0 to 9, 0 the most urgent.
+            expires_s: Seconds from now after which a task fails instead of being run.
+            question: As for `classify`, for all pictures.
+
+        Returns:
+            Handles in the order of `requests`.
+
+        Raises:
+            InvalidRequestError: A request is wrong; nothing was sent.
+            QueueFullError: There is no room for all of them (`when_full="error"`: nothing was
+                sent), or there was none for `wait_limit_s`.
+            QueueUnavailableError: Redis can't be reached, or takes nothing. Here as there the
+                error's `sent` has the ids of those tasks that were sent before it.
+        """
+        asked = _given(labels=labels, **question)
+        ids = self._submission.send_many(requests, asked, Post(priority, expires_s))
+        now = time.time()
+        return [
+            Handle(self._results, task_id, Classification.model_validate, now) for task_id in ids
+        ]
 
     def handle(self, task_id: str) -> Handle[Classification]:
         """The handle of a `clip.classify` task that was sent earlier, perhaps elsewhere."""
-        return Handle(self._app, self.url, task_id, Classification.model_validate)
+        return Handle(self._results, task_id, Classification.model_validate)
 
-    def classify_many(
+    def classify_many(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         images: Iterable[str],
         labels: Sequence[str] | None = None,
@@ -119,6 +186,8 @@ class Client:
         chunk: int = DEFAULT_CHUNK,
         in_flight: int = DEFAULT_IN_FLIGHT,
         timeout: float | None = None,
+        priority: int = 0,
+        expires_s: float | None = None,
         **question: Any,
     ) -> Iterator[tuple[int, Outcome]]:
         """Ask the same of many pictures and give each outcome as it comes.
@@ -130,12 +199,15 @@ class Client:
             labels: Different labels.
             chunk: Pictures a message, 1 to 512.
             in_flight: Messages under way at a time.
-            timeout: Longest wait for the next outcome, in seconds; None for no limit.
+            timeout: Longest wait for the next outcome, in seconds; None as for `Handle.get`.
+            priority: As for `classify`.
+            expires_s: As for `classify`, from when the message is sent.
             question: As for `classify`.
 
         Returns:
             An iterator of a picture's position in `images` and its outcome; a picture that fails
-            has one too. It raises `QueueUnavailableError` and `ResultTimeoutError`.
+            has one too. It raises `QueueUnavailableError`, `QueueFullError` and
+            `ResultTimeoutError`.
 
         Raises:
             InvalidRequestError: The question, `chunk` or `in_flight` is wrong; nothing was sent.
@@ -144,7 +216,8 @@ class Client:
         _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
         asked = _given(labels=labels, **question)
         parse(Question, asked)
-        return self._stream(self._send_chunks(images, chunk, asked), in_flight, timeout)
+        chunks = self._send_chunks(images, chunk, asked, Post(priority, expires_s))
+        return self._stream(chunks, in_flight, timeout)
 
     def _stream(
         self, chunks: Iterator[tuple[_Chunk, int]], in_flight: int, timeout: float | None
@@ -196,26 +269,16 @@ class Client:
         with translated(self.url):
             self._redis.ping()
 
-    def _send(self, task: str, arguments: dict[str, Any]) -> str:
-        with translated(self.url):
-            sent = self._app.send_task(
-                task,
-                kwargs=arguments,
-                headers={SENT_AT_HEADER: time.time()},
-                retry=True,
-                retry_policy=PUBLISH_RETRY,
-            )
-        return str(sent.id)
-
     def _send_chunks(
-        self, images: Iterable[str], size: int, question: dict[str, Any]
+        self, images: Iterable[str], size: int, question: dict[str, Any], post: Post
     ) -> Iterator[tuple[_Chunk, int]]:
         """Send a chunk when one is asked for; give its handle and its first picture's index."""
         left, first = iter(images), 0
         while chunk := list(itertools.islice(left, size)):
             request = parse(ClassifyManyRequest, {"images": chunk, **question})
-            task_id = self._send(CLASSIFY_MANY, request.model_dump(mode="json", exclude_none=True))
-            yield Handle(self._app, self.url, task_id, _outcomes), first
+            arguments = WrittenQuestion(request).about_many(chunk)
+            task_id = self._submission.send(CLASSIFY_MANY, arguments, post)
+            yield Handle(self._results, task_id, _outcomes, time.time()), first
             first += len(chunk)
 
 

@@ -17,6 +17,7 @@ from worker.errors import (
     TemporaryError,
 )
 from worker.quoting import quote, without_password
+from worker.redis_faults import fault_of
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def translated(url: str) -> Iterator[None]:
         url: Of the Redis that is talked to, for the sentence.
 
     Raises:
-        QueueUnavailableError: Redis can't be reached or refuses.
+        QueueUnavailableError: Redis can't be reached, or refuses; with the reason.
     """
     try:
         yield
@@ -52,9 +53,12 @@ def result_error(error: BaseException, task_id: str) -> ClipWorkerError:
 
 
 def _unavailable(url: str, error: BaseException) -> QueueUnavailableError:
+    where = f"Redis at {without_password(url)}"
+    if fault := fault_of(error):
+        return QueueUnavailableError(f"{where} can't be used: {fault}.")
     return QueueUnavailableError(
-        f"Redis at {without_password(url)} can't be used: {_reason(error)}. Start it, or give the "
-        "right URL (CLIP_WORKER_REDIS_URL)."
+        f"{where} can't be used: {_reason(error)}. Start it, or give the right URL "
+        "(CLIP_WORKER_REDIS_URL)."
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.client_errors import translated
 from worker.errors import ServiceError
 from worker.quoting import quote
 
@@ -103,26 +104,30 @@ class DeadLetter(BaseModel):
 
 
 class DeadLetters:
-    """The dead letters of one queue. Errors of redis-py pass.
+    """The dead letters of one queue. Each method may raise `QueueUnavailableError`.
 
     Args:
         redis: Where the queue is; a client that gives bytes.
+        url: Of that Redis, for sentences.
         queue: Its name.
         results: Where results lie, if not there.
     """
 
-    def __init__(self, redis: Redis, queue: str, results: Redis | None = None) -> None:
+    def __init__(self, redis: Redis, url: str, queue: str, results: Redis | None = None) -> None:
         self.queue = queue
         self._redis = redis
+        self._url = url
         self._results = results
         self._replay = redis.register_script(_REPLAY)
 
     def __len__(self) -> int:
-        return self._redis.zcard(dead_index_key(self.queue))
+        with translated(self._url):
+            return self._redis.zcard(dead_index_key(self.queue))
 
     def ids(self) -> list[str]:
         """Of all, in the order in which they were given up."""
-        stored = cast("list[bytes]", self._redis.zrange(dead_index_key(self.queue), 0, -1))
+        with translated(self._url):
+            stored = cast("list[bytes]", self._redis.zrange(dead_index_key(self.queue), 0, -1))
         return [task_id.decode() for task_id in stored]
 
     def newest(self, limit: int) -> list[DeadLetter]:
@@ -131,9 +136,12 @@ class DeadLetters:
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
         """
-        index = dead_index_key(self.queue)
-        ids = cast("list[bytes]", self._redis.zrevrange(index, 0, limit - 1)) if limit else []
-        stored = self._stored(ids)
+        if limit < 1:
+            return []
+        with translated(self._url):
+            index = dead_index_key(self.queue)
+            ids = cast("list[bytes]", self._redis.zrevrange(index, 0, limit - 1))
+            stored = self._stored(ids)
         return [DeadLetter.decode(letter) for letter in stored if letter is not None]
 
     def get(self, task_id: str) -> DeadLetter | None:
@@ -142,7 +150,8 @@ class DeadLetters:
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
         """
-        [stored] = self._stored([task_id])
+        with translated(self._url):
+            [stored] = self._stored([task_id])
         return None if stored is None else DeadLetter.decode(stored)
 
     def replay(self, task_ids: Iterable[str]) -> list[str]:
@@ -156,7 +165,8 @@ class DeadLetters:
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
         """
-        return [task_id for task_id in task_ids if not self._replay_one(task_id)]
+        with translated(self._url):
+            return [task_id for task_id in task_ids if not self._replay_one(task_id)]
 
     def purge(self, task_ids: Iterable[str]) -> list[str]:
         """Forget messages for good; the failures that their callers see stay.
@@ -164,7 +174,8 @@ class DeadLetters:
         Returns:
             Those that are no dead letters.
         """
-        return [task_id for task_id in task_ids if not self._purge_one(task_id)]
+        with translated(self._url):
+            return [task_id for task_id in task_ids if not self._purge_one(task_id)]
 
     def _stored(self, task_ids: Sequence[str | bytes]) -> list[bytes | None]:
         if not task_ids:

@@ -8,7 +8,8 @@
     ├── ImageInvalidError      what the URI gave is no usable picture
     ├── ExpiredError           the task's deadline passed before it was run
     ├── TemporaryError         try again later: time-out, 5xx, worker stopping
-    │   ├── QueueUnavailableError  Redis can't be reached
+    │   ├── QueueUnavailableError  Redis can't be reached, or takes nothing: full, a replica
+    │   ├── QueueFullError         as many messages are waiting as the producer allows
     │   └── ResultTimeoutError     no result within the time the caller gave
     └── ServiceError           call the operator: a bug, a broken model, a full disk
 
@@ -71,16 +72,24 @@ class TemporaryError(ClipWorkerError):
 
     Attributes:
         retry_after_s: Seconds that a server asked to wait, or None. It stays in the worker.
+        sent: Ids of the tasks that `Client.submit_many` had sent before it failed.
     """
 
     default_code = "TEMPORARY"
     retry_after_s: float | None = None
+    sent: tuple[str, ...] = ()
 
 
 class QueueUnavailableError(TemporaryError):
     """Redis can't be reached, or refuses the message."""
 
     default_code = "QUEUE_UNAVAILABLE"
+
+
+class QueueFullError(TemporaryError):
+    """As many messages are waiting as the producer allows."""
+
+    default_code = "QUEUE_FULL"
 
 
 class ResultTimeoutError(TemporaryError):

@@ -3,68 +3,82 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from celery import Celery
-from celery.states import READY_STATES
+from celery.states import PENDING
 
-from worker.client_errors import result_error, translated
+from worker.client_errors import result_error
 from worker.errors import ClipWorkerError, QueueUnavailableError, ResultTimeoutError
+from worker.stored_results import StoredResults
 
 Answer = TypeVar("Answer")
 Some = TypeVar("Some", bound="Handle[Any]")
 
+WINDOW = 1000  # results that are asked for at a time
 FIRST_POLL_S = 0.002
 LAST_POLL_S = 0.05
-PATIENCE_S = 30.0  # how long waiting goes on while Redis is away
+PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of it
 
 
 class Handle(Generic[Answer]):
     """What `Client.classify` gives: the answer is on its way.
 
-    It holds no connection, so it may be made in one thread and waited for in another.
+    It holds no connection, so it may be made in one thread and waited for in another. What it has
+    read it keeps, so that an answer is there as long as the handle is.
 
     Attributes:
         id: Celery's task id; `AsyncResult(id)` of any Celery client reads the same result.
+        sent_at: Unix time in seconds at which it was sent; None for a task that others sent.
     """
 
     def __init__(
-        self, app: Celery, url: str, task_id: str, decode: Callable[[Any], Answer]
+        self,
+        results: StoredResults,
+        task_id: str,
+        decode: Callable[[Any], Answer],
+        sent_at: float | None = None,
     ) -> None:
         self.id = task_id
-        self._app = app
-        self._url = url
+        self.sent_at = sent_at
+        self._results = results
         self._decode = decode
+        self._ended: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"Handle({self.id!r})"
 
     @property
     def state(self) -> str:
-        """`PENDING` (not known yet), `SUCCESS`, `FAILURE`, or another of Celery's states.
+        """`SUCCESS`, `FAILURE`, another of Celery's states, or `PENDING`: nothing is stored.
+
+        That may be because it was not run yet, because there is no such task, or because its result
+        has expired or was evicted: Redis can't tell these apart.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
         """
-        with translated(self._url):
-            return str(self._app.AsyncResult(self.id).state)
+        stored = self._ended or self._results.read([self.id])[0]
+        return str(stored["status"]) if stored else PENDING
 
     def get(self, timeout: float | None = None) -> Answer:
         """Wait for the answer.
 
         Args:
-            timeout: In seconds; None to wait for as long as it takes.
+            timeout: In seconds; None for as long as workers keep results (`result_ttl_s` of the
+                client, a day by default). There is no sense in waiting longer: who has waited from
+                the beginning would have seen it.
 
         Raises:
             ClipWorkerError: Why there is no answer; one of the subclasses in `worker.errors`.
-            ResultTimeoutError: There is none yet.
-            QueueUnavailableError: Redis was away at the end of `timeout`, or for 30 seconds.
+            ResultTimeoutError: There is none yet, or none any more.
+            QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
-        _wait_for_some([self], timeout)
-        with translated(self._url):
-            # Not `get`, which would subscribe to the task's channel for good.
-            answer = self._app.AsyncResult(self.id).result
+        _wait_for_some(OrderedDict({self.id: self}), timeout)
+        assert self._ended is not None
+        answer = self._ended["result"]
         if isinstance(answer, BaseException):
             raise result_error(answer, self.id) from _unless_same(answer)
         return self._decode(answer)
@@ -73,62 +87,87 @@ class Handle(Generic[Answer]):
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
     """Give the handles one by one as their tasks end, well or badly.
 
-    One MGET asks for all that are open, at most every 50 ms: no subscription that a lost connection
-    could lose.
+    They are asked for with MGET, a thousand at a time: no subscription that a lost connection could
+    lose. There may be a hundred thousand of them.
 
     Args:
         handles: Of one client.
-        timeout: Longest wait for the next, in seconds; None for no limit.
+        timeout: Longest wait for the next, in seconds; None for as long as workers keep results.
 
     Raises:
-        ResultTimeoutError: None ended for `timeout` seconds.
-        QueueUnavailableError: Redis was away at the end of `timeout`, or for 30 seconds.
+        ResultTimeoutError: None ended for so long.
+        QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
     """
-    waiting = {handle.id: handle for handle in handles}
+    waiting = OrderedDict((handle.id, handle) for handle in handles)
     while waiting:
-        for task_id in _wait_for_some(list(waiting.values()), timeout):
+        for task_id in _wait_for_some(waiting, timeout):
             yield waiting.pop(task_id)
 
 
-def _wait_for_some(handles: Sequence[Handle[Any]], timeout: float | None) -> list[str]:
+def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> list[str]:
+    first = next(iter(waiting.values()))
+    limit_s = first._results.ttl_s if timeout is None else timeout  # noqa: SLF001  # of this module
     start = seen = time.monotonic()
     while True:
-        away: QueueUnavailableError | None = None
+        asked, away = time.monotonic(), None
         try:
-            if done := _ended(handles):
+            if done := _look_once(waiting):
                 return done
             seen = time.monotonic()
         except QueueUnavailableError as error:
             away = error
-        waited_s = time.monotonic() - start
-        if away and time.monotonic() - seen > PATIENCE_S:
+        now = time.monotonic()
+        if away and now - seen > PATIENCE_S:
             raise away
-        if timeout is not None and waited_s > timeout:
-            raise away or ResultTimeoutError(_late(handles, timeout))
+        if now - start > limit_s:
+            raise away or ResultTimeoutError(_late(list(waiting.values()), limit_s))
         # What has taken long may take a little longer: a twentieth at most is added to it.
-        time.sleep(min(LAST_POLL_S, max(FIRST_POLL_S, waited_s / 20)))
+        time.sleep(max(min(LAST_POLL_S, max(FIRST_POLL_S, (now - start) / 20)), now - asked))
 
 
-def _late(handles: Sequence[Handle[Any]], timeout: float) -> str:
+def _look_once(waiting: OrderedDict[str, Some]) -> list[str]:
+    """Ask for one window after the other until some have ended; at most once for each."""
+    for _ in range(0, len(waiting), WINDOW):
+        window = list(islice(waiting.values(), WINDOW))
+        if done := _ended(window):
+            return done
+        for handle in window:
+            waiting.move_to_end(handle.id)
+    return []
+
+
+def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
+    known = [handle.id for handle in handles if handle._ended]  # noqa: SLF001  # of this module
+    if known:
+        return known
+    ended = handles[0]._results.ended([handle.id for handle in handles])  # noqa: SLF001  # likewise
+    for handle in handles:
+        handle._ended = ended.get(handle.id)  # noqa: SLF001  # likewise
+    return list(ended)
+
+
+def _late(handles: Sequence[Handle[Any]], limit_s: float) -> str:
     first, *others = handles
     which = (
         f"None of {len(handles)} tasks has a result" if others else f"Task {first.id} has no result"
     )
     return (
-        f"{which} after {timeout:g} s; wait longer, or see whether a worker runs "
-        "(`clip-worker start`)."
+        f"{which} after {limit_s:g} s; {_perhaps_gone(first)}wait longer, or see whether a worker "
+        "runs (`clip-worker start`)."
     )
 
 
-def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
-    first = handles[0]
-    backend = first._app.backend  # noqa: SLF001  # handles of one client share it
-    with translated(first._url):  # noqa: SLF001  # likewise
-        stored = backend.mget([backend.get_key_for_task(handle.id) for handle in handles])
-        ended = [
-            value and backend.decode_result(value)["status"] in READY_STATES for value in stored
-        ]
-    return [handle.id for handle, done in zip(handles, ended, strict=True) if done]
+def _perhaps_gone(handle: Handle[Any]) -> str:
+    """What can be told of a result that may have been there."""
+    ttl_s = handle._results.ttl_s  # noqa: SLF001  # of this module
+    if handle.sent_at is None:
+        return f"it may have had one that has expired, {ttl_s:g} s after it was stored; if not, "
+    if (age_s := time.time() - handle.sent_at) < ttl_s:
+        return ""
+    return (
+        f"it was sent {age_s:.0f} s ago and results are kept for {ttl_s:g} s, so it may have had "
+        "one that has expired: send it again; if not, "
+    )
 
 
 def _unless_same(error: BaseException) -> BaseException | None:

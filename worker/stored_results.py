@@ -1,0 +1,65 @@
+"""Results in Redis as Celery stores them, read without Celery's connections and subscriptions.
+
+Celery's own client subscribes to a channel for every task it sends, a round trip each, and loses
+what was published while its connection was away. One MGET reads any number of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from celery.states import READY_STATES
+
+from worker.client_errors import translated
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from redis import Redis
+
+DEFAULT_TTL_S = 86_400.0  # what workers keep results for, unless set otherwise
+
+
+class StoredResults:
+    """Where workers store results. Threads may share it.
+
+    Args:
+        redis: That they are in.
+        url: Of that Redis, for sentences.
+        app: Celery application whose backend has the same URL; it connects to nothing here.
+        ttl_s: How long the workers keep results, in seconds.
+    """
+
+    def __init__(self, redis: Redis, url: str, app: Celery, ttl_s: float = DEFAULT_TTL_S) -> None:
+        self.ttl_s = ttl_s
+        self._redis = redis
+        self._url = url
+        self._app = app
+
+    def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """What is stored for each task: its `status` and `result`; None if there is nothing.
+
+        Where the status is a failure's, the result is an exception.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        backend = self._app.backend
+        keys = [backend.get_key_for_task(task_id) for task_id in task_ids]
+        with translated(self._url):
+            stored = cast("list[bytes | None]", self._redis.mget(keys))
+        # Outside of the block: an exception that a task failed with is no failure of Redis.
+        return [None if value is None else backend.decode_result(value) for value in stored]
+
+    def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What is stored for those tasks that have ended, well or badly.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        pairs = zip(task_ids, self.read(task_ids), strict=True)
+        return {
+            task_id: stored
+            for task_id, stored in pairs
+            if stored is not None and stored["status"] in READY_STATES
+        }
