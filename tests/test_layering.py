@@ -24,9 +24,10 @@ PACKAGES = ("clip_engine", "worker")
 LAYERS = {
     "worker": (
         ("worker.cli",),
-        ("worker.tasks", "worker.lifecycle", "worker.consumer"),
+        ("worker.tasks", "worker.lifecycle", "worker.consumer", "worker.inspection"),
         ("worker.runtime",),
-        ("worker.pipeline",),
+        ("worker.admission", "worker.isolation_gate", "worker.queue_path"),
+        ("worker.pipeline", "worker.delivery", "worker.asked"),
         ("worker.passage",),
         ("worker.errand",),
         ("worker.line",),

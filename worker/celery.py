@@ -59,5 +59,9 @@ def _configuration() -> dict[str, Any]:
         raise ClickException(str(error)) from error
 
 
-app = RedisCelery("worker", include=["worker.tasks", "worker.lifecycle"], set_as_current=False)
+app = RedisCelery(
+    "worker",
+    include=["worker.tasks", "worker.lifecycle", "worker.inspection"],
+    set_as_current=False,
+)
 app.add_defaults(_configuration)

@@ -108,6 +108,10 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
     inspect = plain.control.inspect(timeout=2)
     _wait_until(lambda: held.id in str(inspect.scheduled()))
 
+    [scheduled_here] = inspect.scheduled().values()
+    assert len(scheduled_here) == 1
+    assert inspect.reserved() == inspect.active()  # nothing: a task that waits is neither
+
     [queues] = inspect.active_queues().values()
 
     assert [queue["name"] for queue in queues] == ["celery"]

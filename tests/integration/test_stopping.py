@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
+    from celery import Celery
+
     from worker.client import Client
 
 pytestmark = pytest.mark.integration
@@ -70,17 +72,21 @@ def _picture(folder: Path, mark: bytes = b"") -> str:
 
 def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_waiting_for_it(
     tmp_path: Path,
-    redis_url: str,
+    plain: Celery,
     client: Client,
     server: redis.Redis,
     slow_pictures: Callable[[], str],
 ) -> None:
     # given: pictures that hang in their fetch, for longer than the worker may take to stop
     with WorkerProcess(
-        redis_url, tmp_path, allow_private="true", drain_timeout_s="1", fetch_timeout_s="50"
+        client.url, tmp_path, allow_private="true", drain_timeout_s="1", fetch_timeout_s="50"
     ) as worker:
         hanging = [client.classify(slow_pictures(), LABELS) for _ in range(3)]
         _wait_until(lambda: server.hlen(KEYS.unacked) == 3)
+        inspect = plain.control.inspect(timeout=2)
+        _wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
+        [(_, told)] = inspect.query_task(hanging[0].id).items()
+        assert told[hanging[0].id][0] == "reserved"
 
         status = worker.stop()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NO_ARGUMENTS = Arguments([], {}, {})
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Delivery:
     """A message in hand, from its taking to its end.
 

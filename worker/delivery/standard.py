@@ -11,6 +11,7 @@ import base64
 import contextlib
 import socket
 import threading
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +68,7 @@ class StandardWay:
     def __init__(self, ends: Ends) -> None:
         self._ends = ends
         self._arrived: deque[Delivery] = deque()
+        self._all: weakref.WeakSet[Delivery] = weakref.WeakSet()
         self._waiting: set[Delivery] = set()  # Celery has them, for an ETA or a rate limit
         self._lock = threading.Lock()
         self._bell, self._ear = socket.socketpair()
@@ -75,8 +77,13 @@ class StandardWay:
 
     def deliver(self, delivery: Delivery) -> None:
         """Hand a delivery to Celery; from any thread."""
+        self._all.add(delivery)
         self._arrived.append(delivery)
         self._ring()
+
+    def has(self, delivery: Delivery) -> bool:
+        """Whether a delivery went this way."""
+        return delivery in self._all
 
     def attach(self, hub: Any, on_message: Callable[[Message], None]) -> None:
         """Let a (new) event loop take what arrives."""
