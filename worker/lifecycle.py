@@ -18,6 +18,7 @@ from worker import runtime
 from worker.errors import ServiceError
 from worker.progress import DownloadProgress
 from worker.quoting import without_password
+from worker.redis_health import check_eviction
 from worker.settings import Settings
 
 POOLS = ("threads", "solo")  # those whose tasks run in the process that holds the model
@@ -29,6 +30,8 @@ def load_model(sender: Any, **_: object) -> None:
     try:
         _check_pool(sender.pool_cls)
         settings = Settings.load()
+        for warning in check_eviction(settings):
+            _say(warning)
         _say(f"loading {settings.model} ...")
         with DownloadProgress() as progress:
             here = runtime.start(
