@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from image_zoo import photo
 
 from worker.batcher import Batcher
+from worker.crew import Crew
 from worker.errors import ClipWorkerError
 from worker.pipeline import Job, Pipeline
 
@@ -59,7 +60,7 @@ class Bench:
         self.batches: list[int] = []
         self.now_s = NOW
         self.batcher: Batcher[Tensor, Tensor] = Batcher(self._run, max_batch=8)
-        self.pools = (ThreadPoolExecutor(4), ThreadPoolExecutor(2))
+        self.pools = (Crew(4, "fetch"), Crew(2, "decode"))
         given = {
             "engine": engine,
             "fetcher": self.fetcher,

@@ -12,6 +12,7 @@ from tiny_clip import tiny_engine
 
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
 from worker.batcher import Batcher, BatcherStoppedError
+from worker.crew import CrewDismissedError
 from worker.errors import (
     ClipWorkerError,
     ExpiredError,
@@ -234,6 +235,7 @@ def test_a_job_under_way_can_not_be_cancelled(bench: Bench) -> None:
         (TextTooLongError("It is too long."), InvalidRequestError, "LABEL_TOO_LONG"),
         (InputError("k is 0."), InvalidRequestError, "INVALID_REQUEST"),
         (BatcherStoppedError("stopped"), TemporaryError, "STOPPING"),
+        (CrewDismissedError("dismissed"), TemporaryError, "STOPPING"),
         (
             RuntimeError("cannot schedule new futures after shutdown"),
             TemporaryError,
