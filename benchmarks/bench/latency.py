@@ -59,22 +59,17 @@ def _idle(
     labels = label_list(LABELS)
     worker.warm_up(cycled(images, [labels] * 16, 16))
     found: dict[str, list[float]] = {
-        "forward_s": [],
-        "whole_s": [],
-        "task_s": [],
-        "own_forward_s": [],
+        name: [] for name in ("forward_s", "whole_s", "task_s", "own_forward_s")
     }
     for i in range(scale.idle_tasks):
         image = images[i % len(images)]
-        alone = raw.forward(image, labels, 1)
-        for name in ("forward_s", "whole_s"):
-            found[name] += rounded(alone[name])
+        found["forward_s"] += rounded([raw.once("forward", image, labels, PAUSE_S)])
+        found["whole_s"] += rounded([raw.once("whole", image, labels, PAUSE_S)])
         time.sleep(PAUSE_S)
         start = time.perf_counter()
         answer = sender.client.classify(f"file://{image}", labels).get(timeout=LIMIT_S)
         found["task_s"] += rounded([time.perf_counter() - start])
         found["own_forward_s"] += rounded([answer.timing.forward])
-        time.sleep(PAUSE_S)
     return found
 
 

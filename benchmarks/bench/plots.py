@@ -84,6 +84,7 @@ def _end_to_end(data: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(data)), [case["title"] for case in data.values()])
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("pictures a second (logarithmic; whiskers: least and most of the rounds)")
@@ -106,11 +107,8 @@ def _no_op(data: dict[str, Any]) -> Figure:
             median([1e6 * s / found["tasks"] for s in found[key]])
             for key in ("cpu_s", "redis_cpu_s")
         )
-        right.barh(
-            row, worker, 0.65, color=colour, label="worker" if row == len(names) - 1 else None
-        )
-        right.barh(row, redis, 0.65, left=worker, color=ORANGE,
-                   label="Redis" if row == 0 else None)  # fmt: skip
+        right.barh(row, worker, 0.65, color=colour)
+        right.barh(row, redis, 0.65, left=worker, color=ORANGE)
         right.annotate(f"{worker + redis:,.0f}", (worker + redis, row), (5, 0),
                        textcoords="offset points", va="center", fontsize=8)  # fmt: skip
     left.set_yticks(range(len(names)), names)
@@ -119,7 +117,7 @@ def _no_op(data: dict[str, Any]) -> Figure:
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.2)
     left.set_xlabel("tasks a second, one worker")
-    right.set_xlabel("processor time a task, µs (blue and grey: worker, orange: Redis)")
+    right.set_xlabel("processor time a task, µs; orange: Redis")
     figure.tight_layout()
     return figure
 

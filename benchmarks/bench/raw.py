@@ -59,9 +59,10 @@ class RawEngine:
         answers = [dict(best) for best in told["answers"]]
         return Round(len(tasks), told["seconds"], told["cpu_s"], 0.0, answers)
 
-    def forward(self, image: str, labels: Sequence[str], times: int) -> dict[str, list[float]]:
-        """Seconds of the image tower alone (`forward_s`) and of the whole engine (`whole_s`)."""
-        return self._ask({"image": image, "labels": list(labels), "forwards": times})
+    def once(self, what: str, image: str, labels: Sequence[str], pause_s: float) -> float:
+        """Seconds of one picture after a pause: of the image tower (`forward`), or of `whole`."""
+        request = {"once": what, "image": image, "labels": list(labels), "pause_s": pause_s}
+        return float(self._ask(request)["seconds"])
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin
