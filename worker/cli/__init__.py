@@ -1,4 +1,4 @@
-"""The command line, `clip-worker`: `start`, `classify`, `models`, `demo`.
+"""The command line, `clip-worker`: `start`, `classify`, `dead`, `models`, `demo`.
 
 It loads neither torch nor the engine, but in the worker that `start` becomes and for `models info`.
 """

@@ -23,6 +23,7 @@ INTERRUPTED_STATUS = 130  # what a shell reports for a program that Ctrl-C ended
 COMMANDS = {
     "start": "Run a worker: load the model, take pictures from the queue, store the answers.",
     "classify": "Ask the workers which labels fit pictures: files, folders, globs or URLs.",
+    "dead": "List, show, replay or purge messages that brought down the workers that began them.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Show it all on this machine: a Redis, a worker, a dozen pictures and the answers.",
 }

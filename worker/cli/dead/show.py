@@ -1,0 +1,78 @@
+"""`clip-worker dead show`: one dead letter, with its history and its arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from worker.cli.dead.options import dead_letters, queue_option, redis_url_option, tell_missing
+from worker.cli.table import printable
+from worker.dead_letters import DeadLetter, Incident
+from worker.delivery.envelope import Envelope, UnreadableMessageError
+from worker.quoting import quote
+
+MOST_ITEMS = 5  # of a list of labels or pictures
+
+
+@click.command("show")
+@redis_url_option
+@queue_option
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object, nothing cut.")
+@click.argument("task_id", metavar="ID")
+def command(redis_url: str, queue: str, task_id: str, *, as_json: bool) -> int:
+    """Tell all about the dead letter of a task: why, its history, its arguments."""
+    with dead_letters(redis_url, queue) as dead:
+        letter = dead.get(task_id)
+    if letter is None:
+        return tell_missing([task_id])
+    if as_json:
+        click.echo(json.dumps(letter.model_dump()))
+        return 0
+    for line in _lines(letter):
+        click.echo(printable(line))
+    return 0
+
+
+def _lines(letter: DeadLetter) -> Iterator[str]:
+    yield f"id         {letter.id}"
+    yield f"task       {letter.task}"
+    yield f"died       {_time(letter.died_at)}"
+    yield f"code       {letter.code}"
+    yield f"reason     {letter.reason}"
+    for number, incident in enumerate(letter.history, start=1):
+        yield f"{'history' if number == 1 else '':<11}{number}. {_told(incident)}"
+    yield from _arguments(letter)
+
+
+def _told(incident: Incident) -> str:
+    others = f", {incident.together} messages at a time" if incident.together > 1 else ""
+    alone = ", alone" if incident.together == 1 else ""
+    return f"{incident.kind} on {incident.worker}, begun {_time(incident.at)}{others}{alone}"
+
+
+def _arguments(letter: DeadLetter) -> Iterator[str]:
+    try:
+        arguments = Envelope.decode(letter.message.encode()).arguments()
+    except UnreadableMessageError as error:
+        yield f"arguments  can't be read: {error}"
+        return
+    yield "arguments"
+    for position, value in enumerate(arguments.args):
+        yield f"  {position}: {_cut(value)}"
+    for name, value in arguments.kwargs.items():
+        yield f"  {name}: {_cut(value)}"
+
+
+def _cut(value: Any) -> str:
+    if not isinstance(value, list) or len(value) <= MOST_ITEMS:
+        return quote(value)
+    shown = ", ".join(map(quote, value[:MOST_ITEMS]))
+    return f"[{shown}, ... {len(value)} in all]"
+
+
+def _time(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
