@@ -177,6 +177,10 @@ class Ledger:
         """
         self._redis.blmove(self.keys.queue, self.keys.queue, timeout_s, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
 
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._redis.close()
+
     def _script(self, name: str) -> Script | Any:
         return self._scripts[name]
 

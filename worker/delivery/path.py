@@ -78,6 +78,7 @@ class DeliveryPath:
         self._is_limited: Callable[[str], bool] = lambda _: False
         self._watch = watch
         self._now = now
+        self._ledgers = ledgers
         self._waiter = waiter
         self._handler: Handler
         self._lock = threading.Lock()
@@ -133,6 +134,9 @@ class DeliveryPath:
         self._handler.abandon()
         self._finisher.stop(STOP_S)
         self._keeper.stop()
+        self.standard.close()
+        for ledger in (*self._ledgers, self._waiter):
+            ledger.close()
         self.given_back = len(rest)
 
     def let_go(self) -> None:

@@ -71,6 +71,7 @@ class StandardWay:
         self._all: weakref.WeakSet[Delivery] = weakref.WeakSet()
         self._waiting: set[Delivery] = set()  # Celery has them, for an ETA or a rate limit
         self._lock = threading.Lock()
+        self._hub: Any = None
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)  # noqa: FBT003  # the socket's own signature
         self._ear.setblocking(False)  # noqa: FBT003  # likewise
@@ -87,8 +88,16 @@ class StandardWay:
 
     def attach(self, hub: Any, on_message: Callable[[Message], None]) -> None:
         """Let a (new) event loop take what arrives."""
+        self._hub = hub
         hub.add_reader(self._ear.fileno(), self._hand_over, on_message)
         self._ring()
+
+    def close(self) -> None:
+        """Hand over nothing more; on the loop's thread."""
+        if self._hub is not None and self._ear.fileno() >= 0:
+            self._hub.remove_reader(self._ear.fileno())
+        self._bell.close()
+        self._ear.close()
 
     def begun(self, delivery: Delivery) -> None:
         """Celery has given it to its pool."""
@@ -103,7 +112,7 @@ class StandardWay:
             self._ends.give_back(delivery)
 
     def _ring(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it rings already
+        with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
             self._bell.send(b"!")
 
     def _hand_over(self, on_message: Callable[[Message], None]) -> None:

@@ -1,0 +1,346 @@
+"""The queue path's threads together, on a real Redis, with a handler of the test's own."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from celery import Celery
+from redis_server import RedisServer, find_executable
+
+from worker.delivery.entry import Crash
+from worker.delivery.isolation import Isolation
+from worker.delivery.keys import QueueKeys
+from worker.delivery.ledger import Ledger
+from worker.delivery.path import DeliveryPath
+from worker.delivery.prefetch import Prefetch
+from worker.delivery.rules import CeleryLoop, Rules
+from worker.errors import ImageInvalidError, TemporaryError
+from worker.redis_url import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from worker.delivery.held import Delivery
+
+pytestmark = pytest.mark.integration
+
+TASK = "clip.classify"
+LIMIT_S = 20.0
+KEYS = QueueKeys("celery")
+
+
+class Hub:
+    """An event loop whose reader is called by hand, or at once."""
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self._at_once = at_once
+        self.read: Callable[[], None]
+
+    def add_reader(self, _fd: int, callback: Callable[..., None], *args: Any) -> None:
+        self.read = lambda: callback(*args)
+        if self._at_once:
+            self.read()
+
+    def remove_reader(self, _fd: int) -> None:
+        self.read = lambda: None
+
+
+class Handler:
+    """Keeps what it is handed."""
+
+    def __init__(self) -> None:
+        self.got: list[Delivery] = []
+        self.abandoned = False
+
+    def handle(self, deliveries: Sequence[Delivery]) -> None:
+        self.got.extend(deliveries)
+
+    def resting(self) -> int:
+        return 0
+
+    def preparation_s(self) -> float:
+        return 0.0
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+
+class Stage:
+    """A path with its Redis, its producer and its handler."""
+
+    def __init__(self, url: str, **rules: Any) -> None:
+        self.redis = redis.Redis.from_url(url)
+        self.app = Celery(broker=url, set_as_current=False)
+        self.handler = Handler()
+        self.ledger = Ledger(connect(url), KEYS, lease_s=2, result_ttl_s=60)
+        given = {
+            "tasks": (TASK,),
+            "max_deliveries": 2,
+            "task_timeout_s": 60.0,
+            "timeout_error": lambda: TemporaryError("Too long.", "TASK_TIMEOUT"),
+        }
+        self.path = DeliveryPath(
+            ledgers=[self.ledger],
+            waiter=Ledger(connect(url), KEYS, lease_s=2, result_ttl_s=60),
+            prefetch=Prefetch(floor=4, ceiling=8, initial=8),
+            isolation=Isolation(most=8, worker="w"),
+            lease_s=2,
+            rules=Rules(**(given | rules)),
+        )
+
+    def send(self, **options: Any) -> str:
+        return str(self.app.send_task(TASK, kwargs={"k": 1}, **options).id)
+
+    def result(self, task_id: str) -> dict[str, Any]:
+        stored: list[bytes] = []
+
+        def is_there() -> bool:
+            value = self.redis.get(f"celery-task-meta-{task_id}")
+            stored.extend([value] if isinstance(value, bytes) else [])
+            return bool(stored)
+
+        wait_until(is_there)
+        decoded = json.loads(stored[0])
+        assert isinstance(decoded, dict)
+        return decoded
+
+    def in_redis(self) -> tuple[int, ...]:
+        r = self.redis
+        return (
+            *(r.llen("celery"), r.llen(KEYS.returned), r.hlen(KEYS.unacked)),
+            *(r.zcard(KEYS.leases), r.hlen(KEYS.started)),
+        )
+
+
+NOTHING = (0, 0, 0, 0, 0)
+
+
+@pytest.fixture
+def stage(redis_url: str) -> Iterator[Stage]:
+    stage = Stage(redis_url)
+    yield stage
+    _close(stage)
+
+
+def _close(stage: Stage) -> None:
+    if stage.path.is_started:
+        stage.path.drain(0)
+    stage.path.standard.close()
+    stage.ledger.close()
+    stage.app.close()
+    stage.redis.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
+
+
+def test_a_message_goes_to_the_handler_and_its_result_to_redis(stage: Stage) -> None:
+    task_id = stage.send()
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 1)
+    [delivery] = stage.handler.got
+    assert (delivery.id, delivery.arguments.kwargs) == (task_id, {"k": 1})
+    assert stage.in_redis() == (0, 0, 1, 1, 0)
+
+    stage.path.succeed(delivery, '{"answer": 7}')
+
+    assert stage.result(task_id)["result"] == {"answer": 7}
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert len(stage.path.held) == 0
+
+
+def test_only_the_first_end_of_a_delivery_counts(stage: Stage) -> None:
+    task_id = stage.send()
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 1)
+    [delivery] = stage.handler.got
+
+    stage.path.fail(delivery, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
+    stage.path.succeed(delivery, '"late"')
+    stage.path.give_back(delivery)
+
+    result = stage.result(task_id)
+    assert result["status"] == "FAILURE"
+    assert result["result"]["exc_message"] == ["It is broken.", "DECODE_BROKEN"]
+    wait_until(lambda: stage.in_redis() == NOTHING)
+
+
+def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
+    for _ in range(30):
+        stage.send()
+
+    stage.path.start(stage.handler)
+
+    wait_until(lambda: len(stage.handler.got) == 8)
+    assert stage.redis.llen("celery") == 22
+    for delivery in stage.handler.got[:8]:
+        stage.path.succeed(delivery, "1")
+    wait_until(lambda: len(stage.handler.got) >= 12)
+
+
+def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together(
+    stage: Stage,
+) -> None:
+    # given: the same message comes again, as after a lease that could not be renewed
+    task_id = stage.send()
+    [message] = stage.redis.lrange("celery", 0, -1)
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 1)
+    stage.redis.lpush("celery", message)
+    wait_until(lambda: stage.redis.hlen(KEYS.unacked) == 2)
+
+    stage.path.succeed(stage.handler.got[0], "1")
+
+    assert stage.result(task_id)["result"] == 1
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert len(stage.handler.got) == 1
+
+
+def test_leases_are_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
+    stage.send()
+    stage.path.start(stage.handler)
+    wait_until(lambda: stage.redis.zcard(KEYS.leases) == 1)
+    [(_, first)] = stage.redis.zrange(KEYS.leases, 0, -1, withscores=True)
+
+    wait_until(lambda: stage.redis.zrange(KEYS.leases, 0, -1, withscores=True)[0][1] > first + 2)
+
+    assert len(stage.handler.got) == 1
+
+
+def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
+    # given: somebody took two messages, began one, and is gone
+    waiting, begun = stage.send(), stage.send()
+    gone = Ledger(stage.redis, KEYS, lease_s=0, result_ttl_s=60)
+    entries = gone.take(2)
+    gone.start([entries[1].tag], Crash(1.0, 1, "gone"))
+    gone.reap(1000)  # the first look, after which every lease starts anew
+
+    stage.path.start(stage.handler)
+
+    wait_until(lambda: len(stage.handler.got) == 2)
+    assert {d.id: len(d.crashes) for d in stage.handler.got} == {waiting: 0, begun: 1}
+
+
+def test_a_condemned_message_becomes_a_dead_letter_and_a_failure(stage: Stage) -> None:
+    task_id = stage.send()
+    gone = Ledger(stage.redis, KEYS, lease_s=0, result_ttl_s=60)
+    [entry] = gone.take(1)
+    for _ in range(2):
+        gone.start([entry.tag], Crash(1.0, 1, "gone"))
+        gone.reap(1000)
+        gone.reap(1000)
+        [entry] = gone.take(0, suspects=1)
+    gone.give_back([entry.tag])
+
+    stage.path.start(stage.handler)
+
+    result = stage.result(task_id)
+    assert result["result"]["exc_message"][1] == "POISON"
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.redis.hexists("clip-worker:celery:dead", task_id)
+    assert stage.handler.got == []
+
+
+def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(redis_url: str) -> None:
+    stage = Stage(redis_url, task_timeout_s=0.2)
+    task_id = stage.send()
+    stage.path.start(stage.handler)
+
+    result = stage.result(task_id)
+
+    assert result["result"]["exc_message"] == ["Too long.", "TASK_TIMEOUT"]
+    stage.path.succeed(stage.handler.got[0], "1")
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.result(task_id)["status"] == "FAILURE"
+    _close(stage)
+
+
+def test_expired_and_revoked_tasks_do_not_reach_the_handler(redis_url: str) -> None:
+    stage = Stage(redis_url, revoked={"unwanted"})
+    expired, unwanted = stage.send(expires=-10), stage.send(task_id="unwanted")
+
+    stage.path.start(stage.handler)
+
+    assert stage.result(expired)["result"]["exc_message"] == ["expired"]
+    assert stage.result(unwanted)["result"]["exc_message"] == ["revoked"]
+    assert stage.handler.got == []
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    _close(stage)
+
+
+def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
+    stage: Stage,
+) -> None:
+    hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
+    stage.path.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
+    stage.send(countdown=60)
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.path.held) == 1)
+
+    hub.read()
+
+    [message] = messages
+    assert message.headers["eta"]
+    assert message.decode()[1] == {"k": 1}
+    message.ack()
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.handler.got == []
+
+
+def test_what_celery_forgets_on_a_reconnect_goes_back(stage: Stage) -> None:
+    stage.send(countdown=60)
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.path.held) == 1)
+    first: list[Any] = []
+    stage.path.attach(CeleryLoop(Hub(at_once=True), first.append, None, lambda _: False))
+    assert len(first) == 1
+
+    again: list[Any] = []
+    stage.path.attach(CeleryLoop(Hub(at_once=True), again.append, None, lambda _: False))
+
+    wait_until(lambda: len(stage.path.held) == 1)
+    assert stage.path.held.all()[0] is not first[0].channel.delivery
+
+
+def test_a_drain_waits_for_what_ends_in_time_and_gives_back_the_rest(stage: Stage) -> None:
+    for _ in range(3):
+        stage.send()
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 3)
+    done = stage.handler.got[1]
+    threading.Timer(0.1, stage.path.succeed, (done, "1")).start()
+
+    stage.path.drain(0.5)
+
+    assert stage.result(done.id)["result"] == 1
+    assert stage.in_redis() == (2, 0, 0, 0, 0)
+    assert stage.path.given_back == 2
+    assert stage.handler.abandoned
+
+
+def test_a_result_waits_for_a_redis_that_is_away() -> None:
+    executable = find_executable()
+    assert executable is not None
+    with RedisServer(executable, "--appendonly", "yes", "--appendfsync", "always") as server:
+        stage = Stage(server.url)
+        task_id = stage.send()
+        stage.path.start(stage.handler)
+        wait_until(lambda: len(stage.handler.got) == 1)
+        server.stop()
+        stage.path.succeed(stage.handler.got[0], "1")
+
+        server.restart()
+
+        assert stage.result(task_id)["result"] == 1
+        wait_until(lambda: stage.in_redis() == NOTHING)
+        assert len(stage.handler.got) == 1
+        _close(stage)
