@@ -31,6 +31,7 @@ def test_help_names_all_commands(capsys):
     assert [name for name in COMMANDS if any(line.startswith(f"  {name} ") for line in lines)] == [
         "start",
         "classify",
+        "dead",
         "models",
         "demo",
     ]
