@@ -17,7 +17,7 @@ from redis_server import NO_SERVER, RedisServer, find_executable
 from torture.journal import RUN
 from torture.message import Messages
 from torture.proxy import Proxy
-from torture.spawner import Command, ZygoteSpawner, python_environment
+from torture.spawner import Command, FreshSpawner, ZygoteSpawner, python_environment
 from torture.supervisor import Life, Supervisor, Way
 
 POLL_S = 0.01
@@ -45,6 +45,8 @@ class Subject:
         module: Its program.
         work_s: How long a task's work takes; of ours, a forward pass, whatever is in its batch.
         settings: Ours: environment variables without `CLIP_WORKER_`. Celery's: its settings.
+        fresh: Not from the zygote: a pool of processes that was forked from a fork ends only after
+            half a minute.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Subject:
     work_s: float = 0.0
     arguments: tuple[str, ...] = ()
     settings: dict[str, object] = field(default_factory=dict)
+    fresh: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -120,9 +123,11 @@ def rig(subject: Subject, workers: int, *, delay_s: float = 0.0) -> Iterator[Rig
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-worker-drill-")))
         server = stack.enter_context(RedisServer(executable))
-        spawner = stack.enter_context(
-            ZygoteSpawner((subject.module, *PRELOADED[subject.module]), folder / "zygote.log")
+        modules = (subject.module, *PRELOADED[subject.module])
+        spawner: FreshSpawner | ZygoteSpawner = (
+            FreshSpawner() if subject.fresh else ZygoteSpawner(modules, folder / "zygote.log")
         )
+        stack.enter_context(spawner)
         ways: list[Way] = [server] * workers
         if delay_s:
             ways = [
@@ -175,12 +180,16 @@ class Recovery:
 
     Attributes:
         seconds: From each kill until all that the killed one had in hand was begun again.
+        first_s: Until the first of it was.
+        in_hand: How much that was.
         never: Kills after which that did not happen within the limit.
         needless: Tasks that were begun again although their first worker was not killed.
         unfinished: Tasks without a result at the end.
     """
 
     seconds: list[float]
+    first_s: list[float]
+    in_hand: list[int]
     never: int
     needless: int
     unfinished: int
@@ -191,6 +200,8 @@ def recovery(
 ) -> Recovery:
     """Kill one of two busy workers, again and again, and wait until its tasks run elsewhere."""
     seconds: list[float] = []
+    first_s: list[float] = []
+    counts: list[int] = []
     never = 0
     killed: set[int] = set()
     with rig(subject, workers=2) as drill:
@@ -203,10 +214,15 @@ def recovery(
             killed.add(victim.pid)
             drill.supervisor.end(victim, signal.SIGSTOP, "kill")  # nothing moves while we look
             in_hand = _in_hand(drill, sent, victim)
+            if not in_hand:
+                raise RuntimeError(f"the worker {victim.pid} had nothing in hand any more")
+            counts.append(len(in_hand))
             start = time.monotonic()
             victim.kill_all()
             if drill.wait(lambda: _begun_again(drill, in_hand, victim), limit_s):  # noqa: B023
-                seconds.append(_last_begin(drill, in_hand, victim) - start)
+                begins = _begins(drill, in_hand, victim)
+                seconds.append(max(begins) - start)
+                first_s.append(min(begins) - start)
                 drill.wait_until_done()
             else:
                 never += 1
@@ -214,13 +230,13 @@ def recovery(
             any(life.pid not in killed for _, life in runs[:-1]) for runs in drill.runs().values()
         )
         unfinished = len(drill.messages.numbers) - len(drill.messages.done())
-    return Recovery(seconds, never, needless, unfinished)
+    return Recovery(seconds, first_s, counts, never, needless, unfinished)
 
 
 def _busiest(drill: Rig, sent: set[int]) -> Life | None:
-    """The worker that has begun the most, once the queue is empty and both had their chance."""
-    drill.wait(lambda: drill.messages.waiting == 0, limit_s=5.0)
+    """The worker that has begun the most, once all is taken or a moment has passed."""
     drill.wait(lambda: any(number in drill.runs() for number in sent), limit_s=10.0)
+    drill.wait(lambda: drill.messages.waiting == 0, limit_s=1.0)
     runs = drill.runs()
     counts = {
         life.pid: sum(runs[n][-1][1] is life for n in sent if n in runs)
@@ -241,10 +257,10 @@ def _begun_again(drill: Rig, in_hand: set[int], victim: Life) -> bool:
     return all(any(life is not victim for _, life in runs.get(n, ())) for n in in_hand)
 
 
-def _last_begin(drill: Rig, in_hand: set[int], victim: Life) -> float:
+def _begins(drill: Rig, in_hand: set[int], victim: Life) -> list[float]:
+    """When each was begun by another."""
     runs = drill.runs()
-    begins = (next(at_s for at_s, life in runs[n] if life is not victim) for n in in_hand)
-    return max(begins, default=time.monotonic())
+    return [next(at_s for at_s, life in runs[n] if life is not victim) for n in in_hand]
 
 
 @dataclass(frozen=True)
