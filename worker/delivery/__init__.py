@@ -11,6 +11,7 @@ such a moment: kombu#305). Nothing here knows pictures or models.
       └──────────────────┘  with a crash in its history: `returned`, run apart; at the limit: dead
 
 The pieces, from the bottom: `keys` (names in Redis), `entry` and `envelope` (what stands there),
-`ledger` (the scripts), `in_hand`, `prefetch`, `isolation` (what this process holds, how much, and
-what may run together), `intake`, `finisher`, `keeper` (a thread each), `path` (all of it).
+`ledger` (the scripts), `held`, `prefetch`, `isolation` (what this process holds, how much, and
+what may run together), `intake`, `finisher`, `keeper` (a thread each), `endings` and `path` (all of
+it).
 """

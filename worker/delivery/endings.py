@@ -1,0 +1,161 @@
+"""The ends that a delivery can come to, each at most once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from worker.delivery.burial import bury
+from worker.delivery.finisher import Finisher
+from worker.delivery.held import Delivery, Held
+from worker.delivery.stored_result import failure, result_key, revoked, success
+from worker.delivery.task_events import TaskEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.delivery.envelope import Envelope
+    from worker.delivery.isolation import Isolation
+    from worker.delivery.ledger import Ledger
+    from worker.delivery.prefetch import Prefetch
+    from worker.delivery.rules import Rules
+    from worker.errors import ClipWorkerError
+
+logger = logging.getLogger(__name__)
+
+
+class Endings:
+    """Ends deliveries: stores results, gives back, buries. Threads may share it.
+
+    Args:
+        rules: How messages are treated.
+        prefetch: Is told of each end.
+        isolation: Likewise.
+        now: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        prefetch: Prefetch,
+        isolation: Isolation,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.held = Held()
+        self.isolation = isolation
+        self._rules = rules
+        self._prefetch = prefetch
+        self._now = now
+        self._events = TaskEvents()
+        self._finisher = Finisher(self._ended)
+        self._lock = threading.Lock()
+
+    def succeed(self, delivery: Delivery, result_json: str) -> None:
+        """End a delivery with a result, given as JSON."""
+        if self._claim(delivery):
+            taken_s = time.monotonic() - delivery.taken_at
+            # Celery's own words, which its users look for.
+            logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
+            self._events.succeeded(delivery, result_json, taken_s)
+            self._finisher.add([self._stored(delivery, success, result_json)])
+
+    def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
+        """End several deliveries; sooner done than one by one."""
+        self._finisher.add(
+            [
+                self._stored(delivery, success, result)
+                for delivery, result in results
+                if self._claim(delivery)
+            ]
+        )
+
+    def fail(self, delivery: Delivery, error: BaseException) -> None:
+        """End a delivery with an error."""
+        if self._claim(delivery):
+            logger.info("Task %s[%s] failed: %r", *delivery.name, error)
+            self._events.failed(delivery, error)
+            self._finisher.add([self._stored(delivery, failure, error)])
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """End a delivery whose result Celery has stored."""
+        if self._claim(delivery):
+            self._finisher.add([(delivery, "", "")])
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Let somebody else have it, now."""
+        if self._claim(delivery):
+            self._give_back([delivery])
+
+    def put_back_later(self, delivery: Delivery, seconds: float) -> None:
+        """Let somebody else have it, after a while: its lease is not renewed again."""
+        if self._claim(delivery):
+            try:
+                delivery.ledger.park(delivery.tags, seconds)
+            except RedisError as error:  # then it comes back when its lease runs out
+                logger.warning("A task goes back later than it should: %s", error)
+            self._ended([delivery])
+
+    def drop(self, delivery: Delivery) -> None:
+        """Forget a delivery that has become somebody else's."""
+        if self._claim(delivery):
+            self._ended([delivery])
+
+    def is_wanted(self, delivery: Delivery) -> bool:
+        """Whether it is to run; if it was revoked or has expired it ends here."""
+        expires = delivery.envelope.expires()
+        expired = expires is not None and self._now() > expires
+        if not expired and delivery.id not in self._rules.revoked:
+            return True
+        if self._claim(delivery):
+            reason = "expired" if expired else "revoked"
+            logger.info("Task %s[%s] is not run: %s", *delivery.name, reason)
+            self._events.revoked(delivery, expired=expired)
+            self._finisher.add([self._stored(delivery, revoked, reason)])
+        return False
+
+    def _bury_held(self, delivery: Delivery, reason: ClipWorkerError) -> None:
+        if self._claim(delivery):
+            self._events.failed(delivery, reason)
+            self._bury(delivery, reason)
+            self._ended([delivery])
+
+    def _bury(self, delivery: Delivery, reason: ClipWorkerError) -> None:
+        try:
+            bury(delivery, reason, self._now())
+        except RedisError as error:  # its lease runs out, and it comes again
+            logger.warning("A dead letter can't be filed yet, for Redis fails: %s", error)
+
+    def _stored(
+        self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object
+    ) -> tuple[Delivery, str, str]:
+        ignore = delivery.envelope.headers.get("ignore_result")
+        if self._rules.ignore_result if ignore is None else ignore:
+            return delivery, "", ""
+        return delivery, result_key(delivery.id), state(delivery.envelope, what)
+
+    def _claim(self, delivery: Delivery) -> bool:
+        """Whether this is its first end."""
+        with self._lock:
+            first, delivery.ended = not delivery.ended, True
+            return first
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        by_ledger: dict[Ledger, list[str]] = {}
+        for delivery in deliveries:
+            by_ledger.setdefault(delivery.ledger, []).extend(delivery.tags)
+        for ledger, tags in by_ledger.items():
+            try:
+                # The last taken goes back first, so that the queue's order stays.
+                ledger.give_back(tags[::-1])
+            except RedisError as error:  # their leases run out
+                logger.warning("%d tasks go back later than they should: %s", len(tags), error)
+        self._ended(deliveries)
+
+    def _ended(self, deliveries: Sequence[Delivery]) -> None:
+        self.isolation.leave(deliveries)
+        self.held.remove(deliveries)
+        self._prefetch.finished(len(deliveries))
