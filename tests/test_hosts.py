@@ -221,6 +221,16 @@ def test_after_the_rest_one_tries_and_the_others_follow_its_success() -> None:
     assert going(street.enter("a")) == "a"
 
 
+def test_after_a_rest_those_that_wait_for_a_thread_wait_for_no_rest() -> None:
+    street = Street()
+    street.fail("a", REST.failures)
+    held = street.enter("a" * 50)
+    street.timer.advance(1.0)
+    held[0].answered()
+    assert len(going(held)) < 50
+    assert street.hosts.resting == 0
+
+
 def test_a_trial_that_fails_doubles_the_rest_up_to_the_longest() -> None:
     street = Street()
     street.fail("a", REST.failures)
@@ -286,9 +296,9 @@ def test_those_who_went_before_the_rest_neither_lengthen_it_nor_count() -> None:
 
 
 def test_the_end_of_an_earlier_rest_does_not_end_a_later_one() -> None:
-    # given a rest that an answer ended early, and another rest
+    # given a rest that an answer ended early, and another rest, of a host that is visited all along
     street = Street()
-    guests = street.enter("a" * 4)
+    guests = street.enter("a" * 5)
     for guest in guests[:3]:
         guest.failed()
     street.timer.advance(0.5)
@@ -358,12 +368,27 @@ def test_only_so_many_hosts_that_failed_are_remembered(monkeypatch: pytest.Monke
     assert "resting" not in street.hosts._hosts
     assert not street.hosts._closed
     busy.answered()
-    # and the end of the forgotten host's rest harms nothing
-    again = Guest(street, "resting").enter()
-    assert again.gone
+    # and the end of the forgotten host's rest harms nothing, nor does it end one that is new
+    street.timer.advance(0.9)
+    for _ in range(REST.failures):
+        Guest(street, "resting").enter().failed()
+    [held] = [Guest(street, "resting").enter()]
+    street.timer.advance(0.1)
+    assert not held.gone
+    street.timer.advance(0.9)
+    assert held.gone
+
+
+def test_the_rest_of_a_host_that_was_forgotten_ends_without_a_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hosts_module, "MOST_HOSTS", 1)
+    street = Street()
+    street.fail("a", REST.failures)
+    street.fail("b", 1)
+    assert list(street.hosts._hosts) == ["b"]
     street.timer.advance(1.0)
-    again.answered()
-    assert "resting" not in street.hosts._hosts
+    assert list(street.hosts._hosts) == ["b"]
 
 
 def test_threads_may_share_it() -> None:

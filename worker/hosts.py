@@ -129,9 +129,8 @@ class Hosts:
         with self._lock:
             host, _ = self._returned(name, visitor)
             host.health.answered()
-            host.trial = (
-                None  # if it was not the trial that got the answer, the trial is one no more
-            )
+            # Where another than the trial got the answer, the trial is one no more.
+            host.trial = None
             self._closed.discard(host)
             self._admit(host, told)
         self._tell(told)
