@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench constraints clean
+.PHONY: help setup demo test torture check bench constraints clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ demo: $(VENV)/.runtime-stamp ## start Redis and a worker, classify pictures, sho
 test: $(VENV)/.dev-stamp ## run all tests, with a real Redis
 	@scripts/ensure_redis.sh
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+torture: $(VENV)/.dev-stamp ## kill, stop and cut off workers for half an hour, account for every task; CELERY=newest
+	@scripts/ensure_redis.sh
+	@PYTHONPATH=tests $(VENV)/bin/python -m torture$(if $(filter newest,$(CELERY)),.newest_celery) $(ARGS)
 
 check: $(VENV)/.dev-stamp ## lint, formatting, types
 	@echo "ruff check" && $(VENV)/bin/ruff check --quiet .
