@@ -33,7 +33,8 @@ def _on_one_line(text: str) -> str:
     for line in text.splitlines():
         inside = bool(lines) and lines[-1].count("[") > lines[-1].count("]")
         if inside and not line.strip().startswith(("{", "}", '"', "[")):
-            lines[-1] += line.strip() if lines[-1].endswith("[") else " " + line.strip()
+            joint = "" if lines[-1].endswith("[") or line.strip().startswith("]") else " "
+            lines[-1] += joint + line.strip()
         else:
             lines.append(line)
     return "\n".join(lines)

@@ -29,5 +29,5 @@ def measure(scale: Scale, cache: Path) -> dict[str, Any]:
     with no_op_worker(PIPELINE) as contender:
         found["lasting"] = lasting.measure(contender, scale.lasting_tasks)
     say("  producer")
-    found["producer"] = producing.measure()
+    found["producer"] = producing.measure(scale.side_rounds)
     return found

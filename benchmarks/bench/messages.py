@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from celery import Celery
 from redis import Redis
 
-from benchmarks.bench.server import QUEUE
+from benchmarks.bench.names import QUEUE
 from worker.client import Client
 
 TASK = "bench.classify"

@@ -1,4 +1,4 @@
-"""What a producer's process takes in memory for many messages."""
+"""What a producer's process takes for many messages: time and memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.bench.program import ROOT, clean_environment
 from benchmarks.bench.server import Server
 from benchmarks.client_import import PEAK_MB
 
-COUNTS = (1, 1_000, 10_000)
+COUNTS = {"one by one": (1_000, 5_000), "bulk": (1_000, 10_000, 50_000)}
 PROGRAM = (
     PEAK_MB
     + """
@@ -19,30 +19,45 @@ import json, sys, time
 from worker.client import Client
 url, count = sys.argv[1], int(sys.argv[2])
 labels = [f"label {i}" for i in range(10)]
+images = [f"file:///pictures/{i}.jpg" for i in range(count)]
 client = Client(url)
+client.classify(images[0], labels)  # connects
 start = time.perf_counter()
-for i in range(count):
-    client.classify(f"file:///pictures/{i}.jpg", labels)
+if sys.argv[3] == "bulk":
+    client.submit_many(images, labels)
+else:
+    for image in images:
+        client.classify(image, labels)
 seconds = time.perf_counter() - start
-print(json.dumps({"seconds": round(seconds, 3), "mb": round(peak_mb(), 1)}))
+print(json.dumps({"seconds": round(seconds, 4), "mb": round(peak_mb(), 1)}))
 """
 )
 
 
-def measure() -> list[dict[str, Any]]:
-    """Peak memory of a fresh process that sends so many tasks one by one, and how long it took."""
+def measure(rounds: int) -> list[dict[str, Any]]:
+    """Peak memory of a fresh process that sends so many tasks, and how long it took."""
+    found: list[dict[str, Any]] = [
+        {"how": how, "messages": count, "seconds": [], "mb": []}
+        for how, counts in COUNTS.items()
+        for count in counts
+    ]
     with Server() as server:
-        return [{"messages": count} | _send(server.url, count) for count in COUNTS]
+        for _ in range(rounds):
+            for row in found:
+                for name, value in _send(server.url, row["messages"], row["how"]).items():
+                    row[name].append(value)
+                server.redis.flushdb()
+    return found
 
 
-def _send(url: str, count: int) -> dict[str, Any]:
+def _send(url: str, count: int, how: str) -> dict[str, float]:
     printed = subprocess.run(
-        [sys.executable, "-c", PROGRAM, url, str(count)],
+        [sys.executable, "-c", PROGRAM, url, str(count), how],
         capture_output=True,
         text=True,
         check=True,
         env=clean_environment(),
         cwd=ROOT,
     ).stdout
-    found: dict[str, Any] = json.loads(printed)
+    found: dict[str, float] = json.loads(printed)
     return found

@@ -12,12 +12,10 @@ from typing import Any, Self
 import psutil
 from redis import Redis
 
+from benchmarks.bench.names import QUEUE, RESULT_PREFIX, UNACKED
 from worker.embedded import IN_MEMORY, find_server_program
 from worker.redis_process import HOST, RedisProcess, start_on_free_port
 
-QUEUE = "celery"
-UNACKED = ("unacked", "clip-worker:celery:unacked")  # kombu's, and ours
-RESULT_PREFIX = "celery-task-meta-"
 SCRATCH = 9  # database where messages lie until the clock starts
 KEYS_A_COMMAND = 1_000
 LIMIT_S = 600.0

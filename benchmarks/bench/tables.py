@@ -183,15 +183,28 @@ def _memory(data: dict[str, Any]) -> str:
         ]
         for i in (0, -1)
     ]
-    rows += [
-        [
-            "producer, messages sent one by one",
-            f"{row['messages']:,} sent",
-            f"{row['mb']:.1f} at most",
-        ]
-        for row in data["producer"]
-    ]
-    return _table(["memory of", "when", "resident, MB"], rows)
+    return (
+        _table(["memory of", "when", "resident, MB"], rows) + "\n\n" + _producer(data["producer"])
+    )
+
+
+def _producer(found: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for row in found:
+        rates = [row["messages"] / seconds for seconds in row["seconds"]]
+        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
+        rows.append(
+            [
+                row["how"],
+                f"{row['messages']:,}",
+                f"{median(rates):,.0f}",
+                spread,
+                str(len(rates)),
+                f"{max(row['mb']):.1f}",
+            ]
+        )
+    head = ["producer sends", "messages", "messages/s", "least to most", "n", "its peak memory, MB"]
+    return _table(head, rows)
 
 
 def start_up(data: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 from benchmarks.bench.contender import Contender
 from benchmarks.bench.messages import push_copies
+from benchmarks.bench.names import QUEUE
 from benchmarks.bench.no_op import template_of
 from benchmarks.bench.progress import say
-from benchmarks.bench.server import QUEUE, wait_until
+from benchmarks.bench.server import wait_until
 
 WATCHED = 10_000  # tasks of one measurement
 EVERY_S = 0.005

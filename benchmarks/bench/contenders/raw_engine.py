@@ -72,14 +72,14 @@ def loop(engine: Engine, pool: ThreadPoolExecutor, request: dict[str, Any]) -> d
 def classify(
     engine: Engine, chunk: Sequence[tuple[str, list[str]]], k: int
 ) -> list[list[tuple[str, float]]]:
-    """The k best labels of each picture, each against its own labels."""
-    texts = [engine.labels.get(labels, (DEFAULT_TEMPLATE,)) for _, labels in chunk]
+    """The k best labels of each picture; neighbours with the same labels are scored together."""
     features = engine.encode_pixels([engine.prepare(image) for image, _ in chunk])
-    found = [
-        engine.classify_features(features[i : i + 1], texts[i], labels, k)[0]
-        for i, (_, labels) in enumerate(chunk)
-    ]
-    return [[(one.label, one.probability) for one in best] for best in found]
+    answers, first = [], 0
+    for labels, group in itertools.groupby(chunk, key=lambda task: task[1]):
+        texts, last = engine.labels.get(labels, (DEFAULT_TEMPLATE,)), first + len(list(group))
+        answers += engine.classify_features(features[first:last], texts, labels, k)
+        first = last
+    return [[(one.label, one.probability) for one in best] for best in answers]
 
 
 def once(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""The benchmark's own arithmetic and writing; what it measures is not tested here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import fakeredis
+import pytest
+from redis import Redis
+
+from benchmarks.bench import document, page
+from benchmarks.bench.case import CASES, MAIN
+from benchmarks.bench.labels import SHARED, label_list, own_lists
+from benchmarks.bench.messages import ClipWorkerSender, cycled, push_copies
+from benchmarks.bench.names import QUEUE
+from benchmarks.bench.sample import percentile
+from benchmarks.bench.scale import SCALES
+from worker.contract import ClassifyRequest
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [(0.5, 2), (0.51, 3), (0.99, 4), (0.25, 1), (0.0, 1), (1.0, 4)]
+)
+def test_a_percentile_is_the_nearest_rank(part: float, value: float) -> None:
+    assert percentile([4, 1, 3, 2], part) == value
+
+
+def test_copies_of_a_message_differ_in_id_and_tag_alone() -> None:
+    # given a message in which id and tag stand several times
+    template = {
+        "headers": {"id": "ID-1", "root_id": "ID-1", "task": "clip.classify"},
+        "properties": {"delivery_tag": "TAG-1", "correlation_id": "ID-1"},
+        "body": "e30=",
+    }
+    redis = fakeredis.FakeRedis()
+    # when
+    ids = push_copies(redis, json.dumps(template).encode(), 3)
+    # then
+    copies = [json.loads(message) for message in redis.lrange(QUEUE, 0, -1)]
+    assert len(set(ids)) == 3
+    assert {copy["headers"]["id"] for copy in copies} == set(ids)
+    assert len({copy["properties"]["delivery_tag"] for copy in copies}) == 3
+    for copy in copies:
+        own = copy["headers"]["id"]
+        assert copy["properties"]["correlation_id"] == copy["headers"]["root_id"] == own
+        copy["properties"]["delivery_tag"] = "TAG-1"
+        assert json.loads(json.dumps(copy).replace(own, "ID-1")) == template
+
+
+@pytest.mark.integration
+def test_copies_of_the_clients_message_are_messages(redis_url: str) -> None:
+    # given
+    sender, redis = ClipWorkerSender(redis_url), Redis.from_url(redis_url)
+    first = sender.send("/a.jpg", ["cat", "dog"])
+    # when
+    [second] = push_copies(redis, redis.rpop(QUEUE), 1)
+    # then
+    [copy] = [json.loads(message) for message in redis.lrange(QUEUE, 0, -1)]
+    assert first != second == copy["headers"]["id"] == copy["properties"]["correlation_id"]
+    assert copy["headers"]["task"] == "clip.classify"
+    sender.close()
+
+
+def test_labels_are_different_and_such_as_a_worker_takes() -> None:
+    labels = label_list(10_000)
+    assert len(set(labels)) == 10_000
+    assert ClassifyRequest(image="file:///a.jpg", labels=tuple(labels)).labels == tuple(labels)
+
+
+def test_no_label_of_a_task_of_its_own_was_seen_before() -> None:
+    lists = list(itertools.islice(own_lists(10), 500))
+    seen = {label for labels in lists for label in labels}
+    assert len(seen) == 5_000
+    assert seen.isdisjoint(label_list(SHARED))
+
+
+def test_pictures_and_labels_are_dealt_in_turn() -> None:
+    assert cycled(["a", "b"], itertools.repeat(["x"]), 3) == [
+        ("a", ["x"]),
+        ("b", ["x"]),
+        ("a", ["x"]),
+    ]
+
+
+def test_every_scale_names_cases_that_there_are() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names) == 24
+    for scale in SCALES.values():
+        assert set(scale.cases) <= set(names)
+        assert not scale.cases or MAIN in scale.cases
+
+
+def test_a_section_is_replaced_between_its_markers_and_nothing_else_is() -> None:
+    # given
+    text = (
+        "before\n<!-- bench:a -->\nold\n<!-- /bench:a -->\nafter <!-- bench:b --><!-- /bench:b -->"
+    )
+    # when
+    once = page.replaced(text, "a", r"new \1")
+    # then
+    assert once == text.replace("old", r"new \1")
+    assert page.replaced(once, "a", r"new \1") == once
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="<!-- bench:a -->"):
+        page.replaced("nothing", "a", "new")
+
+
+def test_a_document_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # given numbers in lists, which are written on one line
+    folder = tmp_path_factory.mktemp("figures")
+    written = {
+        "sections": {"a": {"data": {"seconds": [1.5, 2.25], "none": [], "rows": [{"n": [1]}, {}]}}},
+        "words": ["a b", 'c "d" [e'],
+    }
+    # when
+    document.save(folder, written)
+    # then
+    assert document.load(folder) == written
+    assert "[1.5, 2.25]" in (folder / document.FILE).read_text()
