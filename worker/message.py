@@ -1,7 +1,7 @@
 """Celery messages as kombu puts them on a Redis list, written without either.
 
 Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes but for the ids
-(`tests/test_message.py`); Celery and kombu take ten times as long.
+(`tests/test_message.py`); `benchmarks/producer.py` has what that saves.
 See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
