@@ -9,11 +9,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from benchmarks.bench import rivals
 from benchmarks.bench.case import MAIN, Case, chosen
-from benchmarks.bench.contender import Contender, Round, clip_worker
+from benchmarks.bench.cast import FEWEST, OURS, RAW, AnyContender, start_all
+from benchmarks.bench.contender import Round, clip_worker
 from benchmarks.bench.labels import own_lists
 from benchmarks.bench.messages import cycled
 from benchmarks.bench.pictures import make_pictures
@@ -24,12 +25,9 @@ from benchmarks.bench.scale import Scale
 from benchmarks.bench.server import BenchError
 from benchmarks.bench.weights import Architecture, make_weights
 
-AnyContender: TypeAlias = Contender | RawEngine
-
-RAW, OURS = "raw engine", "clip-worker"
 FULL_BATCHES = 64  # a multiple of it has no half batch at the end
 PROBE = 32  # tasks that tell how fast the worker is
-FEWEST = 2  # a child of a prefork pool each
+OWN = 8  # tasks a round, at least, whose labels are all new
 
 
 def measure(scale: Scale, cache: Path) -> dict[str, Any]:
@@ -59,13 +57,13 @@ def _with_model(
     if any(case.name == MAIN for case in cases):
         everybody.append(rivals.untuned(weights))
     with ExitStack() as stack:
-        for contender in everybody:
-            say(f"  {architecture.name}: starting {contender.name}")
-            stack.enter_context(contender)
+        started, left_out = start_all(stack, everybody, weights, cache)
         found = {}
         for case in cases:
             say(f"  {case.title}")
-            found[case.name] = _Rounds(case, everybody, scale, cache, fresh).measure()
+            found[case.name] = _Rounds(case, started, scale, cache, fresh).measure()
+            for name, reason in left_out.items():
+                found[case.name]["contenders"][name] = {"error": reason}
         return found
 
 
@@ -133,7 +131,7 @@ class _Rounds:
             return probe
         count = round(warm.tasks / warm.seconds * self._scale.seconds)
         full = PROBE if self._case.heavy else FULL_BATCHES
-        return max(FEWEST, count) if self._case.own else max(1, round(count / full)) * full
+        return max(OWN, count) if self._case.own else max(1, round(count / full)) * full
 
     def _round(self, contender: AnyContender, count: int) -> None:
         done = self._try(contender, count)

@@ -31,7 +31,7 @@ def describe() -> dict[str, Any]:
     redis = find_server_program()
     return {
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": cores(),
         "flags": _flags(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -50,7 +50,8 @@ def busy() -> float:
     return float(psutil.cpu_percent(interval=0.5)) / 100
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

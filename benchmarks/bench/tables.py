@@ -16,7 +16,7 @@ def end_to_end(data: dict[str, Any]) -> str:
         ours, raw = (median(rates.get(name) or [0]) for name in ("clip-worker", "raw engine"))
         for name, found in case["contenders"].items():
             if "error" in found:
-                rows.append([case["title"], name, "failed", "", "", ""])
+                rows.append([case["title"], name, found["error"].partition(":")[0], "", "", ""])
                 continue
             middle = median(rates[name])
             times = {
