@@ -1,0 +1,243 @@
+"""The account of a torture run, on small runs written down by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from torture.accounting import (
+    BY_ITSELF,
+    NO_REASON,
+    POISONED,
+    Account,
+    Evidence,
+    account,
+    is_right,
+)
+from torture.chaos import KILL, PARTITION, RESTART, STOP, TERM, Event
+from torture.journal import JournalReader
+from torture.mark import Mark
+from torture.monitor import FinalState
+from torture.supervisor import Life
+from torture.verdict import Aftermath, rules
+from torture.workload import BROKEN, SEGFAULT, SOUND, Expected, Job
+
+KINDS = {0: SOUND, 1: SOUND, 2: SOUND, 7: SEGFAULT, 8: BROKEN}
+RIGHT = {
+    SOUND: ("SUCCESS", "red circle", 0.9),
+    SEGFAULT: ("FAILURE", "POISON", 0.0),
+    BROKEN: ("FAILURE", "DECODE_BROKEN", 0.0),
+}
+
+
+class Story:
+    """A run that is told line by line."""
+
+    def __init__(self, folder: Path, *numbers: int) -> None:
+        self.jobs = [job(number) for number in numbers]
+        self.events: list[Event] = []
+        self.lives: list[Life] = []
+        self.states: dict[int, list[FinalState]] = {}
+        self._folder = folder
+
+    def worker(
+        self, pid: int, runs: Mapping[int, float], end: tuple[float, int, str] | None = None
+    ) -> None:
+        """A process that began tasks at these times, and its end: when, status, cause."""
+        lines = [f"run {number} {at_s}\n" for number, at_s in runs.items()]
+        (self._folder / f"{pid}.journal").write_text("".join(lines))
+        life = Life(0, pid, 0.0, JournalReader(self._folder, pid))
+        if end:
+            life.ended_s, life.status, life.cause = end
+        self.lives.append(life)
+
+    def stored(self, number: int, at_s: float, *state: object) -> None:
+        what = state or RIGHT[KINDS[number]]
+        self.states.setdefault(number, []).append(FinalState(*what, at_s))  # type: ignore[arg-type]
+
+    @property
+    def evidence(self) -> Evidence:
+        last = {number: states[-1] for number, states in self.states.items()}
+        return Evidence(self.jobs, self.states, last, self.lives, self.events)
+
+    @property
+    def account(self) -> Account:
+        return account(self.evidence)
+
+
+def job(number: int) -> Job:
+    state, answer, probability = RIGHT[KINDS[number]]
+    return Job(Mark(number, KINDS[number]), "", (), Expected(state, answer[:7], probability)
+               if state == "FAILURE" else Expected(state, answer, probability))  # fmt: skip
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story(tmp_path, 0, 1, 2)
+
+
+def test_a_quiet_run_has_nothing_to_report(story: Story) -> None:
+    story.worker(10, {0: 1.0, 1: 1.1, 2: 1.2}, (9.0, 0, "term"))
+    for number in range(3):
+        story.stored(number, 2.0)
+    found = story.account
+    assert (found.lost, found.wrong, found.changed, found.stored_again) == ([], [], [], [])
+    assert (found.repeated, found.own_ends) == ({}, [])
+    assert found.in_flight == {TERM: 0}
+
+
+def test_what_has_no_result_is_lost_and_what_has_another_is_wrong(story: Story) -> None:
+    story.stored(0, 1.0)
+    story.stored(1, 1.0, "SUCCESS", "blue square", 0.9)
+    found = story.account
+    assert (found.lost, found.wrong) == ([2], [1])
+
+
+def test_a_final_state_that_was_another_before_has_changed(story: Story) -> None:
+    story.stored(0, 1.0, "FAILURE", "INTERNAL", 0.0)
+    story.stored(0, 2.0)
+    story.stored(1, 1.0)
+    story.stored(1, 2.0)
+    found = story.account
+    assert (found.changed, found.stored_again) == ([0], [1])
+
+
+def test_a_task_in_flight_at_a_kill_may_run_again(story: Story) -> None:
+    # given 0 done, 1 begun, 2 not begun at the kill
+    story.worker(10, {0: 1.0, 1: 2.0}, (3.0, -9, "kill"))
+    story.stored(0, 1.5)
+    story.worker(11, {1: 5.0, 2: 6.0})
+    found = story.account
+    assert found.repeated == {KILL: {1}}
+    assert found.in_flight == {KILL: 1}
+    assert found.in_flight_at_kills == 1
+
+
+def test_a_task_that_was_done_before_the_kill_has_no_reason_to_run_again(story: Story) -> None:
+    story.worker(10, {0: 1.0}, (3.0, -9, "kill"))
+    story.stored(0, 1.5)
+    story.worker(11, {0: 5.0})
+    assert story.account.repeated == {NO_REASON: {0}}
+
+
+def test_a_repeat_while_the_first_worker_lives_has_no_reason(story: Story) -> None:
+    story.worker(10, {0: 1.0})
+    story.worker(11, {0: 2.0})
+    assert story.account.repeated == {NO_REASON: {0}}
+
+
+def test_a_repeat_before_the_kill_has_no_reason_either(story: Story) -> None:
+    story.worker(10, {0: 1.0}, (3.0, -9, "kill"))
+    story.worker(11, {0: 2.0})
+    assert story.account.repeated == {NO_REASON: {0}}
+
+
+@pytest.mark.parametrize("kind", [STOP, PARTITION, RESTART])
+def test_a_repeat_after_a_disturbance_is_put_down_to_it(story: Story, kind: str) -> None:
+    story.worker(10, {0: 1.0})
+    story.worker(11, {0: 20.0})
+    story.events.append(Event(kind, 2.0, 0 if kind == RESTART else 10, 15.0))
+    found = story.account
+    assert found.repeated == {kind: {0}}
+    assert found.in_flight_at_kills == (1 if kind == STOP else 0)
+
+
+def test_another_workers_partition_is_no_reason(story: Story) -> None:
+    story.worker(10, {0: 1.0})
+    story.worker(11, {0: 20.0})
+    story.events.append(Event(PARTITION, 2.0, 11, 15.0))
+    assert story.account.repeated == {NO_REASON: {0}}
+
+
+def test_who_wakes_up_may_decode_what_it_had_in_hand(story: Story) -> None:
+    # given a worker that was stopped before it decoded, and another that did the task meanwhile
+    story.events.append(Event(STOP, 1.0, 10, 14.0))
+    story.worker(10, {0: 14.1})
+    story.worker(11, {0: 12.0})
+    assert story.account.repeated == {STOP: {0}}
+
+
+def test_poison_explains_its_workers_death_and_its_neighbours_repeats(tmp_path: Path) -> None:
+    story = Story(tmp_path, 0, 7)
+    story.worker(10, {0: 1.0, 7: 1.1}, (1.2, -11, ""))
+    story.worker(11, {7: 5.0}, (5.1, -9, ""))
+    story.worker(12, {0: 5.0})
+    found = story.account
+    assert found.own_ends == []
+    assert found.repeated == {POISONED: {0}}
+    assert found.in_flight == {POISONED: 1}
+
+
+def test_a_worker_that_dies_without_poison_ended_by_itself(story: Story) -> None:
+    story.worker(10, {0: 1.0}, (2.0, 1, ""))
+    found = story.account
+    assert [life.pid for life in found.own_ends] == [10]
+    assert found.in_flight == {BY_ITSELF: 1}
+    assert found.in_flight_at_kills == 0
+
+
+def test_a_clean_stop_with_a_wrong_status_is_no_clean_stop(story: Story) -> None:
+    story.worker(10, {}, (2.0, 1, "term"))
+    assert [life.pid for life in story.account.own_ends] == [10]
+
+
+@pytest.mark.parametrize(
+    ("final", "expected", "right"),
+    [
+        (("SUCCESS", "red", 0.5), ("SUCCESS", "red", 0.5004), True),
+        (("SUCCESS", "red", 0.5), ("SUCCESS", "red", 0.6), False),
+        (("SUCCESS", "red", 0.5), ("SUCCESS", "blue", 0.5), False),
+        (("FAILURE", "DECODE_TRUNCATED", 0.0), ("FAILURE", "DECODE_", 0.0), True),
+        (("FAILURE", "INTERNAL", 0.0), ("FAILURE", "DECODE_", 0.0), False),
+        (("FAILURE", "POISON", 0.0), ("SUCCESS", "red", 0.5), False),
+    ],
+)
+def test_a_final_state_is_right_if_state_answer_and_probability_are(
+    final: tuple[str, str, float], expected: tuple[str, str, float], *, right: bool
+) -> None:
+    assert is_right(FinalState(*final), Expected(*expected)) is right
+
+
+def violated(story: Story, **after: object) -> list[str]:
+    quiet: dict[str, object] = {
+        "needed_help": [], "dead": frozenset(), "left_over": 0, "strangers": 0,
+    }  # fmt: skip
+    aftermath = Aftermath(**(quiet | after))  # type: ignore[arg-type]
+    return [rule.text for rule in rules(story.evidence, story.account, aftermath) if not rule.holds]
+
+
+def test_the_dead_letters_must_hold_the_poison_and_nothing_else(tmp_path: Path) -> None:
+    story = Story(tmp_path, 0, 7)
+    story.stored(0, 1.0)
+    story.stored(7, 1.0)
+    assert violated(story, dead=frozenset({7})) == []
+    assert violated(story, dead=frozenset()) == ["poison not in the dead letters"]
+    assert violated(story, dead=frozenset({0, 7})) == ["dead letters that are no poison"]
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        ({"needed_help": ["1 stood still"]}, "workers that needed help"),
+        ({"left_over": 1}, "messages left over after a clean stop"),
+        ({"strangers": 1}, "results of tasks that nobody sent"),
+    ],
+)
+def test_each_fault_of_the_aftermath_is_a_violation(
+    story: Story, after: Mapping[str, object], text: str
+) -> None:
+    for number in range(3):
+        story.stored(number, 1.0)
+    assert violated(story) == []
+    assert violated(story, **after) == [text]
+
+
+def test_more_repeats_than_in_flight_at_the_kills_are_a_violation(story: Story) -> None:
+    for number in range(3):
+        story.stored(number, 1.0)
+    story.worker(10, {0: 2.0}, (3.0, 0, "term"))
+    story.worker(11, {0: 5.0})
+    texts: Sequence[str] = violated(story)
+    assert "tasks run more than once, at most those in flight at kills and stops" in texts

@@ -1,0 +1,110 @@
+"""Processes from the zygote, and the journal that outlives them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from torture.journal import Journal, JournalReader
+from torture.spawner import Command, Ended, ZygoteSpawner, python_environment
+
+WAIT_S = 30.0
+CHILD = "torture.fake_worker"
+
+
+@pytest.fixture
+def zygote(tmp_path: Path) -> Iterator[ZygoteSpawner]:
+    with ZygoteSpawner([CHILD], tmp_path / "zygote.log") as spawner:
+        yield spawner
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> Command:
+    everything = python_environment() | {"TORTURE_JOURNAL": str(folder)} | environment
+    return Command(CHILD, arguments, everything, folder / "child.log")
+
+
+def test_a_child_runs_with_its_arguments_and_its_environment(
+    zygote: ZygoteSpawner, tmp_path: Path
+) -> None:
+    pid = zygote.start(command(tmp_path, "print", "TORTURE_WORD", TORTURE_WORD="hello"))
+    ended = zygote.ended.get(timeout=WAIT_S)
+    assert (ended.pid, ended.status) == (pid, 0)
+    assert (tmp_path / "child.log").read_text() == "hello\n"
+
+
+def test_a_childs_exit_status_and_signal_are_reported(
+    zygote: ZygoteSpawner, tmp_path: Path
+) -> None:
+    failed = zygote.start(command(tmp_path, "end", "3"))
+    assert _status(zygote.ended.get(timeout=WAIT_S)) == (failed, 3)
+    sleeper = zygote.start(command(tmp_path, "sleep"))
+    os.kill(sleeper, signal.SIGKILL)
+    assert _status(zygote.ended.get(timeout=WAIT_S)) == (sleeper, -9)
+
+
+def test_children_have_default_signals_and_a_group_of_their_own(
+    zygote: ZygoteSpawner, tmp_path: Path
+) -> None:
+    sleeper = zygote.start(command(tmp_path, "sleep"))
+    _wait_for_journal(tmp_path, sleeper)
+    assert os.getpgid(sleeper) == sleeper
+    os.kill(sleeper, signal.SIGINT)
+    assert zygote.ended.get(timeout=WAIT_S).status not in (0, None)
+
+
+def test_nothing_outlives_the_harness(tmp_path: Path) -> None:
+    with ZygoteSpawner([CHILD], tmp_path / "zygote.log") as zygote:
+        sleeper = zygote.start(command(tmp_path, "sleep"))
+        _wait_for_journal(tmp_path, sleeper)
+    end = time.monotonic() + WAIT_S
+    while _is_alive(sleeper):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_journal_survives_kill_9_and_leaves_out_half_a_line(
+    zygote: ZygoteSpawner, tmp_path: Path
+) -> None:
+    sleeper = zygote.start(command(tmp_path, "sleep"))
+    reader = _wait_for_journal(tmp_path, sleeper)
+    os.kill(sleeper, signal.SIGKILL)
+    zygote.ended.get(timeout=WAIT_S)
+    with (tmp_path / f"{sleeper}.journal").open("a") as journal:
+        journal.write("run 5 1.0\nrun 6 1")
+    assert [(entry.what, entry.number) for entry in reader.read()] == [("ready", -1), ("run", 5)]
+    with (tmp_path / f"{sleeper}.journal").open("a") as journal:
+        journal.write(".5\n")
+    assert reader.read()[-1].at_s == 1.5
+
+
+def test_a_journal_is_named_after_its_process_group(tmp_path: Path) -> None:
+    Journal(tmp_path).write("run", 4)
+    [entry] = JournalReader(tmp_path, os.getpgrp()).read()
+    assert (entry.what, entry.number) == ("run", 4)
+    assert entry.at_s <= time.monotonic()
+
+
+def _status(ended: Ended) -> tuple[int, int]:
+    return ended.pid, ended.status
+
+
+def _wait_for_journal(folder: Path, pid: int) -> JournalReader:
+    reader = JournalReader(folder, pid)
+    end = time.monotonic() + WAIT_S
+    while not reader.read():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return reader
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
