@@ -112,20 +112,20 @@ def test_long_lists_of_prompts_are_halved_too(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [256, 128, 128, 44]
 
 
-def test_threads_that_fail_at_one_size_halve_it_once() -> None:
-    # given two runs that were both under way at 8 when it turned out to be too many
+def test_a_thread_that_fails_late_does_not_raise_the_limit_again() -> None:
+    # given a run that is under way at 8 while another learns that only 2 fit
     limit = BatchLimit(8, "pictures")
     rows = list(torch.zeros(8, 1))
     tries: list[int] = []
 
     def inner(chunk: Any) -> Tensor:
         tries.append(len(chunk))
-        if len(chunk) > 4:
+        if len(chunk) > 2:
             raise OUT_OF_MEMORY
         return torch.stack(chunk)
 
     def outer(chunk: Any) -> Tensor:
-        if len(chunk) > 4:
+        if len(chunk) > 2:
             limit.run(rows, inner)
             raise OUT_OF_MEMORY
         return torch.stack(chunk)
@@ -133,8 +133,8 @@ def test_threads_that_fail_at_one_size_halve_it_once() -> None:
     # when
     done = limit.run(rows, outer)
     # then
-    assert tries == [8, 4, 4]
-    assert (limit.largest, sum(map(len, done))) == (4, 8)
+    assert tries == [8, 4, 2, 2, 2, 2]
+    assert (limit.largest, sum(map(len, done))) == (2, 8)
 
 
 def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
