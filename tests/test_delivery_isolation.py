@@ -108,7 +108,8 @@ def test_suspects_of_one_crash_run_in_a_group_and_with_nothing_else(room: Room) 
     room.wait_for(went=1 + GROUP)
     assert room.books.begun[1] == (tuple(f"s{i}" for i in range(GROUP)), GROUP)
 
-    room.isolation.leave(suspects[:GROUP])  # then the crowd has its turn before the next suspects
+    # after as many suspects as make a crowd, the crowd has its turn before the next ones
+    room.isolation.leave(suspects[:GROUP])
     room.wait_for(went=2 + GROUP)
     assert room.went[-1] == "late"
     room.isolation.leave([late])

@@ -12,7 +12,7 @@ import redis
 from celery import Celery
 from redis_server import RedisServer, find_executable
 
-from worker.delivery.entry import Crash
+from worker.delivery.entry import Crash, Entry
 from worker.delivery.isolation import Isolation
 from worker.delivery.keys import QueueKeys
 from worker.delivery.ledger import Ledger
@@ -136,6 +136,13 @@ def _close(stage: Stage) -> None:
     stage.redis.close()
 
 
+def _die(ledger: Ledger, *entries: Entry) -> None:
+    """Let leases run out, and somebody notice."""
+    ledger.reap(1000)
+    ledger.extend([entry.tag for entry in entries], -1)
+    ledger.reap(1000)
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + LIMIT_S
     while not condition():
@@ -219,10 +226,9 @@ def test_leases_are_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
 def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
     # given: somebody took two messages, began one, and is gone
     waiting, begun = stage.send(), stage.send()
-    gone = Ledger(stage.redis, KEYS, lease_s=0, result_ttl_s=60)
-    entries = gone.take(2)
-    gone.start([entries[1].tag], Crash(1.0, 1, "gone"))
-    gone.reap(1000)  # the first look, after which every lease starts anew
+    entries = stage.ledger.take(2)
+    stage.ledger.start([entries[1].tag], Crash(1.0, 1, "gone"))
+    _die(stage.ledger, *entries)
 
     stage.path.start(stage.handler)
 
@@ -232,14 +238,12 @@ def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
 
 def test_a_condemned_message_becomes_a_dead_letter_and_a_failure(stage: Stage) -> None:
     task_id = stage.send()
-    gone = Ledger(stage.redis, KEYS, lease_s=0, result_ttl_s=60)
-    [entry] = gone.take(1)
+    [entry] = stage.ledger.take(1)
     for _ in range(2):
-        gone.start([entry.tag], Crash(1.0, 1, "gone"))
-        gone.reap(1000)
-        gone.reap(1000)
-        [entry] = gone.take(0, suspects=1)
-    gone.give_back([entry.tag])
+        stage.ledger.start([entry.tag], Crash(1.0, 1, "gone"))
+        _die(stage.ledger, entry)
+        [entry] = stage.ledger.take(0, suspects=1)
+    stage.ledger.give_back([entry.tag])
 
     stage.path.start(stage.handler)
 

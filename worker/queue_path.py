@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
-LEAST_MAKING = 64  # messages; fewer would starve fast decoders of work
-BATCHES_MAKING = 3  # one in the model, one decoded, one being decoded
+LEAST_MAKING = 32  # messages; fewer would starve fast decoders of work
 LEAST_CEILING = 256
 FLOOR_A_REPLICA = 4
 
@@ -63,7 +62,9 @@ def build_path(
             initial=2 * settings.max_batch,
         ),
         isolation=Isolation(
-            most=max(LEAST_MAKING, BATCHES_MAKING * settings.max_batch * replicas), worker=worker
+            # A batch for each replica, and the next being decoded.
+            most=max(LEAST_MAKING, (replicas + 1) * settings.max_batch),
+            worker=worker,
         ),
         lease_s=settings.lease_s,
         rules=_rules(settings),

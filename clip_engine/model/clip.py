@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_engine.model.config import MLP_RATIO, CLIPConfig
+from clip_engine.model.initialisation import draw, draw_into
 from clip_engine.model.resnet import ModifiedResNet
 from clip_engine.model.transformer import BlockShape, Transformer
 from clip_engine.model.vision_transformer import VisionTransformer
@@ -34,11 +35,11 @@ class CLIP(nn.Module):
         self.visual = _image_tower(config)
         self.transformer = Transformer(config.transformer_layers, _text_block(config))
         self.token_embedding = nn.Embedding(config.vocab_size, width)
-        self.positional_embedding = nn.Parameter(0.01 * torch.randn(config.context_length, width))
+        self.positional_embedding = draw(config.context_length, width, std=0.01)
         self.ln_final = nn.LayerNorm(width)
-        self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, config.embed_dim))
+        self.text_projection = draw(width, config.embed_dim, std=width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        draw_into(self.token_embedding.weight, std=0.02)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Encode pictures.

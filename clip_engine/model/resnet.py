@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clip_engine.model.initialisation import draw, draw_into
 from clip_engine.model.layers import Conv2d, Linear
 
 EXPANSION = 4  # a bottleneck's output channels over its inner ones
@@ -61,13 +62,13 @@ class AttentionPool2d(nn.Module):
         super().__init__()
         std = channels**-0.5
         self.heads = heads
-        self.positional_embedding = nn.Parameter(std * torch.randn(positions + 1, channels))
+        self.positional_embedding = draw(positions + 1, channels, std=std)
         self.k_proj = Linear(channels, channels)
         self.q_proj = Linear(channels, channels)
         self.v_proj = Linear(channels, channels)
         self.c_proj = Linear(channels, output_dim)
         for linear in (self.k_proj, self.q_proj, self.v_proj, self.c_proj):
-            nn.init.normal_(linear.weight, std=std)
+            draw_into(linear.weight, std=std)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool `[B, C, S, S]` to `[B, D]`."""

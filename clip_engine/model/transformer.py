@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clip_engine.model.config import Activation
+from clip_engine.model.initialisation import draw_into
 from clip_engine.model.layers import Linear, StackedProjection
 
 QUICK_GELU_SLOPE = 1.702
@@ -120,10 +121,10 @@ class Transformer(nn.Module):
         residual_std = attention_std * (2 * layers) ** -0.5
         for name, weight in self.named_parameters():
             if name.endswith("in_proj_weight"):
-                nn.init.normal_(weight, std=attention_std)
+                draw_into(weight, std=attention_std)
             elif name.endswith("c_fc.weight"):
-                nn.init.normal_(weight, std=hidden_std)
+                draw_into(weight, std=hidden_std)
             elif name.endswith(("out_proj.weight", "c_proj.weight")):
-                nn.init.normal_(weight, std=residual_std)
+                draw_into(weight, std=residual_std)
             elif name.endswith("proj.bias"):
                 nn.init.zeros_(weight)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from clip_engine.model.initialisation import draw
 from clip_engine.model.layers import Conv2d
 from clip_engine.model.transformer import BlockShape, Transformer
 
@@ -39,12 +40,12 @@ class VisionTransformer(nn.Module):
         self.conv1: nn.Module = Conv2d(
             3, width, kernel_size=patch_size, stride=patch_size, bias=False
         )
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn(tokens, width))
+        self.class_embedding = draw(width, std=scale)
+        self.positional_embedding = draw(tokens, width, std=scale)
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = Transformer(layers, block)
         self.ln_post = nn.LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, output_dim))
+        self.proj = draw(width, output_dim, std=scale)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode normalised pixels `[B, 3, R, R]` to features `[B, D]`, not normalised."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
-
-from worker.delivery.isolation import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_SUSPECTS = 64  # in hand at a time; other workers shall have some too
+LOOK_S = 0.1  # between two looks for what crashes returned, while there is no room for more
 WAIT_S = 0.5  # longest wait for the first list; the others are looked at in between
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
@@ -33,9 +34,10 @@ class Intake:
         held: What is in hand.
         room: How many more there is room for.
         receive: Takes what was taken, with its ledger.
+        clock: Seconds, monotonic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         ledgers: Sequence[Ledger],
         waiter: Ledger,
@@ -43,12 +45,15 @@ class Intake:
         *,
         room: Callable[[], int],
         receive: Callable[[Ledger, Sequence[Entry]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledgers = list(ledgers)
         self._waiter = waiter
         self._held = held
         self._room = room
         self._receive = receive
+        self._clock = clock
+        self._looked = clock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
 
@@ -69,18 +74,19 @@ class Intake:
             RedisError: Redis failed; nothing is lost, take another turn.
         """
         room = self._room()
-        if room <= 0:
-            self._held.wait_for_change(WAIT_S)
+        is_time = self._clock() - self._looked >= LOOK_S
+        if room <= 0 and (self._held.suspects or not is_time):
+            self._held.wait_for_change(LOOK_S)
             return
-        taken = 0
+        taken, self._looked = 0, self._clock()
         for ledger in self.ledgers:
-            suspects = max(0, GROUP - self._held.suspects)
+            suspects = max(0, MOST_SUSPECTS - self._held.suspects)
             if entries := ledger.take(room - taken, suspects):
                 taken += len(entries)
                 self._receive(ledger, entries)
             if taken >= room:
                 break
-        if not taken and not self._stopping.is_set():
+        if not taken and room > 0 and not self._stopping.is_set():
             self._waiter.wait(WAIT_S)
 
     def _serve(self) -> None:

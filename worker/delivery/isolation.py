@@ -45,7 +45,8 @@ class Isolation:
     """Lets deliveries into the making, and notes that in Redis first. Has one thread.
 
     Args:
-        most: Deliveries without a history that may be in the making at a time.
+        most: Deliveries without a history that may be in the making at a time. After as many
+            suspects these have their turn, where both wait.
         worker: This worker's name, for the histories.
         pause: Sleeps for so many seconds.
         now: Unix time in seconds.
@@ -67,7 +68,7 @@ class Isolation:
         self._suspects: deque[_Waiting] = deque()
         self._making: set[Delivery] = set()
         self._apart = False  # whether those in the making are suspects
-        self._crowd_turn = False  # suspects and crowd take turns where both wait
+        self._suspects_in_turn = 0  # let in since the crowd had its turn
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name="isolation", daemon=True)
@@ -114,14 +115,15 @@ class Isolation:
 
     def _admissible(self) -> list[_Waiting]:
         """Who may go in now; they are counted as in the making."""
-        if self._suspects and not (self._crowd and self._crowd_turn):
+        is_crowds_turn = self._crowd and self._suspects_in_turn >= self._most
+        if self._suspects and not is_crowds_turn:
             return self._let_in_suspects() if not self._making else []
         if self._apart and self._making:
             return []
         room = self._most - len(self._making)
         batch = [self._crowd.popleft() for _ in range(min(room, len(self._crowd)))]
         if batch:
-            self._apart = self._crowd_turn = False
+            self._apart, self._suspects_in_turn = False, 0
             self._count_in({delivery for delivery, _, _ in batch})
         return batch
 
@@ -137,7 +139,8 @@ class Isolation:
                 deliveries.add(delivery)
                 batch.append(waiting)
                 self._suspects.remove(waiting)
-        self._apart = self._crowd_turn = True
+        self._apart = True
+        self._suspects_in_turn += len(deliveries)
         self._count_in(deliveries)
         return batch
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
-LONGEST_REAP_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 0.5
 STOP_S = 2.0  # for the thread to notice
 RETRY_S = 0.25  # after Redis failed
 
 
 class Keeper:
-    """One thread that renews at a third of the lease, and reaps at least once a second.
+    """One thread that renews at a third of the lease, and reaps at least twice a second.
 
     Args:
         ledgers: One a queue.
@@ -55,7 +55,7 @@ class Keeper:
     @property
     def pause_s(self) -> float:
         """Between two turns."""
-        return min(LONGEST_REAP_PAUSE_S, self._lease_s / 6)
+        return min(LONGEST_PAUSE_S, self._lease_s / 10)
 
     def start(self) -> None:
         """Start the thread."""

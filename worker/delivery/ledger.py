@@ -142,7 +142,8 @@ class Ledger:
         """Return messages whose lease has run out.
 
         Args:
-            longest_gap_s: If no worker reaped for longer, none could renew: nothing is returned.
+            longest_gap_s: If no worker reaped for longer, none could renew: nothing is returned,
+                and all leases last for as long again.
 
         Returns:
             How many went back, and how many of these had been started.
@@ -150,7 +151,7 @@ class Ledger:
         keys = self.keys
         count, blamed = self._script("reap")(
             keys=[keys.unacked, keys.leases, keys.started, keys.returned, keys.tick],
-            args=[self.lease_s, longest_gap_s, MOST_REAPED],
+            args=[longest_gap_s, MOST_REAPED],
         )
         return int(count), int(blamed)
 

@@ -1,16 +1,16 @@
 -- Return the messages whose lease has run out. One that had been started gets a line in its history
 -- and goes apart; one that only waited, or was parked, goes back to the head of its queue.
 -- After a time in which no worker could look (Redis was away or out of memory) no worker could renew
--- either: then every lease starts anew, and nothing is returned.
--- KEYS: unacked, leases, started, returned, tick. ARGV: lease in seconds, longest gap between two
--- looks in seconds, most entries. -> returned but for parked ones, of these begun
+-- either: then nothing is returned, and every lease lasts as long again, for its worker to renew it.
+-- KEYS: unacked, leases, started, returned, tick. ARGV: that time in seconds, most entries.
+-- -> returned but for parked ones, of these begun
 local unacked, leases, started, returned, tick = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local last = redis.call('GET', tick)
 redis.call('SET', tick, string.format('%.6f', now))
 
-if not last or now - tonumber(last) > tonumber(ARGV[2]) then
+if not last or now - tonumber(last) > tonumber(ARGV[1]) then
   local fresh = string.format('%.6f', now + tonumber(ARGV[1]))
   for _, tag in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', fresh)) do
     redis.call('ZADD', leases, 'XX', fresh, tag)
@@ -20,7 +20,7 @@ end
 
 local count, blamed = 0, 0
 local due = redis.call(
-  'ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, ARGV[3]
+  'ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, ARGV[2]
 )
 for _, tag in ipairs(due) do
   local entry = redis.call('HGET', unacked, tag)
