@@ -19,5 +19,5 @@ app.conf.update(CELERY, worker_prefetch_multiplier=4 * BATCH)
 def classify(requests: list[SimpleRequest]) -> None:
     """Answer each request of a batch."""
     for request in requests:
-        given = {"k": 5, **request.kwargs}
-        app.backend.mark_as_done(request.id, answer(**given), request=request)
+        labels = request.kwargs["labels"]
+        app.backend.mark_as_done(request.id, answer(labels), request=request)

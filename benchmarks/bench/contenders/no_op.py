@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 
-def answer(image: str, labels: list[str], k: int) -> dict[str, Any]:
-    """The first k labels, with made-up probabilities."""
-    predictions = [
-        {"label": label, "probability": 0.5**i, "index": i} for i, label in enumerate(labels[:k])
-    ]
-    return {"predictions": predictions, "model": "no-op", "image": image}
+def answer(labels: list[str]) -> dict[str, Any]:
+    """The first label. Short: building and encoding an answer is a model's cost, no queue's."""
+    return {"predictions": [{"label": labels[0], "probability": 1.0}]}

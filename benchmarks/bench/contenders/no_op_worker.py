@@ -56,8 +56,7 @@ class NoOpHandler:
 
     def _make(self, delivery: Delivery) -> None:
         _, kwargs, _ = delivery.envelope.arguments()
-        made = answer(kwargs["image"], kwargs["labels"], kwargs["k"])
-        self._path.succeed(delivery, json.dumps(made))
+        self._path.succeed(delivery, json.dumps(answer(kwargs["labels"])))
 
 
 class NoOpPipeline:
@@ -86,9 +85,9 @@ class NoOpPipeline:
 
 
 def _classification(job: Job) -> Classification:
-    made = answer(job.image, list(job.labels), job.k)
+    best = job.labels[: job.k]
     return Classification(
-        predictions=tuple(Prediction(**one) for one in made["predictions"]),
+        predictions=tuple(Prediction(label=one, probability=0.1, index=0) for one in best),
         model="no-op",
         model_digest=DIGEST,
         timing=Timing(
