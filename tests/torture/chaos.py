@@ -19,7 +19,6 @@ from torture.supervisor import Life, Supervisor
 
 KILL, TERM, STOP, RESTART, PARTITION = "kill -9", "SIGTERM", "SIGSTOP", "Redis restart", "partition"
 KINDS = (KILL, TERM, STOP, RESTART, PARTITION)
-PARTITION_S = 5.0
 TICK_S = 0.05
 SETTLING_S = 1.0  # after a disturbance a worker is left alone for so long
 
@@ -40,6 +39,7 @@ class Chaos:
     Args:
         interval_s: Between two events.
         stop_s: Length of a SIGSTOP.
+        partition_s: Length of a partition.
         publishing: Held while Redis restarts, so that the producer's own errors stay out of this.
     """
 
@@ -53,6 +53,7 @@ class Chaos:
         rng: random.Random,
         interval_s: float,
         stop_s: float,
+        partition_s: float,
         publishing: threading.Lock,
     ) -> None:
         self.events: list[Event] = []
@@ -64,6 +65,7 @@ class Chaos:
         self._rng = rng
         self._interval_s = interval_s
         self._stop_s = stop_s
+        self._partition_s = partition_s
         self._publishing = publishing
         self._mending: list[tuple[float, Callable[[], None]]] = []
         self._ending = threading.Event()
@@ -84,11 +86,12 @@ class Chaos:
 
     def _serve(self) -> None:
         kinds = self._kinds()
+        kind = next(kinds)
         due = time.monotonic() + self._interval_s
         while not self._ending.is_set():
-            if time.monotonic() >= due:
-                due += self._interval_s
-                self._do(next(kinds))
+            # Where no worker is fit to be harmed, the event waits for the next that is.
+            if time.monotonic() >= due and self._do(kind):
+                kind, due = next(kinds), time.monotonic() + self._interval_s
             self._mend(time.monotonic())
             time.sleep(TICK_S)
         self._mend(float("inf"))
@@ -98,13 +101,18 @@ class Chaos:
         while True:
             yield from self._rng.sample(KINDS, len(KINDS))
 
-    def _do(self, kind: str) -> None:
+    def _do(self, kind: str) -> bool:
+        """Whether there was something to do it to."""
         if kind == RESTART:
             self._restart()
-        elif life := self._victim():
-            {KILL: self._kill, TERM: self._term, STOP: self._stop, PARTITION: self._partition}[
-                kind
-            ](life)
+            return True
+        life = self._victim()
+        if life is None:
+            return False
+        {KILL: self._kill, TERM: self._term, STOP: self._stop, PARTITION: self._partition}[kind](
+            life
+        )
+        return True
 
     def _victim(self) -> Life | None:
         """A worker that takes tasks and is not disturbed yet."""
@@ -130,10 +138,10 @@ class Chaos:
         self._later(self._stop_s, lambda: life.send(signal.SIGCONT))
 
     def _partition(self, life: Life) -> None:
-        self._note(PARTITION, life, PARTITION_S)
+        self._note(PARTITION, life, self._partition_s)
         proxy = self._proxies[life.slot]
         proxy.cut()
-        self._later(PARTITION_S, proxy.heal)
+        self._later(self._partition_s, proxy.heal)
 
     def _restart(self) -> None:
         """In order, with what is on disk; nobody gets in before the monitor listens again."""

@@ -106,12 +106,12 @@ class Proxy:
         if self._closed:
             self.drop()
         for source, sink in ((near, far), (far, near)):
-            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pump, args=[source, sink], daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         # Either side's end, in order or not, ends both: Redis knows no half-closed connections.
         with contextlib.suppress(OSError):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while data := source.recv(CHUNK_BYTES):
                 self._passing.wait()
                 if self._delay_s:

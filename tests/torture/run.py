@@ -59,6 +59,7 @@ class Plan:
     seed: int = 1
     interval_s: float = 3.0
     stop_s: float = 13.0
+    partition_s: float = 5.0
     limit_s: float = 3600.0
     stall_s: float = 180.0
     shares: Shares = DEFAULT_SHARES
@@ -136,7 +137,7 @@ class Run:
         chaos = Chaos(
             supervisor, self._proxies, self._server, self._monitor,
             rng=random.Random(plan.seed), interval_s=plan.interval_s, stop_s=plan.stop_s,
-            publishing=self._publishing,
+            partition_s=plan.partition_s, publishing=self._publishing,
         )  # fmt: skip
         with chaos:
             self._wait(supervisor, chaos, start)
