@@ -34,7 +34,9 @@ class CLIP(nn.Module):
         width = config.transformer_width
         self.visual = _image_tower(config)
         self.transformer = Transformer(config.transformer_layers, _text_block(config))
-        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        # With a weight of its own it draws none, see `draw_into`.
+        unset = torch.empty(config.vocab_size, width)
+        self.token_embedding = nn.Embedding(config.vocab_size, width, _weight=unset)
         self.positional_embedding = draw(config.context_length, width, std=0.01)
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = draw(width, config.embed_dim, std=width**-0.5)
