@@ -20,6 +20,7 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.sentinel import MasterNotFoundError
 
 from clip_engine import errors as engine_errors
 from worker import errors
@@ -148,6 +149,10 @@ def test_every_error_reaches_another_process_through_celerys_json() -> None:
         (ResponseError("MISCONF Redis is configured to save"), "it can't write to its disk"),
         (BusyLoadingError("Redis is loading"), "it is still loading its data"),
         (ConnectionResetError("reset by peer"), "reset by peer"),
+        (
+            MasterNotFoundError("No master found for 'm' : <redis.client.Redis(...)> - refused"),
+            "No master found for 'm'. Start it",
+        ),
         (TimeoutError(), "TimeoutError"),
         (RedisError(""), "RedisError"),
     ],

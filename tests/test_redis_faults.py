@@ -16,6 +16,7 @@ from redis.exceptions import (
 )
 from redis_server import RedisServer, find_executable
 
+from worker.client import Client
 from worker.redis_connection import DemotedError
 from worker.redis_faults import Fault, fault_of
 from worker.redis_url import connect
@@ -143,3 +144,43 @@ def test_a_master_that_comes_back_is_used_again_without_the_caller_noticing(
         monkeypatch.setattr("redis.retry.sleep", lambda _: operator.replicaof("NO", "ONE"))
         # then
         assert redis.lpush("list", "value") == 1
+
+
+@pytest.mark.integration
+def test_a_script_inside_multi_that_the_demotion_refuses_leaves_too(server: RedisServer) -> None:
+    with connect(server.url, retries=0) as redis, server.client() as operator:
+        before = redis.client_id()
+        operator.replicaof(*NOBODY)
+        with redis.pipeline(transaction=True) as both, pytest.raises(DemotedError):
+            both.eval(WRITE, 1, "list", "value").execute()
+        assert redis.client_id() != before
+
+
+@pytest.mark.integration
+def test_other_errors_inside_multi_stay_with_their_commands(server: RedisServer) -> None:
+    with connect(server.url, retries=0) as redis, redis.pipeline(transaction=True) as both:
+        redis.set("text", "value")
+        both.lpush("text", "value").set("other", "value")
+        wrong_type, done = both.execute(raise_on_error=False)
+        assert isinstance(wrong_type, ResponseError)
+        assert done is True
+
+
+@pytest.mark.integration
+def test_kombus_channel_leaves_a_replica_and_comes_back(server: RedisServer) -> None:
+    # given Celery's own connection
+    with Client(server.url) as client, server.client() as operator:
+        connection = client._app.connection_for_write()
+        channel = connection.default_channel
+        assert connection.as_uri().startswith("redis://")
+        operator.replicaof(*NOBODY)
+        # when its script runs inside MULTI
+        with (
+            channel.client.pipeline() as both,
+            pytest.raises(channel.connection_errors, match="READONLY"),
+        ):
+            both.eval(WRITE, 1, "list", "value").execute()
+        # then
+        operator.replicaof("NO", "ONE")
+        assert channel.client.lpush("list", "value") == 1
+        connection.release()

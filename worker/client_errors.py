@@ -64,4 +64,5 @@ def _unavailable(url: str, error: BaseException) -> QueueUnavailableError:
 
 def _reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    # redis-py follows "No master found" with all that it knows of each sentinel.
+    return lines[0].partition(" : <")[0].rstrip(".") if lines else type(error).__name__

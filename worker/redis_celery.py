@@ -20,6 +20,8 @@ HEALTH_CHECK_S = 25.0
 class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type information
     """Takes its URLs from its configuration alone."""
 
+    amqp_cls = "worker.broker_connection:BrokerAMQP"
+
     @property
     def backend_cls(self) -> str:
         """The result backend's URL, which Celery asks for here first."""

@@ -25,12 +25,21 @@ class _Leaving(AbstractConnection):
     # Whatever arguments this version of redis-py passes are passed on.
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().read_response(*args, **kwargs)
+            response = super().read_response(*args, **kwargs)
         except (ResponseError, LostConnectionError) as error:
-            if isinstance(error, DemotedError) or fault_of(error) is not Fault.REPLICA:
-                raise
-            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
-            raise DemotedError(f"READONLY {error}") from error
+            self._leave_replica(error)
+            raise
+        if isinstance(response, list):  # EXEC answers with its commands' errors, raised by nobody
+            for item in response:
+                if isinstance(item, ResponseError):
+                    self._leave_replica(item)
+        return response
+
+    def _leave_replica(self, error: Exception) -> None:
+        if isinstance(error, DemotedError) or fault_of(error) is not Fault.REPLICA:
+            return
+        self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+        raise DemotedError(f"READONLY {error}") from error
 
 
 class LeavingConnection(_Leaving, Connection):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from worker.errors import ServiceError
+from worker.client_errors import translated
+from worker.errors import QueueUnavailableError, ServiceError
 from worker.quoting import quote, without_password
 from worker.redis_url import connect
 
@@ -35,13 +36,15 @@ def check_eviction(settings: Settings) -> list[str]:
     """
     warnings = []
     for url in dict.fromkeys([settings.redis_url, settings.results_url]):
+        where = without_password(url)
         try:
-            with connect(url, retries=0) as redis:
-                danger = _danger(redis, without_password(url), queue=url == settings.redis_url)
-        except RedisError as error:
-            danger = f"doesn't answer, so whether it may drop messages is not known ({error})"
-        if danger:
-            warnings.append(f"warning: Redis at {without_password(url)} {danger}.")
+            with translated(url), connect(url, retries=0) as redis:
+                danger = _danger(redis, where, queue=url == settings.redis_url)
+        except QueueUnavailableError as error:
+            warnings.append(f"warning: whether Redis may drop messages is not known. {error}")
+        else:
+            if danger:
+                warnings.append(f"warning: Redis at {where} {danger}.")
     return warnings
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from redis import Redis
 from redis.backoff import FullJitterBackoff
 from redis.connection import ConnectionPool, parse_url
@@ -77,7 +75,7 @@ def _direct(url: str, retries: int) -> Redis:
     tls = "connection_class" in options
     options["connection_class"] = LeavingSSLConnection if tls else LeavingConnection
     limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
-    return Redis.from_pool(ConnectionPool(**(limits | options | _persistence(retries))))
+    return Redis.from_pool(ConnectionPool(**(limits | options), retry=_persistence(retries)))
 
 
 def _managed(url: str, retries: int) -> Redis:
@@ -91,14 +89,12 @@ def _managed(url: str, retries: int) -> Redis:
         db=parsed.db,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
+        retry=_persistence(retries),
         **parsed.credentials,
-        **_persistence(retries),
     )
     return client
 
 
-def _persistence(retries: int) -> dict[str, Any]:
-    again = (LostConnectionError,)
+def _persistence(retries: int) -> Retry:
     pauses = FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
-    # redis-py before 6 heeds `retry` for these errors only if they are in `retry_on_error` too.
-    return {"retry": Retry(pauses, retries, supported_errors=again), "retry_on_error": list(again)}
+    return Retry(pauses, retries, supported_errors=(LostConnectionError,))
