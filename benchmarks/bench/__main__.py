@@ -69,7 +69,7 @@ def _measure(name: str, scale: Scale, kept: dict[str, Any], folder: Path) -> boo
         "machine": machine.describe(),
         "command": _command(scale),
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "busy": round(machine.busy(), 3),
+        "busy_before": machine.busy(),
     }
     start = time.monotonic()
     try:
@@ -77,7 +77,8 @@ def _measure(name: str, scale: Scale, kept: dict[str, Any], folder: Path) -> boo
     except Exception:  # noqa: BLE001  # the other sections' minutes shall not be lost
         traceback.print_exc()
         return False
-    taken |= {"seconds": round(time.monotonic() - start, 1), "data": data}
+    seconds = round(time.monotonic() - start, 1)
+    taken |= {"seconds": seconds, "busy_after": machine.busy(), "data": data}
     kept["sections"][name] = taken
     kept["sections"] = {one: kept["sections"][one] for one in SECTIONS if one in kept["sections"]}
     document.save(folder, kept)

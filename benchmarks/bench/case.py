@@ -68,5 +68,6 @@ CASES = tuple(
 
 
 def chosen(names: tuple[str, ...]) -> tuple[Case, ...]:
-    """The cases with these names, or all."""
-    return tuple(case for case in CASES if not names or case.name in names)
+    """The cases with these names, in this order, or all."""
+    by_name = {case.name: case for case in CASES}
+    return tuple(by_name[name] for name in names) or CASES

@@ -6,8 +6,10 @@ For a round all messages stand in the queue at once; it ends when the last resul
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,38 +32,60 @@ PROBE = 32  # tasks that tell how fast the worker is
 OWN = 8  # tasks a round, at least, whose labels are all new
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What all cases of a run share.
+
+    Attributes:
+        scale: How much is measured.
+        cache: Where weights and pictures are kept.
+        fresh: Lists of labels that nobody has seen, by their length.
+        end: `time.monotonic()` after which nothing more is begun.
+    """
+
+    scale: Scale
+    cache: Path
+    fresh: dict[int, Iterator[list[str]]]
+    end: float
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self.end
+
+
 def measure(scale: Scale, cache: Path) -> dict[str, Any]:
     """All cases of this scale, by name."""
     cases = chosen(scale.cases)
     fresh = {count: own_lists(count) for count in {case.labels for case in cases}}
+    run = _Run(scale, cache, fresh, time.monotonic() + scale.end_to_end_s)
     found: dict[str, Any] = {}
     for architecture in dict.fromkeys(case.architecture for case in cases):
+        if run.is_over:
+            say(f"  {architecture.name} is left out: time is up")
+            continue
         mine = [case for case in cases if case.architecture is architecture]
-        found |= _with_model(architecture, mine, scale, cache, fresh)
+        found |= _with_model(run, architecture, mine)
     return found
 
 
-def _with_model(
-    architecture: Architecture,
-    cases: Sequence[Case],
-    scale: Scale,
-    cache: Path,
-    fresh: dict[int, Iterator[list[str]]],
-) -> dict[str, Any]:
-    weights = make_weights(architecture, cache)
+def _with_model(run: _Run, architecture: Architecture, cases: Sequence[Case]) -> dict[str, Any]:
+    weights = make_weights(architecture, run.cache)
     everybody: list[AnyContender] = [
         RawEngine(str(weights.state_dict)),
-        clip_worker(str(weights.state_dict), str(cache)),
+        clip_worker(str(weights.state_dict), str(run.cache)),
         *rivals.with_models(weights),
     ]
     if any(case.name == MAIN for case in cases):
         everybody.append(rivals.untuned(weights))
     with ExitStack() as stack:
-        started, left_out = start_all(stack, everybody, weights, cache)
+        started, left_out = start_all(stack, everybody, weights, run.cache)
         found = {}
         for case in cases:
+            if run.is_over:
+                say(f"  {case.title} is left out: time is up")
+                continue
             say(f"  {case.title}")
-            found[case.name] = _Rounds(case, started, scale, cache, fresh).measure()
+            found[case.name] = _Rounds(run, case, started).measure()
             for name, reason in left_out.items():
                 found[case.name]["contenders"][name] = {"error": reason}
         return found
@@ -70,27 +94,24 @@ def _with_model(
 class _Rounds:
     """The rounds of one case, the contenders taking turns."""
 
-    def __init__(
-        self,
-        case: Case,
-        everybody: Sequence[AnyContender],
-        scale: Scale,
-        cache: Path,
-        fresh: dict[int, Iterator[list[str]]],
-    ) -> None:
+    def __init__(self, run: _Run, case: Case, everybody: Sequence[AnyContender]) -> None:
+        self._run = run
         self._case = case
-        self._scale = scale
-        self._images = [str(path) for path in make_pictures(case.size, cache / "pictures")]
-        self._lists = case.lists(fresh)
+        self._scale = run.scale
+        self._images = [str(path) for path in make_pictures(case.size, run.cache / "pictures")]
+        self._lists = case.lists(run.fresh)
         # Own threads or not is told by the main case alone; it would tell the same in the others.
         self._running = [c for c in everybody if case.name == MAIN or c.name != rivals.UNTUNED]
         self._found: dict[str, dict[str, Any]] = {}
         self._first: list[dict[str, float]] = []
 
     def measure(self) -> dict[str, Any]:
+        """The case's samples; its first round is run whatever the clock says."""
         counts = self._counts()
         say("    tasks a round: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
         for number in range(self._scale.rounds_of(self._case)):
+            if number and self._run.is_over:
+                break
             # Whoever was first is last in the next round.
             shift = number % max(1, len(self._running))
             for contender in [*self._running[shift:], *self._running[:shift]]:
@@ -124,7 +145,7 @@ class _Rounds:
 
     def _fast_count(self) -> int:
         """The same for engine and worker: as many as take the time aimed at, in full batches."""
-        [ours] = [contender for contender in self._running if contender.name == OURS] or [None]
+        ours = next((one for one in self._running if one.name == OURS), None)
         probe = FEWEST if self._case.own else PROBE
         warm = self._try(ours, probe) if ours else None
         if warm is None:

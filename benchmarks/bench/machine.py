@@ -43,11 +43,11 @@ def describe() -> dict[str, Any]:
 
 
 def busy() -> float:
-    """The part of all cores that anybody used in the last half second, 0 to 1.
+    """The part of all cores that anybody uses for two seconds from now, 0 to 1.
 
-    Taken before a section starts, it says whether the machine was quiet.
+    Taken before and after a section, it says whether the machine was quiet.
     """
-    return float(psutil.cpu_percent(interval=0.5)) / 100
+    return round(float(psutil.cpu_percent(interval=2.0)) / 100, 3)
 
 
 def cores() -> int:

@@ -39,6 +39,7 @@ def write(page: Path, document: dict[str, Any], folder: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in document["sections"]:
         text = replaced(text, name, section(document, name, folder.name))
+    text = replaced(text, "machine", _machine(document))
     page.write_text(text, encoding="utf-8")
 
 
@@ -67,23 +68,29 @@ def section(document: dict[str, Any], name: str, folder: str) -> str:
 
 def printed(document: dict[str, Any]) -> str:
     """All sections, for a terminal."""
-    return "\n\n".join(
+    return f"{_machine(document)}\n\n" + "\n\n".join(
         f"## {HEADINGS[name]}\n\n{section(document, name, '.')}" for name in document["sections"]
     )
 
 
 def _how(taken: dict[str, Any]) -> str:
-    machine = taken["machine"]
-    packages = machine["packages"]
-    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
-    versions = (
-        f"Python {machine['python']}",
-        *(f"{name} {packages[name]}" for name in machine["packages"]),
-        f"Redis {machine['redis-server']}",
-    )
-    on = f"{machine['cores']} cores of {machine['cpu']}{flags}, {machine['memory_gib']:.0f} GiB"
     return (
-        f"`{taken['command']}`, {taken['date']}, {taken['seconds']:.0f} s. {on}, "
-        f"{machine['system']}; {', '.join(versions)}; commit {machine['commit']}. "
-        f"Before it began {taken['busy']:.0%} of the cores were busy with something else."
+        f"`{taken['command']}`, {taken['date']}, {taken['seconds']:.0f} s, commit "
+        f"{taken['machine']['commit']}. Something else used {taken['busy_before']:.0%} of the "
+        f"cores just before, {taken['busy_after']:.0%} just after."
+    )
+
+
+def _machine(document: dict[str, Any]) -> str:
+    """What the newest section was measured on; bench.json has it for each."""
+    if not document["sections"]:
+        return "Nothing is measured yet."
+    newest = max(document["sections"].values(), key=lambda taken: str(taken["date"]))
+    machine = newest["machine"]
+    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"Measured on {machine['cores']} cores of {machine['cpu']}{flags}, "
+        f"{machine['memory_gib']:.0f} GiB, {machine['system']}; Python {machine['python']}, "
+        f"Redis {machine['redis-server']}, {packages}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from benchmarks.bench import rivals
 from benchmarks.bench.case import MAIN, Case
@@ -20,8 +21,9 @@ class Scale:
         name: As on the command line.
         rounds: Of the main case and of the no-op; medians are taken over these.
         side_rounds: Of the other end-to-end cases.
-        cases: Which end-to-end cases, by name; empty for all.
+        cases: Which end-to-end cases, by name, the most telling first; empty for all.
         seconds: Aimed-at length of one measurement of a fast contender.
+        end_to_end_s: After so long no further end-to-end case is begun, and no round but the first.
         slow: A factor of the pictures a round of contenders that take long for one.
         no_op_tasks: Tasks a round of our path; the slower ones get fewer.
         idle_tasks: Single tasks on an idle worker.
@@ -38,6 +40,7 @@ class Scale:
     side_rounds: int
     cases: tuple[str, ...]
     seconds: float
+    end_to_end_s: float
     slow: float
     no_op_tasks: int
     idle_tasks: int
@@ -69,6 +72,7 @@ SCALES = {
         side_rounds=1,
         cases=("b32-small",),
         seconds=2.0,
+        end_to_end_s=90.0,
         slow=0.5,
         no_op_tasks=4_000,
         idle_tasks=20,
@@ -85,13 +89,14 @@ SCALES = {
         side_rounds=3,
         cases=(
             "b32-small",
+            "b32-small-1000-labels",
             "b32-large",
             "b32-12mp",
             "b32-small-own-labels",
-            "b32-small-1000-labels",
             "l14-small",
         ),
         seconds=3.0,
+        end_to_end_s=660.0,
         slow=1,
         no_op_tasks=15_000,
         idle_tasks=60,
@@ -108,6 +113,7 @@ SCALES = {
         side_rounds=5,
         cases=(),
         seconds=10.0,
+        end_to_end_s=inf,
         slow=2,
         no_op_tasks=50_000,
         idle_tasks=300,
