@@ -196,3 +196,15 @@ def test_only_what_was_alone_in_its_last_crash_is_condemned(
     history = [Crash(1.0, together, "w") for together in crashes]
 
     assert is_condemned(history, max_deliveries=3) is condemned
+
+
+def test_one_that_cannot_be_begun_keeps_nobody_else_out(room: Room) -> None:
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    room.isolation.enter(room.delivery("bad"), fail, fail)
+    room.enter(room.delivery("good"))
+
+    room.isolation.start()
+
+    room.wait_for(went=1)

@@ -348,3 +348,26 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
         wait_until(lambda: stage.in_redis() == NOTHING)
         assert len(stage.handler.got) == 1
         _close(stage)
+
+
+def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: storing fails once with what nobody foresaw
+    finish, failures = stage.ledger.finish, [ValueError("a bug")]
+
+    def finish_or_fail(done: Any) -> list[bool]:
+        if failures:
+            raise failures.pop()
+        return finish(done)
+
+    monkeypatch.setattr(stage.ledger, "finish", finish_or_fail)
+    task_id = stage.send()
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 1)
+    stage.path.succeed(stage.handler.got[0], "1")
+
+    # when its lease has run out, then it comes again and is stored
+    wait_until(lambda: len(stage.handler.got) == 2)
+    stage.path.succeed(stage.handler.got[1], "2")
+    assert stage.result(task_id)["result"] == 2

@@ -72,11 +72,19 @@ class Admission:
     def _end(self, delivery: Delivery, future: Future[Classification]) -> None:
         error = future.exception()
         if error is None:
-            self._path.succeed(delivery, future.result().model_dump_json())
+            self._succeed(delivery, future.result())
         elif _is_stopping(error):
             self._path.give_back(delivery)
         else:
             self._path.fail(delivery, error)
+
+    def _succeed(self, delivery: Delivery, answer: Classification) -> None:
+        try:
+            told = answer.model_dump_json()
+        except ValueError as error:  # as in the pipeline: whatever it is, somebody waits
+            self._path.fail(delivery, ServiceError(f"The answer can't be written: {error}."))
+        else:
+            self._path.succeed(delivery, told)
 
 
 class _Many:

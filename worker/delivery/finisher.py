@@ -69,7 +69,7 @@ class Finisher:
         while batch := self._next():
             for ledger, items in groupby(batch, key=lambda item: item[0].ledger):
                 for chunk in chunks(items, MOST_AT_ONCE):
-                    self._finish(ledger, chunk)
+                    self._finish_or_forget(ledger, chunk)
 
     def _next(self) -> list[tuple[Delivery, str, str]]:
         with self._changed:
@@ -78,6 +78,13 @@ class Finisher:
             batch = list(self._done)
             self._done.clear()
             return batch
+
+    def _finish_or_forget(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
+        try:
+            self._finish(ledger, items)
+        except Exception:  # a bug of ours must not end the thread that ends all tasks
+            logger.exception("%d tasks come again, for their results can't be stored", len(items))
+            self._ended([delivery for delivery, _, _ in items])
 
     def _finish(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
         deliveries = [delivery for delivery, _, _ in items]

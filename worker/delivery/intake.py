@@ -99,3 +99,6 @@ class Intake:
                 logger.warning("No tasks can be taken, for Redis fails: %s", error)
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            except Exception:  # a bug of ours; what was taken comes again when its lease runs out
+                logger.exception("Tasks that were taken can't be handed on")
+                self._stopping.wait(LAST_PAUSE_S)

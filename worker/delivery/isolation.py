@@ -152,7 +152,10 @@ class Isolation:
         held = self._note(list({delivery: None for delivery, _, _ in batch if not delivery.ended}))
         for delivery, go, lost in batch:
             delivery.begun = True
-            (go if delivery in held else lost)()
+            try:
+                (go if delivery in held else lost)()
+            except Exception:  # a bug of ours must not keep all others out
+                logger.exception("Task %s can't be begun", delivery.id)
 
     def _note(self, deliveries: Sequence[Delivery]) -> set[Delivery]:
         """Write into Redis who is in the making; those whose message is still ours."""

@@ -95,10 +95,12 @@ class Keeper:
         pause_s = self.pause_s
         while not self._stopping.wait(pause_s):
             pause_s = self.pause_s
-            self._watch()
             try:
+                self._watch()
                 self.turn()
             except RedisError as error:
                 logger.warning("Leases can't be renewed, for Redis fails: %s", error)
                 self._renewed = self._clock() - self._lease_s  # at once when it is back
                 pause_s = min(RETRY_S, self.pause_s)
+            except Exception:  # a bug of ours must not let all leases run out
+                logger.exception("A turn of the keeper failed")

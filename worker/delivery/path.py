@@ -18,6 +18,7 @@ from worker.delivery.intake import Intake
 from worker.delivery.isolation import Isolation, is_condemned
 from worker.delivery.keeper import Keeper
 from worker.delivery.standard import StandardWay
+from worker.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,6 +169,9 @@ class DeliveryPath(Endings):
                 return True
         except UnreadableMessageError as error:
             self._bury_held(delivery, unreadable(delivery, error))
+        except Exception as error:  # a bug of ours must cost one task, not the worker
+            logger.exception("Task %s can't be handed on", delivery.id)
+            self.fail(delivery, ServiceError(f"The worker failed with {type(error).__name__}."))
         return False
 
     def _is_plain(self, delivery: Delivery) -> bool:
