@@ -82,7 +82,7 @@ def test_celerys_result_backend_reads_out_of_it_what_we_do() -> None:
         assert backend._transport_options["master_name"] == "mymaster"
 
 
-def test_our_own_connection_asks_each_sentinel_for_no_longer_than_a_second() -> None:
+def test_our_own_connection_asks_each_sentinel_once_and_for_no_longer_than_a_second() -> None:
     with connect(FULL) as redis:
         pool = redis.connection_pool
         assert pool.service_name == "mymaster"
@@ -91,3 +91,4 @@ def test_our_own_connection_asks_each_sentinel_for_no_longer_than_a_second() -> 
         for sentinel in pool.sentinel_manager.sentinels:
             given = sentinel.connection_pool.connection_kwargs
             assert (given["socket_timeout"], given["password"]) == (1.0, "other")
+            assert given["retry"].get_retries() == 0

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 SCHEME = "sentinel://"
 DEFAULT_PORT = 26379
 EXAMPLE = "sentinel://host1:26379;sentinel://host2:26379/0?master=mymaster"
-# Each sentinel is asked in turn, so one that is cut off must not use up the time of all.
+# Sentinels are asked in turn, so one that is cut off or gone must not use up the time of all: a
+# second at most, and once. redis-py would try each four times, with pauses.
 TIMEOUT_S = 1.0
 PARAMETERS = {"master", "sentinel_username", "sentinel_password"}
 
@@ -88,7 +92,7 @@ class SentinelUrl:
     def sentinel_options(self) -> dict[str, Any]:
         """Of the connections to the sentinels."""
         limits = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-        return limits | self.sentinel_credentials
+        return limits | {"retry": Retry(NoBackoff(), 0)} | self.sentinel_credentials
 
 
 def _db(parts: list[SplitResult]) -> int:
