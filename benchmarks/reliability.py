@@ -92,10 +92,10 @@ def print_recoveries(quick: int) -> None:
             Subject("Celery, its defaults (prefork)", STOCK, WORK_S, PROCESSES, fresh=True), 2, 30
         ),
         Case(Subject("Celery, acks_late, threads", STOCK, WORK_S, THREADS, LATE), 2, 30),
-        Case(Subject("the same, visibility timeout 10 s", STOCK, WORK_S, THREADS, late), 3, 150),
+        Case(Subject("the same, visibility timeout 10 s", STOCK, WORK_S, THREADS, late), 2, 150),
         Case(
             Subject("celery-batches, acks_late, 10 s", BATCHES, WORK_S, THREADS, late | BATCHED),
-            *(3, 150),
+            *(2, 150),
         ),
     ]
     head = ("kill -9 of one of two", "kills", "in hand", "median s", "longest s", "never",
