@@ -40,7 +40,7 @@ class _Run:
         scale: How much is measured.
         cache: Where weights and pictures are kept.
         fresh: Lists of labels that nobody has seen, by their length.
-        end: `time.monotonic()` after which nothing more is begun.
+        end: `time.monotonic()` after which nothing more is begun; one round there is in any case.
     """
 
     scale: Scale
@@ -60,7 +60,7 @@ def measure(scale: Scale, cache: Path) -> dict[str, Any]:
     run = _Run(scale, cache, fresh, time.monotonic() + scale.end_to_end_s)
     found: dict[str, Any] = {}
     for architecture in dict.fromkeys(case.architecture for case in cases):
-        if run.is_over:
+        if found and run.is_over:
             say(f"  {architecture.name} is left out: time is up")
             continue
         mine = [case for case in cases if case.architecture is architecture]
@@ -81,7 +81,7 @@ def _with_model(run: _Run, architecture: Architecture, cases: Sequence[Case]) ->
         started, left_out = start_all(stack, everybody, weights, run.cache)
         found = {}
         for case in cases:
-            if run.is_over:
+            if found and run.is_over:
                 say(f"  {case.title} is left out: time is up")
                 continue
             say(f"  {case.title}")
