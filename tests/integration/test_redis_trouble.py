@@ -1,0 +1,85 @@
+"""What Redis and the network may do to a worker that is at work, and how it goes on by itself.
+
+Restarts and failovers are in test_failover.py and test_torture.py.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from image_zoo import photo
+from redis_server import RedisServer, find_executable
+from torture.proxy import Proxy
+from worker_process import WorkerProcess
+
+from worker.client import Client
+from worker.delivery.keys import QueueKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import redis
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 60.0
+PARTITION_S = 30.0
+KEYS = QueueKeys("celery")
+LABELS = ["red", "green"]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.05)
+
+
+def test_partition_full_memory_and_slow_replies_cost_time_and_nothing_else(tmp_path: Path) -> None:
+    executable = find_executable()
+    assert executable is not None
+    path = tmp_path / "a.jpg"
+    photo((160, 120), seed=1).save(path)
+    uri = path.as_uri()
+    with (
+        RedisServer(executable) as server,
+        Proxy(server.port) as proxy,
+        WorkerProcess(proxy.url, tmp_path, lease_s="40") as worker,
+        Client(server.url) as client,
+    ):
+        redis = server.client()
+
+        # given: 30 s in which nothing passes, from the middle of the work on
+        handles = [client.classify(uri, LABELS) for _ in range(300)]
+        _wait_until(lambda: _stored(redis) > 20)
+        proxy.cut()
+        time.sleep(PARTITION_S)
+        assert _stored(redis) < 300
+        # when it is over, then the same process finishes, and no task was anybody else's
+        proxy.heal()
+        _wait_until(lambda: _stored(redis) == 300)
+        _wait_until(lambda: redis.hlen(KEYS.unacked) == 0)
+        assert worker.log.count("succeeded in") == 300
+
+        # given: a Redis that can store nothing
+        handles += [client.classify(uri, LABELS) for _ in range(50)]
+        redis.config_set("maxmemory", 1)
+        worker.wait_for_log("OOM command not allowed")
+        time.sleep(1)
+        # when there is memory again, then what waited is stored
+        redis.config_set("maxmemory", 0)
+        _wait_until(lambda: _stored(redis) == 350)
+        _wait_until(lambda: redis.hlen(KEYS.unacked) == 0)
+
+        # given: each reply takes a second
+        redis.execute_command("CLIENT", "PAUSE", 1000, "ALL")
+        handles += [client.classify(uri, LABELS) for _ in range(20)]
+        assert all(handle.get(LIMIT_S).predictions for handle in handles)
+        assert worker.running.poll() is None
+
+
+def _stored(redis: redis.Redis) -> int:
+    return sum(1 for _ in redis.scan_iter("celery-task-meta-*", count=1000))
