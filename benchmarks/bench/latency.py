@@ -21,7 +21,7 @@ from benchmarks.bench.scale import Scale
 from benchmarks.bench.weights import VIT_B_32, make_weights
 
 LABELS = 10
-SATURATING = 192  # tasks that show how many the worker can do a second
+SATURATING = 128  # tasks that show how many the worker can do a second
 PARTS = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)  # of that
 PAUSE_S = 0.02  # between two single tasks, so that the worker is idle
 LIMIT_S = 120.0
