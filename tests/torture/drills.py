@@ -134,9 +134,9 @@ def rig(subject: Subject, workers: int, *, delay_s: float = 0.0) -> Iterator[Rig
                 stack.enter_context(Proxy(server.port, delay_s=delay_s)) for _ in range(workers)
             ]
 
-        def command(slot: int, url: str) -> Command:
+        def command(slot: int, url: str, journal: Path) -> Command:
             probes = {
-                "TORTURE_JOURNAL": str(folder),
+                "TORTURE_JOURNAL": str(journal),
                 "TORTURE_FORWARD_S": str(subject.work_s),
                 "TORTURE_WORK_S": str(subject.work_s),
                 "CLIP_WORKER_FILE_ROOTS": str(folder),

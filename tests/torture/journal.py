@@ -1,13 +1,14 @@
 """What a worker process writes down of its own life, and what survives its kill.
 
-One file a worker (its process group's: a pool may have more processes), one line an event, each
-written with a single `write`: what was written stays in the system's cache however the process
-ends. Times are `time.monotonic()`, one clock for all processes of a machine.
+One file a worker, however many processes it has and however often a process id is used; one line
+an event, each written with a single `write`: what was written stays in the system's cache however
+the process ends. Times are `time.monotonic()`, one clock for all processes of a machine.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,32 +30,32 @@ class Entry:
 class Journal:
     """The writing side, in the worker process. Threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(
-            folder / f"{os.getpgrp()}.journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
-        )
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def write(self, what: str, number: int = -1) -> None:
         os.write(self._file, f"{what} {number} {time.monotonic():.6f}\n".encode())
 
 
 class JournalReader:
-    """The reading side of one process's journal; `new` gives what was not read before."""
+    """The reading side of one worker's journal. Threads may share it."""
 
-    def __init__(self, folder: Path, pid: int) -> None:
-        self._path = folder / f"{pid}.journal"
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._offset = 0
-        self.entries: list[Entry] = []
+        self._entries: list[Entry] = []
+        self._lock = threading.Lock()
 
     def read(self) -> list[Entry]:
         """All entries so far."""
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                whole, _, _ = file.read().rpartition(b"\n")
-            self._offset += len(whole) + 1 if whole else 0
-            self.entries += map(_entry, whole.splitlines())
-        return self.entries
+        with self._lock:
+            if self._path.exists():
+                with self._path.open("rb") as file:
+                    file.seek(self._offset)
+                    whole, _, _ = file.read().rpartition(b"\n")
+                self._offset += len(whole) + 1 if whole else 0
+                self._entries += map(_entry, whole.splitlines())
+            return list(self._entries)
 
 
 def _entry(line: bytes) -> Entry:

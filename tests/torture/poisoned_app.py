@@ -3,7 +3,7 @@
 Pictures marked as poison end the process in the decoder; decodes and ends are written to a journal;
 the forward pass may be made slow. Nothing else differs from `clip-worker`.
 
-Environment: `TORTURE_JOURNAL` (folder), `TORTURE_FORWARD_S` (seconds added to each forward pass).
+Environment: `TORTURE_JOURNAL` (a file), `TORTURE_FORWARD_S` (seconds added to each forward pass).
 """
 
 from __future__ import annotations

@@ -161,14 +161,14 @@ class Run:
             Supervisor(spawner, self._proxies, self._command, journals)
         )
 
-    def _command(self, slot: int, url: str) -> Command:
+    def _command(self, slot: int, url: str, journal: Path) -> Command:
         settings = {
             "CLIP_WORKER_REDIS_URL": url,
             "CLIP_WORKER_MODEL": "demo",
             "CLIP_WORKER_FILE_ROOTS": str(self._folder / "pictures"),
             "CLIP_WORKER_ALLOW_PRIVATE": "true",
             "CLIP_WORKER_FETCH_TIMEOUT_S": "1.5",
-            "TORTURE_JOURNAL": str(self._folder / "journals"),
+            "TORTURE_JOURNAL": str(journal),
         }
         environment = python_environment() | settings | dict(self._plan.settings)
         return Command(APP, ("start",), environment, self._folder / "logs" / f"worker-{slot}.log")
@@ -255,10 +255,9 @@ class Run:
     def _write_down(self, evidence: Evidence) -> None:
         """Events and ends, for who wants to know what happened to a task."""
         lines = [(e.at_s, f"{e.kind} of {e.pid} until {e.until_s:.3f}") for e in evidence.events]
-        lines += [
-            (life.ended_s or 0.0, f"end of {life.pid}, {life.status} {life.cause}")
-            for life in evidence.lives
-        ]
+        for i, life in enumerate(evidence.lives):
+            lines.append((life.started_s, f"start of {life.pid}, journal {i}"))
+            lines.append((life.ended_s or 0.0, f"end of {life.pid}, {life.status} {life.cause}"))
         text = "".join(f"{at_s:.3f} {what}\n" for at_s, what in sorted(lines))
         (self._folder / "events.txt").write_text(text)
 

@@ -77,7 +77,7 @@ class Supervisor:
     Args:
         spawner: Makes the processes.
         ways: One a slot.
-        command: From a slot and its Redis URL to what is run there.
+        command: From a slot, its Redis URL and a journal to what is run there.
         journals: Folder that the workers write their journals in.
         least_life_s: One that ends sooner is not started again before.
     """
@@ -86,7 +86,7 @@ class Supervisor:
         self,
         spawner: Spawner,
         ways: Sequence[Way],
-        command: Callable[[int, str], Command],
+        command: Callable[[int, str, Path], Command],
         journals: Path,
         *,
         least_life_s: float = 1.0,
@@ -161,8 +161,10 @@ class Supervisor:
     def _start(self, slot: int) -> None:
         with self._lock:
             started_s = time.monotonic()
-            pid = self._spawner.start(self._command(slot, self._ways[slot].url))
-            self.lives.append(Life(slot, pid, started_s, JournalReader(self._journals, pid)))
+            # Not by the process id, which the system uses again.
+            journal = self._journals / f"{len(self.lives)}.journal"
+            pid = self._spawner.start(self._command(slot, self._ways[slot].url, journal))
+            self.lives.append(Life(slot, pid, started_s, JournalReader(journal)))
 
     def _serve(self) -> None:
         while not self._stopping.is_set():

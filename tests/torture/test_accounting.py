@@ -47,8 +47,9 @@ class Story:
     ) -> None:
         """A process that began tasks at these times, and its end: when, status, cause."""
         lines = [f"run {number} {at_s}\n" for number, at_s in runs.items()]
-        (self._folder / f"{pid}.journal").write_text("".join(lines))
-        life = Life(0, pid, 0.0, JournalReader(self._folder, pid))
+        path = self._folder / f"{len(self.lives)}.journal"
+        path.write_text("".join(lines))
+        life = Life(0, pid, 0.0, JournalReader(path))
         if end:
             life.ended_s, life.status, life.cause = end
         self.lives.append(life)

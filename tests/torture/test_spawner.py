@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torture.spawner import Command, Ended, ZygoteSpawner, python_environment
 
 WAIT_S = 30.0
 CHILD = "torture.fake_worker"
+JOURNAL = "child.journal"
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def zygote(tmp_path: Path) -> Iterator[ZygoteSpawner]:
 
 
 def command(folder: Path, *arguments: str, **environment: str) -> Command:
-    everything = python_environment() | {"TORTURE_JOURNAL": str(folder)} | environment
+    everything = python_environment() | {"TORTURE_JOURNAL": str(folder / JOURNAL)} | environment
     return Command(CHILD, arguments, everything, folder / "child.log")
 
 
@@ -51,7 +53,7 @@ def test_children_have_default_signals_and_a_group_of_their_own(
     zygote: ZygoteSpawner, tmp_path: Path
 ) -> None:
     sleeper = zygote.start(command(tmp_path, "sleep"))
-    _wait_for_journal(tmp_path, sleeper)
+    _wait_for_journal(tmp_path)
     assert os.getpgid(sleeper) == sleeper
     os.kill(sleeper, signal.SIGINT)
     assert zygote.ended.get(timeout=WAIT_S).status not in (0, None)
@@ -60,7 +62,7 @@ def test_children_have_default_signals_and_a_group_of_their_own(
 def test_nothing_outlives_the_harness(tmp_path: Path) -> None:
     with ZygoteSpawner([CHILD], tmp_path / "zygote.log") as zygote:
         sleeper = zygote.start(command(tmp_path, "sleep"))
-        _wait_for_journal(tmp_path, sleeper)
+        _wait_for_journal(tmp_path)
     end = time.monotonic() + WAIT_S
     while _is_alive(sleeper):
         assert time.monotonic() < end
@@ -71,30 +73,38 @@ def test_the_journal_survives_kill_9_and_leaves_out_half_a_line(
     zygote: ZygoteSpawner, tmp_path: Path
 ) -> None:
     sleeper = zygote.start(command(tmp_path, "sleep"))
-    reader = _wait_for_journal(tmp_path, sleeper)
+    reader = _wait_for_journal(tmp_path)
     os.kill(sleeper, signal.SIGKILL)
     zygote.ended.get(timeout=WAIT_S)
-    with (tmp_path / f"{sleeper}.journal").open("a") as journal:
+    with (tmp_path / JOURNAL).open("a") as journal:
         journal.write("run 5 1.0\nrun 6 1")
     assert [(entry.what, entry.number) for entry in reader.read()] == [("ready", -1), ("run", 5)]
-    with (tmp_path / f"{sleeper}.journal").open("a") as journal:
+    with (tmp_path / JOURNAL).open("a") as journal:
         journal.write(".5\n")
     assert reader.read()[-1].at_s == 1.5
 
 
-def test_a_journal_is_named_after_its_process_group(tmp_path: Path) -> None:
-    Journal(tmp_path).write("run", 4)
-    [entry] = JournalReader(tmp_path, os.getpgrp()).read()
-    assert (entry.what, entry.number) == ("run", 4)
-    assert entry.at_s <= time.monotonic()
+def test_what_threads_read_of_a_journal_is_neither_doubled_nor_left_out(tmp_path: Path) -> None:
+    # given
+    path = tmp_path / JOURNAL
+    journal, reader = Journal(path), JournalReader(path)
+    # when it is read by four threads while it is written
+    with ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(lambda: [reader.read() for _ in range(200)]) for _ in range(4)]
+        for number in range(2000):
+            journal.write("run", number)
+        for done in reading:
+            done.result()
+    # then
+    assert [entry.number for entry in reader.read()] == list(range(2000))
 
 
 def _status(ended: Ended) -> tuple[int, int]:
     return ended.pid, ended.status
 
 
-def _wait_for_journal(folder: Path, pid: int) -> JournalReader:
-    reader = JournalReader(folder, pid)
+def _wait_for_journal(folder: Path) -> JournalReader:
+    reader = JournalReader(folder / JOURNAL)
     end = time.monotonic() + WAIT_S
     while not reader.read():
         assert time.monotonic() < end
