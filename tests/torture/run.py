@@ -197,7 +197,7 @@ class Run:
             self._help(supervisor, chaos, now)
 
     def _done(self) -> set[int]:
-        return {number for id_, number in list(self._ids.items()) if id_ in self._monitor.states}
+        return {number for id_, number in self._ids.copy().items() if id_ in self._monitor.states}
 
     def _help(self, supervisor: Supervisor, chaos: Chaos, now: float) -> None:
         """Kill a worker that does nothing although it could, and write that down."""
