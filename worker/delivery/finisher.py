@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from worker.delivery.chunks import chunks
+from worker.delivery.complaint import Complaint
 from worker.delivery.ledger import Finished
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Finisher:
         self._done: deque[tuple[Delivery, str, str]] = deque()
         self._changed = threading.Condition()
         self._stopping = False
+        self._complaint = Complaint(logger, "Results wait")
         self._thread = threading.Thread(target=self._serve, name="finisher", daemon=True)
 
     def start(self) -> None:
@@ -107,6 +109,6 @@ class Finisher:
             try:
                 return ledger.finish(finished)
             except RedisError as error:
-                logger.warning("Results wait, for Redis fails: %s", error)
+                self._complaint.about(error)
                 self._pause(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)

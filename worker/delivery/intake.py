@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from worker.delivery.complaint import Complaint
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -55,6 +57,7 @@ class Intake:
         self._clock = clock
         self._looked = clock()
         self._stopping = threading.Event()
+        self._complaint = Complaint(logger, "No tasks can be taken")
         self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -96,7 +99,7 @@ class Intake:
                 self.turn()
                 pause_s = FIRST_PAUSE_S
             except RedisError as error:
-                logger.warning("No tasks can be taken, for Redis fails: %s", error)
+                self._complaint.about(error)
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
             except Exception:  # a bug of ours; what was taken comes again when its lease runs out

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from redis.exceptions import RedisError
 
+from worker.delivery.complaint import Complaint
 from worker.delivery.entry import TOGETHER_UNKNOWN, Crash
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Isolation:
         self._apart = False  # whether those in the making are suspects
         self._suspects_in_turn = 0  # let in since the crowd had its turn
         self._stopping = False
+        self._complaint = Complaint(logger, "Nothing can be begun")
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name="isolation", daemon=True)
 
@@ -174,5 +176,5 @@ class Isolation:
             try:
                 return note()
             except RedisError as error:
-                logger.warning("Nothing can be begun, for Redis fails: %s", error)
+                self._complaint.about(error)
                 self._pause(RETRY_S)

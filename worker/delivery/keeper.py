@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from worker.delivery.complaint import Complaint
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -50,6 +52,7 @@ class Keeper:
         self._clock = clock
         self._renewed = clock()
         self._stopping = threading.Event()
+        self._complaint = Complaint(logger, "Leases can't be renewed")
         self._thread = threading.Thread(target=self._serve, name="keeper", daemon=True)
 
     @property
@@ -99,7 +102,7 @@ class Keeper:
                 self._watch()
                 self.turn()
             except RedisError as error:
-                logger.warning("Leases can't be renewed, for Redis fails: %s", error)
+                self._complaint.about(error)
                 self._renewed = self._clock() - self._lease_s  # at once when it is back
                 pause_s = min(RETRY_S, self.pause_s)
             except Exception:  # a bug of ours must not let all leases run out
