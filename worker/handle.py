@@ -121,7 +121,7 @@ def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> li
             raise away
         if now - start > limit_s:
             raise away or ResultTimeoutError(_late(list(waiting.values()), limit_s))
-        # What has taken long may take a little longer: a twentieth at most is added to it.
+        # What has taken long may take a little longer: a fortieth at most is added to it.
         time.sleep(max(min(LAST_POLL_S, max(FIRST_POLL_S, (now - start) / 20)), now - asked))
 
 
