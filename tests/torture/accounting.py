@@ -7,6 +7,7 @@ wrong would show a worker that is silently wrong as sound.
 from __future__ import annotations
 
 import itertools
+import signal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +125,9 @@ def death(life: Life, poison: frozenset[int]) -> str | None:
         return POISONED
     if life.cause in ("kill", "help"):
         return KILL
-    if life.cause == "term" and life.status == 0:
+    # Before the worker has its handlers SIGTERM ends it as it ends any program; it holds nothing.
+    early = life.status == -signal.SIGTERM and life.ready_s is None
+    if life.cause == "term" and (life.status == 0 or early):
         return TERM
     return BY_ITSELF
 

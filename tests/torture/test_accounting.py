@@ -43,10 +43,14 @@ class Story:
         self._folder = folder
 
     def worker(
-        self, pid: int, runs: Mapping[int, float], end: tuple[float, int, str] | None = None
+        self,
+        pid: int,
+        runs: Mapping[int, float],
+        end: tuple[float, int, str] | None = None,
+        what: str = "run",
     ) -> None:
         """A process that began tasks at these times, and its end: when, status, cause."""
-        lines = [f"run {number} {at_s}\n" for number, at_s in runs.items()]
+        lines = [f"{what} {number} {at_s}\n" for number, at_s in runs.items()]
         path = self._folder / f"{len(self.lives)}.journal"
         path.write_text("".join(lines))
         life = Life(0, pid, 0.0, JournalReader(path))
@@ -181,6 +185,18 @@ def test_a_worker_that_dies_without_poison_ended_by_itself(story: Story) -> None
 
 def test_a_clean_stop_with_a_wrong_status_is_no_clean_stop(story: Story) -> None:
     story.worker(10, {}, (2.0, 1, "term"))
+    assert [life.pid for life in story.account.own_ends] == [10]
+
+
+def test_a_worker_that_sigterm_ends_before_it_is_ready_ended_in_order(story: Story) -> None:
+    story.worker(10, {}, (2.0, -15, "term"))
+    assert story.account.own_ends == []
+
+
+def test_a_worker_that_sigterm_ends_as_it_ends_any_program_did_not_end_in_order(
+    story: Story,
+) -> None:
+    story.worker(10, {-1: 1.0}, (2.0, -15, "term"), what="ready")
     assert [life.pid for life in story.account.own_ends] == [10]
 
 
