@@ -203,7 +203,7 @@ def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together
     stage.path.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
     stage.redis.lpush("celery", message)
-    wait_until(lambda: stage.redis.hlen(KEYS.unacked) == 2)
+    wait_until(lambda: len(stage.handler.got[0].tags) == 2)
 
     stage.path.succeed(stage.handler.got[0], "1")
 

@@ -57,11 +57,15 @@ class Endings:
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
         if self._claim(delivery):
-            taken_s = time.monotonic() - delivery.taken_at
-            # Celery's own words, which its users look for.
-            logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
-            self._events.succeeded(delivery, result_json, taken_s)
+            if self._events.wanted or logger.isEnabledFor(logging.INFO):
+                self._tell_of_success(delivery, result_json)
             self._finisher.add([self._stored(delivery, success, result_json)])
+
+    def _tell_of_success(self, delivery: Delivery, result_json: str) -> None:
+        taken_s = time.monotonic() - delivery.taken_at
+        # Celery's own words, which its users look for.
+        logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
+        self._events.succeeded(delivery, result_json, taken_s)
 
     def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
         """End several deliveries; sooner done than one by one."""

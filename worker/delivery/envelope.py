@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-# Headers that ask for more than running the task once and storing its result.
-SPECIAL_HEADERS = ("eta", "compression", "stamped_headers", "stamps")
-
 
 class UnreadableMessageError(ValueError):
     """The bytes are no message of kombu's."""
@@ -69,10 +66,9 @@ class Envelope(NamedTuple):
         """Whether it asks for nothing but to run the task once and store the result."""
         if not self.id or self.fields.get("content-type") != "application/json":
             return False
-        if any(self.headers.get(name) for name in SPECIAL_HEADERS):
-            return False
-        limits = self.headers.get("timelimit") or ()
-        return not any(limits)
+        asks = self.headers.get
+        special = asks("eta") or asks("compression") or asks("stamped_headers") or asks("stamps")
+        return not special and not any(asks("timelimit") or ())
 
     def arguments(self) -> Arguments:
         """The task's args, its kwargs, and its callbacks.

@@ -50,11 +50,11 @@ def revoked(envelope: Envelope, reason: str) -> str:
 
 def _stored(envelope: Envelope, state: str, result_json: str) -> str:
     now = datetime.now(UTC).isoformat()
-    family = "".join(
-        f', "{name}": {json.dumps(envelope.headers[header])}'
-        for name, header in (("group_id", "group"), ("parent_id", "parent_id"))
-        if envelope.headers.get(header)
-    )
+    headers, family = envelope.headers, ""
+    if group := headers.get("group"):
+        family += f', "group_id": {json.dumps(group)}'
+    if parent := headers.get("parent_id"):
+        family += f', "parent_id": {json.dumps(parent)}'
     return (
         f'{{"status": "{state}", "result": {result_json}, "traceback": null, "children": [], '
         f'"date_done": "{now}"{family}, "task_id": {json.dumps(envelope.id)}}}'
