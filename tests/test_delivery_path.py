@@ -85,8 +85,12 @@ class Stage:
             "timeout_error": lambda: TemporaryError("Too long.", "TASK_TIMEOUT"),
         }
         self.path = DeliveryPath(
-            ledgers=[self.ledger],
-            waiter=Ledger(connect(url), KEYS, lease_s=2, result_ttl_s=60),
+            queues=["celery"],
+            open_ledger=lambda queue: (
+                self.ledger
+                if queue == "celery"
+                else Ledger(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
+            ),
             prefetch=Prefetch(floor=4, ceiling=8, initial=8),
             isolation=Isolation(most=8, worker="w"),
             lease_s=2,

@@ -29,10 +29,18 @@ PUT_BACK_AFTER_S = 1.0  # so that a lone worker does not spin on it
 
 
 class SilentConsumer(KombuConsumer):
-    """Knows the queues, as `inspect active_queues` wants, and takes nothing from them."""
+    """Knows the queues, for `inspect active_queues` and `control add_consumer`; takes nothing."""
 
-    def consume(self, no_ack: bool | None = None) -> None:  # noqa: FBT001  # kombu's
-        """Nothing: the queue path takes."""
+    def consume(self, no_ack: bool | None = None) -> None:  # noqa: ARG002, FBT001  # kombu's
+        """Let the queue path take from all queues that are known by now."""
+        for queue in self.queues or ():
+            runtime.current().path.take_from(queue.name)
+
+    def cancel_by_queue(self, queue: str) -> None:
+        """Let the queue path take no more from this one."""
+        queues: dict[str, Any] = self._queues or {}
+        queues.pop(queue, None)
+        runtime.current().path.leave(queue)
 
 
 class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information

@@ -54,8 +54,8 @@ def build_path(
         )
 
     return DeliveryPath(
-        ledgers=[ledger(queue) for queue in queues],
-        waiter=ledger(queues[0]),
+        queues=queues,
+        open_ledger=ledger,
         prefetch=Prefetch(
             floor=FLOOR_A_REPLICA * replicas,
             ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.max_batch),

@@ -103,7 +103,7 @@ def start(
     warnings.filterwarnings("ignore", module=r"PIL\.")  # hostile pictures must not flood the log
     device = pin_device(settings.device, torch.cuda.device_count())
     replicas = _replicas(settings, device.name)
-    if replicas > 1:
+    if replicas > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
     engine = _load(settings, device.name, progress)
     path = build_path(

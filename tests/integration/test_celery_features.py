@@ -115,6 +115,15 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
     [queues] = inspect.active_queues().values()
 
     assert [queue["name"] for queue in queues] == ["celery"]
+
+    # and queues can be added and taken away while the worker runs
+    plain.control.add_consumer("more")
+    assert _end(plain.send_task("clip.classify", (uri,), LABELS, queue="more"))["predictions"]
+    [queues] = inspect.active_queues().values()
+    assert [queue["name"] for queue in queues] == ["celery", "more"]
+    plain.control.cancel_consumer("more")
+    _wait_until(lambda: "more" not in str(inspect.active_queues()))
+
     plain.control.revoke(held.id)
     assert isinstance(_end(held), TaskRevokedError)
 

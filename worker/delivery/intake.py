@@ -60,6 +60,15 @@ class Intake:
         self._complaint = Complaint(logger, "No tasks can be taken")
         self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
 
+    def add(self, ledger: Ledger) -> None:
+        """Take from one more queue."""
+        if ledger not in self.ledgers:
+            self.ledgers.append(ledger)
+
+    def remove(self, queue: str) -> None:
+        """Take no more from a queue."""
+        self.ledgers = [ledger for ledger in self.ledgers if ledger.keys.queue != queue]
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

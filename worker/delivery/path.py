@@ -39,8 +39,8 @@ class DeliveryPath(Endings):
     """Messages in, results out. Threads may share it.
 
     Args:
-        ledgers: One a queue, the most urgent first.
-        waiter: A ledger of the first queue, with a client of its own.
+        queues: Names of the queues to take from, the most urgent first.
+        open_ledger: Makes a queue's ledger, with a client of its own.
         prefetch: How many to hold.
         isolation: Who may be in the making together.
         lease_s: Of the ledgers.
@@ -52,8 +52,8 @@ class DeliveryPath(Endings):
     def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         *,
-        ledgers: Sequence[Ledger],
-        waiter: Ledger,
+        queues: Sequence[str],
+        open_ledger: Callable[[str], Ledger],
         prefetch: Prefetch,
         isolation: Isolation,
         lease_s: float,
@@ -68,11 +68,14 @@ class DeliveryPath(Endings):
         self.standard = StandardWay(self)
         self._is_limited: Callable[[str], bool] = lambda _: False
         self._watch = watch
-        self._ledgers = ledgers
-        self._waiter = waiter
+        self._open_ledger = open_ledger
+        self._ledgers = [open_ledger(queue) for queue in queues]
+        self._waiter = open_ledger(queues[0])
         self._handler: Handler
-        self._intake = Intake(ledgers, waiter, self.held, room=self._room, receive=self._receive)
-        self._keeper = Keeper(ledgers, self.held, lease_s=lease_s, watch=self._turn)
+        self._intake = Intake(
+            self._ledgers, self._waiter, self.held, room=self._room, receive=self._receive
+        )
+        self._keeper = Keeper(self._ledgers, self.held, lease_s=lease_s, watch=self._turn)
 
     def probe(self) -> None:
         """Try what Redis has to be able to do.
@@ -90,6 +93,18 @@ class DeliveryPath(Endings):
         self.isolation.start()
         self._keeper.start()
         self._intake.start()
+
+    def take_from(self, queue: str) -> None:
+        """Take from one more queue."""
+        ledger = next((known for known in self._ledgers if known.keys.queue == queue), None)
+        if ledger is None:
+            ledger = self._open_ledger(queue)
+            self._ledgers.append(ledger)
+        self._intake.add(ledger)
+
+    def leave(self, queue: str) -> None:
+        """Take no more from a queue; what is in hand is finished."""
+        self._intake.remove(queue)
 
     def attach(self, loop: CeleryLoop) -> None:
         """Go on with a new event loop; what the last one had scheduled is given back."""
