@@ -224,7 +224,8 @@ class Run:
             probes = self._workload.jobs(PROBES, Shares(0, 0, 0), first)
             self._publish(probes)
             first += len(probes)
-            while len(self._done()) < first and time.monotonic() - start < PROBE_LIMIT_S:
+            numbers = {probe.mark.number for probe in probes}
+            while numbers - self._done() and time.monotonic() - start < PROBE_LIMIT_S:
                 time.sleep(POLL_S)
             idle = {life.pid for life in supervisor.current if not _has_run(life, start)}
         self._needed_help += [f"{pid} did no task at the end" for pid in sorted(idle)]
