@@ -129,15 +129,15 @@ def print_losses(quick: int) -> None:
 def print_stops(quick: int) -> None:
     """SIGTERM of a lone busy worker."""
     cases = [
-        Case(Subject("clip-worker", OURS), 10, tasks=4000),
+        Case(Subject("clip-worker", OURS), 10, tasks=1500),
         Case(
             Subject("Celery, its defaults (prefork)", STOCK, 0.01, PROCESSES, fresh=True),
-            *(5, 60, 2000),
+            *(5, 60, 600),
         ),
-        Case(Subject("Celery, acks_late, threads", STOCK, 0.01, THREADS, LATE), 10, tasks=15_000),
+        Case(Subject("Celery, acks_late, threads", STOCK, 0.01, THREADS, LATE), 10, tasks=4000),
         Case(
             Subject("celery-batches, acks_late", BATCHES, 0.01, THREADS, LATE | BATCHED),
-            *(10, 60, 15_000),
+            *(10, 60, 4000),
         ),
     ]
     head = ("SIGTERM under load", "stops", "median s to the end", "redelivered",
