@@ -48,5 +48,5 @@ def test_a_batch_that_takes_longer_than_the_lease_is_run_once() -> None:
 
 
 def test_a_clean_stop_under_load_repeats_nothing_and_leaves_nothing_behind() -> None:
-    seen = stops(Subject("ours", OURS), rounds=2, tasks=600)
+    seen = stops(Subject("ours", OURS), rounds=2, tasks=300)
     assert (seen.redelivered, seen.left, seen.unfinished, seen.wrong_ends) == (0, 0, 0, 0)
