@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,37 @@ def test_each_delivery_has_a_tag_of_its_own(server: redis.Redis, ledger: Ledger)
     tags = {e.tag for e in (*ledger.take(2), *ledger.take(2), *other.take(2))}
 
     assert len(tags) == 6
+
+
+def test_a_take_that_is_sent_again_gives_what_it_took_and_takes_no_more(
+    server: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: redis-py sends a command again, word for word, if the reply was lost
+    server.lpush("q", *range(5))
+    monkeypatch.setattr(ledger, "_takes", itertools.repeat(7))
+    first = ledger.take(3)
+
+    again = ledger.take(3)
+
+    assert again == first
+    assert server.llen("q") == 2
+    assert server.hlen(KEYS.unacked) == 3
+
+
+def test_a_take_never_overwrites_what_is_held(
+    server: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: as above, and the first of what it took has been returned meanwhile
+    server.lpush("q", *range(5))
+    monkeypatch.setattr(ledger, "_takes", itertools.repeat(7))
+    first, *others = ledger.take(3)
+    ledger.give_back([first.tag])
+
+    again = ledger.take(3)
+
+    held = {entry.message for entry in (*others, *again)}
+    assert held == {b"0", b"1", b"2", b"3", b"4"}
+    assert server.hlen(KEYS.unacked) == 5
 
 
 def test_finish_stores_tells_and_lets_go(server: redis.Redis, ledger: Ledger) -> None:

@@ -1,18 +1,37 @@
 -- Move up to ARGV[1] messages from the queue, and up to ARGV[2] from what crashes returned, into the
 -- unacknowledged set, under a lease of ARGV[3] seconds. The message is never in neither place.
 -- An entry is: the list that it came from, the number of crashes, a line for each, the message.
--- KEYS: unacked, leases, returned, the queue's lists. ARGV[4]: prefix of the tags. -> tag, entry, …
-local unacked, leases, returned = KEYS[1], KEYS[2], KEYS[3]
+-- ARGV[4] begins the tags and names this take: the client sends it again if the reply was lost, and
+-- then gets what it took the first time.
+-- KEYS: unacked, leases, returned, the queue's lists. -> tag, entry, …
+local unacked, leases, returned, name = KEYS[1], KEYS[2], KEYS[3], ARGV[4]
 local now = redis.call('TIME')
 local expiry = string.format('%.6f', now[1] + now[2] / 1000000 + tonumber(ARGV[3]))
 local taken = {}
 
-local function hold(entry)
-  local tag = ARGV[4] .. (#taken / 2)
-  redis.call('HSET', unacked, tag, entry)
-  redis.call('ZADD', leases, expiry, tag)
+local function give(tag, entry)
   taken[#taken + 1] = tag
   taken[#taken + 1] = entry
+end
+
+local again = redis.call('HGET', unacked, name .. '0')
+while again do
+  give(name .. (#taken / 2), again)
+  again = redis.call('HGET', unacked, name .. (#taken / 2))
+end
+if #taken > 0 then
+  return taken
+end
+
+local number = 0
+local function hold(entry)
+  -- Never over what is there: of a take whose reply was lost, a part may have been returned by now.
+  while redis.call('HSETNX', unacked, name .. number, entry) == 0 do
+    number = number + 1
+  end
+  redis.call('ZADD', leases, expiry, name .. number)
+  give(name .. number, entry)
+  number = number + 1
 end
 
 local suspects = tonumber(ARGV[2])
