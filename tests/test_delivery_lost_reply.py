@@ -17,6 +17,8 @@ from worker.redis_url import connect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis_server import RedisServer
+
 pytestmark = pytest.mark.integration
 
 KEYS = QueueKeys("q")
@@ -58,8 +60,8 @@ class LosesReply:
 
 
 @pytest.fixture
-def ledger(redis_url: str) -> Iterator[tuple[Ledger, LosesReply]]:
-    line = LosesReply(int(redis_url.rsplit(":", 1)[1].split("/")[0]))
+def ledger(redis_server: RedisServer) -> Iterator[tuple[Ledger, LosesReply]]:
+    line = LosesReply(redis_server.port)
     ledger = Ledger(connect(f"redis://127.0.0.1:{line.port}/0"), KEYS, lease_s=10, result_ttl_s=60)
     yield ledger, line
     ledger.close()
