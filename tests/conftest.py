@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,12 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty database."""
     redis_server.client().flushall()
     return redis_server.url
+
+
+def pytest_configure() -> None:
+    # A shell's background job ignores Ctrl-C, and so would all processes that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
