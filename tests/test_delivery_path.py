@@ -272,6 +272,20 @@ def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(redis_u
     _close(stage)
 
 
+def test_what_celery_holds_for_long_is_not_failed_behind_its_back(redis_url: str) -> None:
+    # given: a task that Celery has to run, and one of ours, in hand for longer than ours may take
+    stage = Stage(redis_url, task_timeout_s=0.2)
+    celerys = str(stage.app.send_task("users.own").id)
+    ours = stage.send()
+
+    stage.path.start(stage.handler)
+
+    assert stage.result(ours)["result"]["exc_message"][1] == "TASK_TIMEOUT"
+    assert stage.path.held.get(celerys) is not None
+    assert stage.redis.get(f"celery-task-meta-{celerys}") is None
+    _close(stage)
+
+
 def test_expired_and_revoked_tasks_do_not_reach_the_handler(redis_url: str) -> None:
     stage = Stage(redis_url, revoked={"unwanted"})
     expired, unwanted = stage.send(expires=-10), stage.send(task_id="unwanted")

@@ -67,16 +67,6 @@ class Endings:
         logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
         self._events.succeeded(delivery, result_json, taken_s)
 
-    def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
-        """End several deliveries; sooner done than one by one."""
-        self._finisher.add(
-            [
-                self._stored(delivery, success, result)
-                for delivery, result in results
-                if self._claim(delivery)
-            ]
-        )
-
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
         if self._claim(delivery):

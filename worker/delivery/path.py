@@ -207,5 +207,6 @@ class DeliveryPath(Endings):
         self._watch()
         oldest = time.monotonic() - self._rules.task_timeout_s
         for delivery in self.held.all():
-            if delivery.taken_at < oldest and not delivery.waits_for_eta:
+            # Celery's own wait for an ETA or a rate limit, or are a user's; ours end themselves.
+            if delivery.taken_at < oldest and not self.standard.has(delivery):
                 self.fail(delivery, self._rules.timeout_error())

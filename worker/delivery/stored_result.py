@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from celery import states
 
+from worker.dead_letters import RESULT_PREFIX
+
 if TYPE_CHECKING:
     from worker.delivery.envelope import Envelope
-
-KEY_PREFIX = "celery-task-meta-"
 
 
 def result_key(task_id: str) -> str:
     """Where Celery's clients look for a task's result."""
-    return KEY_PREFIX + task_id
+    return RESULT_PREFIX + task_id
 
 
 def success(envelope: Envelope, result_json: str) -> str:
