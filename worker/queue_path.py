@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celery.app.task import Context
 from celery.worker import state
 
-from worker.celery import worker_configuration
+from worker.celery import app
 from worker.contract import CLASSIFY, CLASSIFY_MANY
 from worker.delivery.isolation import Isolation
 from worker.delivery.keys import QueueKeys
@@ -20,6 +21,8 @@ from worker.redis_url import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.delivery.held import Delivery
+    from worker.errors import ClipWorkerError
     from worker.settings import Settings
 
 LEAST_MAKING = 32  # messages; fewer would starve fast decoders of work
@@ -81,8 +84,19 @@ def timeout_error(settings: Settings) -> TemporaryError:
     )
 
 
+def tell_family(delivery: Delivery, error: ClipWorkerError) -> None:
+    """Let Celery call a task's errbacks, and end its chord and the rest of its chain.
+
+    Raises:
+        Exception: Whatever Celery's backend raises.
+    """
+    embed = delivery.envelope.arguments().embed
+    if any(embed.values()):
+        request = Context(delivery.envelope.headers, **embed)
+        app.backend.mark_as_failure(delivery.id, error, request=request)
+
+
 def _rules(settings: Settings) -> Rules:
-    configuration = worker_configuration(settings)
     return Rules(
         tasks=(CLASSIFY, CLASSIFY_MANY),
         max_deliveries=settings.max_deliveries,
@@ -90,6 +104,6 @@ def _rules(settings: Settings) -> Rules:
         timeout_error=lambda: timeout_error(settings),
         revoked=state.revoked,
         # One script ends a task, so its result has to lie where its message lies.
-        everything_standard=settings.results_url != settings.redis_url
-        or configuration["task_track_started"],
+        everything_standard=settings.results_url != settings.redis_url,
+        tell_family=tell_family,
     )

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from celery import chord
 from celery.exceptions import NotRegistered, TaskRevokedError
 from PIL import Image
 from worker_process import WorkerProcess
 
+from worker.delivery.entry import Crash
 from worker.delivery.keys import QueueKeys
-from worker.errors import InvalidRequestError
+from worker.delivery.ledger import Ledger
+from worker.errors import InvalidRequestError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,3 +157,28 @@ def test_tasks_with_a_higher_priority_number_wait_behind_others(
         assert _end(sooner)["predictions"]
         assert worker.log.index(f"[{sooner.id}] succ") < worker.log.index(f"[{later.id}] succ")
     assert server.llen(KEYS.lists[3]) == 0
+
+
+def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
+    tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
+) -> None:
+    # given: one member has killed four workers, each time alone
+    member = plain.signature("clip.classify", args=(uri,), kwargs=LABELS)
+    body = member.clone(immutable=True)
+    result = chord([member, member.clone()], body, app=plain).apply_async()
+    ledger = Ledger(server, KEYS, lease_s=10, result_ttl_s=60)
+    [entry] = ledger.take(1)
+    for _ in range(4):
+        ledger.start([entry.tag], Crash(1.0, 1, "gone"))
+        ledger.reap(1000)
+        ledger.extend([entry.tag], -1)
+        ledger.reap(1000)
+        [entry] = ledger.take(0, suspects=1)
+    ledger.give_back([entry.tag])
+
+    with WorkerProcess(redis_url, tmp_path):
+        error = _end(result)
+
+    assert isinstance(error, ServiceError)
+    assert error.code == "POISON"
+    assert server.hlen("clip-worker:celery:dead") == 1

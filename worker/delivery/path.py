@@ -201,6 +201,10 @@ class DeliveryPath(Endings):
     def _condemn(self, delivery: Delivery) -> None:
         error = poison(delivery)
         logger.error("Task %s is given up: %s", delivery.id, error)
+        try:
+            self._rules.tell_family(delivery, error)
+        except Exception:  # it must be given up all the same
+            logger.exception("Those who depend on task %s were not told", delivery.id)
         self._bury_held(delivery, error)
 
     def _turn(self) -> None:

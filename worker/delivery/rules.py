@@ -43,6 +43,8 @@ class Rules:
         timeout_error: Makes the error of a task that was in hand for longer.
         revoked: Ids of tasks that must not run; it changes.
         ignore_result: Whether no result is stored where the message does not say.
+        tell_family: Tells whoever depends on a task that is given up (its errbacks, its chord, the
+            rest of its chain) of the error.
         everything_standard: Whether no message may go the batch path, since what Celery was
             configured to do with it is more than the batch path does.
     """
@@ -53,6 +55,7 @@ class Rules:
     timeout_error: Callable[[], ClipWorkerError]
     revoked: Collection[str] = ()
     ignore_result: bool = False
+    tell_family: Callable[[Delivery, ClipWorkerError], None] = lambda _delivery, _error: None
     everything_standard: bool = False
 
 
