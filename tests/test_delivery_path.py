@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -316,6 +318,17 @@ def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
     message.ack()
     wait_until(lambda: stage.in_redis() == NOTHING)
     assert stage.handler.got == []
+
+
+def test_a_path_that_never_began_leaves_nothing_open(redis_url: str) -> None:
+    gc.collect()
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        Stage(redis_url).redis.close()
+        gc.collect()
+
+    assert [str(warning.message) for warning in seen] == []
 
 
 def test_what_celery_forgets_on_a_reconnect_goes_back(stage: Stage) -> None:

@@ -41,6 +41,7 @@ def deployment() -> Iterator[SentinelDeployment]:
 def test_our_connection_finds_the_new_master(deployment: SentinelDeployment, disaster: str) -> None:
     with connect(deployment.url) as redis:
         redis.set("before", "1")
+        assert redis.wait(1, int(LIMIT_S * 1000)) == 1  # replication is asynchronous
         before = deployment.master_port
         # when
         getattr(deployment, disaster)()

@@ -72,9 +72,8 @@ class StandardWay:
         self._waiting: set[Delivery] = set()  # Celery has them, for an ETA or a rate limit
         self._lock = threading.Lock()
         self._hub: Any = None
-        self._bell, self._ear = socket.socketpair()
-        self._bell.setblocking(False)  # noqa: FBT003  # the socket's own signature
-        self._ear.setblocking(False)  # noqa: FBT003  # likewise
+        self._bell: socket.socket | None = None  # wakes the loop that listens at the ear
+        self._ear: socket.socket | None = None
 
     def deliver(self, delivery: Delivery) -> None:
         """Hand a delivery to Celery; from any thread."""
@@ -88,13 +87,19 @@ class StandardWay:
 
     def attach(self, hub: Any, on_message: Callable[[Message], None]) -> None:
         """Let a (new) event loop take what arrives."""
+        if self._ear is None:
+            self._bell, self._ear = socket.socketpair()
+            self._bell.setblocking(False)  # noqa: FBT003  # the socket's own signature
+            self._ear.setblocking(False)  # noqa: FBT003  # likewise
         self._hub = hub
         hub.add_reader(self._ear.fileno(), self._hand_over, on_message)
         self._ring()
 
     def close(self) -> None:
         """Hand over nothing more; on the loop's thread."""
-        if self._hub is not None and self._ear.fileno() >= 0:
+        if self._bell is None or self._ear is None:
+            return
+        if self._ear.fileno() >= 0:
             self._hub.remove_reader(self._ear.fileno())
         self._bell.close()
         self._ear.close()
@@ -112,12 +117,14 @@ class StandardWay:
             self._ends.give_back(delivery)
 
     def _ring(self) -> None:
-        with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
-            self._bell.send(b"!")
+        if self._bell is not None:  # else `attach` will ring
+            with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
+                self._bell.send(b"!")
 
     def _hand_over(self, on_message: Callable[[Message], None]) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._ear.recv(4096)
+        if self._ear is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._ear.recv(4096)
         while self._arrived:
             delivery = self._arrived.popleft()
             with self._lock:
