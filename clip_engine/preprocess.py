@@ -26,11 +26,16 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from clip_engine.errors import ImageError
+from clip_engine.resample import resize_and_crop
 
 # Decoders that are safe on hostile bytes: no interpreters (EPS), no rarely exercised formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
 DEFAULT_MAX_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
+# Fast mode copies a picture's pixels and resizes all of them; of larger ones, and of strips, Pillow
+# resizes what the crop keeps.
+MOST_COPIED = 16_000_000  # pixels
+LONGEST = 8  # times the shorter side
 # What undoes each EXIF orientation. Pillow's exif_transpose rewrites all metadata as well, and so
 # refuses a sound picture whose other metadata are broken.
 UPRIGHT_BY: dict[object, Image.Transpose] = {
@@ -54,7 +59,7 @@ class Preprocessor:
         resolution: R, pixels a side.
         mode: `exact` follows the reference to within 1/255. `fast` lets libjpeg scale while it
             decodes (to no less than twice R, which keeps the mean difference within 0.35/255), and
-            resamples only what the crop keeps.
+            resamples with torch.
         max_pixels: Largest width times height that is decoded.
     """
 
@@ -92,7 +97,12 @@ class Preprocessor:
             return self._prepare(image)
 
     def _prepare(self, image: Image.Image) -> Tensor:
-        image = self._resize_and_crop(_resamplable(_upright(image)))
+        image = _resamplable(_upright(image))
+        if self.mode == "fast" and image.mode in ("RGB", "L") and _is_ordinary(image.size):
+            width, height = _resized(image.size, self.resolution)
+            corner = _crop_offset(width, self.resolution), _crop_offset(height, self.resolution)
+            return resize_and_crop(image.convert("RGB"), (width, height), corner, self.resolution)
+        image = self._resize_and_crop(image)
         pixels = np.array(image.convert("RGB"))  # [R, R, 3], a writable copy
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW
 
@@ -139,6 +149,11 @@ class Preprocessor:
         across, down = image.width / width, image.height / height
         box = (crop[0] * across, crop[1] * down, crop[2] * across, crop[3] * down)
         return image.resize((self.resolution, self.resolution), Image.Resampling.BICUBIC, box=box)
+
+
+def _is_ordinary(size: tuple[int, int]) -> bool:
+    width, height = size
+    return width * height <= MOST_COPIED and max(size) <= LONGEST * min(size)
 
 
 def _resized(size: tuple[int, int], resolution: int) -> tuple[int, int]:

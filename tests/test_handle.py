@@ -31,6 +31,19 @@ class Time:
         self.passed_s += max(seconds, 1e-3)
 
 
+class Watch:
+    """Stands for the class of that name, without a subscription."""
+
+    def __init__(self, time: Time) -> None:
+        self._time = time
+
+    def wait(self, waited_s: float, left_s: float, least_s: float) -> None:
+        self._time.sleep(min(left_s, max(least_s, min(0.05, waited_s / 20))))
+
+    def leave(self) -> None:
+        pass
+
+
 class Results:
     """Stands for `StoredResults`: each result appears at a time, as Redis does."""
 
@@ -44,6 +57,9 @@ class Results:
     def put(self, task_id: str, result: Any = None, *, at_s: float = 0.0) -> None:
         status = "FAILURE" if isinstance(result, Exception) else "SUCCESS"
         self.appears[task_id] = (at_s, {"status": status, "result": result})
+
+    def watch(self, _task_ids: Sequence[str]) -> Watch:
+        return Watch(self._time)
 
     def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         self.asked.append(len(task_ids))

@@ -103,6 +103,7 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         self._app.close()
+        self._results.close()
         self._redis.close()
         self._results_redis.close()
 

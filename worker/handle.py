@@ -13,13 +13,12 @@ from celery.states import PENDING
 from worker.client_errors import result_error
 from worker.errors import ClipWorkerError, QueueUnavailableError, ResultTimeoutError
 from worker.stored_results import StoredResults
+from worker.watch import Watch
 
 Answer = TypeVar("Answer")
 Some = TypeVar("Some", bound="Handle[Any]")
 
 WINDOW = 1000  # results that are asked for at a time
-FIRST_POLL_S = 0.002
-LAST_POLL_S = 0.05
 PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of it
 
 
@@ -105,8 +104,16 @@ def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> It
 
 
 def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> list[str]:
-    first = next(iter(waiting.values()))
-    limit_s = first._results.ttl_s if timeout is None else timeout  # noqa: SLF001  # of this module
+    results = next(iter(waiting.values()))._results  # noqa: SLF001  # of this module
+    limit_s = results.ttl_s if timeout is None else timeout
+    watch = results.watch(list(waiting))
+    try:
+        return _look_until(waiting, watch, limit_s)
+    finally:
+        watch.leave()
+
+
+def _look_until(waiting: OrderedDict[str, Some], watch: Watch, limit_s: float) -> list[str]:
     start = seen = time.monotonic()
     while True:
         asked, away = time.monotonic(), None
@@ -121,8 +128,9 @@ def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> li
             raise away
         if now - start > limit_s:
             raise away or ResultTimeoutError(_late(list(waiting.values()), limit_s))
-        # What has taken long may take a little longer: a fortieth at most is added to it.
-        time.sleep(max(min(LAST_POLL_S, max(FIRST_POLL_S, (now - start) / 20)), now - asked))
+        waited_s = now - start
+        # A slow Redis is not asked without a pause.
+        watch.wait(waited_s, left_s=limit_s - waited_s, least_s=now - asked)
 
 
 def _look_once(waiting: OrderedDict[str, Some]) -> list[str]:

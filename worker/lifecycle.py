@@ -14,7 +14,7 @@ from typing import Any
 from celery import concurrency
 from celery.signals import worker_init, worker_shutdown
 
-from worker import runtime
+from worker import garbage, runtime
 from worker.errors import ServiceError
 from worker.progress import DownloadProgress
 from worker.quoting import without_password
@@ -42,6 +42,7 @@ def load_model(sender: Any, **_: object) -> None:
             )
     except ServiceError as error:
         raise SystemExit(f"clip-worker: {error}") from None
+    garbage.settle(settings.gc_threshold)
     _say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
         f"{here.device.name}, {here.engine.precision}, batches of up to {settings.max_batch}, "

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from worker.errors import ClipWorkerError
     from worker.settings import Settings
 
-LEAST_MAKING = 32  # messages; fewer would starve fast decoders of work
-LEAST_CEILING = 256
+LEAST_MAKING = 256  # messages; fewer would starve a fast model, and a slow one holds fewer anyway
+LEAST_CEILING = 1024
 FLOOR_A_REPLICA = 4
 
 

@@ -111,6 +111,13 @@ class Settings(BaseSettings):
     decode_threads: int | None = Field(None, ge=1, le=256, description="Decodes at the same time.")
     task_timeout_s: float = Field(300.0, gt=0, description="Longest that one task may take.")
 
+    gc_threshold: int = Field(
+        20_000,
+        ge=0,
+        le=1_000_000,
+        description="New objects between two looks for garbage; 0 for Python's own setting.",
+    )
+
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders that file: URIs may lie below."
     )

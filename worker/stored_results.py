@@ -1,7 +1,8 @@
 """Results in Redis as Celery stores them, read without Celery's connections and subscriptions.
 
 Celery's own client subscribes to a channel for every task it sends, a round trip each, and loses
-what was published while its connection was away. One MGET reads any number of results.
+what was published while its connection was away. One MGET reads any number of results, and who
+waits for a single one subscribes for as long as that takes (`worker.watch`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from celery.states import READY_STATES
 
 from worker.client_errors import translated
+from worker.dead_letters import RESULT_PREFIX
+from worker.watch import Ears, Watch
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -35,6 +38,19 @@ class StoredResults:
         self._redis = redis
         self._url = url
         self._app = app
+        self._ears = Ears(redis)
+
+    def watch(self, task_ids: Sequence[str]) -> Watch:
+        """What to wait on for the first of these; leave it in the end.
+
+        Several are asked for all at once, which costs as much as one: they need no subscription.
+        """
+        alone = task_ids[0] if len(task_ids) == 1 else None
+        return Watch(self._ears, alone and RESULT_PREFIX + alone)
+
+    def close(self) -> None:
+        """Close the connections that waiting has left."""
+        self._ears.close()
 
     def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """What is stored for each task: its `status` and `result`; None if there is nothing.

@@ -6,7 +6,7 @@ Only what the batch path needs is read; whatever it can't serve is left to Celer
 
 from __future__ import annotations
 
-import base64
+from binascii import a2b_base64
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ class Envelope(NamedTuple):
         try:
             body = self.fields["body"]
             if self.fields["properties"].get("body_encoding") == "base64":
-                body = base64.b64decode(body)
+                body = a2b_base64(body)
             args, kwargs, embed = from_json(body)
             return Arguments(list(args), dict(kwargs), dict(embed or {}))
         except (ValueError, TypeError) as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from itertools import groupby
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.delivery.chunks import chunks
 from worker.delivery.complaint import Complaint
 from worker.delivery.ledger import Finished
 
@@ -44,9 +43,7 @@ class Finisher:
     ) -> None:
         self._ended = ended
         self._pause = pause
-        self._done: deque[tuple[Delivery, str, str]] = deque()
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._done: SimpleQueue[tuple[Delivery, str, str] | None] = SimpleQueue()  # None ends it
         self._complaint = Complaint(logger, "Results wait")
         self._thread = threading.Thread(target=self._serve, name="finisher", daemon=True)
 
@@ -56,30 +53,29 @@ class Finisher:
 
     def add(self, done: Sequence[tuple[Delivery, str, str]]) -> None:
         """Take over deliveries with the key and the text of their results; key "" for none."""
-        with self._changed:
-            self._done.extend(done)
-            self._changed.notify()
+        for one in done:
+            self._done.put(one)
 
     def stop(self, timeout_s: float) -> None:
         """Store what was handed in, for at most so long; give up the rest."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        self._done.put(None)
         self._thread.join(timeout_s)
 
     def _serve(self) -> None:
         while batch := self._next():
             for ledger, items in groupby(batch, key=lambda item: item[0].ledger):
-                for chunk in chunks(items, MOST_AT_ONCE):
-                    self._finish_or_forget(ledger, chunk)
+                self._finish_or_forget(ledger, list(items))
 
     def _next(self) -> list[tuple[Delivery, str, str]]:
-        with self._changed:
-            while not self._done and not self._stopping:
-                self._changed.wait()
-            batch = list(self._done)
-            self._done.clear()
-            return batch
+        """What has come, at least one; empty at the end."""
+        batch = []
+        while (done := self._done.get()) is not None:
+            batch.append(done)
+            if self._done.empty() or len(batch) >= MOST_AT_ONCE:
+                return batch
+        if batch:  # these first
+            self._done.put(None)
+        return batch
 
     def _finish_or_forget(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
         try:

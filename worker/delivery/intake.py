@@ -98,7 +98,9 @@ class Intake:
                 self._receive(ledger, entries)
             if taken >= room:
                 break
-        if not taken and room > 0 and not self._stopping.is_set():
+        # Less than there is room for: that was all. Where crashes returned some there may be more.
+        was_all = taken < room and not (taken and self._held.suspects)
+        if was_all and not self._stopping.is_set():
             self._waiter.wait(WAIT_S)
 
     def _serve(self) -> None:

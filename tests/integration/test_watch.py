@@ -1,0 +1,214 @@
+"""Waiting for one answer by a subscription, on a real Redis; and without, where none can be had."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import Redis
+from redis_server import RedisServer, find_executable
+
+from worker.client import Client
+from worker.contract import Classification, Timing
+from worker.errors import ResultTimeoutError
+from worker.watch import LAST_LOOK_S, MOST_IDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from worker.handle import Handle
+
+pytestmark = [
+    pytest.mark.integration,
+    # Celery's backend, which these tests store results with
+    pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
+]
+
+LIMIT_S = 20.0
+LATER_S = 1.0
+ANSWER = Classification(
+    predictions=(),
+    model="m",
+    model_digest="d",
+    timing=Timing(
+        queue=None, labels=0, fetch=0, decode=0, batch_wait=0, forward=0, score=0, batch_size=1
+    ),
+)
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    executable = find_executable()
+    assert executable is not None
+    with RedisServer(executable) as server:
+        yield server
+
+
+def ask(client: Client) -> Handle[Classification]:
+    return client.classify("data:,x", ["a"])
+
+
+def store(client: Client, task_id: str) -> None:
+    client._app.backend.store_result(task_id, ANSWER.model_dump(mode="json"), "SUCCESS")
+
+
+def later(call: Callable[..., Any], *arguments: Any) -> threading.Timer:
+    timer = threading.Timer(LATER_S, call, arguments)
+    timer.start()
+    return timer
+
+
+def calls(redis: Redis, command: str) -> int:
+    return int(redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def wait_for_subscribers(redis: Redis, count: int) -> None:
+    end = time.monotonic() + LIMIT_S
+    while len(redis.pubsub_channels()) != count:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_who_waits_is_told_and_need_not_ask(server: RedisServer) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        handle = ask(client)
+        stored = later(store, worker, handle.id)
+
+        assert handle.get(LIMIT_S) == ANSWER
+
+        # Asking alone would take some 50 looks.
+        assert calls(server.client(), "mget") < 15
+        stored.join()
+
+
+def test_what_is_there_already_needs_no_subscription(server: RedisServer) -> None:
+    with Client(server.url) as client:
+        handle = ask(client)
+        store(client, handle.id)
+
+        assert handle.get(LIMIT_S) == ANSWER
+
+        assert calls(server.client(), "subscribe") == 0
+
+
+def test_a_subscription_serves_one_wait_after_the_other(server: RedisServer) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        for _ in range(3):
+            handle = ask(client)
+            stored = threading.Timer(0.2, store, (worker, handle.id))
+            stored.start()
+            assert handle.get(LIMIT_S) == ANSWER
+            stored.join()
+        redis = server.client()
+        wait_for_subscribers(redis, 0)
+
+        assert calls(redis, "subscribe") == 3
+        assert len([one for one in redis.client_list() if one["cmd"] == "unsubscribe"]) == 1
+
+
+def test_many_wait_at_once_and_few_connections_stay(server: RedisServer) -> None:
+    waiting = 3 * MOST_IDLE
+    with Client(server.url) as client, Client(server.url) as worker:
+        handles = [ask(client) for _ in range(waiting)]
+        got: list[Classification] = []
+        threads = [
+            threading.Thread(target=lambda h=handle: got.append(h.get(LIMIT_S)))  # type: ignore[misc]
+            for handle in handles
+        ]
+        for thread in threads:
+            thread.start()
+        redis = server.client()
+        wait_for_subscribers(redis, waiting)
+        for handle in handles:
+            store(worker, handle.id)
+        for thread in threads:
+            thread.join(LIMIT_S)
+
+        assert got == [ANSWER] * waiting
+        idle = [one for one in redis.client_list() if one["cmd"] == "unsubscribe"]
+        assert 1 <= len(idle) <= MOST_IDLE
+
+
+def test_a_subscription_that_is_cut_off_costs_no_answer(server: RedisServer) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        handle = ask(client)
+
+        def cut_off_and_answer() -> None:
+            assert server.client().client_kill_filter(_type="pubsub") == 1
+            store(worker, handle.id)
+
+        cut = later(cut_off_and_answer)
+
+        assert handle.get(LIMIT_S) == ANSWER
+        cut.join()
+
+
+def test_where_nobody_may_subscribe_the_answer_comes_all_the_same(server: RedisServer) -> None:
+    server.client().acl_setuser(
+        "deaf", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all", "-@pubsub"]
+    )
+    url = server.url.replace("redis://", "redis://deaf:secret@")
+    with Client(url) as client, Client(server.url) as worker:
+        handle = ask(client)
+        stored = later(store, worker, handle.id)
+
+        assert handle.get(LIMIT_S) == ANSWER
+        stored.join()
+
+
+def test_what_nobody_published_is_found_by_looking(server: RedisServer) -> None:
+    with Client(server.url) as client:
+        handle, other = ask(client), ask(client)
+        store(client, other.id)
+        meta = server.client().get(f"celery-task-meta-{other.id}")
+        assert isinstance(meta, bytes)
+        key = f"celery-task-meta-{handle.id}"
+        stored = later(
+            server.client().set, key, meta.replace(*map(str.encode, (other.id, handle.id)))
+        )
+        start = time.monotonic()
+
+        assert handle.get(LIMIT_S) == ANSWER
+
+        assert time.monotonic() - start < LATER_S + 10 * LAST_LOOK_S
+        stored.join()
+
+
+def test_a_wait_ends_when_its_time_is_over(server: RedisServer) -> None:
+    with Client(server.url) as client:
+        for limit_s in (0.0, 0.02, 0.3):
+            with pytest.raises(ResultTimeoutError):
+                ask(client).get(limit_s)
+
+
+def _wait_in_child(client: Client, handle: Handle[Classification], done: Any) -> None:
+    done.put(handle.get(LIMIT_S) == ANSWER)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork beside threads
+def test_a_forked_process_waits_on_connections_of_its_own(server: RedisServer) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        # given a connection that the parent keeps
+        first = ask(client)
+        stored = later(store, worker, first.id)
+        assert first.get(LIMIT_S) == ANSWER
+        stored.join()
+        # when parent and child wait at the same time
+        mine, its = ask(client), ask(client)
+        context = multiprocessing.get_context("fork")
+        done = context.SimpleQueue()
+        child = context.Process(target=_wait_in_child, args=(client, its, done))
+        child.start()
+        later_mine, later_its = later(store, worker, mine.id), later(store, worker, its.id)
+        # then
+        assert mine.get(LIMIT_S) == ANSWER
+        child.join(LIMIT_S)
+        assert child.exitcode == 0
+        assert done.get()
+        done.close()
+        child.close()
+        later_mine.join()
+        later_its.join()

@@ -1,0 +1,122 @@
+"""Waiting for a result without asking for it again and again.
+
+Whoever stores a result publishes it too, on a channel of the same name as its key. A subscription
+is only a hint here, upon which the result is read as always: where it can't be had, or is lost with
+its connection, the next look is a little later, and nothing else is different.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import PubSub
+
+FIRST_POLL_S = 0.002  # without a subscription
+LAST_POLL_S = 0.05
+LAST_LOOK_S = 0.5  # with one, in case that it has missed something
+CONFIRM_S = 1.0
+MOST_IDLE = 16
+
+
+class Ears:
+    """Subscriptions, each for one thread at a time. Threads may share this.
+
+    Args:
+        redis: That results are stored in.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._idle: deque[PubSub] = deque()
+        self._process = os.getpid()
+
+    def lend(self, channel: str) -> PubSub:
+        """A subscription to one channel that Redis has confirmed.
+
+        Raises:
+            RedisError: There is none to be had.
+        """
+        if self._process != os.getpid():  # forked: these connections are the parent's
+            self._idle, self._process = deque(), os.getpid()
+        ear = self._idle.pop() if self._idle else self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
+        try:
+            ear.subscribe(channel)
+            _await_confirmation(ear)
+        except BaseException:
+            ear.close()
+            raise
+        return ear
+
+    def take_back(self, ear: PubSub) -> None:
+        """Keep a subscription for the next who waits."""
+        try:
+            ear.unsubscribe()  # type: ignore[no-untyped-call]  # redis-py's
+        except RedisError:
+            ear.close()
+            return
+        self._idle.append(ear)
+        if len(self._idle) > MOST_IDLE:
+            self._idle.popleft().close()
+
+    def close(self) -> None:
+        """Close the connections of those that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class Watch:
+    """One wait, of one thread, until it is left.
+
+    Args:
+        ears: Where subscriptions come from.
+        channel: To hear; None to look again after ever longer pauses instead.
+    """
+
+    def __init__(self, ears: Ears, channel: str | None) -> None:
+        self._ears = ears
+        self._channel = channel
+        self._ear: PubSub | None = None
+
+    def wait(self, waited_s: float, left_s: float, least_s: float = 0.0) -> None:
+        """Wait until there is a reason to look again.
+
+        Args:
+            waited_s: How long it has been waited already, in seconds.
+            left_s: How long it may be waited yet.
+            least_s: How long to wait if nothing is heard and there is the time.
+        """
+        if self._channel is None:
+            pause_s = max(least_s, FIRST_POLL_S, min(LAST_POLL_S, waited_s / 20))
+            time.sleep(min(pause_s, left_s))
+            return
+        try:
+            if self._ear is None:
+                self._ear = self._ears.lend(self._channel)  # and look: it may have come before
+            else:
+                pause_s = max(least_s, LAST_POLL_S, min(LAST_LOOK_S, waited_s / 2))
+                self._ear.get_message(timeout=min(pause_s, left_s))
+        except RedisError:
+            self.leave()
+            self._channel = None
+
+    def leave(self) -> None:
+        """Wait no more."""
+        if self._ear is not None:
+            self._ears.take_back(self._ear)
+            self._ear = None
+
+
+def _await_confirmation(ear: PubSub) -> None:
+    end = time.monotonic() + CONFIRM_S
+    while (left_s := end - time.monotonic()) > 0:
+        heard = cast("dict[str, Any] | None", ear.get_message(timeout=left_s))
+        if heard is not None and heard["type"] == "subscribe":
+            return  # what came before is of the last who used it
+    raise RedisError(f"no subscription within {CONFIRM_S:g} s")
