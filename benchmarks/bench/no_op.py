@@ -25,7 +25,7 @@ IMAGE = "/pictures/summer/0001.jpg"
 LABELS = 10
 # A slower contender's round should not take ten times as long.
 PARTS = {HANDLER: 1.0, PIPELINE: 0.5}
-SLOWER = 0.2
+SLOWER = 0.1
 EVERY_S = 0.002
 
 

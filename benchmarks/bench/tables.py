@@ -92,6 +92,9 @@ def latency(data: dict[str, Any]) -> str:
     ]
     over = 1000 * (median(idle["task_s"]) - median(idle["forward_s"]))
     rows.append(["a task over the forward pass alone", f"**{over:+.1f}**", "", "", ""])
+    pairs = zip(idle["task_s"], idle["own_forward_s"], strict=True)
+    own = [task_s - forward_s for task_s, forward_s in pairs]
+    rows.append(["each task over its own forward pass", *_milliseconds(own), str(len(own))])
     first = _table(["on an idle worker", "p50, ms", "p99, ms", "least to most, ms", "n"], rows)
     rows = [
         [
