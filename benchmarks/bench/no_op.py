@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.bench import rivals
 from benchmarks.bench.contender import Contender
-from benchmarks.bench.delivery import HANDLER, PIPELINE, no_op_workers
+from benchmarks.bench.delivery import HANDLER, PIPELINE, PLAIN_GC, no_op_workers
 from benchmarks.bench.labels import label_list
 from benchmarks.bench.messages import push_copies, take_template
 from benchmarks.bench.progress import say
@@ -24,7 +24,7 @@ from benchmarks.bench.server import BenchError, wait_until
 IMAGE = "/pictures/summer/0001.jpg"
 LABELS = 10
 # A slower contender's round should not take ten times as long.
-PARTS = {HANDLER: 1.0, PIPELINE: 0.5}
+PARTS = {HANDLER: 1.0, PIPELINE: 0.5, PLAIN_GC: 1.0}
 SLOWER = 0.1
 EVERY_S = 0.002
 

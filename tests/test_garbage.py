@@ -1,0 +1,70 @@
+"""The garbage collector's setting, in processes of their own: it is the whole process's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from worker import garbage, lifecycle, runtime
+
+PROGRAM = """
+import gc, json
+before = gc.get_threshold()
+from worker import garbage
+garbage.settle({threshold})
+
+class Node: pass
+
+def knot():
+    one, other = Node(), Node()
+    one.other, other.other = other, one
+
+gc.callbacks.append(lambda phase, info: looks.append(info["generation"]) if phase == "start" else 0)
+looks = []
+for _ in range(60_000):
+    knot()
+print(json.dumps([before, gc.get_threshold(), gc.get_freeze_count(), len(looks)]))
+"""
+
+
+def run(threshold: int) -> tuple[list[int], list[int], int, int]:
+    program = PROGRAM.format(threshold=threshold)
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    before, after, frozen, looks = json.loads(ended.stdout)
+    return before, after, frozen, looks
+
+
+def test_what_was_there_is_left_alone_and_what_is_new_is_looked_at_less_often() -> None:
+    before, after, frozen, looks = run(20_000)
+    assert (after[0], after[1:]) == (20_000, before[1:])
+    assert frozen > 1_000
+    # each knot is at least two objects that nothing but the collector finds
+    assert 2 <= looks <= 30
+
+
+def test_0_leaves_pythons_own_setting() -> None:
+    before, after, frozen, looks = run(0)
+    assert after == before
+    assert frozen == 0
+    assert looks > 60
+
+
+def test_a_worker_sets_it_once_its_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[object] = []
+    engine = SimpleNamespace(identity=SimpleNamespace(name="m", digest="d" * 64), precision="p")
+    here = SimpleNamespace(engine=engine, device=SimpleNamespace(name="cpu"))
+    monkeypatch.setenv("CLIP_WORKER_GC_THRESHOLD", "12345")
+    monkeypatch.setattr(lifecycle, "check_eviction", lambda _settings: [])
+    monkeypatch.setattr(runtime, "start", lambda *_, **__: events.append("model") or here)
+    monkeypatch.setattr(garbage, "settle", events.append)
+    amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=["celery"]))
+
+    lifecycle.load_model(
+        SimpleNamespace(pool_cls="threads", app=SimpleNamespace(amqp=amqp), hostname="h")
+    )
+
+    assert events == ["model", 12345]
