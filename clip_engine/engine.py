@@ -32,6 +32,7 @@ PIXEL_MEAN = OPENAI_NORMALISATION.mean
 PIXEL_STD = OPENAI_NORMALISATION.std
 DEFAULT_BUCKETS = (1, 2, 4, 8, 16, 32)
 TEXT_BATCH = 256  # prompts that pass the text tower together
+LABELS_AT_ONCE = 1024  # 512 float32 each make 2 MB
 
 ImageInput: TypeAlias = str | Path | bytes | Image.Image
 
@@ -156,9 +157,15 @@ class Engine:
             ClipEngineError: The model overflowed: its features are NaN.
             InputError: k is below 1 or no integer.
         """
-        # One product a picture, batched: its last bits must not depend on its neighbours.
+        # One product a picture, batched: its last bits must not depend on its neighbours. So many
+        # labels at a time as stay in the cache until the last picture has had them.
         rows = (self._logit_scale * image_features)[:, None]  # [B, 1, D]
-        logits = rows.bmm(label_features.T.expand(len(rows), -1, -1))[:, 0]  # [B, L]
+        products = [
+            rows.bmm(label_features[start : start + LABELS_AT_ONCE].T.expand(len(rows), -1, -1))
+            for start in range(0, len(labels), LABELS_AT_ONCE)
+        ]
+        logits = torch.cat(products, dim=2)
+        logits = logits[:, 0]  # [B, L]
         if logits.isnan().any():
             raise ClipEngineError(
                 f"The model {self.identity.name!r} gave features that are no numbers in "

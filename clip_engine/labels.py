@@ -30,8 +30,8 @@ class LabelFeatures:
 
     Args:
         encode: From N prompts to normalised features, float32 `[N, D]`, on the CPU.
-        capacity: Most features kept, and a quarter as many again in whole lists; the least
-            recently used go first.
+        capacity: Most features kept, and a quarter as many again in whole lists, or one list that
+            is longer; the least recently used go first.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class LabelFeatures:
             if key not in self._lists:
                 self._rows += len(features)
             self._lists[key] = features
-            while self._rows > self._capacity // SET_SHARE:
+            # The newest stays, however long it is: else each of its tasks would stack it anew.
+            fewest = min(1, self._capacity)
+            while self._rows > self._capacity // SET_SHARE and len(self._lists) > fewest:
                 _, dropped = self._lists.popitem(last=False)
                 self._rows -= len(dropped)
 

@@ -101,7 +101,8 @@ class Preprocessor:
         if self.mode == "fast" and image.mode in ("RGB", "L") and _is_ordinary(image.size):
             width, height = _resized(image.size, self.resolution)
             corner = _crop_offset(width, self.resolution), _crop_offset(height, self.resolution)
-            return resize_and_crop(image.convert("RGB"), (width, height), corner, self.resolution)
+            rgb = image if image.mode == "RGB" else image.convert("RGB")  # else it would be copied
+            return resize_and_crop(rgb, (width, height), corner, self.resolution)
         image = self._resize_and_crop(image)
         pixels = np.array(image.convert("RGB"))  # [R, R, 3], a writable copy
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW

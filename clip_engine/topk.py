@@ -15,6 +15,8 @@ from clip_engine.errors import InputError
 
 Array: TypeAlias = NDArray[Any] | Tensor
 
+MANY = 512  # scores in a row; fewer are sorted as quickly as they are searched
+
 
 class TopK(NamedTuple):
     """Scores in descending order and where they stood.
@@ -56,9 +58,22 @@ def top_k(scores: object, k: int) -> TopK:
 
 
 def _top_k_torch(scores: Tensor, k: int) -> TopK:
-    # torch.topk leaves the order of ties open; a stable sort does not.
-    values, indices = torch.sort(scores, dim=-1, descending=True, stable=True)
+    if scores.shape[-1] >= MANY and k < scores.shape[-1] and scores.dtype != torch.bool:
+        # torch.topk is linear in L, but leaves open which of equal scores it takes and their order
+        least = scores.topk(k, dim=-1, sorted=False)
+        reach = scores >= least.values.amin(dim=-1, keepdim=True)
+        if bool((reach.sum(dim=-1) == k).all()):  # no choice among equals
+            indices = least.indices.sort(dim=-1).values
+            values, order = _sorted(scores.gather(-1, indices))
+            return TopK(values, indices.gather(-1, order))
+    values, indices = _sorted(scores)
     return TopK(values[..., :k], indices[..., :k])
+
+
+def _sorted(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """In descending order, equal ones as they stood, and where they stood."""
+    values, indices = torch.sort(scores, dim=-1, descending=True, stable=True)
+    return values, indices
 
 
 def _top_k_numpy(scores: NDArray[Any], k: int) -> TopK:

@@ -219,7 +219,10 @@ def test_lists_take_a_quarter_of_the_capacity_and_the_oldest_goes_first(encoder:
     # then the one that was asked for longest ago is gone
     assert features.get(lists[0], ONE) is first
     assert features.get(lists[1], ONE) is not second
-    # and a list that is larger than all the room is never kept
+    # and a list that is larger than all the room is the only one that is kept
     large = ["a", "b", "c", "d", "e"]
-    assert features.get(large, ONE) is not features.get(large, ONE)
+    kept = features.get(large, ONE)
+    assert features.get(large, ONE) is kept
+    assert features.get(lists[0], ONE) is not first
+    assert features.get(large, ONE) is not kept
     assert sorted(encoder.prompts) == [f"a photo of a {letter}." for letter in "abcde"]

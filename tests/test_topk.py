@@ -105,6 +105,22 @@ def test_a_thousand_labels_with_ties_at_every_k(seed: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool"])
+@pytest.mark.parametrize("spread", [2, 100, 60_000])
+def test_rows_of_many_labels_some_with_ties_where_it_counts(dtype: str, spread: int) -> None:
+    # given rows with many ties, with few, with hardly any
+    drawn = np.random.default_rng(spread).integers(0, spread, (3, 5, 2000))
+    scores = torch.from_numpy(drawn.astype(dtype))
+    for k in (1, 7, 1999, 2000):
+        # when
+        values, indices = top_k(scores, k)
+        # then
+        assert values.dtype == scores.dtype
+        rows = zip(scores.flatten(0, 1), values.flatten(0, 1), indices.flatten(0, 1), strict=True)
+        for row, row_values, row_indices in rows:
+            assert (row_values.tolist(), row_indices.tolist()) == by_hand(row.tolist(), k)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool"])
 def test_numpy_keeps_its_dtype(dtype: str) -> None:
     scores = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
     values, indices = top_k(scores, 2)

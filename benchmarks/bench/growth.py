@@ -20,7 +20,7 @@ def measure(scale: Scale, cache: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     say("  waiting messages")
     with no_op_worker(HANDLER) as contender:
-        found["waiting"] = waiting.measure(contender, scale.waiting, scale.side_rounds)
+        found["waiting"] = waiting.measure(contender, scale.waiting, scale.rounds)
     say("  workers")
     found["workers"] = crowd.measure(scale.workers, scale.no_op_tasks, scale.side_rounds)
     say("  labels")

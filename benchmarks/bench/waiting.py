@@ -13,7 +13,7 @@ from benchmarks.bench.no_op import template_of
 from benchmarks.bench.progress import say
 from benchmarks.bench.server import wait_until
 
-WATCHED = 10_000  # tasks of one measurement
+WATCHED = 30_000  # tasks of one measurement
 EVERY_S = 0.005
 
 
