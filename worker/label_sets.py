@@ -67,7 +67,9 @@ class LabelSets:
             read_at, labels = self._read.get(name, (float("-inf"), ()))
         if now - read_at <= FRESH_S:
             return labels
-        labels = self._load(name)
+        found = self._load(name)
+        if found != labels:  # else those are kept: whoever looks them up need not compare them
+            labels = found
         with self._lock:
             self._read[name] = (now, labels)
         return labels
