@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from worker import garbage, lifecycle, runtime
+from worker.settings import Settings
 
 PROGRAM = """
 import gc, json
@@ -56,8 +57,11 @@ def test_0_leaves_pythons_own_setting() -> None:
 def test_a_worker_sets_it_once_its_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[object] = []
     engine = SimpleNamespace(identity=SimpleNamespace(name="m", digest="d" * 64), precision="p")
-    here = SimpleNamespace(engine=engine, device=SimpleNamespace(name="cpu"))
-    monkeypatch.setenv("CLIP_WORKER_GC_THRESHOLD", "12345")
+    here = SimpleNamespace(
+        engine=engine,
+        device=SimpleNamespace(name="cpu"),
+        settings=Settings.load(gc_threshold=12345),
+    )
     monkeypatch.setattr(lifecycle, "check_eviction", lambda _settings: [])
     monkeypatch.setattr(runtime, "start", lambda *_, **__: events.append("model") or here)
     monkeypatch.setattr(garbage, "settle", events.append)

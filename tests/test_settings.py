@@ -109,6 +109,18 @@ def test_buckets_are_powers_of_two_what_lies_half_way_between_and_the_largest_ba
     assert Settings.load(max_batch=max_batch).buckets == buckets
 
 
+@pytest.mark.parametrize(
+    ("given", "device", "largest"),
+    [(None, "cpu", 8), (None, "cuda", 32), (64, "cpu", 64), (4, "cuda", 4)],
+)
+def test_the_largest_batch_follows_the_device_unless_it_is_set(
+    given: int | None, device: str, largest: int
+) -> None:
+    settings = Settings.load(max_batch=given).on(device)
+
+    assert (settings.largest_batch, settings.buckets[-1]) == (largest, largest)
+
+
 def test_each_piece_of_acceleration_can_be_left_out_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -48,7 +48,7 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
 
 def tasks_in_hand(settings: Settings) -> int:
     """How many tasks a worker holds at a time: enough to fill the next batch while one runs."""
-    return settings.concurrency or max(16, 4 * settings.max_batch)
+    return settings.concurrency or max(16, 4 * settings.largest_batch)
 
 
 def _configuration() -> dict[str, Any]:

@@ -42,10 +42,11 @@ def load_model(sender: Any, **_: object) -> None:
             )
     except ServiceError as error:
         raise SystemExit(f"clip-worker: {error}") from None
+    settings = here.settings
     garbage.settle(settings.gc_threshold)
     _say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
-        f"{here.device.name}, {here.engine.precision}, batches of up to {settings.max_batch}, "
+        f"{here.device.name}, {here.engine.precision}, batches of up to {settings.largest_batch}, "
         f"queue {settings.queue!r} at {without_password(settings.redis_url)}"
     )
 

@@ -61,12 +61,12 @@ def build_path(
         open_ledger=ledger,
         prefetch=Prefetch(
             floor=FLOOR_A_REPLICA * replicas,
-            ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.max_batch),
-            initial=2 * settings.max_batch,
+            ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.largest_batch),
+            initial=2 * settings.largest_batch,
         ),
         isolation=Isolation(
             # A batch for each replica, and the next being decoded.
-            most=max(LEAST_MAKING, (replicas + 1) * settings.max_batch),
+            most=max(LEAST_MAKING, (replicas + 1) * settings.largest_batch),
             worker=worker,
         ),
         lease_s=settings.lease_s,

@@ -102,6 +102,7 @@ def start(
     global _current  # noqa: PLW0603  # the one place where a process keeps its state
     warnings.filterwarnings("ignore", module=r"PIL\.")  # hostile pictures must not flood the log
     device = pin_device(settings.device, torch.cuda.device_count())
+    settings = settings.on(device.name)
     replicas = _replicas(settings, device.name)
     if replicas > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
@@ -210,7 +211,7 @@ def _assemble(
     decode_pool = Crew(settings.decode_threads or _cores(), "decode")
     batcher: Batcher[Tensor, Tensor] = Batcher(
         lambda pixels: engine.encode_pixels(pixels).unbind(),
-        max_batch=settings.max_batch,
+        max_batch=settings.largest_batch,
         runners=replicas,
         max_wait_s=settings.max_wait_s,
     )

@@ -28,9 +28,9 @@ import torch
 
 from clip_engine import Engine, load_engine
 from clip_engine.prompts import DEFAULT_TEMPLATE
-from worker.settings import Settings
+from worker.settings import CPU_BATCH, Settings
 
-BATCH = 32
+BATCH = CPU_BATCH
 
 
 def main() -> None:
