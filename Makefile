@@ -30,7 +30,7 @@ check: $(VENV)/.dev-stamp ## lint, formatting, types
 	@echo "ruff format --check" && $(VENV)/bin/ruff format --quiet --check .
 	@echo "mypy" && $(VENV)/bin/mypy
 
-bench: $(VENV)/.bench-stamp ## measure, a quarter of an hour; ARGS=--quick shows that it works in minutes
+bench: $(VENV)/.bench-stamp ## measure, 25 minutes; ARGS=--quick shows that it works in minutes
 	@scripts/ensure_redis.sh
 	@$(VENV)/bin/python -W ignore -m benchmarks.bench $(ARGS)
 

@@ -1,6 +1,6 @@
 """The command: `python -m benchmarks.bench [--quick | --full] [--only SECTION …]`.
 
-Without options it takes about a quarter of an hour on two cores and writes docs/performance.md,
+Without options it takes about 25 minutes on two cores and writes docs/performance.md,
 docs/performance/bench.json and the plots there. `--quick` takes minutes, shows that all of it
 works, and writes to build/bench-quick only.
 """

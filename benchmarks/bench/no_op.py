@@ -26,7 +26,7 @@ LABELS = 10
 # A slower contender's round should not take ten times as long.
 PARTS = {HANDLER: 1.0, PIPELINE: 0.5, PLAIN_GC: 1.0}
 SLOWER = 0.1
-EVERY_S = 0.002
+EVERY_S = 0.01
 
 
 def measure(scale: Scale) -> dict[str, Any]:
