@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench.contender import Contender, clip_worker
+from benchmarks.bench.contender import Contender, clip_worker, done_at
 from benchmarks.bench.labels import label_list
 from benchmarks.bench.messages import ClipWorkerSender, cycled
 from benchmarks.bench.pictures import SMALL, make_pictures
@@ -86,7 +84,7 @@ def _at(
         time.sleep(max(0.0, moment - time.time()))
         ids.append(sender.send(images[i % len(images)], labels))
     worker.wait_for(ids, every_s=0.05, limit_s=LIMIT_S)
-    ends = [_done_at(meta) for meta in worker.server.metas(ids)]
+    ends = [done_at(meta) for meta in worker.server.metas(ids)]
     worker.server.drop_results()
     waits = [end - moment for end, moment in zip(ends, due, strict=True)]
     say(f"    offered {rate:.1f}/s: median {sorted(waits)[len(waits) // 2] * 1000:.0f} ms")
@@ -95,9 +93,3 @@ def _at(
         "done": round(count / (max(ends) - start), 2),
         "latency_s": rounded(waits, 4),
     }
-
-
-def _done_at(meta: bytes | None) -> float:
-    """When the worker wrote the result: the same clock as ours, on the same machine."""
-    assert meta is not None, "it was waited for"
-    return datetime.fromisoformat(json.loads(meta)["date_done"]).timestamp()
