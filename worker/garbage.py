@@ -2,7 +2,7 @@
 
 Each message is a few dozen dictionaries and lists that are gone within the second, by their
 reference counts alone: a passage through the worker makes no cycles. Python's own setting looks for
-cycles every 700 objects, which takes a quarter of the queue path's time, and now and then among
+cycles every 700 objects, which takes a fifth of the queue path's time, and now and then among
 all there are, those of the model's libraries too (`docs/performance.md`).
 """
 
