@@ -53,7 +53,7 @@ def main() -> None:
             pictures = [path.read_bytes() for path in make_pictures(shape, Path(folder))]
             found = measure(pictures)
             (pillow, most), (ours, _) = found["Pillow"], found["torch"]
-            print(f"| {shape} | {pillow:.2f} | {ours:.2f} | {pillow / ours:.2f} | {most} |")
+            print(f"| {shape.name} | {pillow:.2f} | {ours:.2f} | {pillow / ours:.2f} | {most} |")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,16 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the test's own, to stop, to kill or to configure."""
+    executable = find_executable()
+    if executable is None:
+        pytest.fail(f"{NO_SERVER}; mark the test `integration`, then it is left out instead")
+    with RedisServer(executable) as server:
+        yield server
+
+
+@pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty database."""
     redis_server.client().flushall()

@@ -22,7 +22,6 @@ from worker.redis_faults import Fault, fault_of
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 WRITE = "return redis.call('LPUSH', KEYS[1], ARGV[1])"
@@ -57,14 +56,6 @@ def test_a_refusal_is_known_by_its_class_or_its_words(
     error: BaseException, fault: Fault | None
 ) -> None:
     assert fault_of(error) is fault
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    executable = find_executable()
-    assert executable is not None
-    with RedisServer(executable) as server:
-        yield server
 
 
 def refusal(redis: Redis, *, script: bool) -> RedisError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from redis_server import RedisServer, find_executable
 
@@ -12,18 +10,7 @@ from worker.redis_health import check_eviction
 from worker.redis_process import find_free_port
 from worker.settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LIMIT = 100 * 1024 * 1024
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    executable = find_executable()
-    assert executable is not None
-    with RedisServer(executable) as server:
-        yield server
 
 
 def check(url: str, result_url: str | None = None) -> list[str]:

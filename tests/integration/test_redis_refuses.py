@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
-from redis_server import RedisServer, find_executable
+from redis_server import RedisServer
 from worker_process import WorkerProcess
 
 from worker.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.integration
@@ -25,14 +24,6 @@ LABELS = ["red square", "blue circle"]
 OUTAGE_S = 7.0  # longer than any connection waits for a reply
 WAIT_S = 60.0
 TASKS = 40
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    executable = find_executable()
-    assert executable is not None
-    with RedisServer(executable) as server:
-        yield server
 
 
 def demote(server: RedisServer) -> None:

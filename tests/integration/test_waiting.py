@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
+from answers import ANSWER
 from redis_server import RedisServer, find_executable
 
 from worker.client import Client
-from worker.contract import Classification, Timing
 from worker.errors import QueueUnavailableError, ResultTimeoutError, ServiceError
 
 pytestmark = [
@@ -19,14 +19,6 @@ pytestmark = [
 ]
 
 WAIT_S = 25.0
-ANSWER = Classification(
-    predictions=(),
-    model="m",
-    model_digest="d",
-    timing=Timing(
-        queue=None, labels=0, fetch=0, decode=0, batch_wait=0, forward=0, score=0, batch_size=1
-    ),
-)
 
 
 def test_without_an_answer_the_task_is_named(client: Client) -> None:

@@ -8,16 +8,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from answers import ANSWER
 from redis import Redis
-from redis_server import RedisServer, find_executable
+from redis_server import RedisServer
 
 from worker.client import Client
-from worker.contract import Classification, Timing
+from worker.contract import Classification
 from worker.errors import ResultTimeoutError
 from worker.watch import LAST_LOOK_S, MOST_IDLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from worker.handle import Handle
 
@@ -29,22 +30,6 @@ pytestmark = [
 
 LIMIT_S = 20.0
 LATER_S = 1.0
-ANSWER = Classification(
-    predictions=(),
-    model="m",
-    model_digest="d",
-    timing=Timing(
-        queue=None, labels=0, fetch=0, decode=0, batch_wait=0, forward=0, score=0, batch_size=1
-    ),
-)
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    executable = find_executable()
-    assert executable is not None
-    with RedisServer(executable) as server:
-        yield server
 
 
 def ask(client: Client) -> Handle[Classification]:

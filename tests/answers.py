@@ -1,0 +1,12 @@
+"""An answer as a worker stores it, for tests that need one and not its contents."""
+
+from worker.contract import Classification, Timing
+
+ANSWER = Classification(
+    predictions=(),
+    model="m",
+    model_digest="d",
+    timing=Timing(
+        queue=None, labels=0, fetch=0, decode=0, batch_wait=0, forward=0, score=0, batch_size=1
+    ),
+)
