@@ -59,7 +59,7 @@ def top_k(scores: object, k: int) -> TopK:
 
 def _top_k_torch(scores: Tensor, k: int) -> TopK:
     if scores.shape[-1] >= MANY and k < scores.shape[-1] and scores.dtype != torch.bool:
-        # torch.topk is linear in L, but leaves open which of equal scores it takes and their order
+        # torch.topk is linear in L, but leaves the choice among equals and their order open.
         least = scores.topk(k, dim=-1, sorted=False)
         reach = scores >= least.values.amin(dim=-1, keepdim=True)
         if bool((reach.sum(dim=-1) == k).all()):  # no choice among equals

@@ -45,7 +45,7 @@ class Ears:
         """
         if self._process != os.getpid():  # forked: these connections are the parent's
             self._idle, self._process = deque(), os.getpid()
-        ear = self._idle.pop() if self._idle else self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
+        ear = self._kept() or self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
         try:
             ear.subscribe(channel)
             _await_confirmation(ear)
@@ -67,8 +67,14 @@ class Ears:
 
     def close(self) -> None:
         """Close the connections of those that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        while ear := self._kept():
+            ear.close()
+
+    def _kept(self) -> PubSub | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # none, or another thread was faster
+            return None
 
 
 class Watch:
@@ -105,6 +111,11 @@ class Watch:
         except RedisError:
             self.leave()
             self._channel = None
+        except BaseException:  # Ctrl-C: half a reply may have been read
+            if self._ear is not None:
+                self._ear.close()
+                self._ear = None
+            raise
 
     def leave(self) -> None:
         """Wait no more."""
