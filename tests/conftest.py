@@ -15,23 +15,24 @@ if TYPE_CHECKING:
 LEFT_OUT = pytest.StashKey[list[str]]()
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """One server for the whole run. A test that stops or kills Redis starts its own."""
+def new_server() -> RedisServer:
     executable = find_executable()
     if executable is None:
         pytest.fail(f"{NO_SERVER}; mark the test `integration`, then it is left out instead")
-    with RedisServer(executable) as server:
+    return RedisServer(executable)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One server for the whole run. A test that stops or kills Redis takes `server`."""
+    with new_server() as server:
         yield server
 
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
     """A server of the test's own, to stop, to kill or to configure."""
-    executable = find_executable()
-    if executable is None:
-        pytest.fail(f"{NO_SERVER}; mark the test `integration`, then it is left out instead")
-    with RedisServer(executable) as server:
+    with new_server() as server:
         yield server
 
 

@@ -26,7 +26,7 @@ def knot():
 
 gc.callbacks.append(lambda phase, info: looks.append(info["generation"]) if phase == "start" else 0)
 looks = []
-for _ in range(60_000):
+for _ in range(150_000):
     knot()
 print(json.dumps([before, gc.get_threshold(), gc.get_freeze_count(), len(looks)]))
 """

@@ -147,6 +147,8 @@ def test_where_nobody_may_subscribe_the_answer_comes_all_the_same(server: RedisS
         stored = later(store, worker, handle.id)
 
         assert handle.get(LIMIT_S) == ANSWER
+
+        assert server.client().info("commandstats")["cmdstat_subscribe"]["rejected_calls"] == 1
         stored.join()
 
 
