@@ -72,7 +72,8 @@ def ladder() -> dict[str, Rung]:
     """The rungs from the bottom up; each adds to the one before it."""
     one = Rung(PLAIN, pictures=1 / 4)
     trimmed = replace(one, pieces=replace(PLAIN, trimmed_text=True))
-    cached = replace(trimmed, pieces=replace(trimmed.pieces, cached_text=True), pictures=1)
+    shared = replace(trimmed, pieces=replace(trimmed.pieces, shared_prefixes=True))
+    cached = replace(shared, pieces=replace(shared.pieces, cached_text=True), pictures=1)
     batch = replace(cached, batch=BATCH)
     sdpa = replace(batch, pieces=replace(batch.pieces, sdpa=True))
     patches = replace(sdpa, pieces=replace(sdpa.pieces, linear_patches=True))
@@ -83,6 +84,7 @@ def ladder() -> dict[str, Rung]:
     return {
         "plain model, one at a time": one,
         "+ trimmed text": trimmed,
+        "+ shared prefixes": shared,
         "+ cached text": cached,
         f"+ batches of {BATCH}": batch,
         "+ sdpa": sdpa,
@@ -101,6 +103,8 @@ def left_out() -> dict[str, Rung]:
     rungs = {"default": default}
     for piece in ("sdpa", "linear_patches", "folded_gelu", "prepacked", "cached_text"):
         rungs[f"without {piece}"] = replace(default, pieces=Acceleration.without([piece]))
+    text = Acceleration.without(["cached_text", "shared_prefixes"])
+    rungs["without cached_text and shared_prefixes"] = replace(default, pieces=text)
     rungs["exact decoding"] = replace(default, mode="exact")
     rungs |= {f"batches of {size}": replace(default, batch=size) for size in (1, 4, 16)}
     return rungs | {"bfloat16": replace(default, precision="bfloat16")}

@@ -13,10 +13,8 @@ from typing import TypeAlias
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
-from clip_engine.batch_limit import BatchLimit
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.image_tower import ImageTower
 from clip_engine.labels import DEFAULT_CAPACITY, LabelFeatures
@@ -25,13 +23,13 @@ from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.precision import Precision
 from clip_engine.preprocess import Preprocessor
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
+from clip_engine.text_tower import TextTower
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.topk import top_k
 
 PIXEL_MEAN = OPENAI_NORMALISATION.mean
 PIXEL_STD = OPENAI_NORMALISATION.std
 DEFAULT_BUCKETS = (1, 2, 4, 8, 16, 32)
-TEXT_BATCH = 256  # prompts that pass the text tower together
 LABELS_AT_ONCE = 1024  # 512 float32 each make 2 MB
 
 ImageInput: TypeAlias = str | Path | bytes | Image.Image
@@ -82,6 +80,8 @@ class Engine:
             bit by bit.
         acceleration: Which pieces make the towers faster. Three of them change the model for good,
             so by default they are left out.
+        replicas: Threads that will run towers at the same time; as many batches of new labels pass
+            the text tower at once.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -96,6 +96,7 @@ class Engine:
         precision: Precision = "float32",
         buckets: Sequence[int] = DEFAULT_BUCKETS,
         acceleration: Acceleration = AROUND_THE_MODEL,
+        replicas: int = 1,
     ) -> None:
         self.identity = identity
         self.tokenizer = tokenizer
@@ -106,11 +107,13 @@ class Engine:
         self.buckets = _check_buckets(buckets)
         self.model = model.to(device)
         accelerate(model, acceleration, precision)
+        self.texts = TextTower(
+            model, tokenizer=tokenizer, device=device, pieces=acceleration, at_once=replicas
+        )
         self.labels = LabelFeatures(
-            self._encode_prompts, DEFAULT_CAPACITY if acceleration.cached_text else 0
+            self.texts.encode, DEFAULT_CAPACITY if acceleration.cached_text else 0
         )
         self._logit_scale = float(model.logit_scale.exp())
-        self._prompt_limit = BatchLimit(TEXT_BATCH, "prompts")
         self._tower = ImageTower(
             model,
             normalisation=normalisation,
@@ -222,18 +225,7 @@ class Engine:
     def warm(self) -> None:
         """Run what is lazily set up once, so that the first task doesn't pay for it."""
         self._tower.warm()
-        self._encode_prompts(["warm"])
-
-    @torch.inference_mode()
-    def _encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        length = self.model.config.context_length
-        tokens = self.tokenizer.tokenize(prompts, context_length=length)
-        features = self._prompt_limit.run(list(tokens), self._encode_tokens)
-        return functional.normalize(torch.cat(features), dim=-1)
-
-    def _encode_tokens(self, rows: Sequence[Tensor]) -> Tensor:
-        tokens = torch.stack(list(rows)).to(self.device)  # [L, T]
-        return self.model.encode_text(tokens, trim=self.acceleration.trimmed_text).cpu()
+        self.texts.encode(["warm"])
 
 
 def _check_buckets(buckets: Sequence[int]) -> tuple[int, ...]:

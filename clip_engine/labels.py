@@ -43,7 +43,8 @@ class LabelFeatures:
         self._lists: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Tensor] = OrderedDict()
         self._rows = 0  # in all lists
         self._lock = threading.Lock()
-        self._encoding = threading.Lock()
+        self._claimed: set[tuple[tuple[str, ...], str]] = set()  # being encoded by somebody
+        self._disclaimed = threading.Condition(self._lock)
 
     def __len__(self) -> int:
         return len(self._features)
@@ -69,14 +70,43 @@ class LabelFeatures:
         return features
 
     def _stack(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
-        known = self._lookup(labels, templates)
-        if len(known) < len(labels):
-            # One text at a time: when a thousand tasks bring the same new labels, one pays.
-            with self._encoding:
-                known = self._lookup(labels, templates)
-                new = [label for label in dict.fromkeys(labels) if label not in known]
-                known |= self._compute(new, templates)
+        known: dict[str, Tensor] = {}
+        while new := [label for label in dict.fromkeys(labels) if label not in known]:
+            found, mine = self._look_up_or_claim(new, templates)
+            known |= found
+            if mine:
+                try:
+                    known |= self._compute(mine, templates)
+                finally:
+                    self._disclaim(mine, templates)
         return torch.stack([known[label] for label in labels])
+
+    def _look_up_or_claim(
+        self, labels: Sequence[str], templates: tuple[str, ...]
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        """Those that are kept, and those that nobody else encodes just now, for the caller to do.
+
+        When a thousand tasks bring the same new labels, one pays: if others encode all of them, it
+        waits until somebody is done.
+        """
+        known, mine = {}, []
+        with self._disclaimed:
+            for label in labels:
+                key = (templates, label)
+                if (feature := self._features.get(key)) is not None:
+                    self._features.move_to_end(key)
+                    known[label] = feature
+                elif key not in self._claimed:
+                    mine.append(label)
+            self._claimed.update((templates, label) for label in mine)
+            if not known and not mine:
+                self._disclaimed.wait()
+        return known, mine
+
+    def _disclaim(self, labels: Sequence[str], templates: tuple[str, ...]) -> None:
+        with self._disclaimed:
+            self._claimed.difference_update((templates, label) for label in labels)
+            self._disclaimed.notify_all()
 
     def _keep(self, key: tuple[tuple[str, ...], tuple[str, ...]], features: Tensor) -> None:
         with self._lock:
@@ -88,15 +118,6 @@ class LabelFeatures:
             while self._rows > self._capacity // SET_SHARE and len(self._lists) > fewest:
                 _, dropped = self._lists.popitem(last=False)
                 self._rows -= len(dropped)
-
-    def _lookup(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
-        known = {}
-        with self._lock:
-            for label in labels:
-                if (feature := self._features.get((templates, label))) is not None:
-                    self._features.move_to_end((templates, label))
-                    known[label] = feature
-        return known
 
     def _compute(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
         # A few at a time: an ensemble's prompts for many labels would not fit into memory.

@@ -33,6 +33,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     max_pixels: int | None = None,
     buckets: Sequence[int] = DEFAULT_BUCKETS,
     acceleration: Acceleration | None = None,
+    replicas: int = 1,
     cache_dir: Path | None = None,
     mirror: str | None = None,
     offline: bool = False,
@@ -51,6 +52,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
         buckets: Batch sizes, ascending.
         acceleration: Which pieces make the towers faster; None for all.
+        replicas: Threads that will run towers at the same time.
         cache_dir: Where published weights are kept; None for `~/.cache/clip`.
         mirror: Base URL that they are fetched from instead of the publisher's, as
             `<mirror>/<sha256>/<file>`.
@@ -78,6 +80,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         precision=precision or default_precision(target),
         buckets=buckets,
         acceleration=acceleration or Acceleration(),
+        replicas=replicas,
     )
 
 

@@ -19,7 +19,7 @@ from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooL
 from clip_engine.precision import default_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -254,13 +254,13 @@ def test_a_long_list_of_labels_is_encoded_in_parts() -> None:
 def test_each_label_passes_the_text_tower_once(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny_engine()
     rows: list[int] = []
-    encode = engine.model.encode_text
+    encode = engine.texts.encode_tokens
 
-    def watched(tokens: Tensor, **options: bool) -> Tensor:
+    def watched(tokens: Sequence[Tensor]) -> Tensor:
         rows.append(len(tokens))
-        return encode(tokens, **options)
+        return encode(tokens)
 
-    monkeypatch.setattr(engine.model, "encode_text", watched)
+    monkeypatch.setattr(engine.texts, "encode_tokens", watched)
     for labels in (LABELS, LABELS[::-1], [*LABELS, "new"]):
         engine.classify([photo((40, 40), seed=0)], labels)
     assert rows == [5, 1]

@@ -179,20 +179,36 @@ def test_attention_is_fused_unless_it_is_left_out() -> None:
 
 
 def test_texts_are_trimmed_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pieces, length in ((Acceleration.without(["trimmed_text"]), 77), (Acceleration(), 5)):
+    for pieces, length in ((PLAIN, 77), (only("trimmed_text"), 5)):
         engine = tiny_engine(acceleration=pieces)
-        lengths: list[int] = []
-        encode = engine.model.transformer.forward
-
-        def watched(x: Tensor, encode: Any = encode, lengths: list[int] = lengths) -> Any:
-            lengths.append(x.shape[1])
-            return encode(x)
-
-        monkeypatch.setattr(engine.model.transformer, "forward", watched)
+        rows = computed_rows(monkeypatch, engine)
         tokens = tokenizer().tokenize(["a very old"])
         assert int(tokens.argmax()) == 4  # start, three words, end
         engine.labels.get(["very old"], ("a {}",))
-        assert lengths == [length]
+        assert set(rows) == {length}
+
+
+def test_beginnings_are_shared_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # "a cat" and "a dog" are start, a, cat, end and start, a, dog, end
+    for pieces, count in ((Acceleration.without(["shared_prefixes"]), 8), (Acceleration(), 6)):
+        engine = tiny_engine(acceleration=pieces)
+        rows = computed_rows(monkeypatch, engine)
+        engine.labels.get(["cat", "dog"], ("a {}",))
+        assert set(rows) == {count}
+
+
+def computed_rows(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[int]:
+    """How many rows the MLP of the text tower's first block is given, as that happens."""
+    rows: list[int] = []
+    block = engine.model.transformer.resblocks[0]
+    compute = block.mlp.forward
+
+    def watched(x: Tensor) -> Any:
+        rows.append(x.numel() // x.shape[-1])
+        return compute(x)
+
+    monkeypatch.setattr(block.mlp, "forward", watched)
+    return rows
 
 
 def test_labels_are_encoded_anew_each_time_if_caching_is_left_out(
@@ -201,13 +217,13 @@ def test_labels_are_encoded_anew_each_time_if_caching_is_left_out(
     for pieces, calls in ((Acceleration.without(["cached_text"]), 2), (Acceleration(), 1)):
         engine = tiny_engine(acceleration=pieces)
         seen: list[int] = []
-        encode = engine._encode_tokens
+        encode = engine.texts.encode_tokens
 
         def watched(rows: Any, encode: Any = encode, seen: list[int] = seen) -> Tensor:
             seen.append(len(rows))
             return encode(rows)  # type: ignore[no-any-return]  # as above
 
-        monkeypatch.setattr(engine, "_encode_tokens", watched)
+        monkeypatch.setattr(engine.texts, "encode_tokens", watched)
         first, second = (engine.labels.get(LABELS, ("{}",)) for _ in range(2))
         assert seen == [len(LABELS)] * calls
         assert torch.equal(first, second)

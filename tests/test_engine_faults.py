@@ -107,7 +107,7 @@ def test_long_lists_of_prompts_are_halved_too(monkeypatch: pytest.MonkeyPatch) -
     labels = [f"label {index}" for index in range(300)]
     expected = tiny_engine().labels.get(labels, ("{}",))
     engine = tiny_engine()
-    asked = hold_at_most(monkeypatch, engine.model, 150, "encode_text")
+    asked = hold_at_most(monkeypatch, engine.texts, 150, "encode_tokens")
     assert torch.allclose(engine.labels.get(labels, ("{}",)), expected, atol=1e-6)
     assert asked == [256, 128, 128, 44]
 
@@ -179,7 +179,7 @@ def test_other_errors_of_a_forward_pass_unchanged() -> None:
 
 
 @pytest.mark.parametrize("text", LOST)
-@pytest.mark.parametrize("tower", ["encode_image", "encode_text"])
+@pytest.mark.parametrize("tower", ["visual", "transformer"])
 def test_a_device_that_will_not_heal_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, tower: str, text: str
 ) -> None:
@@ -189,7 +189,8 @@ def test_a_device_that_will_not_heal_is_told_apart(
     def fail(*_: object, **__: object) -> Tensor:
         raise error
 
-    monkeypatch.setattr(engine.model, tower, fail)
+    for part in engine.model.get_submodule(tower).modules():
+        monkeypatch.setattr(part, "forward", fail)
     with pytest.raises(DeviceLostError, match="start a fresh process") as caught:
         engine.classify([photo((40, 40), seed=0)], ["cat"])
     assert caught.value.__cause__ is error

@@ -165,6 +165,63 @@ def test_known_labels_are_answered_while_new_ones_are_encoded() -> None:
         assert slow.result(LIMIT_S).shape == (1, 8)
 
 
+def test_two_tasks_with_new_labels_are_encoded_at_the_same_time() -> None:
+    # given an encoder whose calls wait for each other
+    both = threading.Barrier(2)
+
+    def meeting(prompts: Sequence[str]) -> Tensor:
+        both.wait(LIMIT_S)
+        return torch.stack([feature(prompt) for prompt in prompts])
+
+    labels = LabelFeatures(meeting)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(labels.get, [label], ("{}",)) for label in ("a", "b")]
+        assert [ask.result(LIMIT_S).shape for ask in asked] == [(1, 8)] * 2
+
+
+class Held(Encoder):
+    """Holds calls with the label "held" until it is let go, and may fail them then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started, self.let_go, self.own = (threading.Event() for _ in range(3))
+        self.fails = False
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        features = super().__call__(prompts)
+        if "own" in prompts:
+            self.own.set()
+        if "held" in prompts:
+            self.started.set()
+            assert self.let_go.wait(LIMIT_S)
+            if self.fails:
+                raise TextTooLongError("held is too long")
+        return features
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_two_lists_share_is_encoded_once_unless_the_first_fails(
+    fails: bool,  # noqa: FBT001  # a case
+) -> None:
+    # given a list that is being encoded, and another that shares a label with it
+    encoder = Held()
+    encoder.fails = fails
+    labels = LabelFeatures(encoder)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(labels.get, ["held", "both"], ("{}",))
+        assert encoder.started.wait(LIMIT_S)
+        second = pool.submit(labels.get, ["both", "own"], ("{}",))
+        assert encoder.own.wait(LIMIT_S)  # its own label didn't wait
+        # when
+        encoder.let_go.set()
+        # then
+        answer = second.result(LIMIT_S)
+        assert isinstance(first.exception(LIMIT_S), TextTooLongError if fails else type(None))
+    expected = torch.stack([feature("both"), feature("own")])
+    assert torch.allclose(answer, expected, atol=1e-6)
+    assert encoder.prompts.count("both") == (2 if fails else 1)
+
+
 def test_labels_that_fail_are_not_kept_and_hold_nobody_up() -> None:
     calls: list[Sequence[str]] = []
 

@@ -106,7 +106,7 @@ def start(
     replicas = _replicas(settings, device.name)
     if replicas > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
-    engine = _load(settings, device.name, progress)
+    engine = _load(settings, device.name, replicas, progress)
     path = build_path(
         settings,
         queues=queues or (settings.queue,),
@@ -179,7 +179,7 @@ def _end_process(status: int, reason: str) -> None:
         os._exit(status)
 
 
-def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
+def _load(settings: Settings, device: str, replicas: int, progress: Progress | None) -> Engine:
     try:
         engine = load_engine(
             settings.model,
@@ -189,6 +189,7 @@ def _load(settings: Settings, device: str, progress: Progress | None) -> Engine:
             max_pixels=settings.max_pixels,
             buckets=settings.buckets,
             acceleration=Acceleration.without(settings.disable),
+            replicas=replicas,
             cache_dir=settings.cache_dir,
             mirror=settings.mirror,
             offline=settings.offline,

@@ -31,6 +31,7 @@ Piece = Literal[
     "folded_gelu",
     "prepacked",
     "trimmed_text",
+    "shared_prefixes",
     "cached_text",
     "pinned_upload",
     "cuda_graphs",

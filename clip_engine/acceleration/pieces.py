@@ -20,6 +20,7 @@ class Acceleration:
         folded_gelu: QuickGELU as SiLU, its factor multiplied into the weights around it.
         prepacked: Weights stored in the order in which oneDNN reads them; CPUs only.
         trimmed_text: Texts computed up to the longest one's end mark, not to the whole context.
+        shared_prefixes: Beginnings that texts share computed once for all; texts are trimmed then.
         cached_text: A label's feature kept for the next task that brings it.
         pinned_upload: Pixels handed to the GPU from page-locked memory; CUDA only.
         cuda_graphs: Each bucket's forward recorded once and replayed; CUDA only.
@@ -30,6 +31,7 @@ class Acceleration:
     folded_gelu: bool = True
     prepacked: bool = True
     trimmed_text: bool = True
+    shared_prefixes: bool = True
     cached_text: bool = True
     pinned_upload: bool = True
     cuda_graphs: bool = True

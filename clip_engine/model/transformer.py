@@ -72,13 +72,15 @@ class Attention(StackedProjection):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend: `[B, N, D]` to `[B, N, D]`."""
-        batch, tokens, width = x.shape
-        qkv = self.project(x)  # [B, N, 3D]
-        qkv = qkv.view(batch, tokens, 3, self.heads, width // self.heads)
+        return self.out_proj(self.mix(self.project(x)))  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
+
+    def mix(self, stacked: Tensor) -> Tensor:
+        """Let tokens look at each other: stacked projections `[B, N, 3D]` to `[B, N, D]`."""
+        batch, tokens, width = *stacked.shape[:2], stacked.shape[2] // 3
+        qkv = stacked.view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, D/H]
         x = self.attend(query, key, value, is_causal=self.causal)  # [B, H, N, D/H]
-        x = x.transpose(1, 2).reshape(batch, tokens, width)  # [B, H, N, D/H] -> [B, N, D]
-        return self.out_proj(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
+        return x.transpose(1, 2).reshape(batch, tokens, width)  # [B, H, N, D/H] -> [B, N, D]
 
 
 class ResidualAttentionBlock(nn.Module):

@@ -39,7 +39,9 @@ def main() -> None:
     torch.set_num_threads(1 if threads > 1 else torch.get_num_threads())
     settings = Settings.load()
     precision = None if settings.precision == "auto" else settings.precision
-    engine = load_engine(settings.model, precision=precision, buckets=settings.buckets)
+    engine = load_engine(
+        settings.model, precision=precision, buckets=settings.buckets, replicas=threads
+    )
     engine.warm()
     say({"ready": True, "precision": str(engine.precision)})
     with ThreadPoolExecutor(threads) as pool:
