@@ -25,7 +25,7 @@ from clip_engine.preprocess import Preprocessor
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.text_tower import TextTower
 from clip_engine.tokenizer import Tokenizer
-from clip_engine.topk import top_k
+from clip_engine.topk import check_k, top_k_of_numbers
 
 PIXEL_MEAN = OPENAI_NORMALISATION.mean
 PIXEL_STD = OPENAI_NORMALISATION.std
@@ -160,6 +160,7 @@ class Engine:
             ClipEngineError: The model overflowed: its features are NaN.
             InputError: k is below 1 or no integer.
         """
+        check_k(k)
         # One product a picture, batched: its last bits must not depend on its neighbours. So many
         # labels at a time as stay in the cache until the last picture has had them.
         rows = (self._logit_scale * image_features)[:, None]  # [B, 1, D]
@@ -167,14 +168,14 @@ class Engine:
             rows.bmm(label_features[start : start + LABELS_AT_ONCE].T.expand(len(rows), -1, -1))
             for start in range(0, len(labels), LABELS_AT_ONCE)
         ]
-        logits = torch.cat(products, dim=2)
-        logits = logits[:, 0]  # [B, L]
-        if logits.isnan().any():
+        logits = products[0] if len(products) == 1 else torch.cat(products, dim=2)
+        probabilities = logits[:, 0].softmax(dim=-1)  # [B, L]
+        if probabilities.isnan().any():  # as soon as one of a picture's logits is, or is infinite
             raise ClipEngineError(
                 f"The model {self.identity.name!r} gave features that are no numbers in "
                 f"{self.precision}; run it in float32, or mend its weights."
             )
-        values, indices = top_k(logits.softmax(dim=-1), k)
+        values, indices = top_k_of_numbers(probabilities, int(k))
         return [
             [Prediction(labels[i], p, i) for p, i in zip(row_values, row_indices, strict=True)]
             for row_values, row_indices in zip(values.tolist(), indices.tolist(), strict=True)

@@ -45,19 +45,29 @@ def top_k(scores: object, k: int) -> TopK:
     >>> top_k([0.1, 0.7, 0.1, 0.1], k=2)
     TopK(values=array([0.7, 0.1]), indices=array([1, 0]))
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"k is {k!r}; give an integer of 1 or more.")
+    check_k(k)
     if isinstance(scores, Tensor):
         if scores.is_complex():
             raise InputError(f"The scores' type is {scores.dtype}; give real numbers.")
-        return _top_k_torch(_checked(scores, torch.isnan), int(k))
+        return top_k_of_numbers(_checked(scores, torch.isnan), int(k))
     array = _as_numpy(scores)
     if array.dtype.kind not in "biuf":
         raise InputError(f"The scores' type is {array.dtype}; give real numbers.")
     return _top_k_numpy(_checked(array, np.isnan), int(k))
 
 
-def _top_k_torch(scores: Tensor, k: int) -> TopK:
+def check_k(k: object) -> None:
+    """See that K is one.
+
+    Raises:
+        InputError: It is below 1 or no integer.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k is {k!r}; give an integer of 1 or more.")
+
+
+def top_k_of_numbers(scores: Tensor, k: int) -> TopK:
+    """`top_k` of a tensor that is known to be real and without NaN, by somebody who checked k."""
     if scores.shape[-1] >= MANY and k < scores.shape[-1] and scores.dtype != torch.bool:
         # torch.topk is linear in L, but leaves the choice among equals and their order open.
         least = scores.topk(k, dim=-1, sorted=False)

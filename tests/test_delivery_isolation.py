@@ -80,6 +80,7 @@ def test_a_crowd_goes_in_up_to_the_limit_and_the_rest_when_some_have_left(room: 
     crowd = [room.delivery(f"d{i}") for i in range(6)]
     for delivery in crowd:
         room.enter(delivery)
+    assert room.went == ["d0"]  # it found nobody there, and waits for no thread
     room.isolation.start()
     room.wait_for(went=4)
 
@@ -87,9 +88,45 @@ def test_a_crowd_goes_in_up_to_the_limit_and_the_rest_when_some_have_left(room: 
 
     room.wait_for(went=6)
     assert room.books.begun == [
-        (("d0", "d1", "d2", "d3"), TOGETHER_UNKNOWN),
+        (("d0",), TOGETHER_UNKNOWN),
+        (("d1", "d2", "d3"), TOGETHER_UNKNOWN),
         (("d4", "d5"), TOGETHER_UNKNOWN),
     ]
+
+
+def test_one_alone_is_noted_and_begun_by_its_own_thread_and_then_the_next(room: Room) -> None:
+    first, second = room.delivery("d0"), room.delivery("d1")
+    room.enter(first)
+    room.isolation.leave([first])
+    room.enter(second)
+
+    assert room.went == ["d0", "d1"]
+    assert room.books.begun == [(("d0",), TOGETHER_UNKNOWN), (("d1",), TOGETHER_UNKNOWN)]
+    assert first.begun
+
+
+def test_one_alone_that_is_lost_or_has_ended_is_not_begun(room: Room) -> None:
+    room.books.lost = {"gone"}
+    room.enter(room.delivery("gone"))
+    assert room.lost == ["gone"]
+    room.isolation.leave(list(room.isolation._making))
+    ended = room.delivery("ended")
+    ended.ended = True
+
+    room.enter(ended)
+
+    assert (room.went, room.lost) == ([], ["gone", "ended"])
+    assert room.books.begun == [(("gone",), TOGETHER_UNKNOWN)]
+
+
+def test_a_suspect_alone_waits_for_its_turn_and_nobody_enters_once_it_stops(room: Room) -> None:
+    room.enter(room.delivery("suspect", crashes=1))
+    assert room.went == []
+    room.isolation.stop()
+    other = Room()
+    other.isolation.stop()
+    other.enter(other.delivery("late"))
+    assert other.went == []
 
 
 def test_suspects_of_one_crash_run_in_a_group_and_with_nothing_else(room: Room) -> None:
@@ -202,9 +239,10 @@ def test_one_that_cannot_be_begun_keeps_nobody_else_out(room: Room) -> None:
     def fail() -> None:
         raise ValueError("a bug")
 
+    room.enter(room.delivery("first"))
     room.isolation.enter(room.delivery("bad"), fail, fail)
     room.enter(room.delivery("good"))
 
     room.isolation.start()
 
-    room.wait_for(went=1)
+    room.wait_for(went=2)

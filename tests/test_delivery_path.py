@@ -381,6 +381,31 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
         _close(stage)
 
 
+def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, threads = stage.ledger.finish, []
+
+    def finish_and_tell(done: Any) -> list[bool]:
+        threads.append(threading.current_thread().name)
+        return finish(done)
+
+    monkeypatch.setattr(stage.ledger, "finish", finish_and_tell)
+    stage.path.start(stage.handler)
+    tasks = [stage.send() for _ in range(2)]
+    wait_until(lambda: len(stage.handler.got) == 2)
+    here = threading.current_thread().name
+    # when the first of two is done
+    stage.path.succeed(stage.handler.got[0], "1")
+    wait_until(lambda: len(stage.path.held) == 1)
+    assert threads == ["finisher"]
+    # and then the last
+    stage.path.succeed(stage.handler.got[1], "2")
+    assert threads == ["finisher", here]
+    assert len(stage.path.held) == 0
+    assert sorted(stage.result(task)["result"] for task in tasks) == [1, 2]
+
+
 def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clip_engine.engine import Engine, Prediction
 
 D = 512
+LIMIT_S = 20.0
 LABELS = tuple("abcdefghij")
 
 
@@ -79,6 +81,31 @@ def tiny() -> Engine:
 @pytest.fixture
 def engine(tiny: Engine) -> Counting:
     return Counting(tiny)
+
+
+@pytest.mark.parametrize(
+    ("count", "idle", "here"),
+    [(1, True, True), (1, False, False), (2, True, False), (2, False, False)],
+)
+def test_a_picture_alone_is_scored_by_the_thread_that_brings_it(
+    engine: Counting,
+    count: int,
+    idle: bool,  # noqa: FBT001  # a case
+    here: bool,  # noqa: FBT001  # likewise
+) -> None:
+    rows, features = unit(count, 1), unit(len(LABELS), 2)
+    pictures = [Picture(features) for _ in range(count)]
+    pool = Crew(1, "score")
+    scoring = Scoring(engine, pool, Fatal(), lambda: idle)
+    hold = threading.Event()
+    pool.submit(hold.wait, LIMIT_S)  # so that nothing is scored there yet
+    # when
+    scoring.take(pictures, [Batched(row, 0.0, 0.0, count) for row in rows])
+    # then
+    assert [picture.predictions is not None for picture in pictures] == [here] * count
+    hold.set()
+    pool.shutdown()
+    assert all(picture.predictions for picture in pictures)
 
 
 def score(engine: Counting, pictures: Sequence[Picture], rows: Tensor) -> None:

@@ -104,7 +104,9 @@ def test_a_symbolic_link_that_leads_outside_is_refused(root, target):
 
 @pytest.mark.parametrize("swapped", ["sub", "sub/dog.jpg"])
 def test_a_link_swapped_in_after_the_check_is_not_followed(root, monkeypatch, swapped):
-    # given: an attacker who puts a link in place right after the path was resolved
+    # given: a path with a link, and an attacker who puts another in place right after the path
+    # was resolved
+    (root / "link").symlink_to("sub")
     (root.parent / "outside" / "dog.jpg").write_bytes(b"secret")
     honest = os.path.realpath
 
@@ -118,7 +120,32 @@ def test_a_link_swapped_in_after_the_check_is_not_followed(root, monkeypatch, sw
 
     monkeypatch.setattr(os.path, "realpath", realpath)
 
-    assert isinstance(failure_of(root, f"file://{root}/sub/dog.jpg"), ImageUnavailableError)
+    assert isinstance(failure_of(root, f"file://{root}/link/dog.jpg"), ImageUnavailableError)
+
+
+@pytest.mark.parametrize("swapped", ["sub", "sub/dog.jpg"])
+def test_a_link_swapped_in_while_folders_are_opened_is_not_followed(root, monkeypatch, swapped):
+    # given: an attacker who puts a link in place once the root is open
+    (root.parent / "outside" / "dog.jpg").write_bytes(b"secret")
+    honest = os.open
+
+    def swapping(path, flags, dir_fd=None):
+        descriptor = honest(path, flags, dir_fd=dir_fd)
+        victim = root / swapped
+        if not victim.is_symlink():
+            victim.rename(root / "moved")
+            victim.symlink_to(root.parent / "outside" / ("" if swapped == "sub" else "dog.jpg"))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swapping)
+
+    assert failure_of(root, f"file://{root}/sub/dog.jpg").code == "FILE_OUTSIDE_ROOTS"
+
+
+def test_a_path_without_links_is_not_resolved(root, monkeypatch):
+    monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(f"{path} was resolved"))
+
+    assert fetcher(root).fetch(f"file://{root}/sub/dog.jpg") == b"dog"
 
 
 @pytest.mark.parametrize("path", ["absent.jpg", "cat.jpg/x", "absent/x", "a" * 300])

@@ -142,6 +142,11 @@ class Batcher(Generic[Item, Result]):
                 self._nearest = min(self._nearest, due)
             self._changed.notify()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be run."""
+        return not self._waiting
+
     def oldest_run_s(self) -> float:
         """Seconds that the longest of the runs under way has been running; 0 if none is."""
         with self._changed:

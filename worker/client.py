@@ -14,12 +14,10 @@ from typing import Any, Self, TypeAlias
 
 from worker.client_errors import translated
 from worker.contract import (
-    CLASSIFY,
     CLASSIFY_MANY,
     MAX_IMAGES,
     Classification,
     ClassifyManyRequest,
-    ClassifyRequest,
     Outcome,
     Question,
     parse,
@@ -30,6 +28,7 @@ from worker.handle import Handle, as_completed
 from worker.label_sets import LabelSets
 from worker.message import MessageWriter, WrittenQuestion
 from worker.publisher import Bound, Publisher, WhenFull
+from worker.questions import Questions
 from worker.redis_celery import RedisCelery, redis_configuration
 from worker.redis_url import check_redis_url, connect
 from worker.settings import DEFAULT_REDIS_URL
@@ -85,7 +84,7 @@ class Client:
             None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
         )
         publisher = Publisher(self._redis, url, queue, bound)
-        self._submission = Submission(MessageWriter(queue), publisher)
+        self._submission = Submission(MessageWriter(queue), publisher, Questions())
         elsewhere = None if self._results_redis is self._redis else self._results_redis
         self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
 
@@ -131,9 +130,8 @@ class Client:
             QueueFullError: `max_queue_length` messages are waiting.
             QueueUnavailableError: Redis can't be reached, or takes nothing.
         """
-        request = parse(ClassifyRequest, _given(image=image, labels=labels, **question))
-        arguments = WrittenQuestion(request).about(request.image)
-        task_id = self._submission.send(CLASSIFY, arguments, Post(priority, expires_s))
+        request = _given(image=image, labels=labels, **question)
+        task_id = self._submission.send_one(request, Post(priority, expires_s))
         return Handle(self._results, task_id, Classification.model_validate, time.time())
 
     def submit_many(

@@ -130,7 +130,15 @@ def _look_until(waiting: OrderedDict[str, Some], watch: Watch, limit_s: float) -
             raise away or ResultTimeoutError(_late(list(waiting.values()), limit_s))
         waited_s = now - start
         # A slow Redis is not asked without a pause.
-        watch.wait(waited_s, left_s=limit_s - waited_s, least_s=now - asked)
+        published = watch.wait(waited_s, left_s=limit_s - waited_s, least_s=now - asked)
+        if published is not None and (done := _heard(next(iter(waiting.values())), published)):
+            return done
+
+
+def _heard(handle: Handle[Any], published: bytes) -> list[str]:
+    """Take what was published for the one task that is watched; nothing if it has only begun."""
+    handle._ended = handle._results.if_ended(published)  # noqa: SLF001  # of this module
+    return [handle.id] if handle._ended else []  # noqa: SLF001  # likewise
 
 
 def _look_once(waiting: OrderedDict[str, Some]) -> list[str]:

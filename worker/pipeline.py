@@ -88,7 +88,7 @@ class Pipeline:
             fetch_pool=fetch_pool,
             decode_pool=decode_pool,
             gate=gate or OpenGate(),
-            scoring=Scoring(engine, decode_pool, fatal or Fatal()),
+            scoring=Scoring(engine, decode_pool, fatal or Fatal(), lambda: batcher.is_idle),
             hosts=hosts or Hosts(timer, threads=FETCHES),
             timer=timer,
             retry=retry or RetryPolicy(),

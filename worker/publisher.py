@@ -12,6 +12,7 @@ from worker.client_errors import translated
 from worker.delivery.keys import PRIORITY_STEPS, QueueKeys
 from worker.errors import InvalidRequestError, QueueFullError
 from worker.quoting import without_password
+from worker.redis_calls import RedisCalls
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -78,7 +79,7 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._redis = redis
+        self._calls = RedisCalls(redis)
         self._url = url
         self._queue = queue
         self._lists = QueueKeys(queue).lists
@@ -119,15 +120,15 @@ class Publisher:
 
     def _push(self, place: int, chunk: list[str]) -> None:
         with translated(self._url):
-            self._redis.lpush(self._lists[place], *chunk)
+            self._calls("LPUSH", self._lists[place], *chunk)
 
     def _push_within_bound(self, place: int, chunk: list[str], needed: int) -> Iterator[int]:
         bound = cast("Bound", self._bound)
         progress, pause_s = self._clock(), FIRST_PAUSE_S
         while chunk:
             with translated(self._url):
-                sent, waiting = self._script(
-                    keys=self._lists, args=[place + 1, bound.most, needed, *chunk]
+                sent, waiting = self._calls.run(
+                    self._script, self._lists, [place + 1, bound.most, needed, *chunk]
                 )
             if sent:
                 yield sent

@@ -7,7 +7,7 @@ one matrix product for all pictures that are asked about the same labels.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -51,12 +51,21 @@ class Scoring:
         engine: Scores.
         pool: Where; the batch's own thread has the next batch to run.
         fatal: Judges what a batch fails with.
+        is_idle: Whether no picture waits for the model; then one alone is scored where it stands,
+            for to wake a thread takes longer.
     """
 
-    def __init__(self, engine: Engine, pool: Pool, fatal: Fatal) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        pool: Pool,
+        fatal: Fatal,
+        is_idle: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._engine = engine
         self._pool = pool
         self._fatal = fatal
+        self._is_idle = is_idle
 
     def accepts(self, key: Scored) -> bool:
         """Unless nobody waits for it any more."""
@@ -64,6 +73,9 @@ class Scoring:
 
     def take(self, keys: Sequence[Scored], results: Sequence[Batched[Tensor]]) -> None:
         """Hand a batch over."""
+        if len(keys) == 1 and self._is_idle():
+            self._score(keys, results)
+            return
         try:
             self._pool.submit(self._score, keys, results)
         except RuntimeError as error:  # the pool has been shut down

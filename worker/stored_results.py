@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from celery.states import READY_STATES
+from kombu.exceptions import DecodeError
+from pydantic_core import from_json
 
 from worker.client_errors import translated
 from worker.dead_letters import RESULT_PREFIX
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
 
+_SUCCESS = b'{"status": "SUCCESS", "result": '
 DEFAULT_TTL_S = 86_400.0  # what workers keep results for, unless set otherwise
 
 
@@ -65,7 +68,21 @@ class StoredResults:
         with translated(self._url):
             stored = cast("list[bytes | None]", self._redis.mget(keys))
         # Outside of the block: an exception that a task failed with is no failure of Redis.
-        return [None if value is None else backend.decode_result(value) for value in stored]
+        return [None if value is None else self._decoded(value) for value in stored]
+
+    def if_ended(self, published: bytes) -> dict[str, Any] | None:
+        """What was published for a task, as `read` gives it; None if it tells of no end."""
+        try:
+            stored = self._decoded(published)
+            return stored if stored["status"] in READY_STATES else None
+        except (DecodeError, KeyError, TypeError, ValueError):  # anybody may publish anything
+            return None
+
+    def _decoded(self, stored: bytes) -> dict[str, Any]:
+        # Of a success without types of kombu's own Celery makes nothing but plain JSON, slowly.
+        if stored.startswith(_SUCCESS) and b'"__type__"' not in stored:
+            return cast("dict[str, Any]", from_json(stored))
+        return cast("dict[str, Any]", self._app.backend.decode_result(stored))
 
     def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is stored for those tasks that have ended, well or badly.

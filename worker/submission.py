@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from worker.contract import CLASSIFY, ClassifyRequest, Question, parse
+from worker.contract import CLASSIFY, Question, parse
 from worker.errors import InvalidRequestError, TemporaryError
 from worker.message import Arguments, WrittenQuestion
 from worker.sources.uri import validate_uri
@@ -15,6 +15,7 @@ from worker.sources.uri import validate_uri
 if TYPE_CHECKING:
     from worker.message import MessageWriter
     from worker.publisher import Publisher
+    from worker.questions import Questions
 
 Request: TypeAlias = str | Mapping[str, Any]  # a URI, or it and what is asked of this picture alone
 LEAST_URGENT = 9
@@ -44,11 +45,32 @@ class Post:
 
 
 class Submission:
-    """Writes messages and sends them. Threads may share it."""
+    """Writes messages and sends them. Threads may share it.
 
-    def __init__(self, writer: MessageWriter, publisher: Publisher) -> None:
+    Args:
+        writer: Of messages.
+        publisher: Sends them.
+        questions: Those that were written before.
+    """
+
+    def __init__(self, writer: MessageWriter, publisher: Publisher, questions: Questions) -> None:
         self._writer = writer
         self._publisher = publisher
+        self._questions = questions
+
+    def send_one(self, request: Mapping[str, Any], post: Post) -> str:
+        """Send one `clip.classify`; the task's id.
+
+        Args:
+            request: `image` and what is asked of it.
+            post: How it is to travel.
+
+        Raises:
+            InvalidRequestError: The request is wrong; nothing was sent.
+            QueueFullError: See `Publisher.send`.
+            QueueUnavailableError: Likewise.
+        """
+        return self.send(CLASSIFY, self._questions.about(request), post)
 
     def send(self, task: str, arguments: Arguments, post: Post) -> str:
         """Send one task; its id.
@@ -75,7 +97,7 @@ class Submission:
             QueueFullError: See `Publisher.send`; `sent` names the tasks that were sent before.
             QueueUnavailableError: Likewise.
         """
-        return self._send(_arguments(requests, shared), CLASSIFY, post)
+        return self._send(self._arguments(requests, shared), CLASSIFY, post)
 
     def _send(self, arguments: Sequence[Arguments], task: str, post: Post) -> list[str]:
         ids = [str(uuid.uuid4()) for _ in arguments]
@@ -94,23 +116,24 @@ class Submission:
             raise
         return ids
 
+    def _arguments(self, requests: Iterable[Request], shared: Mapping[str, Any]) -> list[Arguments]:
+        """All of them, so that a wrong one is told before any is sent."""
+        written: list[WrittenQuestion] = []  # the shared question, once it is needed
+        arguments = []
+        for index, request in enumerate(requests):
+            try:
+                arguments.append(self._read(request, shared, written))
+            except InvalidRequestError as error:
+                raise InvalidRequestError(
+                    f"Request {index}: {error.message}", error.code
+                ) from error
+        return arguments
 
-def _arguments(requests: Iterable[Request], shared: Mapping[str, Any]) -> list[Arguments]:
-    """All of them, so that a wrong one is told before any is sent."""
-    written: list[WrittenQuestion] = []  # the shared question, once it is needed
-    arguments = []
-    for index, request in enumerate(requests):
-        try:
-            arguments.append(_read(request, shared, written))
-        except InvalidRequestError as error:
-            raise InvalidRequestError(f"Request {index}: {error.message}", error.code) from error
-    return arguments
-
-
-def _read(request: Request, shared: Mapping[str, Any], written: list[WrittenQuestion]) -> Arguments:
-    if isinstance(request, Mapping):
-        own = parse(ClassifyRequest, {**shared, **request})
-        return WrittenQuestion(own).about(own.image)
-    if not written:
-        written.append(WrittenQuestion(parse(Question, shared)))
-    return written[0].about(validate_uri(request))
+    def _read(
+        self, request: Request, shared: Mapping[str, Any], written: list[WrittenQuestion]
+    ) -> Arguments:
+        if isinstance(request, Mapping):
+            return self._questions.about({**shared, **request})
+        if not written:
+            written.append(WrittenQuestion(parse(Question, shared)))
+        return written[0].about(validate_uri(request))

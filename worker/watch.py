@@ -1,8 +1,8 @@
 """Waiting for a result without asking for it again and again.
 
-Whoever stores a result publishes it too, on a channel of the same name as its key. A subscription
-is only a hint here, upon which the result is read as always: where it can't be had, or is lost with
-its connection, the next look is a little later, and nothing else is different.
+Whoever stores a result publishes it too, on a channel of the same name as its key. That is a short
+cut and nothing is built on it: where a subscription can't be had, or is lost with its connection,
+or missed what was published before, the result is read a little later.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Ears:
             self._idle, self._process = deque(), os.getpid()
         ear = self._kept() or self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
         try:
+            if ear.channels:  # the last one's
+                ear.unsubscribe()
             ear.subscribe(channel)
             _await_confirmation(ear)
         except BaseException:
@@ -55,12 +57,7 @@ class Ears:
         return ear
 
     def take_back(self, ear: PubSub) -> None:
-        """Keep a subscription for the next who waits."""
-        try:
-            ear.unsubscribe()  # type: ignore[no-untyped-call]  # redis-py's
-        except RedisError:
-            ear.close()
-            return
+        """Keep a subscription for the next who waits; until then it stays as it is."""
         self._idle.append(ear)
         if len(self._idle) > MOST_IDLE:
             self._idle.popleft().close()
@@ -90,24 +87,28 @@ class Watch:
         self._channel = channel
         self._ear: PubSub | None = None
 
-    def wait(self, waited_s: float, left_s: float, least_s: float = 0.0) -> None:
-        """Wait until there is a reason to look again.
+    def wait(self, waited_s: float, left_s: float, least_s: float = 0.0) -> bytes | None:
+        """Wait until there is a reason to look again, or nothing to look for.
 
         Args:
             waited_s: How long it has been waited already, in seconds.
             left_s: How long it may be waited yet.
             least_s: How long to wait if nothing is heard and there is the time.
+
+        Returns:
+            What was published on the channel, if anything was.
         """
         if self._channel is None:
             pause_s = max(least_s, FIRST_POLL_S, min(LAST_POLL_S, waited_s / 20))
             time.sleep(min(pause_s, left_s))
-            return
+            return None
         try:
             if self._ear is None:
                 self._ear = self._ears.lend(self._channel)  # and look: it may have come before
             else:
                 pause_s = max(least_s, LAST_POLL_S, min(LAST_LOOK_S, waited_s / 2))
-                self._ear.get_message(timeout=min(pause_s, left_s))
+                heard = self._ear.get_message(timeout=min(pause_s, left_s))
+                return heard["data"] if heard and heard["type"] == "message" else None
         except RedisError:
             self.leave()
             self._channel = None
@@ -116,6 +117,7 @@ class Watch:
                 self._ear.close()
                 self._ear = None
             raise
+        return None
 
     def leave(self) -> None:
         """Wait no more."""

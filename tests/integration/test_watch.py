@@ -14,7 +14,7 @@ from redis_server import RedisServer
 
 from worker.client import Client
 from worker.contract import Classification
-from worker.errors import ResultTimeoutError
+from worker.errors import ImageUnavailableError, ResultTimeoutError
 from worker.watch import LAST_LOOK_S, MOST_IDLE
 
 if TYPE_CHECKING:
@@ -51,8 +51,16 @@ def calls(redis: Redis, command: str) -> int:
 
 
 def wait_for_subscribers(redis: Redis, count: int) -> None:
+    wait_until(lambda: len(redis.pubsub_channels()) == count)
+
+
+def subscribers(redis: Redis) -> int:
+    return len(redis.client_list(_type="pubsub"))
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
     end = time.monotonic() + LIMIT_S
-    while len(redis.pubsub_channels()) != count:
+    while not happened():
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -88,10 +96,11 @@ def test_a_subscription_serves_one_wait_after_the_other(server: RedisServer) -> 
             assert handle.get(LIMIT_S) == ANSWER
             stored.join()
         redis = server.client()
-        wait_for_subscribers(redis, 0)
 
         assert calls(redis, "subscribe") == 3
-        assert len([one for one in redis.client_list() if one["cmd"] == "unsubscribe"]) == 1
+        assert subscribers(redis) == 1
+        assert len(redis.pubsub_channels()) == 1
+    wait_until(lambda: subscribers(redis) == 0)
 
 
 def wait_at_once(client: Client, worker: Client, redis: Redis, count: int) -> int:
@@ -109,7 +118,6 @@ def wait_at_once(client: Client, worker: Client, redis: Redis, count: int) -> in
         store(worker, handle.id)
     for thread in threads:
         thread.join(LIMIT_S)
-    wait_for_subscribers(redis, 0)
     return got.count(ANSWER)
 
 
@@ -119,8 +127,7 @@ def test_many_wait_at_once_and_few_connections_stay(server: RedisServer) -> None
     with Client(server.url) as client, Client(server.url) as worker:
         for _ in range(3):  # from the second time on there are some that were kept
             assert wait_at_once(client, worker, redis, waiting) == waiting
-            idle = [one for one in redis.client_list() if one["cmd"] == "unsubscribe"]
-            assert 1 <= len(idle) <= MOST_IDLE
+            wait_until(lambda: 1 <= subscribers(redis) <= MOST_IDLE)
 
 
 def test_a_subscription_that_is_cut_off_costs_no_answer(server: RedisServer) -> None:
@@ -150,6 +157,69 @@ def test_where_nobody_may_subscribe_the_answer_comes_all_the_same(server: RedisS
 
         assert server.client().info("commandstats")["cmdstat_subscribe"]["rejected_calls"] == 1
         stored.join()
+
+
+def test_what_is_published_is_not_read_again(server: RedisServer) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        handle, other = ask(client), ask(client)
+        store(worker, other.id)
+        meta = server.client().get(f"celery-task-meta-{other.id}")
+        assert isinstance(meta, bytes)
+        # when it is published, and stored nowhere
+        published = later(
+            server.client().publish,
+            f"celery-task-meta-{handle.id}",
+            meta.replace(*map(str.encode, (other.id, handle.id))),
+        )
+
+        assert handle.get(LIMIT_S) == ANSWER
+
+        assert handle.state == "SUCCESS"
+        published.join()
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"nonsense",
+        b'{"status": 5}',
+        b'{"status": "FAILURE"}',
+        b'{"status": "SUCCESS", "result": ',
+        b'{"status": "STARTED", "result": {"pid": 1}}',
+    ],
+)
+def test_what_is_published_and_is_no_end_is_not_believed(server: RedisServer, noise: bytes) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        handle = ask(client)
+
+        def publish_and_answer() -> None:
+            assert server.client().publish(f"celery-task-meta-{handle.id}", noise) == 1
+            time.sleep(0.1)
+            store(worker, handle.id)
+
+        answered = later(publish_and_answer)
+
+        assert handle.get(LIMIT_S) == ANSWER
+        answered.join()
+
+
+def test_a_failure_that_is_published_is_raised(server: RedisServer) -> None:
+    with Client(server.url) as client, Client(server.url) as worker:
+        handle = ask(client)
+        failed = later(
+            worker._app.backend.store_result,
+            handle.id,
+            ImageUnavailableError("No picture.", "X"),
+            "FAILURE",
+        )
+
+        with pytest.raises(ImageUnavailableError, match=r"^No picture\.$"):
+            handle.get(LIMIT_S)
+
+        failed.join()
 
 
 def test_what_nobody_published_is_found_by_looking(server: RedisServer) -> None:

@@ -59,7 +59,11 @@ class Endings:
         if self._claim(delivery):
             if self._events.wanted or logger.isEnabledFor(logging.INFO):
                 self._tell_of_success(delivery, result_json)
-            self._finisher.add([self._stored(delivery, success, result_json)])
+            done = self._stored(delivery, success, result_json)
+            if len(self.held) == 1:  # nobody waits meanwhile, and to wake a thread takes time
+                self._finisher.finish_alone(done)
+            else:
+                self._finisher.add([done])
 
     def _tell_of_success(self, delivery: Delivery, result_json: str) -> None:
         taken_s = time.monotonic() - delivery.taken_at

@@ -56,6 +56,11 @@ class Finisher:
         for one in done:
             self._done.put(one)
 
+    def finish_alone(self, done: tuple[Delivery, str, str]) -> None:
+        """End one delivery on the caller's own thread; where Redis is away, as `add` does."""
+        ledger = done[0].ledger
+        self._finish_or_forget([done], lambda: ledger.finish(_finished([done])))
+
     def stop(self, timeout_s: float) -> None:
         """Store what was handed in, for at most so long; give up the rest."""
         self._done.put(None)
@@ -64,7 +69,7 @@ class Finisher:
     def _serve(self) -> None:
         while batch := self._next():
             for ledger, items in groupby(batch, key=lambda item: item[0].ledger):
-                self._finish_or_forget(ledger, list(items))
+                self._finish(ledger, list(items))
 
     def _next(self) -> list[tuple[Delivery, str, str]]:
         """What has come, at least one; empty at the end."""
@@ -77,34 +82,38 @@ class Finisher:
             self._done.put(None)
         return batch
 
-    def _finish_or_forget(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
+    def _finish(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
+        self._finish_or_forget(items, lambda: self._insist(ledger, items))
+
+    def _finish_or_forget(
+        self, items: Sequence[tuple[Delivery, str, str]], finish: Callable[[], list[bool]]
+    ) -> None:
         try:
-            self._finish(ledger, items)
+            self._let_go(items, finish())
+        except RedisError:
+            self.add(items)
         except Exception:  # a bug of ours must not end the thread that ends all tasks
             logger.exception("%d tasks come again, for their results can't be stored", len(items))
             self._ended([delivery for delivery, _, _ in items])
 
-    def _finish(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
-        deliveries = [delivery for delivery, _, _ in items]
-        held = self._insist(ledger, items)
+    def _let_go(self, items: Sequence[tuple[Delivery, str, str]], held: Sequence[bool]) -> None:
         if lost := held.count(False):
             logger.warning(
                 "%d results were not stored: their leases ran out, and the tasks are others' now.",
                 lost,
             )
-        self._ended(deliveries)
+        self._ended([delivery for delivery, _, _ in items])
 
     def _insist(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> list[bool]:
         pause_s = FIRST_PAUSE_S
         while True:
-            finished = [
-                Finished(tag, key, result)
-                for delivery, key, result in items
-                for tag in delivery.tags
-            ]
             try:
-                return ledger.finish(finished)
+                return ledger.finish(_finished(items))
             except RedisError as error:
                 self._complaint.about(error)
                 self._pause(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
+
+
+def _finished(items: Sequence[tuple[Delivery, str, str]]) -> list[Finished]:
+    return [Finished(tag, key, result) for delivery, key, result in items for tag in delivery.tags]

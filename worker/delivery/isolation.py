@@ -88,14 +88,25 @@ class Isolation:
     def enter(self, delivery: Delivery, go: Callable[[], None], lost: Callable[[], None]) -> None:
         """Call `go` when the making may begin, or `lost` if the message is no longer ours.
 
-        What belongs to a delivery that is in the making already goes at once.
+        What belongs to a delivery that is in the making already goes at once. One that finds nobody
+        else there is let in by the caller's own thread, so that alone it waits for no other.
         """
         with self._changed:
-            if delivery not in self._making:
+            is_in = delivery in self._making
+            is_alone = not (is_in or delivery.crashes or self._stopping or self._is_somebody_here())
+            if is_alone:
+                self._apart, self._suspects_in_turn = False, 0
+                self._count_in({delivery})
+            elif not is_in:
                 (self._suspects if delivery.crashes else self._crowd).append((delivery, go, lost))
                 self._changed.notify()
-                return
-        go()
+        if is_in:
+            go()
+        elif is_alone:
+            self._begin_alone(delivery, go, lost)
+
+    def _is_somebody_here(self) -> bool:
+        return bool(self._making or self._crowd or self._suspects)
 
     def leave(self, deliveries: Sequence[Delivery]) -> None:
         """These have ended, and Redis knows."""
@@ -150,8 +161,24 @@ class Isolation:
         # One that has ended meanwhile (it took too long) would never leave.
         self._making.update(delivery for delivery in deliveries if not delivery.ended)
 
+    def _begin_alone(
+        self, delivery: Delivery, go: Callable[[], None], lost: Callable[[], None]
+    ) -> None:
+        try:
+            held = self._note([] if delivery.ended else [delivery], TOGETHER_UNKNOWN)
+        except RedisError:  # the isolation's own thread has the patience
+            with self._changed:
+                self._making.discard(delivery)
+                self._crowd.append((delivery, go, lost))
+                self._changed.notify()
+        else:
+            delivery.begun = True
+            (go if delivery in held else lost)()
+
     def _begin(self, batch: Sequence[_Waiting]) -> None:
-        held = self._note(list({delivery: None for delivery, _, _ in batch if not delivery.ended}))
+        deliveries = list({delivery: None for delivery, _, _ in batch if not delivery.ended})
+        together = len(deliveries) if self._apart else TOGETHER_UNKNOWN
+        held = self._insist(lambda: self._note(deliveries, together))
         for delivery, go, lost in batch:
             delivery.begun = True
             try:
@@ -159,19 +186,18 @@ class Isolation:
             except Exception:  # a bug of ours must not keep all others out
                 logger.exception("Task %s can't be begun", delivery.id)
 
-    def _note(self, deliveries: Sequence[Delivery]) -> set[Delivery]:
+    def _note(self, deliveries: Sequence[Delivery], together: int) -> set[Delivery]:
         """Write into Redis who is in the making; those whose message is still ours."""
-        together = len(deliveries) if self._apart else TOGETHER_UNKNOWN
         crash = Crash(self._now(), together, self._worker)
         held: set[Delivery] = set()
         for ledger in {delivery.ledger: None for delivery in deliveries}:
             ours = [delivery for delivery in deliveries if delivery.ledger is ledger]
             pairs = [(delivery, tag) for delivery in ours for tag in delivery.tags]
-            flags = self._insist(lambda: ledger.start([tag for _, tag in pairs], crash))  # noqa: B023  # called here
+            flags = ledger.start([tag for _, tag in pairs], crash)
             held.update(delivery for (delivery, _), flag in zip(pairs, flags, strict=True) if flag)
         return held
 
-    def _insist(self, note: Callable[[], list[bool]]) -> list[bool]:
+    def _insist(self, note: Callable[[], set[Delivery]]) -> set[Delivery]:
         while True:
             try:
                 return note()

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from worker.dead_letters import dead_index_key, dead_key
 from worker.delivery.chunks import chunks
 from worker.delivery.entry import Crash, Entry
+from worker.redis_calls import RedisCalls
 
 if TYPE_CHECKING:
     from redis import Redis
-    from redis.commands.core import Script
 
     from worker.dead_letters import DeadLetter
     from worker.delivery.keys import QueueKeys
@@ -60,6 +60,7 @@ class Ledger:
         self.lease_s = lease_s
         self._redis = redis
         self._result_ttl_s = max(1, round(result_ttl_s))
+        self._calls = RedisCalls(redis)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
         self._takes = itertools.count()
         self._name = secrets.token_hex(6)
@@ -71,7 +72,7 @@ class Ledger:
             ResponseError: This Redis can't do it; kombu's own transport must serve.
         """
         place = f"{self.keys.tick}:probe:{self._name}"
-        self._script("probe")(keys=[place])
+        self._run("probe", [place])
         self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
 
     def take(self, most: int, suspects: int = 0) -> list[Entry]:
@@ -83,9 +84,10 @@ class Ledger:
         """
         keys = self.keys
         prefix = f"{self._name}-{next(self._takes)}-"
-        taken: list[bytes] = self._script("take")(
-            keys=[keys.unacked, keys.leases, keys.returned, *keys.lists],
-            args=[min(most, MOST_TAKEN), suspects, self.lease_s, prefix],
+        taken: list[bytes] = self._run(
+            "take",
+            [keys.unacked, keys.leases, keys.returned, *keys.lists],
+            [min(most, MOST_TAKEN), suspects, self.lease_s, prefix],
         )
         return list(map(Entry.decode, taken[::2], taken[1::2]))
 
@@ -100,9 +102,7 @@ class Ledger:
             For each tag whether it is still held; what is not must not be begun.
         """
         keys = self.keys
-        held = self._script("start")(
-            keys=[keys.unacked, keys.started], args=[crash.encode(), *tags]
-        )
+        held = self._run("start", [keys.unacked, keys.started], [crash.encode(), *tags])
         return [bool(flag) for flag in held]
 
     def finish(self, done: Sequence[Finished]) -> list[bool]:
@@ -112,9 +112,10 @@ class Ledger:
             For each whether it was still held; if not, its result was not stored.
         """
         keys = self.keys
-        held = self._script("finish")(
-            keys=[keys.unacked, keys.leases, keys.started],
-            args=[self._result_ttl_s, *itertools.chain.from_iterable(done)],
+        held = self._run(
+            "finish",
+            [keys.unacked, keys.leases, keys.started],
+            [self._result_ttl_s, *itertools.chain.from_iterable(done)],
         )
         return [bool(flag) for flag in held]
 
@@ -122,7 +123,7 @@ class Ledger:
         """Put messages back where they came from, to be taken next; how many were held."""
         keys = self.keys
         held = [keys.unacked, keys.leases, keys.started, keys.returned]
-        return int(self._script("give_back")(keys=held, args=list(tags))) if tags else 0
+        return int(self._run("give_back", held, tags)) if tags else 0
 
     def renew(self, tags: Iterable[str]) -> None:
         """Start the leases of held messages anew."""
@@ -131,12 +132,12 @@ class Ledger:
     def extend(self, tags: Iterable[str], seconds: float) -> None:
         """Let the leases of held messages end so many seconds from now."""
         for chunk in chunks(tags, MOST_TAKEN):
-            self._script("extend")(keys=[self.keys.leases], args=[seconds, *chunk])
+            self._run("extend", [self.keys.leases], [seconds, *chunk])
 
     def park(self, tags: Sequence[str], seconds: float) -> None:
         """Put messages back so many seconds from now, unless this is undone by a give-back."""
         keys = self.keys
-        self._script("park")(keys=[keys.unacked, keys.leases, keys.started], args=[seconds, *tags])
+        self._run("park", [keys.unacked, keys.leases, keys.started], [seconds, *tags])
 
     def reap(self, longest_gap_s: float) -> tuple[int, int]:
         """Return messages whose lease has run out.
@@ -149,9 +150,10 @@ class Ledger:
             How many went back, and how many of these had been started.
         """
         keys = self.keys
-        count, blamed = self._script("reap")(
-            keys=[keys.unacked, keys.leases, keys.started, keys.returned, keys.tick],
-            args=[longest_gap_s, MOST_REAPED],
+        count, blamed = self._run(
+            "reap",
+            [keys.unacked, keys.leases, keys.started, keys.returned, keys.tick],
+            [longest_gap_s, MOST_REAPED],
         )
         return int(count), int(blamed)
 
@@ -159,12 +161,13 @@ class Ledger:
         """File a dead letter and store the failure for its caller; whether it was still held."""
         keys, queue = self.keys, self.keys.queue
         return bool(
-            self._script("bury")(
-                keys=[
+            self._run(
+                "bury",
+                [
                     *(keys.unacked, keys.leases, keys.started),
                     *(dead_key(queue), dead_index_key(queue)),
                 ],
-                args=[
+                [
                     *(failure.tag, letter.id, letter.encode(), letter.died_at),
                     *(failure.key, failure.result, self._result_ttl_s),
                 ],
@@ -176,14 +179,14 @@ class Ledger:
 
         It blocks its connection, so give the ledger that waits a client of its own.
         """
-        self._redis.blmove(self.keys.queue, self.keys.queue, timeout_s, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
+        self._calls("BLMOVE", self.keys.queue, self.keys.queue, "RIGHT", "RIGHT", timeout_s)
 
     def close(self) -> None:
         """Close the client's connections."""
         self._redis.close()
 
-    def _script(self, name: str) -> Script | Any:
-        return self._scripts[name]
+    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
+        return self._calls.run(self._scripts[script], keys, args)
 
 
 @cache

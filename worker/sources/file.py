@@ -2,7 +2,7 @@
 
 A path is checked twice: by its spelling before the disk is touched, so that nothing outside can be
 probed for, and again component by component while it is opened, so that nobody can swap a folder
-for a symbolic link between the check and the opening.
+for a symbolic link between the check and the opening. Only a path that has links is resolved.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_C
 
 _NOT_REGULAR = {errno.ENXIO, errno.ENODEV}  # what opening a socket or a dead device gives
 _SWAPPED = {errno.ELOOP, errno.EMLINK}  # a symbolic link where the resolved path had none
+_PERHAPS_LINKED = _SWAPPED | {errno.ENOTDIR}
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _DENIED = {errno.EACCES, errno.EPERM}
 
@@ -62,6 +63,16 @@ class FileSource:
             raise _translated(uri, error) from error
 
     def _read(self, uri: str, path: Path) -> bytes:
+        root = next(root for root in self._roots if path.is_relative_to(root))
+        try:
+            descriptor = _open_below(root, path.relative_to(root).parts)
+        except OSError as error:
+            if error.errno not in _PERHAPS_LINKED:
+                raise
+            return self._read_linked(uri, path)
+        return self._read_descriptor(uri, descriptor)
+
+    def _read_linked(self, uri: str, path: Path) -> bytes:
         resolved = Path(os.path.realpath(path))
         for root in self._roots:
             real_root = Path(os.path.realpath(root))
