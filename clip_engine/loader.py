@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from clip_engine.acceleration import Acceleration
+from clip_engine.buckets import buckets_up_to, usual_batch
 from clip_engine.catalog import PUBLISHED
 from clip_engine.download import default_cache_dir, fetch_weights
-from clip_engine.engine import DEFAULT_BUCKETS, Engine, ModelIdentity
+from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.errors import DeviceError, ModelNotFoundError
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import Activation
@@ -31,7 +32,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     activation: Activation | None = None,
     preprocessing: Mode = "fast",
     max_pixels: int | None = None,
-    buckets: Sequence[int] = DEFAULT_BUCKETS,
+    buckets: Sequence[int] | None = None,
     acceleration: Acceleration | None = None,
     replicas: int = 1,
     cache_dir: Path | None = None,
@@ -50,7 +51,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         activation: Of the MLPs, against what the checkpoint says; None to go by it.
         preprocessing: `fast` or `exact`.
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
-        buckets: Batch sizes, ascending.
+        buckets: Batch sizes, ascending; None for those that suit the model on its device.
         acceleration: Which pieces make the towers faster; None for all.
         replicas: Threads that will run towers at the same time.
         cache_dir: Where published weights are kept; None for `~/.cache/clip`.
@@ -78,7 +79,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         normalisation=checkpoint.normalisation,
         device=target,
         precision=precision or default_precision(target),
-        buckets=buckets,
+        buckets=buckets or buckets_up_to(usual_batch(clip.config, target.type)),
         acceleration=acceleration or Acceleration(),
         replicas=replicas,
     )

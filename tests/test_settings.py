@@ -9,9 +9,10 @@ from typing import get_args
 
 import pytest
 
+from clip_engine import buckets
 from clip_engine.acceleration import Acceleration
 from worker.quoting import quote, without_password
-from worker.settings import Piece, Settings, SettingsError
+from worker.settings import GPU_BATCH, Piece, Settings, SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -91,34 +92,9 @@ def test_each_kind_of_device_is_taken(monkeypatch: pytest.MonkeyPatch, device: s
     assert load(monkeypatch, DEVICE=device).device == device
 
 
-@pytest.mark.parametrize(
-    ("max_batch", "buckets"),
-    [
-        (1, (1,)),
-        (2, (1, 2)),
-        (3, (1, 2, 3)),
-        (8, (1, 2, 3, 4, 6, 8)),
-        (12, (1, 2, 3, 4, 6, 8, 12)),
-        (32, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)),
-        (33, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 33)),
-    ],
-)
-def test_buckets_are_powers_of_two_what_lies_half_way_between_and_the_largest_batch(
-    max_batch: int, buckets: tuple[int, ...]
-) -> None:
-    assert Settings.load(max_batch=max_batch).buckets == buckets
-
-
-@pytest.mark.parametrize(
-    ("given", "device", "largest"),
-    [(None, "cpu", 8), (None, "cuda", 32), (64, "cpu", 64), (4, "cuda", 4)],
-)
-def test_the_largest_batch_follows_the_device_unless_it_is_set(
-    given: int | None, device: str, largest: int
-) -> None:
-    settings = Settings.load(max_batch=given).on(device)
-
-    assert (settings.largest_batch, settings.buckets[-1]) == (largest, largest)
+def test_until_the_model_is_there_a_batch_is_a_gpus_unless_it_is_set() -> None:
+    assert Settings.load().largest_batch == GPU_BATCH == buckets.GPU_BATCH
+    assert Settings.load(max_batch=3).largest_batch == 3
 
 
 def test_each_piece_of_acceleration_can_be_left_out_by_name(

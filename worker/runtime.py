@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from torch import Tensor
 
 from clip_engine.acceleration import Acceleration
+from clip_engine.buckets import buckets_up_to
 from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError, DeviceLostError
 from clip_engine.loader import load_engine
@@ -102,11 +103,11 @@ def start(
     global _current  # noqa: PLW0603  # the one place where a process keeps its state
     warnings.filterwarnings("ignore", module=r"PIL\.")  # hostile pictures must not flood the log
     device = pin_device(settings.device, torch.cuda.device_count())
-    settings = settings.on(device.name)
     replicas = _replicas(settings, device.name)
     if replicas > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
     engine = _load(settings, device.name, replicas, progress)
+    settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
     path = build_path(
         settings,
         queues=queues or (settings.queue,),
@@ -187,7 +188,7 @@ def _load(settings: Settings, device: str, replicas: int, progress: Progress | N
             precision=None if settings.precision == "auto" else settings.precision,
             preprocessing=settings.preprocessing,
             max_pixels=settings.max_pixels,
-            buckets=settings.buckets,
+            buckets=None if settings.max_batch is None else buckets_up_to(settings.max_batch),
             acceleration=Acceleration.without(settings.disable),
             replicas=replicas,
             cache_dir=settings.cache_dir,

@@ -21,7 +21,7 @@ from worker.redis_url import redis_url_remedy
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
-CPU_BATCH, GPU_BATCH = 8, 32
+GPU_BATCH = 32  # as in clip_engine.buckets, see below
 
 
 # As in clip_engine.acceleration, which can't be imported here: it loads torch.
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     )
 
     max_batch: int | None = Field(
-        None, ge=1, le=1024, description="Most pictures a forward pass; or 8 on a CPU, else 32."
+        None, ge=1, le=1024, description="Most pictures a forward pass; or 32, on a CPU 2 to 8."
     )
     max_wait_s: float = Field(0.0, ge=0, le=60, description="Wait for a batch to fill.")
     replicas: int | None = Field(None, ge=1, le=256, description="Forward passes at the same time.")
@@ -176,30 +176,10 @@ class Settings(BaseSettings):
         """Where results go."""
         return self.result_url or self.redis_url
 
-    def on(self, device: str) -> Self:
-        """These settings, with what depends on the device filled in.
-
-        On a CPU a batch of 32 is no faster than one of 8, and takes four times as long.
-        """
-        if self.max_batch is not None or device != "cpu":
-            return self
-        return self.model_copy(update={"max_batch": CPU_BATCH})
-
     @property
     def largest_batch(self) -> int:
-        """Most pictures a forward pass; before the device is known, those of a GPU."""
+        """Most pictures a forward pass; until the model is there, as on a GPU."""
         return self.max_batch or GPU_BATCH
-
-    @property
-    def buckets(self) -> tuple[int, ...]:
-        """Batch sizes that the model is run at: 1, 2, 3, 4, 6, 8, 12, ... and the largest batch.
-
-        Padding costs as much as pictures do. Of batches of 1 to 32 it makes 12 % more on average;
-        powers of two alone would make 30 %.
-        """
-        largest = self.largest_batch
-        sizes = {n * 2**i for i in range(largest.bit_length()) for n in (1, 3)}
-        return tuple(sorted({*(size for size in sizes if size < largest), largest}))
 
     @field_validator("redis_url", "result_url")
     @classmethod

@@ -11,6 +11,7 @@ from redis_server import RedisServer, find_executable
 
 from worker.client import Client
 from worker.errors import QueueUnavailableError, ResultTimeoutError, ServiceError
+from worker.redis_url import connect
 
 pytestmark = [
     pytest.mark.integration,
@@ -59,7 +60,9 @@ def test_an_answer_that_comes_after_redis_was_away_is_given() -> None:
         away.join()
 
 
-def test_waiting_leaves_no_subscription_and_no_result_behind(client: Client) -> None:
+def test_waiting_leaves_no_result_behind_and_a_subscription_for_the_next_wait(
+    client: Client,
+) -> None:
     # given answers that were read and one that was given up
     backend = client._app.backend
     for _ in range(3):
@@ -71,9 +74,14 @@ def test_waiting_leaves_no_subscription_and_no_result_behind(client: Client) -> 
     # then
     assert backend.result_consumer.subscribed_to == set()
     assert not any(backend._pending_results)
+    assert len(client._redis.pubsub_channels()) == 1
+    # and that not once the client is closed
+    redis = connect(client.url)
+    client.close()
     end = time.monotonic() + WAIT_S
-    while client._redis.pubsub_channels():  # it is told so, and does it a moment later
+    while redis.pubsub_channels():  # Redis hears of it a moment later
         assert time.monotonic() < end
+    redis.close()
 
 
 def test_a_task_that_failed_with_a_builtin_error_is_no_failure_of_redis(client: Client) -> None:

@@ -28,9 +28,7 @@ import torch
 
 from clip_engine import Engine, load_engine
 from clip_engine.prompts import DEFAULT_TEMPLATE
-from worker.settings import CPU_BATCH, Settings
-
-BATCH = CPU_BATCH
+from worker.settings import Settings
 
 
 def main() -> None:
@@ -39,9 +37,7 @@ def main() -> None:
     torch.set_num_threads(1 if threads > 1 else torch.get_num_threads())
     settings = Settings.load()
     precision = None if settings.precision == "auto" else settings.precision
-    engine = load_engine(
-        settings.model, precision=precision, buckets=settings.buckets, replicas=threads
-    )
+    engine = load_engine(settings.model, precision=precision, replicas=threads)
     engine.warm()
     say({"ready": True, "precision": str(engine.precision)})
     with ThreadPoolExecutor(threads) as pool:
@@ -60,7 +56,7 @@ def loop(engine: Engine, pool: ThreadPoolExecutor, request: dict[str, Any]) -> d
     images, labels = request["images"], itertools.cycle(request["labels"])
     work = list(zip(images, labels, strict=False))
     # A few tasks' labels are their threads' work too: smaller chunks when there are few.
-    size = max(1, min(BATCH, len(work) // 2))
+    size = max(1, min(engine.max_batch, len(work) // 2))
     chunks = [work[i : i + size] for i in range(0, len(work), size)]
     start, cpu = time.perf_counter(), time.process_time()
     answers = list(pool.map(lambda chunk: classify(engine, chunk, request["k"]), chunks))
