@@ -76,6 +76,7 @@ _REWORD_CHANCE: Final = 0.35
 def describe(scene: Scene) -> str:
     """The label that tells all of a scene.
 
+    >>> from clip_engine.demo.scenes import Scene
     >>> describe(Scene("two", "small", "red", "striped", "cross", "grass"))
     'two small red striped crosses on grass'
     >>> describe(Scene("left", "small", "red", "striped", "cross", "grass"))

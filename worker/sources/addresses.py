@@ -54,6 +54,7 @@ def is_permitted(
 ) -> bool:
     """Tell whether an address may be connected to.
 
+    >>> from ipaddress import ip_address
     >>> is_permitted(ip_address("93.184.216.34")), is_permitted(ip_address("::ffff:127.0.0.1"))
     (True, False)
 
