@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.integration
 KEYS = QueueKeys("q")
 CRASH = Crash(at=1.5, together=3, worker="w@h")
 GAP_S = 5.0
+LIMIT_S = 4.0  # below a socket's time limit
 
 
 @pytest.fixture
@@ -337,9 +339,53 @@ def test_the_probe_leaves_nothing_behind(server: redis.Redis, ledger: Ledger) ->
     assert server.keys("*") == []
 
 
-def test_waiting_takes_nothing(server: redis.Redis, ledger: Ledger) -> None:
+def test_a_take_that_waits_takes_what_is_there_at_once(server: redis.Redis, ledger: Ledger) -> None:
     server.lpush("q", "a", "b")
 
-    ledger.wait(0.1)
+    entries = ledger.take(1, wait_s=LIMIT_S)
 
-    assert server.lrange("q", 0, -1) == [b"b", b"a"]
+    assert [entry.message for entry in entries] == [b"a"]
+    assert server.lrange("q", 0, -1) == [b"b"]
+
+
+def test_a_take_that_waits_takes_what_comes(server: redis.Redis, ledger: Ledger) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(ledger.take, 5, wait_s=LIMIT_S)
+        while not server.info("clients")["blocked_clients"]:
+            assert not taken.done()
+        server.lpush("q", "a", "b")
+        entries = taken.result(LIMIT_S)
+
+    assert [entry.message for entry in entries] == [b"a", b"b"]
+    assert _everywhere(server) == NOWHERE | {"unacked": 2, "leases": 2}
+
+
+def test_a_take_that_waits_in_vain_takes_what_crashes_returned(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    assert ledger.take(5, wait_s=0.05) == []
+    server.rpush(KEYS.returned, "q\n1\n1.000 1 w\na")
+
+    assert [entry.message for entry in ledger.take(5, 1, wait_s=0.05)] == [b"a"]
+
+
+def test_a_take_that_waits_and_loses_its_connection_or_its_script_takes_all_the_same(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    for break_it in (
+        lambda: server.client_kill_filter(_id=_blocked(server), skipme=True),
+        server.script_flush,
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            taken = pool.submit(ledger.take, 5, wait_s=LIMIT_S)
+            while not server.info("clients")["blocked_clients"]:
+                assert not taken.done()
+            break_it()
+            server.lpush("q", "a")
+            entries = taken.result(LIMIT_S) or ledger.take(5)
+        assert [entry.message for entry in entries] == [b"a"]
+
+
+def _blocked(server: redis.Redis) -> str:
+    [client] = [one for one in server.client_list() if one["cmd"] == "blmove"]
+    return str(client["id"])

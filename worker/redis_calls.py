@@ -45,7 +45,10 @@ class RedisCalls:
             RedisError: What the client raises.
         """
         client: Any = self._redis
-        return self._call(command, lambda: client.execute_command(*command))
+        [answer] = self._call([command], lambda: [client.execute_command(*command)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def run(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         """What a Lua script gives, which is loaded if need be.
@@ -53,20 +56,52 @@ class RedisCalls:
         Raises:
             RedisError: As above.
         """
-        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        try:
-            return self._call(command, lambda: script(keys=keys, args=args))
-        except NoScriptError:
-            return script(keys=keys, args=args)
+        [answer] = self._run([], script, keys, args)
+        return answer
 
-    def _call(self, command: Sequence[Any], otherwise: Callable[[], Any]) -> Any:
+    def run_after(
+        self, first: Sequence[Any], script: Script, keys: Sequence[Any], args: Sequence[Any]
+    ) -> Any:
+        """What a Lua script gives that Redis runs as soon as another command has ended.
+
+        Both are sent at once, so between the two there is no way to Redis and back. If the
+        connection is lost, the script alone is sent again.
+
+        Raises:
+            RedisError: As above; the first one's error only if the script gives nothing.
+        """
+        ended, answer = self._run([first], script, keys, args)
+        if isinstance(ended, Exception) and not answer:
+            raise ended
+        return answer
+
+    def _run(
+        self,
+        before: Sequence[Sequence[Any]],
+        script: Script,
+        keys: Sequence[Any],
+        args: Sequence[Any],
+    ) -> list[Any]:
+        """The answers of commands that may fail, and the script's behind them."""
+        nothing = [None] * len(before)
+        run = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        answers: list[Any] = self._call(
+            [*before, run], lambda: [*nothing, script(keys=keys, args=args)]
+        )
+        if isinstance(answers[-1], NoScriptError):
+            return [*nothing, script(keys=keys, args=args)]
+        if isinstance(answers[-1], Exception):
+            raise answers[-1]
+        return answers
+
+    def _call(
+        self, commands: Sequence[Sequence[Any]], otherwise: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Answers, and errors that are answers, to commands that are sent in one piece."""
         connection = self._at_hand() or self._pool.get_connection()
         try:
-            connection.send_command(*command)
-            answer = connection.read_response()
-        except ResponseError:
-            self._idle.append(connection)
-            raise
+            connection.send_packed_command(connection.pack_commands(commands))
+            answers = [_answer(connection) for _ in commands]
         except LostConnectionError:
             self._drop(connection)
             return otherwise()
@@ -74,7 +109,7 @@ class RedisCalls:
             self._drop(connection)
             raise
         self._idle.append(connection)
-        return answer
+        return answers
 
     def _at_hand(self) -> Any:
         """A connection that is as it was left: Redis may have closed it meanwhile."""
@@ -95,3 +130,10 @@ class RedisCalls:
     def _drop(self, connection: Any) -> None:
         connection.disconnect()
         self._pool.release(connection)
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error

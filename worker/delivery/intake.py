@@ -32,17 +32,15 @@ class Intake:
 
     Args:
         ledgers: One a queue, the most urgent first.
-        waiter: A ledger of the first queue whose connection may be blocked.
         held: What is in hand.
         room: How many more there is room for.
         receive: Takes what was taken, with its ledger.
         clock: Seconds, monotonic.
     """
 
-    def __init__(  # noqa: PLR0913  # collaborators are injected
+    def __init__(
         self,
         ledgers: Sequence[Ledger],
-        waiter: Ledger,
         held: Held,
         *,
         room: Callable[[], int],
@@ -50,12 +48,12 @@ class Intake:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledgers = list(ledgers)
-        self._waiter = waiter
         self._held = held
         self._room = room
         self._receive = receive
         self._clock = clock
         self._looked = clock()
+        self._was_all = False  # what the last turn found
         self._stopping = threading.Event()
         self._complaint = Complaint(logger, "No tasks can be taken")
         self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
@@ -90,18 +88,26 @@ class Intake:
         if room <= 0 and (self._held.suspects or not is_time):
             self._held.wait_for_change(LOOK_S)
             return
-        taken, self._looked = 0, self._clock()
-        for ledger in self.ledgers:
-            suspects = max(0, MOST_SUSPECTS - self._held.suspects)
-            if entries := ledger.take(room - taken, suspects):
-                taken += len(entries)
-                self._receive(ledger, entries)
+        self._looked = self._clock()
+        wait_s, taken = WAIT_S if self._was_all and room > 0 else 0.0, 0
+        for ledger in list(self.ledgers):
+            taken += self._take(ledger, room - taken, wait_s)
+            wait_s = 0.0
             if taken >= room:
                 break
         # Less than there is room for: that was all. Where crashes returned some there may be more.
-        was_all = taken < room and not (taken and self._held.suspects)
-        if was_all and not self._stopping.is_set():
-            self._waiter.wait(WAIT_S)
+        self._was_all = taken < room and not (taken and self._held.suspects)
+        if not self.ledgers:
+            self._stopping.wait(WAIT_S)
+
+    def _take(self, ledger: Ledger, room: int, wait_s: float) -> int:
+        suspects = max(0, MOST_SUSPECTS - self._held.suspects)
+        entries = ledger.take(room, suspects, wait_s)
+        if entries and wait_s and (self._stopping.is_set() or ledger not in self.ledgers):
+            ledger.give_back([entry.tag for entry in reversed(entries)])  # too late
+        elif entries:
+            self._receive(ledger, entries)
+        return len(entries)
 
     def _serve(self) -> None:
         pause_s = FIRST_PAUSE_S

@@ -75,20 +75,24 @@ class Ledger:
         self._run("probe", [place])
         self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
 
-    def take(self, most: int, suspects: int = 0) -> list[Entry]:
+    def take(self, most: int, suspects: int = 0, wait_s: float = 0.0) -> list[Entry]:
         """Move messages into the unacknowledged set, under a lease.
 
         Args:
             most: At most so many from the queue.
             suspects: At most so many of those that a crash returned.
+            wait_s: Wait for so long before, unless the queue's first list has a message.
         """
         keys = self.keys
         prefix = f"{self._name}-{next(self._takes)}-"
-        taken: list[bytes] = self._run(
-            "take",
-            [keys.unacked, keys.leases, keys.returned, *keys.lists],
-            [min(most, MOST_TAKEN), suspects, self.lease_s, prefix],
-        )
+        places = [keys.unacked, keys.leases, keys.returned, *keys.lists]
+        args = [min(most, MOST_TAKEN), suspects, self.lease_s, prefix]
+        if wait_s > 0:
+            # Moving a list's last entry to where it is changes nothing, but waits for one.
+            wait = ("BLMOVE", keys.queue, keys.queue, "RIGHT", "RIGHT", wait_s)
+            taken = self._calls.run_after(wait, self._scripts["take"], places, args)
+        else:
+            taken = self._run("take", places, args)
         return list(map(Entry.decode, taken[::2], taken[1::2]))
 
     def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
@@ -173,13 +177,6 @@ class Ledger:
                 ],
             )
         )
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait until the queue's first list has a message, which is left there, or for so long.
-
-        It blocks its connection, so give the ledger that waits a client of its own.
-        """
-        self._calls("BLMOVE", self.keys.queue, self.keys.queue, "RIGHT", "RIGHT", timeout_s)
 
     def close(self) -> None:
         """Close the client's connections."""

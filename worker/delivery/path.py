@@ -70,11 +70,8 @@ class DeliveryPath(Endings):
         self._watch = watch
         self._open_ledger = open_ledger
         self._ledgers = [open_ledger(queue) for queue in queues]
-        self._waiter = open_ledger(queues[0])
         self._handler: Handler
-        self._intake = Intake(
-            self._ledgers, self._waiter, self.held, room=self._room, receive=self._receive
-        )
+        self._intake = Intake(self._ledgers, self.held, room=self._room, receive=self._receive)
         self._keeper = Keeper(self._ledgers, self.held, lease_s=lease_s, watch=self._turn)
 
     def probe(self) -> None:
@@ -83,7 +80,7 @@ class DeliveryPath(Endings):
         Raises:
             ResponseError: It can't; kombu's own transport must serve.
         """
-        self._waiter.probe()
+        self._ledgers[0].probe()
 
     def start(self, handler: Handler) -> None:
         """Begin to take messages."""
@@ -138,7 +135,7 @@ class DeliveryPath(Endings):
         self._finisher.stop(STOP_S)
         self._keeper.stop()
         self.standard.close()
-        for ledger in (*self._ledgers, self._waiter):
+        for ledger in self._ledgers:
             ledger.close()
         self.given_back = len(rest)
 
