@@ -30,6 +30,11 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
+def about(questions: Questions[WrittenQuestion], asked: Any) -> object:
+    question, image = questions.read(asked)
+    return question.about(image)
+
+
 def plain(asked: dict[str, Any]) -> object:
     """What it is without anything kept."""
     request = parse(ClassifyRequest, asked)
@@ -37,10 +42,10 @@ def plain(asked: dict[str, Any]) -> object:
 
 
 def test_the_same_question_about_another_picture_is_not_validated_again(parsed: list[Any]) -> None:
-    questions = Questions()
+    questions = Questions(WrittenQuestion)
     for i in range(5):
         asked = {"labels": ["a", "b"], "k": 1, "image": f"https://example.org/{i}.jpg"}
-        assert questions.about(asked) == plain(asked)
+        assert about(questions, asked) == plain(asked)
     assert len(parsed) == 1
 
 
@@ -59,11 +64,11 @@ def test_the_same_question_about_another_picture_is_not_validated_again(parsed: 
     ],
 )
 def test_different_questions_stay_different(others: list[dict[str, Any]]) -> None:
-    questions = Questions()
+    questions = Questions(WrittenQuestion)
     for _ in range(2):
         for other in others:
             asked = {"image": IMAGE, **other}
-            assert questions.about(asked) == plain(asked)
+            assert about(questions, asked) == plain(asked)
 
 
 class Animal(enum.StrEnum):
@@ -87,68 +92,80 @@ class Animal(enum.StrEnum):
 def test_a_wrong_question_is_refused_though_one_that_is_like_it_was_right(
     right: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
-    questions = Questions()
-    questions.about({"image": IMAGE, **right})
+    questions = Questions(WrittenQuestion)
+    about(questions, {"image": IMAGE, **right})
     with pytest.raises(InvalidRequestError) as alone:
         parse(ClassifyRequest, {"image": IMAGE, **wrong})
     for _ in range(2):
         with pytest.raises(InvalidRequestError) as caught:
-            questions.about({"image": IMAGE, **wrong})
+            about(questions, {"image": IMAGE, **wrong})
         assert caught.value.args == alone.value.args
 
 
 def test_what_is_equal_to_a_string_and_is_none_is_validated_each_time(parsed: list[Any]) -> None:
-    questions = Questions()
-    questions.about({"image": IMAGE, "labels": ["cat"]})
+    questions = Questions(WrittenQuestion)
+    about(questions, {"image": IMAGE, "labels": ["cat"]})
     for _ in range(2):
-        questions.about({"image": IMAGE, "labels": [Animal.CAT]})
+        about(questions, {"image": IMAGE, "labels": [Animal.CAT]})
     assert len(parsed) == 3
 
 
 @pytest.mark.parametrize("image", ["cat.jpg", "", "file:cat.jpg", 5, None, b"https://x/y.jpg"])
 def test_a_wrong_picture_is_told_in_the_same_words_the_second_time(image: Any) -> None:
-    questions = Questions()
+    questions = Questions(WrittenQuestion)
     with pytest.raises(InvalidRequestError) as first:
-        questions.about({"image": image, "labels": ["a"]})
-    questions.about({"image": IMAGE, "labels": ["a"]})
+        about(questions, {"image": image, "labels": ["a"]})
+    about(questions, {"image": IMAGE, "labels": ["a"]})
     with pytest.raises(InvalidRequestError) as second:
-        questions.about({"image": image, "labels": ["a"]})
+        about(questions, {"image": image, "labels": ["a"]})
     assert second.value.args == first.value.args
 
 
 def test_a_question_without_a_picture_is_told(parsed: list[Any]) -> None:
-    questions = Questions()
-    questions.about({"image": IMAGE, "labels": ["a"]})
+    questions = Questions(WrittenQuestion)
+    about(questions, {"image": IMAGE, "labels": ["a"]})
     with pytest.raises(InvalidRequestError, match="'image' is missing"):
-        questions.about({"labels": ["a"]})
+        about(questions, {"labels": ["a"]})
     assert len(parsed) == 2
 
 
 def test_as_many_are_kept_as_there_are_places_and_the_last_used_stay(parsed: list[Any]) -> None:
     # given one more than there are places, and the first used again before the last came
-    questions = Questions()
+    questions = Questions(WrittenQuestion)
     asked = [{"image": IMAGE, "labels": [str(i)]} for i in range(MOST_KEPT + 1)]
     for one in [*asked[:-1], asked[0], asked[-1]]:
-        questions.about(one)
+        about(questions, one)
     parsed.clear()
     # then the second has gone
     for one in (asked[0], asked[-1], asked[2]):
-        questions.about(one)
+        about(questions, one)
     assert parsed == []
-    questions.about(asked[1])
+    about(questions, asked[1])
     assert parsed == [asked[1]]
 
 
+def test_a_question_with_a_deadline_takes_nobodys_place(parsed: list[Any]) -> None:
+    questions = Questions(WrittenQuestion)
+    about(questions, {"image": IMAGE, "labels": ["a"]})
+    for i in range(MOST_KEPT):
+        about(questions, {"image": IMAGE, "labels": ["a"], "deadline": 2e9 + i})
+    parsed.clear()
+    about(questions, {"image": IMAGE, "labels": ["a"]})
+    assert parsed == []
+
+
 def test_a_very_long_question_is_not_kept(parsed: list[Any]) -> None:
-    questions = Questions()
+    questions = Questions(WrittenQuestion)
     labels = [f"label number {i}" for i in range(MOST_CHARACTERS // 10)]
     for _ in range(2):
-        assert questions.about({"image": IMAGE, "labels": labels})
+        assert about(questions, {"image": IMAGE, "labels": labels})
     assert len(parsed) == 2
 
 
 def test_threads_share_it() -> None:
-    questions = Questions()
+    questions = Questions(WrittenQuestion)
     asked = [{"image": IMAGE, "labels": [str(i % 50)], "k": 1 + i % 3} for i in range(2000)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(questions.about, asked)) == [plain(one) for one in asked]
+        assert list(pool.map(lambda one: about(questions, one), asked)) == [
+            plain(one) for one in asked
+        ]

@@ -7,9 +7,18 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.asked import Asked, read_request
-from worker.contract import Classification, ClassifyRequest, Failure, Outcome
+from worker.asked import Asked, named_arguments
+from worker.contract import (
+    CLASSIFY,
+    Classification,
+    ClassifyManyRequest,
+    Failure,
+    Outcome,
+    Question,
+    parse,
+)
 from worker.errors import ClipWorkerError, ServiceError, TemporaryError
+from worker.questions import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +42,7 @@ class Admission:
     def __init__(self, path: DeliveryPath, pipeline: Pipeline) -> None:
         self._path = path
         self._pipeline = pipeline
+        self._questions: Questions[Question] = Questions(lambda request: request)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Begin with each; a wrong one fails alone."""
@@ -59,12 +69,15 @@ class Admission:
 
     def _begin(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
-        request = read_request(envelope.task, delivery.arguments.args, delivery.arguments.kwargs)
-        asked = Asked(request, envelope.headers, ticket=delivery)
-        if isinstance(request, ClassifyRequest):
-            future = self._pipeline.submit(asked.job(request.image))
-            future.add_done_callback(partial(self._end, delivery))
+        args, kwargs, _ = delivery.arguments
+        given = named_arguments(envelope.task, args, kwargs)
+        if envelope.task == CLASSIFY:
+            question, image = self._questions.read(given)
+            job = Asked(question, envelope.headers, ticket=delivery).job_about(image)
+            self._pipeline.submit(job).add_done_callback(partial(self._end, delivery))
         else:
+            request = parse(ClassifyManyRequest, given)
+            asked = Asked(request, envelope.headers, ticket=delivery)
             _Many(self._path, delivery, len(request.images)).begin(
                 [_job_or_error(asked, image) for image in request.images], self._pipeline
             )

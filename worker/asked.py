@@ -55,9 +55,13 @@ class Asked:
         Raises:
             InvalidRequestError: The URI is none.
         """
+        return self.job_about(validate_uri(image))
+
+    def job_about(self, image: str) -> Job:
+        """The same, of a URI that has been checked."""
         request = self._request
         return Job(
-            image=validate_uri(image),
+            image=image,
             labels=request.labels or (),
             label_set=request.label_set,
             templates=self._templates,
@@ -78,6 +82,15 @@ def read_request(
     Raises:
         InvalidRequestError: Naming what is wrong.
     """
+    return parse(REQUESTS[task], named_arguments(task, args, kwargs))
+
+
+def named_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a task's arguments by their names; those that are null are left out.
+
+    Raises:
+        InvalidRequestError: There are too many, or one is given twice.
+    """
     request = REQUESTS[task]
     names = ("image" if request is ClassifyRequest else "images", "labels")
     if len(args) > len(names):
@@ -90,7 +103,7 @@ def read_request(
         raise InvalidRequestError(f"{min(twice)!r} is given twice; give it once.")
     given.update(kwargs)
     # JSON's null says as much as leaving the argument out.
-    return parse(request, {name: value for name, value in given.items() if value is not None})
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _queue_s(headers: Mapping[str, Any]) -> float | None:

@@ -84,7 +84,7 @@ class Client:
             None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
         )
         publisher = Publisher(self._redis, url, queue, bound)
-        self._submission = Submission(MessageWriter(queue), publisher, Questions())
+        self._submission = Submission(MessageWriter(queue), publisher, Questions(WrittenQuestion))
         elsewhere = None if self._results_redis is self._redis else self._results_redis
         self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
 

@@ -47,10 +47,6 @@ class WrittenQuestion:
         self._encoded = json.dumps(fields)[:-1]
         self._shown = saferepr(fields, MOST_SHOWN)[:-1]
 
-    def __len__(self) -> int:
-        """Characters, as JSON."""
-        return len(self._encoded)
-
     def about(self, image: str) -> Arguments:
         """Arguments of `clip.classify`."""
         return self._with("image", image, _shown(image))

@@ -53,7 +53,9 @@ class Submission:
         questions: Those that were written before.
     """
 
-    def __init__(self, writer: MessageWriter, publisher: Publisher, questions: Questions) -> None:
+    def __init__(
+        self, writer: MessageWriter, publisher: Publisher, questions: Questions[WrittenQuestion]
+    ) -> None:
         self._writer = writer
         self._publisher = publisher
         self._questions = questions
@@ -70,7 +72,7 @@ class Submission:
             QueueFullError: See `Publisher.send`.
             QueueUnavailableError: Likewise.
         """
-        return self.send(CLASSIFY, self._questions.about(request), post)
+        return self.send(CLASSIFY, self._about(request), post)
 
     def send(self, task: str, arguments: Arguments, post: Post) -> str:
         """Send one task; its id.
@@ -133,7 +135,11 @@ class Submission:
         self, request: Request, shared: Mapping[str, Any], written: list[WrittenQuestion]
     ) -> Arguments:
         if isinstance(request, Mapping):
-            return self._questions.about({**shared, **request})
+            return self._about({**shared, **request})
         if not written:
             written.append(WrittenQuestion(parse(Question, shared)))
         return written[0].about(validate_uri(request))
+
+    def _about(self, request: Mapping[str, Any]) -> Arguments:
+        question, image = self._questions.read(request)
+        return question.about(image)
