@@ -151,8 +151,8 @@ class _Rounds:
         if warm is None:
             return probe
         count = round(warm.tasks / warm.seconds * self._scale.seconds)
-        full = PROBE if self._case.heavy else FULL_BATCHES
-        return max(OWN, count) if self._case.own else max(1, round(count / full)) * full
+        batches = max(1, round(count / FULL_BATCHES))
+        return max(OWN, count) if self._case.own else batches * FULL_BATCHES
 
     def _round(self, contender: AnyContender, count: int) -> None:
         done = self._try(contender, count)

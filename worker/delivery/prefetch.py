@@ -47,7 +47,7 @@ class Prefetch:
         self._window = max(self._floor, min(initial, ceiling))
 
     def finished(self, count: int) -> None:
-        """Count messages that ended; from one thread."""
+        """Count messages that ended; one that is lost between two threads does no harm."""
         self._finished += count
 
     def window(self, held: int, preparation_s: float) -> int:
