@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.interrupts import Interrupted, Interrupts
+from worker.cli.interrupts import AGAIN_S, Interrupted, Interrupts
 from worker.cli.tethered import TetheredProcess
 
 LIMIT_S = 30.0
@@ -179,3 +179,64 @@ def test_a_signal_that_falls_into_a_finalizer_is_not_lost():
     with pytest.raises(Interrupted) as caught:
         run()
     assert caught.value.number == signal.SIGTERM
+
+
+def dropped(number: signal.Signals) -> None:
+    """A signal that somebody drops, as C code does that clears whatever error it finds."""
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_that_is_dropped_comes_again(times: int) -> None:
+    done = []
+
+    def run() -> None:
+        with Interrupts() as interrupts, interrupts.raising():
+            dropped(signal.SIGTERM)
+            for _ in range(times - 1):
+                with contextlib.suppress(KeyboardInterrupt):
+                    threading.Event().wait(10)
+            threading.Event().wait(10)
+            done.append("went on")
+
+    with pytest.raises(Interrupted) as caught:
+        run()
+    assert caught.value.number == signal.SIGTERM
+    assert done == []
+
+
+def test_a_signal_that_is_dropped_is_told_at_the_end_if_that_comes_first() -> None:
+    done = []
+
+    def run() -> None:
+        with Interrupts() as interrupts, contextlib.ExitStack() as started, interrupts.raising():
+            started.callback(done.append, "ended")
+            dropped(signal.SIGHUP)
+
+    with pytest.raises(Interrupted) as caught:
+        run()
+    assert caught.value.number == signal.SIGHUP
+    assert done == ["ended"]
+
+
+def test_a_signal_that_was_dropped_does_not_disturb_what_is_started_then() -> None:
+    done = []
+
+    def run() -> None:
+        with Interrupts() as interrupts, interrupts.raising():
+            dropped(signal.SIGINT)
+            with interrupts.held():
+                threading.Event().wait(3 * AGAIN_S)
+                done.append("started")
+            done.append("went on")
+
+    with pytest.raises(Interrupted):
+        run()
+    assert done == ["started"]
+
+
+def test_a_signal_that_got_through_does_not_come_again() -> None:
+    with pytest.raises(Interrupted), Interrupts() as interrupts, interrupts.raising():
+        signal.raise_signal(signal.SIGINT)
+    threading.Event().wait(3 * AGAIN_S)  # the former handler would raise KeyboardInterrupt

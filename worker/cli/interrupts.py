@@ -2,7 +2,8 @@
 
 A signal may come between the start of something and the note that it has to be ended, or in the
 middle of ending it. So signals raise only inside `raising`, there not inside `held`, and only once.
-If that once falls into a finalizer (`__del__`), where Python drops exceptions, it is tried again.
+What is raised may be dropped, by Python if that falls into a finalizer (`__del__`), or by C code
+that clears the errors of what it calls. So it is raised again until `raising` has been left.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-AGAIN_S = 0.01
+AGAIN_S = 0.2  # time to leave in; nothing that is left takes so long
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,8 +46,11 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
+        self._inside = False  # of `raising`
+        self._holds = False  # of `held`
         self._raises = False
         self._noted: int | None = None
+        self._raised: int | None = None
         self._former_hook = sys.unraisablehook
         self._former: dict[signal.Signals, Any] = {}
 
@@ -70,19 +74,21 @@ class Interrupts:
     @contextlib.contextmanager
     def raising(self) -> Iterator[None]:
         """Raise `Interrupted` when a signal comes while this is entered."""
-        self._raises = True
+        self._inside = self._raises = True
         try:
             self._raise_noted()
             yield
+            if self._raised is not None:  # and dropped
+                raise Interrupted(self._raised)
         finally:
-            self._raises = False
+            self._inside = self._raises = False
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Inside `raising`: put signals off until the end of the block."""
-        self._raises = False
+        self._holds, self._raises = True, False
         yield  # if the block fails, everything is being ended and signals stay put off
-        self._raises = True
+        self._holds, self._raises = False, True
         self._raise_noted()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
@@ -91,15 +97,23 @@ class Interrupts:
             self._raise_noted()
 
     def _dropped(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Python has dropped an exception: if it was ours, have the signal come again."""
-        if isinstance(unraisable.exc_value, Interrupted):
-            self._raises = True
-            again = (os.getpid(), unraisable.exc_value.number)
-            threading.Timer(AGAIN_S, os.kill, again).start()
-        else:
+        """Python has dropped an exception and would print it; ours comes again."""
+        if not isinstance(unraisable.exc_value, Interrupted):
             self._former_hook(unraisable)
 
     def _raise_noted(self) -> None:
         if self._noted is not None:
             number, self._noted, self._raises = self._noted, None, False
+            self._raised = number
+            again = threading.Timer(AGAIN_S, self._raise_again, (number,))
+            again.daemon = True
+            again.start()
             raise Interrupted(number)
+
+    def _raise_again(self, number: int) -> None:
+        """Unless it got through, on a thread of its own."""
+        if self._holds:
+            self._noted = number  # for the end of the block
+        elif self._inside:
+            self._raises = True
+            os.kill(os.getpid(), number)
