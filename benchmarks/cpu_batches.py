@@ -27,8 +27,8 @@ from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
 
 SIZES = (1, 2, 4, 8, 16)
-ROUND_S = 4.0  # about as long as each size takes in a round
-ROUNDS = 5
+ROUND_S = 2.0  # about as long as each size takes in a round
+ROUNDS = 3
 # Layers, width and patch of the image towers; the ResNet has none of the last.
 TOWERS: dict[str, tuple[int | tuple[int, int, int, int], int, int | None]] = {
     "ViT-B/32": (12, 768, 32),
