@@ -60,41 +60,33 @@ def test_a_call_alone_is_computed_at_once() -> None:
     assert doubling.sizes == [2, 1]
 
 
-def test_those_who_come_while_one_is_computed_are_computed_together() -> None:
-    # given one that is being computed, and five that came meanwhile
-    doubling = Doubling()
-    calls = JointCalls(doubling, most=4)
+def come_while_one_is_computed(
+    doubling: Doubling, most: int, *later: Sequence[Tensor]
+) -> list[Future[Tensor]]:
+    """What becomes of a call with the row 0, and of those who came while it was computed."""
+    calls = JointCalls(doubling, most=most)
+    doubling.free.clear()
     with ThreadPoolExecutor(8) as pool:
-        doubling.free.clear()
-        first = pool.submit(calls, rows(0))
+        asked = [pool.submit(calls, rows(0))]
         assert doubling.begun.acquire(timeout=LIMIT_S)
-        others: list[Future[Tensor]] = []
-        for value in range(1, 6):
-            others.append(pool.submit(calls, rows(value)))
-            wait_until_in_line(calls, value)
-        # when
+        for count, some in enumerate(later, start=1):
+            asked.append(pool.submit(calls, some))
+            wait_until_in_line(calls, count)
         doubling.free.set()
-        # then each has its own, four at a time
-        assert first.result(LIMIT_S).tolist() == [[0]]
-        answers = [other.result(LIMIT_S).tolist() for other in others]
-    assert answers == [[[2]], [[4]], [[6]], [[8]], [[10]]]
+    return asked
+
+
+def test_those_who_come_while_one_is_computed_are_computed_together() -> None:
+    doubling = Doubling()
+    asked = come_while_one_is_computed(doubling, 4, *(rows(value) for value in range(1, 6)))
+    assert [call.result().item() for call in asked] == [0, 2, 4, 6, 8, 10]
     assert doubling.sizes == [1, 4, 1]
 
 
 def test_a_call_that_is_larger_than_what_is_gathered_is_computed_alone() -> None:
     doubling = Doubling()
-    calls = JointCalls(doubling, most=2)
-    with ThreadPoolExecutor(8) as pool:
-        doubling.free.clear()
-        first = pool.submit(calls, rows(0))
-        assert doubling.begun.acquire(timeout=LIMIT_S)
-        large = pool.submit(calls, rows(1, 2, 3))
-        wait_until_in_line(calls, 1)
-        small = pool.submit(calls, rows(4))
-        wait_until_in_line(calls, 2)
-        doubling.free.set()
-        assert large.result(LIMIT_S).tolist() == [[2], [4], [6]]
-        assert (first.result(LIMIT_S).tolist(), small.result(LIMIT_S).tolist()) == ([[0]], [[8]])
+    asked = come_while_one_is_computed(doubling, 2, rows(1, 2, 3), rows(4))
+    assert [call.result().flatten().tolist() for call in asked] == [[0], [2, 4, 6], [8]]
     assert doubling.sizes == [1, 3, 1]
 
 
@@ -115,26 +107,14 @@ def test_as_many_are_computed_at_once_as_there_are_places() -> None:
 
 
 def test_an_error_goes_to_all_whose_rows_were_computed_and_to_nobody_else() -> None:
-    # given one that is being computed, and two that came meanwhile, one of them wrong
     doubling = Doubling()
     doubling.wrong = 2
-    calls = JointCalls(doubling, most=4)
-    with ThreadPoolExecutor(8) as pool:
-        doubling.free.clear()
-        first = pool.submit(calls, rows(0))
-        assert doubling.begun.acquire(timeout=LIMIT_S)
-        others: list[Future[Tensor]] = []
-        for value in (1, 2):
-            others.append(pool.submit(calls, rows(value)))
-            wait_until_in_line(calls, value)
-        # when
-        doubling.free.set()
-        # then
-        assert first.result(LIMIT_S).tolist() == [[0]]
-        for other in others:
-            with pytest.raises(ValueError, match="2 can't be doubled"):
-                other.result(LIMIT_S)
-    assert calls(rows(3)).tolist() == [[6]]
+    first, *others = come_while_one_is_computed(doubling, 4, rows(1), rows(2))
+    assert first.result().tolist() == [[0]]
+    for other in others:
+        with pytest.raises(ValueError, match="2 can't be doubled"):
+            other.result()
+    assert JointCalls(doubling, most=4)(rows(3)).tolist() == [[6]]
 
 
 def test_results_may_have_no_columns() -> None:
