@@ -296,7 +296,8 @@ def losses(
         drill.supervisor.let_end()
         for life in drill.supervisor.current:
             life.kill_all()
-        drill.supervisor.wait_for_ends()
+        if drill.supervisor.wait_for_ends():
+            raise RuntimeError("a worker outlived its kill")
         return Losses(kills, len(drill.messages.lost()), len(drill.runs()))
 
 

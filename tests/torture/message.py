@@ -10,16 +10,22 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import redis
 from celery import Celery
 
+from worker.delivery.keys import QueueKeys
+
 TASK = "clip.classify"  # of our worker, and by that name of all that it is compared with
 QUEUE = "celery"
 CHUNK = 1000
 RESULTS = "celery-task-meta-"
+OURS = QueueKeys(QUEUE)
+UNACKNOWLEDGED = ("unacked", OURS.unacked)  # kombu's, and ours
+QUEUED = (*OURS.lists, OURS.returned)
 _ID = re.compile(rb'"id": ?"([0-9a-f-]{36})"')
 _NUMBER = re.compile(r"(?:drill|torture)-(\d+)")
 
@@ -65,31 +71,38 @@ class Messages:
 
     def done(self) -> set[int]:
         """Those with a result."""
-        keys = self._redis.scan_iter(RESULTS + "*", count=CHUNK)
-        ids = (key.decode().removeprefix(RESULTS) for key in keys)
-        return {self.numbers[id_] for id_ in ids if id_ in self.numbers}
+        return self._with_results(self._redis.scan_iter(RESULTS + "*", count=CHUNK))
 
     def unacknowledged(self) -> set[int]:
         """Those in hand, by kombu's books or ours."""
-        return self._found(b"hash", (b"unacked", b":unacked"))
+        return self._found(v for key in UNACKNOWLEDGED for v in self._redis.hvals(key))
 
     def queued(self) -> set[int]:
         """Those in the queue, or returned by a crash."""
-        return self._found(b"list", (QUEUE.encode(), b":returned"))
+        return self._found(v for key in QUEUED for v in self._redis.lrange(key, 0, -1))
 
     def lost(self) -> set[int]:
-        """Those that are nowhere. Only while no worker runs: else one may move meanwhile."""
-        present = self.done() | self.unacknowledged() | self.queued()
+        """Those that are nowhere.
+
+        In one transaction: looked for in one place after the other, a message that moves meanwhile
+        would seem to be in none.
+        """
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.keys(RESULTS + "*")
+            for key in UNACKNOWLEDGED:
+                pipe.hvals(key)
+            for key in QUEUED:
+                pipe.lrange(key, 0, -1)
+            results, *elsewhere = pipe.execute()
+        present = self._with_results(results) | self._found(chain.from_iterable(elsewhere))
         return set(self.numbers.values()) - present
 
-    def _found(self, kind: bytes, endings: Sequence[bytes]) -> set[int]:
-        values: list[bytes] = []
-        for key in self._redis.scan_iter(count=CHUNK, _type=kind.decode()):
-            if key.endswith(tuple(endings)):
-                values += (
-                    self._redis.hvals(key) if kind == b"hash" else self._redis.lrange(key, 0, -1)
-                )
-        ids = {id_.decode() for value in values for id_ in _ID.findall(value)}
+    def _with_results(self, keys: Iterable[bytes]) -> set[int]:
+        ids = (key.decode().removeprefix(RESULTS) for key in keys)
+        return {self.numbers[id_] for id_ in ids if id_ in self.numbers}
+
+    def _found(self, messages: Iterable[bytes]) -> set[int]:
+        ids = {id_.decode() for message in messages for id_ in _ID.findall(message)}
         return {self.numbers[id_] for id_ in ids if id_ in self.numbers}
 
     def _message(self, number: int) -> bytes:

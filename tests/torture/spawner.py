@@ -100,7 +100,6 @@ class ZygoteSpawner:
 
     def start(self, command: Command) -> int:
         line = {
-            "ticket": 0,
             "module": command.module,
             "arguments": command.arguments,
             "environment": command.environment,

@@ -178,4 +178,6 @@ class Supervisor:
             again = self._restarting
         if again:
             time.sleep(max(0.0, self._least_life_s - (ended.at_s - life.started_s)))
-            self._start(life.slot)
+        with self._lock:
+            if self._restarting:  # asked in the same step as it is done: none starts after let_end
+                self._start(life.slot)

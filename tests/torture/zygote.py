@@ -69,14 +69,13 @@ class Zygote:
                 *lines, pending = (pending + piece).split(b"\n")
                 for line in lines:
                     command = json.loads(line)
-                    if not self._fork(command):
+                    if not self._fork():
                         return dict(command)
 
-    def _fork(self, command: dict[str, Any]) -> int:
+    def _fork(self) -> int:
         pid = os.fork()
         if pid:
             self._children.add(pid)
-            _report(event="started", ticket=command["ticket"], pid=pid)
             return pid
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT):
@@ -84,6 +83,8 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for end in (self._wake_read, self._wake_write):
             os.close(end)
+        os.setsid()
+        _report(event="started", pid=os.getpid())  # not before there is a group to be killed
         return 0
 
     def _reap(self) -> None:
@@ -106,7 +107,6 @@ def _report(**report: object) -> None:
 
 
 def _become(command: dict[str, Any]) -> int:
-    os.setsid()
     log = os.open(command["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
