@@ -83,7 +83,7 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
     ) as worker:
         hanging = [client.classify(slow_pictures(), LABELS) for _ in range(3)]
         _wait_until(lambda: server.hlen(KEYS.unacked) == 3)
-        inspect = plain.control.inspect(timeout=2)
+        inspect = plain.control.inspect(timeout=LIMIT_S, limit=1)
         _wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
         [(_, told)] = inspect.query_task(hanging[0].id).items()
         assert told[hanging[0].id][0] == "reserved"
@@ -131,7 +131,8 @@ def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_retur
 ) -> None:
     # given
     redis_url = client.url
-    with _faulty(redis_url, tmp_path) as worker:
+    patience_s = "1" if mark == faulty_app.HANGS else "60"
+    with _faulty(redis_url, tmp_path, hang_timeout_s=patience_s) as worker:
         bad = client.classify(_picture(tmp_path, mark), LABELS)
 
         # when it is at it, then the process ends with a status of its own
@@ -156,7 +157,9 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     ends = 0
     worker = _faulty(redis_url, tmp_path, max_deliveries="3")
     with worker:
+        end = time.monotonic() + 2 * LIMIT_S
         while server.hlen("clip-worker:celery:dead") == 0:
+            assert time.monotonic() < end, worker.log
             if worker.running.poll() is not None:
                 ends += 1
                 worker.start()
@@ -176,5 +179,4 @@ def _faulty(redis_url: str, folder: Path, **settings: str) -> WorkerProcess:
         *("env", f"PYTHONPATH={path}", sys.executable, "-m", "celery", "-A", "faulty_app"),
         *("worker", "-n", "faulty@%h", "--loglevel", "info"),
     )
-    given = {"hang_timeout_s": "1", "lease_s": "3"} | settings
-    return WorkerProcess(redis_url, folder, name="faulty", command=command, **given)
+    return WorkerProcess(redis_url, folder, name="faulty", command=command, lease_s="3", **settings)

@@ -15,7 +15,7 @@ from redis_server import RedisServer
 from worker.client import Client
 from worker.contract import Classification
 from worker.errors import ImageUnavailableError, ResultTimeoutError
-from worker.watch import LAST_LOOK_S, MOST_IDLE
+from worker.watch import MOST_IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,21 @@ def later(call: Callable[..., Any], *arguments: Any) -> threading.Timer:
     timer = threading.Timer(LATER_S, call, arguments)
     timer.start()
     return timer
+
+
+def once_waited_for(
+    server: RedisServer, call: Callable[..., Any], *arguments: Any
+) -> threading.Thread:
+    """Call when somebody has subscribed."""
+
+    def wait_and_call() -> None:
+        with server.client() as redis:
+            wait_for_subscribers(redis, 1)
+        call(*arguments)
+
+    thread = threading.Thread(target=wait_and_call)
+    thread.start()
+    return thread
 
 
 def calls(redis: Redis, command: str) -> int:
@@ -138,7 +153,7 @@ def test_a_subscription_that_is_cut_off_costs_no_answer(server: RedisServer) -> 
             assert server.client().client_kill_filter(_type="pubsub") == 1
             store(worker, handle.id)
 
-        cut = later(cut_off_and_answer)
+        cut = once_waited_for(server, cut_off_and_answer)
 
         assert handle.get(LIMIT_S) == ANSWER
         cut.join()
@@ -166,7 +181,8 @@ def test_what_is_published_is_not_read_again(server: RedisServer) -> None:
         meta = server.client().get(f"celery-task-meta-{other.id}")
         assert isinstance(meta, bytes)
         # when it is published, and stored nowhere
-        published = later(
+        published = once_waited_for(
+            server,
             server.client().publish,
             f"celery-task-meta-{handle.id}",
             meta.replace(*map(str.encode, (other.id, handle.id))),
@@ -200,7 +216,7 @@ def test_what_is_published_and_is_no_end_is_not_believed(server: RedisServer, no
             time.sleep(0.1)
             store(worker, handle.id)
 
-        answered = later(publish_and_answer)
+        answered = once_waited_for(server, publish_and_answer)
 
         assert handle.get(LIMIT_S) == ANSWER
         answered.join()
@@ -209,7 +225,8 @@ def test_what_is_published_and_is_no_end_is_not_believed(server: RedisServer, no
 def test_a_failure_that_is_published_is_raised(server: RedisServer) -> None:
     with Client(server.url) as client, Client(server.url) as worker:
         handle = ask(client)
-        failed = later(
+        failed = once_waited_for(
+            server,
             worker._app.backend.store_result,
             handle.id,
             ImageUnavailableError("No picture.", "X"),
@@ -232,11 +249,12 @@ def test_what_nobody_published_is_found_by_looking(server: RedisServer) -> None:
         stored = later(
             server.client().set, key, meta.replace(*map(str.encode, (other.id, handle.id)))
         )
-        start = time.monotonic()
+        looks = calls(server.client(), "mget")
 
         assert handle.get(LIMIT_S) == ANSWER
 
-        assert time.monotonic() - start < LATER_S + 10 * LAST_LOOK_S
+        # before waiting, once subscribed, and at least once more
+        assert calls(server.client(), "mget") - looks > 2
         stored.join()
 
 
