@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from worker.dead_letters import (
     RESULT_PREFIX,
@@ -134,7 +136,7 @@ def test_a_purged_message_is_gone_and_its_failure_stays(redis: Redis) -> None:
 
 
 def test_a_redis_that_is_away_is_told_by_its_url() -> None:
-    with Redis(port=find_free_port()) as redis:
+    with Redis(port=find_free_port(), retry=Retry(NoBackoff(), 0)) as redis:
         dead = DeadLetters(redis, URL, QUEUE)
         for call in (lambda: len(dead), dead.ids, lambda: dead.newest(1), lambda: dead.get("a")):
             with pytest.raises(QueueUnavailableError, match=r"Redis at redis://:\*\*\*@pictures/0"):
