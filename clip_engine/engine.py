@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
+from clip_engine.buckets import buckets_up_to, usual_batch
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.image_tower import ImageTower
 from clip_engine.labels import DEFAULT_CAPACITY, LabelFeatures
@@ -29,7 +30,6 @@ from clip_engine.topk import check_k, top_k_of_numbers
 
 PIXEL_MEAN = OPENAI_NORMALISATION.mean
 PIXEL_STD = OPENAI_NORMALISATION.std
-DEFAULT_BUCKETS = (1, 2, 4, 8, 16, 32)
 LABELS_AT_ONCE = 1024  # 512 float32 each make 2 MB
 
 ImageInput: TypeAlias = str | Path | bytes | Image.Image
@@ -77,7 +77,7 @@ class Engine:
             LayerNorm and the whole text tower stay float32. The model's weights are converted.
         buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the
             next, and in a bucket of one size a picture's feature doesn't depend on its neighbours,
-            bit by bit.
+            bit by bit. None for those that suit the model and the device.
         acceleration: Which pieces make the towers faster. Three of them change the model for good,
             so by default they are left out.
         replicas: Threads that will run towers at the same time; as many batches of new labels pass
@@ -94,7 +94,7 @@ class Engine:
         normalisation: Normalisation = OPENAI_NORMALISATION,
         device: torch.device,
         precision: Precision = "float32",
-        buckets: Sequence[int] = DEFAULT_BUCKETS,
+        buckets: Sequence[int] | None = None,
         acceleration: Acceleration = AROUND_THE_MODEL,
         replicas: int = 1,
     ) -> None:
@@ -104,7 +104,8 @@ class Engine:
         self.device = device
         self.precision = precision
         self.acceleration = acceleration
-        self.buckets = _check_buckets(buckets)
+        usual = usual_batch(model.config, device.type)
+        self.buckets = _check_buckets(buckets_up_to(usual) if buckets is None else buckets)
         self.model = model.to(device)
         accelerate(model, acceleration, precision)
         self.texts = TextTower(

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from clip_engine.acceleration import Acceleration
-from clip_engine.buckets import buckets_up_to, usual_batch
 from clip_engine.catalog import PUBLISHED
 from clip_engine.download import default_cache_dir, fetch_weights
 from clip_engine.engine import Engine, ModelIdentity
@@ -79,7 +78,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         normalisation=checkpoint.normalisation,
         device=target,
         precision=precision or default_precision(target),
-        buckets=buckets or buckets_up_to(usual_batch(clip.config, target.type)),
+        buckets=buckets,
         acceleration=acceleration or Acceleration(),
         replicas=replicas,
     )

@@ -54,7 +54,6 @@ class Runtime:
     engine: Engine
     batcher: Batcher[Tensor, Tensor]
     pipeline: Pipeline
-    label_sets: LabelSets
     path: DeliveryPath
     pools: tuple[Crew, Crew]
 
@@ -217,11 +216,11 @@ def _assemble(
         runners=replicas,
         max_wait_s=settings.max_wait_s,
     )
-    timer, label_sets = Timer(), LabelSets(redis)
+    timer = Timer()
     pipeline = Pipeline(
         engine=engine,
         fetcher=_fetcher(settings, redis),
-        label_sets=label_sets,
+        label_sets=LabelSets(redis),
         retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
         timer=timer,
         hosts=Hosts(timer, threads=settings.fetch_threads, most_a_host=settings.fetches_per_host),
@@ -235,7 +234,7 @@ def _assemble(
         ),
     )
     pools = (fetch_pool, decode_pool)
-    return Runtime(settings, device, engine, batcher, pipeline, label_sets, path, pools)
+    return Runtime(settings, device, engine, batcher, pipeline, path, pools)
 
 
 def _fetcher(settings: Settings, redis: Redis) -> Fetcher:

@@ -6,6 +6,7 @@ For a round all messages stand in the queue at once; it ends when the last resul
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -151,7 +152,7 @@ class _Rounds:
         if warm is None:
             return probe
         count = round(warm.tasks / warm.seconds * self._scale.seconds)
-        batches = max(1, round(count / FULL_BATCHES))
+        batches = max(1, math.ceil(count / FULL_BATCHES))
         return max(OWN, count) if self._case.own else batches * FULL_BATCHES
 
     def _round(self, contender: AnyContender, count: int) -> None:
