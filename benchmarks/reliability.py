@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     print(
         f"celery {version('celery')}, kombu {version('kombu')}, "
-        f"celery-batches {version('celery-batches')}, torch {version('torch')}, "
+        f"celery-batches {compared_version('celery-batches')}, torch {version('torch')}, "
         f"Python {platform.python_version()}, {os.cpu_count()} cores, "
         f"load average at the start {os.getloadavg()[0]:.1f}",
         flush=True,
@@ -77,6 +77,16 @@ def main() -> None:
     for name, table in tables.items():
         if options.only in ("", name):
             table(2 if options.quick else 0)
+
+
+def compared_version(package: str) -> str:
+    """Of a package that only benchmarks need."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        raise SystemExit(
+            f"{package} is not installed; `make .venv/.bench-stamp` installs what is compared with."
+        ) from None
 
 
 def print_recoveries(quick: int) -> None:
