@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from worker.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.entry import Crash
@@ -54,6 +54,15 @@ def _everywhere(server: redis.Redis) -> dict[str, int]:
         "leases": server.zcard(KEYS.leases),
         "started": server.hlen(KEYS.started),
     }
+
+
+class Clock:
+    """Stands still unless it is moved."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 NOWHERE = {"queue": 0, "returned": 0, "unacked": 0, "leases": 0, "started": 0}
@@ -120,6 +129,38 @@ def test_a_take_never_overwrites_what_is_held(
     assert server.hlen(KEYS.unacked) == 5
 
 
+def test_a_take_that_arrives_when_it_was_given_up_takes_nothing(server: redis.Redis) -> None:
+    # given: what Redis's clock says is known since the first
+    clock = Clock()
+    ledger = Ledger(server, KEYS, lease_s=10, result_ttl_s=60, clock=clock)
+    ledger.take(1)
+    server.lpush("q", "a")
+    # when one is as late as if it had been sent a minute ago
+    clock.now_s -= 60
+    late = ledger.take(1)
+    # then
+    assert late == []
+    assert _everywhere(server) == NOWHERE | {"queue": 1}
+    # and what Redis's clock says is known anew
+    assert [entry.message for entry in ledger.take(1)] == [b"a"]
+
+
+def test_a_wait_that_redis_refuses_is_told_unless_there_is_something(
+    server: redis.Redis, redis_url: str
+) -> None:
+    # given a Redis that runs the script and not the command before it
+    rights = {"categories": ["+@all"], "commands": ["-blmove"], "keys": ["*"], "channels": ["*"]}
+    server.acl_setuser("hasty", enabled=True, nopass=True, **rights)
+    with redis.Redis.from_url(redis_url, username="hasty", password="any") as client:
+        ledger = Ledger(client, KEYS, lease_s=10, result_ttl_s=60)
+        # then it is no wait that found nothing, or the next would follow at once
+        with pytest.raises(NoPermissionError):
+            ledger.take(1, wait_s=0.1)
+        server.lpush("q", "a")
+        assert [entry.message for entry in ledger.take(1, wait_s=0.1)] == [b"a"]
+    server.acl_deluser("hasty")
+
+
 def test_finish_stores_tells_and_lets_go(server: redis.Redis, ledger: Ledger) -> None:
     server.lpush("q", "m")
     [entry] = ledger.take(1)
@@ -173,6 +214,15 @@ def test_finishing_twice_is_finishing_once(server: redis.Redis, ledger: Ledger) 
     again = ledger.finish([Finished(entry.tag, "key", "2")])
 
     assert (first, again) == ([True], [False])
+    assert server.get("key") == b"1"
+
+
+def test_a_finish_that_is_sent_again_says_that_it_was_done(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "a")
+    done = [Finished(entry.tag, "key", "1") for entry in ledger.take(1)]
+    assert [ledger.finish(done) for _ in range(2)] == [[True], [True]]
     assert server.get("key") == b"1"
 
 

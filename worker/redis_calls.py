@@ -61,19 +61,17 @@ class RedisCalls:
 
     def run_after(
         self, first: Sequence[Any], script: Script, keys: Sequence[Any], args: Sequence[Any]
-    ) -> Any:
-        """What a Lua script gives that Redis runs as soon as another command has ended.
+    ) -> tuple[Any, Any]:
+        """What a command gives, or the error that Redis has for it; and then what a script gives.
 
         Both are sent at once, so between the two there is no way to Redis and back. If the
-        connection is lost, the script alone is sent again.
+        connection is lost, the script alone is sent again, and the first gives None.
 
         Raises:
-            RedisError: As above; the first one's error only if the script gives nothing.
+            RedisError: As above, but not the first one's.
         """
         ended, answer = self._run([first], script, keys, args)
-        if isinstance(ended, Exception) and not answer:
-            raise ended
-        return answer
+        return ended, answer
 
     def _run(
         self,

@@ -64,6 +64,8 @@ def test_partition_full_memory_and_slow_replies_cost_time_and_nothing_else(tmp_p
         _wait_until(lambda: _stored(redis) == TASKS)
         _wait_until(lambda: redis.hlen(KEYS.unacked) == 0)
         assert worker.log.count("succeeded in") == TASKS
+        for sign in ("came back from a worker that is gone", "results were not stored"):
+            assert sign not in worker.log
 
         # given: a Redis that can store nothing
         handles += [client.classify(uri, LABELS) for _ in range(50)]

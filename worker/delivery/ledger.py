@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +19,7 @@ from worker.dead_letters import dead_index_key, dead_key
 from worker.delivery.chunks import chunks
 from worker.delivery.entry import Crash, Entry
 from worker.redis_calls import RedisCalls
+from worker.redis_url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -51,10 +54,17 @@ class Ledger:
         keys: Of the queue.
         lease_s: How long a message is held without renewal.
         result_ttl_s: How long a result is kept.
+        clock: Seconds, monotonic.
     """
 
     def __init__(
-        self, redis: Redis, keys: QueueKeys, *, lease_s: float, result_ttl_s: float
+        self,
+        redis: Redis,
+        keys: QueueKeys,
+        *,
+        lease_s: float,
+        result_ttl_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.keys = keys
         self.lease_s = lease_s
@@ -62,7 +72,10 @@ class Ledger:
         self._result_ttl_s = max(1, round(result_ttl_s))
         self._calls = RedisCalls(redis)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
+        self._clock = clock
         self._takes = itertools.count()
+        self._unanswered: deque[str] = deque()  # names of takes whose reply never came
+        self._redis_ahead_s: float | None = None  # of `clock`
         self._name = secrets.token_hex(6)
 
     def probe(self) -> None:
@@ -84,16 +97,38 @@ class Ledger:
             wait_s: Wait for so long before, unless the queue's first list has a message.
         """
         keys = self.keys
-        prefix = f"{self._name}-{next(self._takes)}-"
+        name = self._next_take()
         places = [keys.unacked, keys.leases, keys.returned, *keys.lists]
-        args = [min(most, MOST_TAKEN), suspects, self.lease_s, prefix]
-        if wait_s > 0:
-            # Moving a list's last entry to where it is changes nothing, but waits for one.
-            wait = ("BLMOVE", keys.queue, keys.queue, "RIGHT", "RIGHT", wait_s)
-            taken = self._calls.run_after(wait, self._scripts["take"], places, args)
-        else:
-            taken = self._run("take", places, args)
+        args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest(wait_s)]
+        waited: Any = None
+        try:
+            if wait_s > 0:
+                # Moving a list's last entry to where it is changes nothing, but waits for one.
+                wait = ("BLMOVE", keys.queue, keys.queue, "RIGHT", "RIGHT", wait_s)
+                waited, answer = self._calls.run_after(wait, self._scripts["take"], places, args)
+            else:
+                answer = self._run("take", places, args)
+        except BaseException:  # it may have been carried out, or may be yet
+            self._unanswered.append(name)
+            raise
+        now, *taken = answer
+        self._redis_ahead_s = float(now) - self._clock()
+        if isinstance(waited, Exception) and not taken:  # or nobody would have waited at all
+            raise waited
         return list(map(Entry.decode, taken[::2], taken[1::2]))
+
+    def _next_take(self) -> str:
+        """One whose reply never came is asked for again, so that what it took is not left lying."""
+        try:
+            return self._unanswered.popleft()
+        except IndexError:
+            return f"{self._name}-{next(self._takes)}-"
+
+    def _latest(self, wait_s: float) -> float | str:
+        """By Redis's clock, when a take that is sent now is given up; "" if that is not known."""
+        if self._redis_ahead_s is None:
+            return ""
+        return self._clock() + self._redis_ahead_s + wait_s + SOCKET_TIMEOUT_S
 
     def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
         """Note that these are in the making, before they are.

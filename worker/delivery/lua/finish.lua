@@ -1,7 +1,7 @@
 -- Store results and take their messages out of the unacknowledged set: done or not done, never half.
 -- A tag that is no longer held was given to somebody else: its result is theirs to store.
 -- KEYS: unacked, leases, started. ARGV: seconds that results are kept, then for each message its
--- tag, the result's key ('' for none) and the result. -> 1 or 0 for each message: held or not
+-- tag, the result's key ('' for none) and the result. -> 1 or 0 for each message: held or not.
 local held = {}
 for i = 2, #ARGV, 3 do
   local tag, key, result = ARGV[i], ARGV[i + 1], ARGV[i + 2]
@@ -15,6 +15,8 @@ for i = 2, #ARGV, 3 do
     redis.call('HDEL', KEYS[1], tag)
     redis.call('ZREM', KEYS[2], tag)
     redis.call('HDEL', KEYS[3], tag)
+  elseif key ~= '' and redis.call('GET', key) == result then
+    is_held = 1 -- then, the first time: this is the same once more, for its reply was lost
   end
   held[#held + 1] = is_held
 end

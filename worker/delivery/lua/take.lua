@@ -3,23 +3,28 @@
 -- An entry is: the list that it came from, the number of crashes, a line for each, the message.
 -- ARGV[4] begins the tags and names this take: the client sends it again if the reply was lost, and
 -- then gets what it took the first time.
--- KEYS: unacked, leases, returned, the queue's lists. -> tag, entry, …
+-- ARGV[5] is the Unix time after which nobody waits for the reply ('' if that is not known): what the
+-- network held back until then takes nothing, or it would lie there until its lease runs out.
+-- KEYS: unacked, leases, returned, the queue's lists. -> Unix time, then tag, entry, …
 local unacked, leases, returned, name = KEYS[1], KEYS[2], KEYS[3], ARGV[4]
-local now = redis.call('TIME')
-local expiry = string.format('%.6f', now[1] + now[2] / 1000000 + tonumber(ARGV[3]))
-local taken = {}
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local expiry = string.format('%.6f', now + tonumber(ARGV[3]))
+local taken = {string.format('%.6f', now)}
+local given = 0
 
 local function give(tag, entry)
+  given = given + 1
   taken[#taken + 1] = tag
   taken[#taken + 1] = entry
 end
 
 local again = redis.call('HGET', unacked, name .. '0')
 while again do
-  give(name .. (#taken / 2), again)
-  again = redis.call('HGET', unacked, name .. (#taken / 2))
+  give(name .. given, again)
+  again = redis.call('HGET', unacked, name .. given)
 end
-if #taken > 0 then
+if given > 0 or (ARGV[5] ~= '' and now > tonumber(ARGV[5])) then
   return taken
 end
 
