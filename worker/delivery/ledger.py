@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SCRIPTS = ("take", "start", "finish", "give_back", "extend", "park", "reap", "bury", "probe")
 MOST_REAPED = 500  # entries a call, so that Redis is not held up
 MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
+MOST_MOVED = 1000  # likewise: tags a call
 
 
 class Finished(NamedTuple):
@@ -159,10 +160,13 @@ class Ledger:
         return [bool(flag) for flag in held]
 
     def give_back(self, tags: Sequence[str]) -> int:
-        """Put messages back where they came from, to be taken next; how many were held."""
+        """Put messages back where they came from, to be taken next; how many were held.
+
+        The last of them is the first to be taken again.
+        """
         keys = self.keys
         held = [keys.unacked, keys.leases, keys.started, keys.returned]
-        return int(self._run("give_back", held, tags)) if tags else 0
+        return sum(int(self._run("give_back", held, chunk)) for chunk in chunks(tags, MOST_MOVED))
 
     def renew(self, tags: Iterable[str]) -> None:
         """Start the leases of held messages anew."""
@@ -170,13 +174,14 @@ class Ledger:
 
     def extend(self, tags: Iterable[str], seconds: float) -> None:
         """Let the leases of held messages end so many seconds from now."""
-        for chunk in chunks(tags, MOST_TAKEN):
+        for chunk in chunks(tags, MOST_MOVED):
             self._run("extend", [self.keys.leases], [seconds, *chunk])
 
     def park(self, tags: Sequence[str], seconds: float) -> None:
         """Put messages back so many seconds from now, unless this is undone by a give-back."""
         keys = self.keys
-        self._run("park", [keys.unacked, keys.leases, keys.started], [seconds, *tags])
+        for chunk in chunks(tags, MOST_MOVED):
+            self._run("park", [keys.unacked, keys.leases, keys.started], [seconds, *chunk])
 
     def reap(self, longest_gap_s: float) -> tuple[int, int]:
         """Return messages whose lease has run out.

@@ -1,0 +1,90 @@
+"""Very many messages in hand: Redis answers others while they are moved."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.exceptions import RedisError
+
+from worker.delivery.keys import QueueKeys
+from worker.delivery.ledger import Ledger
+from worker.redis_url import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis_server import RedisServer
+
+pytestmark = pytest.mark.integration
+
+KEYS = QueueKeys("q")
+MANY = 100_000
+PATIENCE_MS = 10  # after which Redis answers others with BUSY, as long as a script goes on
+TAGS = [f"t-{i}" for i in range(MANY)]
+
+
+@pytest.fixture
+def ledger(server: RedisServer) -> Iterator[Ledger]:
+    """A ledger of a Redis with little patience, with all of TAGS in hand."""
+    client = server.client()
+    client.config_set("lua-time-limit", PATIENCE_MS)
+    for start in range(0, MANY, 10_000):
+        part = TAGS[start : start + 10_000]
+        client.hset(KEYS.unacked, mapping={tag: f"q\n0\nmessage {tag}" for tag in part})
+        client.zadd(KEYS.leases, dict.fromkeys(part, 1e12))
+    ledger = Ledger(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
+    yield ledger
+    ledger.close()
+    client.close()
+
+
+@contextmanager
+def _somebody_asks(server: RedisServer) -> Iterator[list[RedisError]]:
+    """Another client asks again and again; what goes wrong for it."""
+    errors: list[RedisError] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with server.client() as client:
+            while not over.is_set():
+                try:
+                    client.ping()
+                except RedisError as error:
+                    errors.append(error)
+                    over.wait(0.01)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield errors
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_others_are_answered_while_very_many_messages_are_given_back(
+    server: RedisServer, ledger: Ledger
+) -> None:
+    with _somebody_asks(server) as errors:
+        assert ledger.give_back(TAGS) == MANY
+
+    assert errors == []
+    client = server.client()
+    assert (client.llen("q"), client.hlen(KEYS.unacked), client.zcard(KEYS.leases)) == (MANY, 0, 0)
+    # the last that was given back is the next to be taken
+    assert client.lrange("q", -2, -1) == [f"message {tag}".encode() for tag in TAGS[-2:]]
+    assert client.lindex("q", 0) == b"message t-0"
+
+
+def test_others_are_answered_while_very_many_leases_are_renewed_or_put_off(
+    server: RedisServer, ledger: Ledger
+) -> None:
+    with _somebody_asks(server) as errors:
+        ledger.renew(TAGS)
+        ledger.park(TAGS, 30.0)
+
+    assert errors == []
+    assert server.client().zcount(KEYS.leases, "-inf", 9e11) == MANY
