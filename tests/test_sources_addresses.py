@@ -59,7 +59,40 @@ REFUSED = [
     "fec0::1",
     "ff02::1",
 ]
+METADATA = [
+    "168.63.129.16",  # Azure's WireServer
+    "100.100.100.200",  # Alibaba
+    "169.254.169.254",
+    "169.254.170.2",  # credentials of AWS's containers
+    "192.0.0.192",  # Oracle Classic
+    "fd00:ec2::254",  # AWS
+    "fd00:ec2::23",  # credentials of AWS's pods
+    "fd20:ce::254",  # Google
+    "fd00:42::42",  # Scaleway
+    "fd00:c1::a9fe:a9fe",  # Oracle
+    "fd00:a9fe:a9fe::1",  # Akamai
+    "fe80::a9fe:a9fe",  # OpenStack
+    "::ffff:168.63.129.16",
+    "::ffff:100.100.100.200",
+    "::ffff:169.254.169.254",
+    "::a83f:8110",  # compatible 168.63.129.16
+    "::ffff:0:a83f:8110",  # translated (SIIT) 168.63.129.16
+    "64:ff9b::a83f:8110",  # NAT64 168.63.129.16
+    "64:ff9b::6464:64c8",  # NAT64 100.100.100.200
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a83f:8110",  # local NAT64, behind 96 bits
+    "64:ff9b:1:a83f:81:1000::",  # behind 48 bits
+    "64:ff9b:1:a8:3f:8110::",  # behind 56 bits
+    "64:ff9b:1:0:a8:3f81:1000:0",  # behind 64 bits
+    "2002:a83f:8110::1",  # 6to4
+    "2001:0:a83f:8110::80ff:fffe",  # Teredo, server
+    "2001:0:808:808::57c0:7eef",  # Teredo, client
+    "2600:1:2:3:0:5efe:a83f:8110",  # ISATAP
+]
 PERMITTED = [
+    "168.63.129.15",
+    "168.63.129.17",
+    "64:ff9b::a83f:8111",
     "1.1.1.1",
     "93.184.216.34",
     "100.63.255.255",
@@ -96,6 +129,46 @@ def test_allow_private_opens_private_addresses(address):
 @pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::"])
 def test_allow_private_opens_neither_link_local_nor_multicast(address):
     assert not is_permitted(ip_address(address), allow_private=True)
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_cloud_metadata_is_refused_even_where_private_addresses_are_open(address):
+    assert not is_permitted(ip_address(address))
+    assert not is_permitted(ip_address(address), allow_private=True)
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_a_wide_network_does_not_open_the_cloud_metadata_inside_it(address):
+    wide = tuple(
+        map(ip_network, ("0.0.0.0/0", "::/0", "100.64.0.0/10", "fc00::/7", "::ffff:0:0/96"))
+    )
+
+    assert not is_permitted(ip_address(address), wide, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "entry"),
+    [
+        ("168.63.129.16", "168.63.129.16/32"),
+        ("100.100.100.200", "100.100.100.200/32"),
+        ("::ffff:100.100.100.200", "100.100.100.200/32"),
+        ("64:ff9b::a83f:8110", "168.63.129.16/32"),
+        ("169.254.169.254", "169.254.169.254/32"),
+        ("169.254.170.2", "169.254.0.0/16"),
+        ("fd00:ec2::254", "fd00:ec2::254/128"),
+        ("fd00:ec2::254", "fd00:ec2::/32"),
+        ("fd20:ce::254", "fd20:ce::254/128"),
+        ("fd00:42::42", "fd00:42::42/128"),
+    ],
+)
+def test_an_entry_that_names_a_metadata_service_opens_it(address, entry):
+    assert is_permitted(ip_address(address), (ip_network(entry),))
+
+
+def test_a_named_metadata_address_does_not_open_what_else_a_tunnel_leads_to():
+    tunnel = ip_address("2001:0:a83f:8110::f5ff:fffe")  # Teredo: 168.63.129.16, then 10.0.0.1
+
+    assert not is_permitted(tunnel, (ip_network("168.63.129.16/32"),))
 
 
 @pytest.mark.parametrize("address", REFUSED)

@@ -12,6 +12,21 @@ from typing import TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
+# Where clouds hand out a machine's credentials. Neither `allow_private` nor a wide network opens
+# these, only an entry that lies inside one of them.
+METADATA_NETWORKS: tuple[Network, ...] = (
+    IPv4Network("100.100.100.200/32"),  # Alibaba Cloud, within RFC 6598
+    IPv4Network("168.63.129.16/32"),  # Azure's WireServer, a public address
+    IPv4Network("169.254.0.0/16"),  # 169.254.169.254 and its kin, all link-local
+    IPv4Network("192.0.0.192/32"),  # Oracle Cloud Classic
+    IPv6Network("fd00:42::42/128"),  # Scaleway
+    IPv6Network("fd00:a9fe:a9fe::1/128"),  # Akamai
+    IPv6Network("fd00:c1::a9fe:a9fe/128"),  # Oracle Cloud
+    IPv6Network("fd00:ec2::/32"),  # AWS: metadata, time, DNS, credentials of pods
+    IPv6Network("fd20:ce::/32"),  # Google Cloud
+    IPv6Network("fe80::/10"),  # link-local: fe80::a9fe:a9fe in OpenStack
+)
+
 # What `allow_private` opens: a site's own machines, and this one.
 PRIVATE_NETWORKS: tuple[Network, ...] = (
     IPv4Network("10.0.0.0/8"),
@@ -25,7 +40,6 @@ PRIVATE_NETWORKS: tuple[Network, ...] = (
 
 _SPECIAL_V4 = (
     IPv4Network("0.0.0.0/8"),  # "this network"; 0.0.0.0 reaches loopback on Linux
-    IPv4Network("169.254.0.0/16"),  # link-local, and the clouds' metadata services
     IPv4Network("192.0.0.0/24"),
     IPv4Network("192.0.2.0/24"),  # documentation
     IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526
@@ -45,6 +59,8 @@ _SPECIAL_V6 = (
 )
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")
 _ISATAP_MARKS = (0x00005EFE, 0x02005EFE)  # the interface identifier's upper half, RFC 5214
 
@@ -60,9 +76,12 @@ def is_permitted(
 
     Args:
         address: Where a name led, or what a URL spelled out.
-        allow_networks: Networks that the operator opened.
+        allow_networks: Networks that the operator opened. One of `METADATA_NETWORKS` is open only
+            as far as an entry names it or a part of it; 0.0.0.0/0 names none.
         allow_private: Whether `PRIVATE_NETWORKS` are open as well.
     """
+    if not all(_is_named(each, listed, allow_networks) for each, listed in _metadata(address)):
+        return False
     opened = allow_networks + (PRIVATE_NETWORKS if allow_private else ())
     if _in_any(address, opened):
         return True
@@ -79,9 +98,10 @@ def is_permitted(
 def embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
     """The IPv4 addresses that an IPv6 one stands for, or is tunnelled through.
 
-    Mapped and compatible (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380: server and client), NAT64
-    (RFC 6052), ISATAP (RFC 5214). Not 64:ff9b:1::/48 (RFC 8215): where the IPv4 address stands in
-    it is each site's choice, so that network is refused whole, as all outside 2000::/3 is.
+    Mapped and compatible (RFC 4291), translated (RFC 2765), 6to4 (RFC 3056), Teredo (RFC 4380:
+    server and client), NAT64 (RFC 6052), ISATAP (RFC 5214). Not 64:ff9b:1::/48 (RFC 8215): where
+    the IPv4 address stands in it is each site's choice, so that network is refused whole, as all
+    outside 2000::/3 is.
     """
     bits = int(address)
     if address.ipv4_mapped:
@@ -90,11 +110,40 @@ def embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
         return (address.sixtofour,)
     if address.teredo:
         return address.teredo
-    if address in _NAT64 or (address in _COMPATIBLE and bits > 1):
+    if address in _NAT64 or address in _TRANSLATED or (address in _COMPATIBLE and bits > 1):
         return (_ipv4(bits),)
     if (bits >> 32) & 0xFFFFFFFF in _ISATAP_MARKS:
         return (_ipv4(bits),)
     return ()
+
+
+def _metadata(address: Address) -> list[tuple[Address, Network]]:
+    """Each metadata address that this one is or may lead to, with the network it is listed by."""
+    return [
+        (each, network)
+        for each in _may_stand_for(address)
+        for network in METADATA_NETWORKS
+        if each in network
+    ]
+
+
+def _may_stand_for(address: Address) -> tuple[Address, ...]:
+    """The address, and every IPv4 address that a translator may read out of it."""
+    if isinstance(address, IPv4Address):
+        return (address,)
+    if address not in _LOCAL_NAT64:
+        return (address, *embedded_ipv4(address))
+    bits = int(address)
+    # RFC 6052, 2.2: behind a prefix of 48, 56 or 64 bits, skipping bits 64 to 71; or at the end.
+    skipped = bits >> 64 << 56 | bits & (1 << 56) - 1
+    return (address, *(_ipv4(skipped >> shift) for shift in (40, 32, 24)), _ipv4(bits))
+
+
+def _is_named(address: Address, listed: Network, allow_networks: tuple[Network, ...]) -> bool:
+    """Whether an entry opens the address that is not wider than what it is listed by."""
+    return any(
+        address in network and network.prefixlen >= listed.prefixlen for network in allow_networks
+    )
 
 
 def _in_any(address: Address, networks: tuple[Network, ...]) -> bool:
