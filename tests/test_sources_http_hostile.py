@@ -182,6 +182,49 @@ def test_an_endless_chunk_size_is_cut_off():
     assert failure.code == "FETCH_CONNECTION"
 
 
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(b"-1", b"-5", b"-0", b"-ffffffffffffffffffff", b"+5", b"0x5", b"5_0", b"", b";x", b"5 5"),
+        *(b"zz", b"5\0", b"\xb2", b"\xff5", b"f" * 17, b"f" * 5000, b"5;" + b"x" * 70_000),
+    ],
+    ids=lambda size: ascii(size[:22]),
+)
+@pytest.mark.parametrize("before", [b"", b"7\r\npicture\r\n"], ids=["first", "second"])
+def test_a_chunk_size_that_is_no_hexadecimal_number_breaks_the_fetch_off(size, before):
+    opening = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = opening + before + size + b"\r\nhello\r\n0\r\n\r\n"
+    with scripted_server(answering(answer)) as server:
+        failure = failure_of(Fetcher(LOOPBACK), server.url())
+
+    assert type(failure) is TemporaryError
+    assert failure.code == "FETCH_CONNECTION"
+
+
+def test_a_chunk_of_minus_one_does_not_read_past_the_cap():
+    # given: a server that sends 64 MB behind the chunk size -1, which http.client reads to its end
+    sent = []
+
+    def script(_head, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+        for _ in range(64):
+            connection.sendall(bytes(10**6))
+            sent.append(10**6)
+
+    with scripted_server(script) as server:
+        failure = failure_of(Fetcher(LOOPBACK, FetchLimits(max_bytes=100_000)), server.url())
+
+    assert failure.code == "FETCH_CONNECTION"
+    assert sum(sent) < 64 * 10**6
+
+
+def test_the_chunk_sizes_that_rfc_9112_allows_are_read():
+    body = b"00007\r\npicture\r\nA ; name=value\r\n and more.\r\n0;last\r\nX: y\r\n\r\n"
+    opening = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with scripted_server(answering(opening + body)) as server:
+        assert Fetcher(LOOPBACK).fetch(server.url()) == b"picture and more."
+
+
 def test_a_declared_length_over_the_cap_is_refused_before_the_body():
     # given: a server that declares a terabyte and sends none of it
     over = threading.Event()
@@ -216,6 +259,7 @@ def test_random_answers_raise_nothing_but_errors_of_our_own():
     rng = random.Random(0)
     pieces = [b"HTTP/1.1 ", b"200 OK", b"302 Found", b"\r\n", b"\r\n\r\n", b"\n", b"Location: "]
     pieces += [b"http://[", b"/", b"Content-Length: ", b"7", b"-1", b"Transfer-Encoding: chunked"]
+    pieces += [b"Transfer-Encoding: chunked\r\n\r\n", b"-", b"-1\r\n", b"f", b";", b"+", b"0x"]
     pieces += [b"\xff\xfe", b"\x00", b"Content-Encoding: ", b"gzip", b": ", b"picture"]
 
     def script(_head, connection):
