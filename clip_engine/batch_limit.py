@@ -35,15 +35,17 @@ class BatchLimit:
     def run(
         self,
         rows: Sequence[Tensor],
-        forward: Callable[[Sequence[Tensor]], Tensor],
+        forward: Callable[[Sequence[Tensor], int], Tensor],
         padded: Callable[[int], int] = int,
     ) -> list[Tensor]:
         """Hand the rows to the tower, in order, as many at a time as fit.
 
         Args:
             rows: Any number.
-            forward: From at most `largest` of them to a tensor of as many rows.
-            padded: From how many rows `forward` is given to how many it computes.
+            forward: From a chunk of them, and how many rows to compute, to a tensor of as many
+                rows as the chunk has.
+            padded: From a chunk's length to how many rows `forward` should compute, if memory
+                allows that many.
 
         Raises:
             ClipEngineError: Not even one row fits.
@@ -52,11 +54,15 @@ class BatchLimit:
         done: list[Tensor] = []
         start = 0
         while start < len(rows):
-            chunk = rows[start : start + self.largest]
-            result = _attempt(forward, chunk)
+            # Read once: another thread may lower it while this chunk is under way.
+            largest = self.largest
+            chunk = rows[start : start + largest]
+            size = min(largest, padded(len(chunk)))
+            result = _attempt(forward, chunk, size)
             if result is None:
-                self._shrink(padded(len(chunk)))
+                self._shrink(size)
             else:
+                assert len(result) == len(chunk)
                 done.append(result)
                 start += len(chunk)
         return done
@@ -81,7 +87,7 @@ class BatchLimit:
 
 
 def _attempt(
-    forward: Callable[[Sequence[Tensor]], Tensor], chunk: Sequence[Tensor]
+    forward: Callable[[Sequence[Tensor], int], Tensor], chunk: Sequence[Tensor], size: int
 ) -> Tensor | None:
     """The result, or None if it didn't fit.
 
@@ -89,7 +95,7 @@ def _attempt(
     """
     try:
         with device_losses():
-            return forward(chunk)
+            return forward(chunk, size)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

@@ -88,16 +88,16 @@ class ImageTower:
             )
 
     def _bucket(self, count: int) -> int:
-        return min(self.limit.largest, next(size for size in self.buckets if size >= count))
+        return next(size for size in self.buckets if size >= count)
 
-    def _run_bucket(self, pixels: Sequence[Tensor]) -> Tensor:
-        batch = self._upload(pixels, self._bucket(len(pixels)))
+    def _run_bucket(self, pixels: Sequence[Tensor], size: int) -> Tensor:
+        batch = self._upload(pixels, size)
         features = self._graphs.run(batch)[: len(pixels)]
         return functional.normalize(features.float(), dim=-1).cpu()
 
-    def _upload(self, pixels: Sequence[Tensor], bucket: int) -> Tensor:
-        """The pictures as one batch on the device, uint8 `[bucket, 3, R, R]`, padded with black."""
-        batch = torch.empty((bucket, *pixels[0].shape), dtype=torch.uint8, pin_memory=self._pin)
+    def _upload(self, pixels: Sequence[Tensor], size: int) -> Tensor:
+        """The pictures as one batch on the device, uint8 `[size, 3, R, R]`, padded with black."""
+        batch = torch.empty((size, *pixels[0].shape), dtype=torch.uint8, pin_memory=self._pin)
         torch.stack(list(pixels), out=batch[: len(pixels)])
         batch[len(pixels) :] = 0
         # torch keeps pinned memory until the copy that reads it is done, then uses it again.

@@ -82,5 +82,5 @@ class TextTower:
 
     @torch.inference_mode()
     def _encode_rows(self, rows: Sequence[Tensor]) -> Tensor:
-        features = self.limit.run(rows, self.encode_tokens)
+        features = self.limit.run(rows, lambda chunk, _: self.encode_tokens(chunk))
         return functional.normalize(torch.cat(features), dim=-1)

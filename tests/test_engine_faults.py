@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ from clip_engine.device_faults import device_losses, is_device_lost, is_out_of_m
 from clip_engine.errors import ClipEngineError, DeviceLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from torch import Tensor
 
     from clip_engine.engine import Engine
@@ -118,13 +121,13 @@ def test_a_thread_that_fails_late_does_not_raise_the_limit_again() -> None:
     rows = list(torch.zeros(8, 1))
     tries: list[int] = []
 
-    def inner(chunk: Any) -> Tensor:
+    def inner(chunk: Any, _: int) -> Tensor:
         tries.append(len(chunk))
         if len(chunk) > 2:
             raise OUT_OF_MEMORY
         return torch.stack(chunk)
 
-    def outer(chunk: Any) -> Tensor:
+    def outer(chunk: Any, _: int) -> Tensor:
         if len(chunk) > 2:
             limit.run(rows, inner)
             raise OUT_OF_MEMORY
@@ -135,6 +138,64 @@ def test_a_thread_that_fails_late_does_not_raise_the_limit_again() -> None:
     # then
     assert tries == [8, 4, 2, 2, 2, 2]
     assert (limit.largest, sum(map(len, done))) == (2, 8)
+
+
+class Interrupted(list["Tensor"]):
+    """Pictures of a thread that is held up, once, between taking a chunk of them and running it."""
+
+    def __init__(self, pixels: Iterable[Tensor], meanwhile: Callable[[], object]) -> None:
+        super().__init__(pixels)
+        self._meanwhile = [meanwhile]
+
+    def __getitem__(self, place: Any) -> Any:
+        chunk = super().__getitem__(place)
+        if self._meanwhile:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(self._meanwhile.pop()).result()
+        return chunk
+
+
+@pytest.mark.parametrize("count", [5, 8, 13])
+def test_two_threads_that_run_out_of_memory_together_get_each_their_own_pictures_back(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    # given two threads with batches of 8 on a device that holds two pictures
+    engine = tiny_engine(buckets=(1, 2, 4, 8))
+    mine, others = pixels_of(engine, count), pixels_of(engine, 8)[::-1]
+    expected = [engine.encode_pixels(pixels) for pixels in (mine, others)]
+    asked = hold_at_most(monkeypatch, engine.model, 2)
+    theirs: list[Tensor] = []
+    held_up = Interrupted(mine, lambda: theirs.append(engine.encode_pixels(others)))
+    # when one has its chunk in hand while the other learns that no more than two fit
+    features = engine.encode_pixels(held_up)
+    # then each gets a row for each of its pictures, in order
+    assert [len(features), len(theirs[0])] == [count, 8]
+    assert torch.allclose(features, expected[0], atol=1e-6)
+    assert torch.allclose(theirs[0], expected[1], atol=1e-6)
+    # and the first's failure, at 8, halves nothing that the second has halved already
+    assert engine.max_batch == 2
+    assert asked[:8] == [8, 4, 2, 2, 2, 2, 8, 2]
+
+
+def test_threads_that_run_out_of_memory_at_any_time_get_their_own_pictures_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a device that holds fewer pictures the more often it is asked
+    engine = tiny_engine(buckets=(1, 2, 4, 8, 16, 32))
+    pixels = pixels_of(engine, 32)
+    expected = engine.encode_pixels(pixels)
+    for _ in range(5):
+        engine._tower.limit.largest = 32
+        hold_at_most(monkeypatch, engine.model, 3)
+        # when four threads bring all of them, each in an order of its own
+        orders = [torch.randperm(32).tolist() for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            results = list(
+                pool.map(lambda order: engine.encode_pixels([pixels[i] for i in order]), orders)
+            )
+        # then
+        for features, order in zip(results, orders, strict=True):
+            assert torch.allclose(features, expected[order], atol=1e-6)
 
 
 def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
@@ -150,7 +211,7 @@ def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
 
     alive: list[int] = []
 
-    def forward(chunk: Any) -> Tensor:
+    def forward(chunk: Any, _: int) -> Tensor:
         alive.append(Large.alive)
         held = Large()
         if len(chunk) > 1:
@@ -167,7 +228,7 @@ def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
 def test_other_errors_of_a_forward_pass_unchanged() -> None:
     error = RuntimeError(ELSEWHERE[0])
 
-    def forward(_: object) -> Tensor:
+    def forward(*_: object) -> Tensor:
         raise error
 
     with pytest.raises(RuntimeError) as caught:
