@@ -1,4 +1,4 @@
-"""A producer that has Celery but not this package: it knows the broker's URL and the task's name.
+"""A producer that has Celery but not this package: it knows broker, queue and task by name.
 
 python plain_celery_producer.py redis://localhost:6379/0 https://example.org/cat.jpg cat dog
 """
@@ -14,6 +14,8 @@ from celery import Celery
 def main(redis_url: str, image: str, *labels: str) -> None:
     """Tag one picture and print the JSON that came back."""
     app = Celery(broker=redis_url, backend=redis_url)
+    # Without a queue the task would go to Celery's own, `celery`, which clip-worker doesn't read.
+    app.conf.task_routes = {"clip.*": {"queue": "clip"}}  # or send_task(..., queue="clip")
     task = app.send_task("clip.classify", kwargs={"image": image, "labels": labels, "k": 3})
     print(json.dumps(task.get(timeout=60), indent=2))
 

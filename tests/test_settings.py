@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from inspect import signature
 from ipaddress import ip_network
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
+from celery import Celery
 
 from clip_engine import buckets
 from clip_engine.acceleration import Acceleration
+from worker.cli import classify
+from worker.cli.dead import COMMANDS
+from worker.client import Client
 from worker.quoting import quote, without_password
 from worker.settings import GPU_BATCH, Piece, Settings, SettingsError
 
@@ -41,8 +48,26 @@ def wrong_lines(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
 def test_the_defaults_need_no_environment() -> None:
     settings = Settings.load()
     assert (settings.redis_url, settings.results_url) == ("redis://localhost:6379/0",) * 2
-    assert (settings.model, settings.device, settings.queue) == ("ViT-B/32", "auto", "celery")
+    assert (settings.model, settings.device, settings.queue) == ("ViT-B/32", "auto", "clip")
     assert (settings.allow_private, settings.file_roots) == (False, ())
+
+
+def test_producers_operators_and_workers_have_the_same_default_queue_and_it_is_not_celerys() -> (
+    None
+):
+    options = [
+        option
+        for command in (classify.command, *(load_dead(name) for name in COMMANDS))
+        for option in command.params
+        if option.name == "queue"
+    ]
+    defaults = [signature(Client).parameters["queue"].default, *(o.default for o in options)]
+    assert defaults == [Settings.load().queue] * 6
+    assert Settings.load().queue != Celery(set_as_current=False).conf.task_default_queue
+
+
+def load_dead(name: str) -> click.Command:
+    return dict[str, click.Command](vars(import_module(f"worker.cli.dead.{name}")))["command"]
 
 
 def test_numbers_switches_and_lists_are_read_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,4 +251,4 @@ def test_a_variable_of_the_test_suite_is_none_of_the_workers_business(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CLIP_WORKER_TEST_REDIS_SERVER", "/somewhere")
-    assert Settings.load().queue == "celery"
+    assert Settings.load().queue == "clip"

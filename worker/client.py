@@ -31,7 +31,7 @@ from worker.publisher import Bound, Publisher, WhenFull
 from worker.questions import Questions
 from worker.redis_celery import RedisCelery, redis_configuration
 from worker.redis_url import check_redis_url, connect
-from worker.settings import DEFAULT_REDIS_URL
+from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL
 from worker.sources.upload import DEFAULT_TTL_S, UploadStore
 from worker.stored_results import DEFAULT_TTL_S as RESULT_TTL_S
 from worker.stored_results import StoredResults
@@ -66,7 +66,7 @@ class Client:
         url: str = DEFAULT_REDIS_URL,
         *,
         result_url: str | None = None,
-        queue: str = "celery",
+        queue: str = DEFAULT_QUEUE,
         max_queue_length: int | None = None,
         when_full: WhenFull = "error",
         wait_limit_s: float = 60.0,

@@ -86,9 +86,8 @@ class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
 class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
     """Puts a message with a foreign task back on the queue, for the worker that it is meant for.
 
-    Celery discards a message whose task it doesn't know, and acknowledges it. Our default queue is
-    Celery's own default, so on a Redis that is shared with a web application's workers that would
-    lose their tasks.
+    Celery discards a message whose task it doesn't know, and acknowledges it. On a queue that is
+    shared with a web application's workers that would lose their tasks.
     """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # likewise

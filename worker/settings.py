@@ -21,6 +21,8 @@ from worker.redis_url import redis_url_remedy
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+# Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
+DEFAULT_QUEUE = "clip"
 GPU_BATCH = 32  # as in clip_engine.buckets, see below
 
 
@@ -64,7 +66,7 @@ class Settings(BaseSettings):
         description="Broker, and results unless set apart; else Celery's own variable counts.",
     )
     result_url: str | None = Field(None, description="Redis for results; the broker's if unset.")
-    queue: str = Field("celery", min_length=1, description="Queue that tasks are taken from.")
+    queue: str = Field(DEFAULT_QUEUE, min_length=1, description="Queue that tasks are taken from.")
     result_ttl_s: float = Field(86_400.0, gt=0, description="How long a result is kept.")
     queue_path: Literal["auto", "batch", "stock"] = Field(
         "auto", description="How tasks are taken: ours where Redis can, ours or none, kombu's."

@@ -54,7 +54,7 @@ class CelerySender:
     def send(self, image: str, labels: Sequence[str]) -> str:
         """Publish the contenders' task."""
         kwargs = {"image": image, "labels": list(labels)}
-        return str(self._app.send_task(TASK, kwargs=kwargs).id)
+        return str(self._app.send_task(TASK, kwargs=kwargs, queue=QUEUE).id)
 
     def close(self) -> None:
         """Close connections."""

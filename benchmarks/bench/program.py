@@ -14,6 +14,7 @@ from typing import IO, Self
 
 import psutil
 
+from benchmarks.bench.names import QUEUE
 from benchmarks.bench.server import BenchError
 from worker.tether import kill_tethered, start_tethered
 
@@ -100,5 +101,5 @@ def celery_arguments(module: str, url: str, *options: str) -> list[str]:
     app = f"benchmarks.bench.contenders.{module}:app"
     return [
         *("-m", "celery", "-A", app, "-b", url, "--result-backend", url),
-        *("worker", *options, *QUIET),
+        *("worker", "-Q", QUEUE, *options, *QUIET),
     ]

@@ -13,6 +13,7 @@ from worker_process import WorkerProcess
 
 from clip_engine import Engine, load_engine
 from worker.client import Client
+from worker.settings import DEFAULT_QUEUE
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +50,9 @@ def client(redis_url: str) -> Iterator[Client]:
 
 @pytest.fixture
 def plain(redis_url: str) -> Iterator[Celery]:
-    """A producer that knows no more than the broker's URL."""
+    """A producer that knows no more than the broker's URL and our route."""
     app = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
+    app.conf.task_routes = {"clip.*": {"queue": DEFAULT_QUEUE}}
     yield app
     for result in list(app.backend._pending_results.concrete.values()):
         app.backend.remove_pending_result(result)

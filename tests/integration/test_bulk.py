@@ -12,6 +12,7 @@ from worker_process import WorkerProcess
 from worker.client import Client
 from worker.errors import ImageUnavailableError, QueueFullError, QueueUnavailableError
 from worker.handle import as_completed
+from worker.settings import DEFAULT_QUEUE
 
 pytestmark = pytest.mark.integration
 
@@ -65,7 +66,7 @@ def test_a_full_queue_and_a_full_redis_are_told_and_nothing_is_half_sent() -> No
                 client.classify("data:,x", LABELS)
             with pytest.raises(QueueFullError):
                 next(client.classify_many(["data:,x"], LABELS))
-            assert operator.llen("celery") == 10
+            assert operator.llen(DEFAULT_QUEUE) == 10
         # when there is no memory left
         operator.config_set("maxmemory", 1)
         with Client(server.url) as client:
@@ -77,4 +78,4 @@ def test_a_full_queue_and_a_full_redis_are_told_and_nothing_is_half_sent() -> No
             ):
                 with pytest.raises(QueueUnavailableError, match="its memory is full"):
                     call()
-        assert operator.llen("celery") == 10
+        assert operator.llen(DEFAULT_QUEUE) == 10

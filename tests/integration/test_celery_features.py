@@ -13,10 +13,12 @@ from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
 from PIL import Image
 from worker_process import WorkerProcess
 
+from worker.dead_letters import dead_key
 from worker.delivery.entry import Crash
 from worker.delivery.keys import QueueKeys
 from worker.delivery.ledger import Ledger
 from worker.errors import InvalidRequestError
+from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.integration
 LIMIT_S = 60.0
 REPLY_S = 5.0  # what is asked before the worker listens is never answered
 LABELS = {"labels": ["red", "green"], "k": 1}
-KEYS = QueueKeys("celery")
+KEYS = QueueKeys(DEFAULT_QUEUE)
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def _is_nothing_in_hand(server: redis.Redis) -> bool:
-    return server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen("celery") == 0
+    return server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen(DEFAULT_QUEUE) == 0
 
 
 def test_the_ways_that_celery_offers_to_send_a_task(
@@ -118,13 +120,13 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
 
     [queues] = inspect.active_queues().values()
 
-    assert [queue["name"] for queue in queues] == ["celery"]
+    assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE]
 
     # and queues can be added and taken away while the worker runs
     plain.control.add_consumer("more")
     assert _end(plain.send_task("clip.classify", (uri,), LABELS, queue="more"))["predictions"]
     [queues] = inspect.active_queues().values()
-    assert [queue["name"] for queue in queues] == ["celery", "more"]
+    assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE, "more"]
     plain.control.cancel_consumer("more")
     _wait_until(lambda: "more" not in str(inspect.active_queues()))
 
@@ -136,12 +138,12 @@ def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(
     running_worker: WorkerProcess, client: Client, server: redis.Redis, uri: str
 ) -> None:
     assert running_worker.running.poll() is None
-    server.lpush("celery", "{no message")
+    server.lpush(DEFAULT_QUEUE, "{no message")
 
     assert client.classify(uri, ["red", "green"]).get(LIMIT_S).predictions
 
-    _wait_until(lambda: server.hlen("clip-worker:celery:dead") == 1)
-    [letter] = server.hvals("clip-worker:celery:dead")
+    _wait_until(lambda: server.hlen(dead_key(DEFAULT_QUEUE)) == 1)
+    [letter] = server.hvals(dead_key(DEFAULT_QUEUE))
     assert b"UNREADABLE" in letter
     assert b"{no message" in letter
     _wait_until(lambda: _is_nothing_in_hand(server))
@@ -183,4 +185,4 @@ def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
 
     assert isinstance(error, ChordError)
     assert "'POISON'" in str(error)
-    assert server.hlen("clip-worker:celery:dead") == 1
+    assert server.hlen(dead_key(DEFAULT_QUEUE)) == 1

@@ -14,6 +14,7 @@ from worker_process import WorkerProcess
 
 from clip_engine.catalog import PUBLISHED
 from worker.client import Client
+from worker.settings import DEFAULT_QUEUE
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +48,7 @@ def test_an_offline_worker_with_an_empty_cache_ends_with_one_sentence_that_has_p
     assert f"{cache / 'ViT-B-16.pt'} is not there" in sentence
     assert PUBLISHED["ViT-B/16"].url in sentence
     assert "Traceback" not in worker.log
-    assert client._redis.llen("celery") == 1
+    assert client._redis.llen(DEFAULT_QUEUE) == 1
     assert not cache.exists()
 
 

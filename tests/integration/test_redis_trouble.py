@@ -16,6 +16,7 @@ from worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.delivery.keys import QueueKeys
+from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.integration
 LIMIT_S = 60.0
 PARTITION_S = 30.0
 TASKS = 2000  # some seconds' work
-KEYS = QueueKeys("celery")
+KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "green"]
 
 

@@ -18,7 +18,9 @@ from scripted_server import response, scripted_server
 from worker_process import WorkerProcess
 
 from worker import exit_codes
+from worker.dead_letters import dead_key
 from worker.delivery.keys import QueueKeys
+from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     import socket
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.integration
 
 LIMIT_S = 60.0
 REPLY_S = 5.0  # what is asked before the worker listens is never answered
-KEYS = QueueKeys("celery")
+KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "green"]
 
 
@@ -92,7 +94,7 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
         status = worker.stop()
 
     assert status == 0
-    assert server.llen("celery") == 3
+    assert server.llen(DEFAULT_QUEUE) == 3
     assert server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen(KEYS.returned) == 0
     assert [handle.state for handle in hanging] == ["PENDING"] * 3
     assert "3 tasks were given back" in worker.log
@@ -116,7 +118,7 @@ def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
         worker.running.send_signal(signal.SIGINT)
 
         worker.wait_for_end(20)
-    assert server.llen("celery") == 1
+    assert server.llen(DEFAULT_QUEUE) == 1
     assert server.hlen(KEYS.unacked) == 0
 
 
@@ -159,7 +161,7 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     worker = _faulty(redis_url, tmp_path, max_deliveries="3")
     with worker:
         end = time.monotonic() + 2 * LIMIT_S
-        while server.hlen("clip-worker:celery:dead") == 0:
+        while server.hlen(dead_key(DEFAULT_QUEUE)) == 0:
             assert time.monotonic() < end, worker.log
             if worker.running.poll() is not None:
                 ends += 1
@@ -170,7 +172,7 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     assert len(answers) == 39
     assert ends == 3
     assert handles[20].state == "FAILURE"
-    [letter] = server.hkeys("clip-worker:celery:dead")
+    [letter] = server.hkeys(dead_key(DEFAULT_QUEUE))
     assert letter.decode() == handles[20].id
 
 

@@ -19,6 +19,7 @@ from worker.errors import (
     InvalidRequestError,
     QueueUnavailableError,
 )
+from worker.settings import DEFAULT_QUEUE
 
 pytestmark = pytest.mark.integration
 
@@ -128,7 +129,7 @@ def test_a_worker_that_cannot_start_exits_non_zero_with_one_sentence_and_takes_n
     assert status != 0
     assert all(part in worker.log for part in parts), worker.log
     assert "Traceback" not in worker.log
-    assert client._redis.llen("celery") == 1
+    assert client._redis.llen(DEFAULT_QUEUE) == 1
 
 
 def test_a_worker_refuses_a_pool_whose_children_could_not_see_its_model(

@@ -18,9 +18,10 @@ import redis
 from celery import Celery
 
 from worker.delivery.keys import QueueKeys
+from worker.settings import DEFAULT_QUEUE
 
 TASK = "clip.classify"  # of our worker, and by that name of all that it is compared with
-QUEUE = "celery"
+QUEUE = DEFAULT_QUEUE
 CHUNK = 1000
 RESULTS = "celery-task-meta-"
 OURS = QueueKeys(QUEUE)
@@ -120,6 +121,6 @@ class Messages:
 
 def _template(client: redis.Redis, url: str) -> bytes:
     with Celery(broker=url, set_as_current=False) as app:
-        app.send_task(TASK, kwargs={})
+        app.send_task(TASK, kwargs={}, queue=QUEUE)
     popped: Any = client.lpop(QUEUE)
     return bytes(popped)

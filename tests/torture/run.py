@@ -17,6 +17,7 @@ from redis_server import NO_SERVER, RedisServer, find_executable
 from torture.accounting import Account, Evidence, account
 from torture.chaos import Chaos
 from torture.journal import RUN
+from torture.message import QUEUE
 from torture.monitor import RESULT_PREFIX, FinalState, Monitor
 from torture.picture_server import picture_server
 from torture.proxy import Proxy
@@ -37,7 +38,6 @@ DURABLE = (
     *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
     *("--client-output-buffer-limit", "pubsub", "0", "0", "0"),
 )
-QUEUE = "celery"
 POLL_S = 0.25
 HELP_AFTER_S = 45.0  # without any sign, undisturbed, while tasks wait
 PROBES = 40

@@ -20,9 +20,10 @@ from celery import Celery
 from celery.signals import worker_ready
 
 from torture.journal import END, READY, RUN, Journal
-from torture.message import TASK, number_of
+from torture.message import QUEUE, TASK, number_of
 
 app = Celery("stock")
+app.conf.task_default_queue = QUEUE
 
 
 def main(arguments: Sequence[str]) -> int:

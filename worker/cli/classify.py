@@ -21,7 +21,7 @@ from worker.client import Client
 from worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
 from worker.errors import ResultTimeoutError
 from worker.quoting import quote, without_password
-from worker.settings import DEFAULT_REDIS_URL, ENV_PREFIX
+from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
 
 Answers = Iterable[tuple[int, Outcome]]
 
@@ -59,7 +59,7 @@ Answers = Iterable[tuple[int, Outcome]]
 )
 @click.option(
     "--queue",
-    default="celery",
+    default=DEFAULT_QUEUE,
     envvar=f"{ENV_PREFIX}QUEUE",
     show_default=True,
     help="The workers' queue.",

@@ -19,7 +19,7 @@ from celery.signals import worker_ready
 from worker.celery import app
 from worker.cli.redis_wait import wait_for_redis
 from worker.cli.wrong_input import WrongInputError, say
-from worker.settings import DEFAULT_REDIS_URL, ENV_PREFIX, Settings, SettingsError
+from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX, Settings, SettingsError
 
 READY_SENTENCE = "taking tasks; Ctrl-C finishes those in hand and ends"
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -29,7 +29,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option("--redis-url", metavar="URL", help=f"Where tasks come from. [{DEFAULT_REDIS_URL}]")
 @click.option("--model", help="`ViT-B/32` or another published name, `demo`, or a file. [ViT-B/32]")
 @click.option("--device", help="auto, cpu, cuda or cuda:N. [auto]")
-@click.option("--queue", help="Queue that tasks are taken from. [celery]")
+@click.option("--queue", help=f"Queue that tasks are taken from. [{DEFAULT_QUEUE}]")
 @click.option("--concurrency", metavar="N", help="Tasks in hand at a time. [4 batches]")
 @click.option(
     "--loglevel",

@@ -1,6 +1,6 @@
 r"""What stands in the unacknowledged set: a message, where it came from, and its crashes.
 
-Example: `b"celery\n1\n1763730000.5 1 gpu-3\n{...}"` is a message of the list `celery` that was
+Example: `b"clip\n1\n1763730000.5 1 gpu-3\n{...}"` is a message of the list `clip` that was
 in the making, alone, on worker `gpu-3` when that died.
 """
 

@@ -11,7 +11,7 @@ from worker.cli.wrong_input import WrongInputError, say
 from worker.dead_letters import DeadLetters
 from worker.quoting import quote
 from worker.redis_url import check_redis_url, connect
-from worker.settings import DEFAULT_REDIS_URL, ENV_PREFIX
+from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
 
 redis_url_option = click.option(
     "--redis-url",
@@ -29,7 +29,7 @@ result_url_option = click.option(
 )
 queue_option = click.option(
     "--queue",
-    default="celery",
+    default=DEFAULT_QUEUE,
     envvar=f"{ENV_PREFIX}QUEUE",
     show_default=True,
     help="The workers' queue.",
