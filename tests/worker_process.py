@@ -25,6 +25,7 @@ class WorkerProcess:
         folder: For its log.
         settings: More `CLIP_WORKER_*` settings, without the prefix.
         command: Another command line; `{python}` stands for this interpreter.
+        stdout: File descriptor for what it prints there, in place of the log.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class WorkerProcess:
         *,
         name: str = "worker",
         command: tuple[str, ...] = (),
+        stdout: int | None = None,
         **settings: str,
     ) -> None:
         self._log = folder / f"{name}.log"
+        self._stdout = stdout
         self._command = command or (
             sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@%h",
             "--loglevel", "info",
@@ -79,7 +82,11 @@ class WorkerProcess:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+                self._command,
+                stdout=log if self._stdout is None else self._stdout,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
             )
 
     def wait_for_log(self, text: str, limit_s: float = START_LIMIT_S) -> None:

@@ -7,17 +7,17 @@ kombu's transport stays for remote control and events, and serves the queue as w
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from celery import bootsteps
-from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 from kombu.common import QoS
 from kombu.messaging import Consumer as KombuConsumer
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from worker import runtime
+from worker import exit_codes, runtime
 from worker.delivery.rules import CeleryLoop
 from worker.delivery.standard import DeliveryChannel
 
@@ -76,12 +76,6 @@ class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
                 )
             )
 
-    def stop(self, c: Any) -> None:
-        """Drain, if the worker is to end; a reconnect of Celery's needs nothing of us."""
-        if self.is_ours and c.blueprint.state != bootsteps.RUN:
-            runtime.drain(lambda: state.should_terminate is not None)
-        super().stop(c)
-
 
 class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
     """Puts a message with a foreign task back on the queue, for the worker that it is meant for.
@@ -100,6 +94,13 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
     def __init__(self, on_task_request: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(self._begin, *args, **kwargs)
         self._run_in_pool = on_task_request
+
+    def stop(self) -> None:
+        """End the work first: Celery's steps would wait for all that its threads run."""
+        here = runtime.current()
+        here.stopping.wait(exit_codes.status_of(self.controller.exitcode))
+        here.path.standard.close()
+        super().stop()
 
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge at once where that is ours to do: it neither blocks nor needs this thread."""
@@ -127,8 +128,29 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
     def _begin(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         channel = request.message.channel
         if isinstance(channel, DeliveryChannel):
-            runtime.current().path.standard.begun(channel.delivery)
+            delivery, path = channel.delivery, runtime.current().path
+            path.standard.begun(delivery)
+            if delivery.ended:  # given back, for the worker stops
+                return None
+            request.on_accepted = _unless_given_back(partial(path.begin, delivery), request)
         return self._run_in_pool(request, *args, **kwargs)
+
+
+class GivenBackError(Exception):
+    """A task was given back before a thread could begin it."""
+
+
+def _unless_given_back(begin: Callable[[], bool], request: Any) -> Callable[..., None]:
+    """What Celery calls on the thread that is to run a task; an error from there ends it."""
+    accept = request.on_accepted
+
+    def accept_if_held(*args: Any) -> None:
+        del request.on_accepted  # or the two would hold each other
+        if not begin():
+            raise GivenBackError(request.id)
+        accept(*args)
+
+    return accept_if_held
 
 
 def _serves(here: runtime.Runtime, consumer: Any) -> bool:

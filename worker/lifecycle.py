@@ -6,15 +6,14 @@ can't load its model ends there, with one sentence, and has taken no task.
 
 from __future__ import annotations
 
-import logging
-import os
+import atexit
 import sys
 from typing import Any
 
 from celery import concurrency
 from celery.signals import worker_init, worker_shutdown
 
-from worker import garbage, runtime
+from worker import exit_codes, garbage, runtime
 from worker.errors import ServiceError
 from worker.progress import DownloadProgress
 from worker.quoting import without_password
@@ -42,6 +41,8 @@ def load_model(sender: Any, **_: object) -> None:
             )
     except ServiceError as error:
         raise SystemExit(f"clip-worker: {error}") from None
+    # Registered first, it is called last: after Celery has saved its state and its pidfile is gone.
+    atexit.register(here.stopping.run_anew)
     settings = here.settings
     garbage.settle(settings.gc_threshold)
     _say(
@@ -52,13 +53,11 @@ def load_model(sender: Any, **_: object) -> None:
 
 
 @worker_shutdown.connect
-def end(**_: object) -> None:
-    """Finish what is in hand and end all threads."""
-    if runtime.stop():  # a stuck thread would keep the process for as long as it is stuck
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+def end(sender: Any = None, **_: object) -> None:
+    """Finish what has begun and end all threads."""
+    here, status = runtime.running(), exit_codes.status_of(getattr(sender, "exitcode", None))
+    if runtime.stop(status) and here:  # a stuck thread would keep the process while it is stuck
+        here.stopping.leave(status)
 
 
 def _check_pool(pool: Any) -> None:

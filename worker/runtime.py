@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from redis import Redis
@@ -38,6 +40,8 @@ from worker.redis_url import connect
 from worker.retry import RetryPolicy
 from worker.settings import Settings
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
+from worker.stop_signals import StopSignals
+from worker.stopping import Stopping
 from worker.timer import Timer
 
 logger = logging.getLogger(__name__)
@@ -56,10 +60,14 @@ class Runtime:
     pipeline: Pipeline
     path: DeliveryPath
     pools: tuple[Crew, Crew]
+    stopping: Stopping
+    signals: StopSignals
 
     def serve(self) -> None:
         """Take tasks by the queue path from now on; again after a reconnect does nothing."""
         if not self.path.is_started:
+            self.stopping.start()
+            self.signals.install()
             self.path.start(Admission(self.path, self.pipeline))
 
 
@@ -78,6 +86,11 @@ def current() -> Runtime:
             "started with `clip-worker start` or `celery -A worker worker`.",
             "NOT_STARTED",
         )
+    return _current
+
+
+def running() -> Runtime | None:
+    """This process's runtime, if it has one."""
     return _current
 
 
@@ -119,21 +132,11 @@ def start(
     return _current
 
 
-def drain(is_urgent: Callable[[], bool] = lambda: False) -> None:
-    """Take no more tasks, finish those in hand within the time that is set, give the rest back.
+def stop(status: int = 0) -> int:
+    """Finish what has begun, give back the rest, and end all threads.
 
     Args:
-        is_urgent: Asked again and again; true ends the wait.
-    """
-    if _current is None or not _current.path.is_started:
-        return
-    _current.path.drain(_current.settings.drain_timeout_s, is_urgent)
-    if _current.path.given_back:
-        logger.warning("%d tasks were given back to the queue.", _current.path.given_back)
-
-
-def stop() -> int:
-    """Finish what is in hand and end all threads.
+        status: Exit status, if nothing has ordered the stop.
 
     Returns:
         Tasks that had to be given up, whose threads may be stuck.
@@ -141,16 +144,23 @@ def stop() -> int:
     global _current  # as above
     if _current is None:
         return 0
-    drain()
+    _current.stopping.wait(status)
     runtime, _current = _current, None
     # Upstream first: each stage may still hand its work to the next.
     if not runtime.path.is_started:
-        runtime.pipeline.drain(runtime.settings.drain_timeout_s)
+        runtime.pipeline.drain(runtime.settings.pictures_drain_s)
     given_up = runtime.pipeline.stop() + runtime.path.given_back
     for pool in runtime.pools:
         pool.shutdown(wait=not given_up, cancel_futures=True)
-    runtime.batcher.stop(timeout_s=1.0 if given_up else runtime.settings.drain_timeout_s)
+    runtime.batcher.stop(timeout_s=1.0 if given_up else runtime.settings.pictures_drain_s)
     return given_up
+
+
+def _drain(path: DeliveryPath, settings: Settings, is_urgent: Callable[[], bool]) -> bool:
+    must_end = path.drain(settings.pictures_drain_s, settings.drain_timeout_s, is_urgent)
+    if path.given_back:
+        logger.warning("%d tasks were given back to the queue.", path.given_back)
+    return must_end
 
 
 def _watch() -> None:
@@ -234,7 +244,13 @@ def _assemble(
         ),
     )
     pools = (fetch_pool, decode_pool)
-    return Runtime(settings, device, engine, batcher, pipeline, path, pools)
+    stopping = Stopping(partial(_drain, path, settings), longest_s=settings.drain_timeout_s)
+    signals = StopSignals(
+        stopping,
+        wake=path.standard.wake,
+        ignores_hangup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+    )
+    return Runtime(settings, device, engine, batcher, pipeline, path, pools, stopping, signals)
 
 
 def _fetcher(settings: Settings, redis: Redis) -> Fetcher:

@@ -23,6 +23,7 @@ TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 # Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
 DEFAULT_QUEUE = "clip"
+PICTURES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.buckets, see below
 
 
@@ -77,8 +78,12 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(
         4, ge=1, le=100, description="Workers that one task may kill before it is given up."
     )
-    drain_timeout_s: float = Field(
-        8.0, ge=0, le=3600, description="How long a stopping worker finishes what it has in hand."
+    drain_timeout_s: float | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="Longest that a stopping worker finishes what it has begun; if unset, pictures "
+        "8 s, and other tasks of the application as long as they take.",
     )
     hang_timeout_s: float = Field(
         120.0, gt=0, description="A decode or forward pass that takes longer ends the process."
@@ -177,6 +182,11 @@ class Settings(BaseSettings):
     def results_url(self) -> str:
         """Where results go."""
         return self.result_url or self.redis_url
+
+    @property
+    def pictures_drain_s(self) -> float:
+        """How long a stopping worker finishes the pictures that it has in hand."""
+        return PICTURES_DRAIN_S if self.drain_timeout_s is None else self.drain_timeout_s
 
     @property
     def largest_batch(self) -> int:

@@ -82,7 +82,7 @@ def main(_: Sequence[str]) -> int:
     path.start(Idler(path, journal, float(os.environ["TORTURE_WORK_S"])))
     journal.write(READY)
     ending.wait()
-    path.drain(settings.drain_timeout_s)
+    path.drain(settings.pictures_drain_s)
     return 0
 
 

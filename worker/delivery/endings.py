@@ -78,6 +78,12 @@ class Endings:
             self._events.failed(delivery, error)
             self._finisher.add([self._stored(delivery, failure, error)])
 
+    def begin(self, delivery: Delivery) -> bool:
+        """Note that a thread runs it from now on; False if it must not, for its end is decided."""
+        with self._lock:
+            delivery.begun = delivery.begun or not delivery.ended
+            return not delivery.ended
+
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
         if self._claim(delivery):
@@ -139,6 +145,13 @@ class Endings:
         """Whether this is its first end."""
         with self._lock:
             first, delivery.ended = not delivery.ended, True
+            return first
+
+    def _claim_waiting(self, delivery: Delivery) -> bool:
+        """The same, but no for what has begun: that goes on."""
+        with self._lock:
+            first = not (delivery.begun or delivery.ended)
+            delivery.ended |= first
             return first
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:

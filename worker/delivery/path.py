@@ -7,8 +7,11 @@ deliveries and ends each of them by `succeed`, `fail` or `give_back`, from any t
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
 
 from worker.delivery.burial import poison, unreadable
 from worker.delivery.endings import Endings
@@ -21,7 +24,7 @@ from worker.delivery.standard import StandardWay
 from worker.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.delivery.entry import Entry
     from worker.delivery.ledger import Ledger
@@ -32,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.02  # of the wait for a drain's end
 STOP_S = 2.0  # for a thread to notice
+RETURN_S = 1.0  # for the process to end, before what its threads run goes back
+MOST_NAMES = 5  # of tasks that are waited for, in the log
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
 
 
@@ -114,30 +119,88 @@ class DeliveryPath(Endings):
         """Take no more messages."""
         self._intake.stop(STOP_S)
 
-    def drain(self, timeout_s: float, is_urgent: Callable[[], bool] = lambda: False) -> None:
-        """Take no more, finish what is in hand, and give the rest back at once.
+    def drain(
+        self,
+        timeout_s: float,
+        longest_s: float | None = None,
+        is_urgent: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Take no more, finish what has begun, and give the rest back.
+
+        What waits in Celery for an ETA, a rate limit or a thread goes back at once.
 
         Args:
-            timeout_s: How long to wait for what is in hand.
-            is_urgent: Asked again and again; true ends the wait.
+            timeout_s: How long to wait for what the handler has in hand.
+            longest_s: How long to wait for other tasks that a thread runs; None for as long as that
+                takes, for a thread can't be ended.
+            is_urgent: Asked again and again; true ends all waiting.
+
+        Returns:
+            Whether threads still run such tasks. Then end the process: within `RETURN_S` these go
+            back to the queue.
         """
         if self._is_drained:
-            return
+            return False
         self._is_drained = True
+        began = time.monotonic()
         self.stop_taking()
-        end = time.monotonic() + timeout_s
-        while len(self.held) and time.monotonic() < end and not is_urgent():
-            time.sleep(POLL_S)
-        rest = [delivery for delivery in self.held.all() if self._claim(delivery)]
+        self._give_up(filter(self._claim_waiting, self._celerys()))
+        self._wait_while(lambda: len(self.held) > len(self._others()), began + timeout_s, is_urgent)
+        others = set(self._others())
+        self._give_up(d for d in self.held.all() if d not in others and self._claim(d))
         self.isolation.stop()
-        self._give_back(rest)
         self._handler.abandon()
+        self._tell_of_wait(others, longest_s)
+        end = math.inf if longest_s is None else began + longest_s
+        self._wait_while(lambda: bool(self._others()), end, is_urgent)
+        return self._close()
+
+    def _wait_while(
+        self, is_so: Callable[[], bool], end: float, is_urgent: Callable[[], bool]
+    ) -> None:
+        while is_so() and time.monotonic() < end and not is_urgent():
+            time.sleep(POLL_S)
+
+    def _celerys(self) -> list[Delivery]:
+        return [delivery for delivery in self.held.all() if self.standard.has(delivery)]
+
+    def _others(self) -> list[Delivery]:
+        """Those that a thread runs, and that the handler can't end."""
+        tasks = self._rules.tasks
+        return [d for d in self._celerys() if d.envelope.task not in tasks and not d.ended]
+
+    def _give_up(self, deliveries: Iterable[Delivery]) -> None:
+        given = list(deliveries)
+        self._give_back(given)
+        self.given_back += len(given)
+
+    def _tell_of_wait(self, others: Iterable[Delivery], longest_s: float | None) -> None:
+        names = [f"{task}[{task_id}]" for task, task_id in (d.name for d in others)]
+        if names:
+            logger.warning(
+                "Stopping waits for %s (%s), %s. A second SIGTERM or Ctrl-C ends the worker at "
+                "once and gives them back.",
+                f"{len(names)} tasks that run" if len(names) > 1 else "a task that runs",
+                ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else ""),
+                "as long as that takes (CLIP_WORKER_DRAIN_TIMEOUT_S sets a limit)"
+                if longest_s is None
+                else f"{longest_s:g} s at most (CLIP_WORKER_DRAIN_TIMEOUT_S)",
+            )
+
+    def _close(self) -> bool:
+        """End all threads; what Celery's still run goes back soon, if there is any."""
         self._finisher.stop(STOP_S)
         self._keeper.stop()
-        self.standard.close()
+        left = self._others()
+        for delivery in left:
+            try:
+                delivery.ledger.extend(delivery.tags, RETURN_S)
+            except RedisError as error:  # their leases run out
+                logger.warning("Task %s[%s] goes back later: %s", *delivery.name, error)
+        self.given_back += len(left)
         for ledger in self._ledgers:
             ledger.close()
-        self.given_back = len(rest)
+        return bool(left)
 
     def let_go(self) -> None:
         """Let all leases run out now: this process is about to end by itself, after a fault."""

@@ -85,6 +85,10 @@ class StandardWay:
         """Whether a delivery went this way."""
         return delivery in self._all
 
+    def wake(self) -> None:
+        """Wake Celery's loop, which may have been told to stop; signal handlers may call it."""
+        self._ring()
+
     def attach(self, hub: Any, on_message: Callable[[Message], None]) -> None:
         """Let a (new) event loop take what arrives."""
         if self._ear is None:
@@ -127,6 +131,8 @@ class StandardWay:
                 self._ear.recv(4096)
         while self._arrived:
             delivery = self._arrived.popleft()
+            if delivery.ended:  # given back, for the worker stops
+                continue
             with self._lock:
                 self._waiting.add(delivery)
             on_message(self._message(delivery))
