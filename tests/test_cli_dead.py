@@ -113,7 +113,7 @@ def test_one_is_shown_with_its_history_and_its_arguments_cut(
     assert (
         "  labels: ['label 0', 'label 1', 'label 2', 'label 3', 'label 4', ... 50 in all]" in shown
     )
-    assert any(line.startswith("  image: 'data:image/jpeg;base64,AAAA") for line in shown)
+    assert any(line.startswith("  image: 'data:image/jpeg;base64,...'") for line in shown)
     assert max(map(len, shown)) <= 100
 
 

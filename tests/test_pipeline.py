@@ -120,9 +120,9 @@ def test_a_bug_in_the_fetcher_is_the_services_fault(
     assert (type(error), error.code) == (ServiceError, "INTERNAL")
     assert "'https://example.org/0.jpg'" in error.message
     assert "ZeroDivisionError" in error.message
-    assert isinstance(error.__cause__, ZeroDivisionError)
     # and the operator's log has the traceback
-    assert "by zero" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "ZeroDivisionError: by zero" in caplog.text
 
 
 @pytest.mark.parametrize(

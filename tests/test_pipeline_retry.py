@@ -144,7 +144,7 @@ def test_a_picture_that_fails_twice_for_now_is_fetched_with_growing_pauses(
 def test_what_will_not_pass_fails_at_once(make: Callable[..., Stage], error: BaseException) -> None:
     stage = make()
     told = stage.error_of(stage.ask(BAD, error))
-    assert error in (told, told.__cause__)
+    assert told is error or type(error).__name__ in told.message
     assert stage.fetcher.fetched == [BAD]
     assert stage.timer.due_in_s == []
 
@@ -167,7 +167,6 @@ def test_after_the_last_attempt_the_error_says_how_often_and_keeps_its_code(
     error = stage.error_of(future)
     assert (type(error), error.code) == (TemporaryError, "FETCH_TIMEOUT")
     assert error.message == ("The server did not deliver in time. It was tried 4 times in 7.0 s.")
-    assert isinstance(error.__cause__, TemporaryError)
 
 
 def test_a_servers_wish_is_kept(make: Callable[..., Stage]) -> None:
@@ -422,5 +421,6 @@ def test_a_bug_keeps_its_traceback(
     stage = make()
     error = stage.error_of(stage.ask(GOOD, ZeroDivisionError("a bug")))
     assert type(error) is ServiceError
-    assert error.__cause__ is not None
-    assert error.__cause__.__traceback__ is not None
+    assert "in _ask_host" in caplog.text
+    # and the caller's error has none, for it would be stored with the result
+    assert (error.__cause__, error.__context__) == (None, None)

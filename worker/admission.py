@@ -19,6 +19,7 @@ from worker.contract import (
 )
 from worker.errors import ClipWorkerError, ServiceError, TemporaryError
 from worker.questions import Questions
+from worker.quoting import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,8 @@ class Admission:
             except ClipWorkerError as error:
                 self._path.fail(delivery, error)
             except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker
-                told = ServiceError(f"The worker failed with {type(error).__name__}: {error}.")
+                reason = redacted(str(error))
+                told = ServiceError(f"The worker failed with {type(error).__name__}: {reason}.")
                 self._path.fail(delivery, told)
 
     def resting(self) -> int:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from worker.errors import InvalidRequestError
-from worker.quoting import quote
+from worker.quoting import quote, shown_uri
 from worker.results import Classification, Failure, Outcome, Prediction, Timing
 from worker.sources.uri import validate_uri
 from worker.wire import Wire
@@ -253,7 +253,8 @@ def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{name!r} is missing; give it."
     remedy = REMEDIES.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{name} is {quote(fault['input'])}: {remedy}."
+    show = shown_uri if fault["loc"][0] in ("image", "images") else quote
+    return f"{name} is {show(fault['input'])}: {remedy}."
 
 
 def _code(fault: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from worker.errors import ExpiredError, TemporaryError
 from worker.hosts import host_of
 from worker.job import Job
 from worker.line import Line
-from worker.quoting import quote
+from worker.quoting import shown_uri
 from worker.retry import so_far, with_reason
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class Errand(ABC):
         """Fail, for the host rests for too long."""
         self.fail(
             TemporaryError(
-                f"{quote(self.job.image)}: its host keeps failing ({error.code}) and is given a "
-                f"rest, longer than this task can wait; {so_far(self._tried, self._trying_s())}.",
+                f"{shown_uri(self.job.image)}: its host keeps failing ({error.code}) and is given "
+                f"a rest, longer than this task can wait; {so_far(self._tried, self._trying_s())}.",
                 error.code,
             )
         )

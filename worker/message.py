@@ -1,7 +1,8 @@
 """Celery messages as kombu puts them on a Redis list, written without either.
 
-Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes but for the ids
-(`tests/test_message.py`); `benchmarks/producer.py` has what that saves.
+Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes but for the ids, and
+for the secrets of URIs in what logs and Flower show (`tests/test_message.py`);
+`benchmarks/producer.py` has what that saves.
 See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery.utils.saferepr import saferepr
 
 from worker.contract import SENT_AT_HEADER
+from worker.quoting import without_secrets
 
 if TYPE_CHECKING:
     from worker.contract import Question
 
 MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own bound
 MOST_SHOWN_IMAGE = 256
+MOST_SHOWN_IMAGES = MOST_SHOWN // 4  # no more fit: each has a character, two quotes and a comma
 _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
@@ -53,7 +56,8 @@ class WrittenQuestion:
 
     def about_many(self, images: list[str]) -> Arguments:
         """Arguments of `clip.classify_many`."""
-        return self._with("images", images, saferepr(images, MOST_SHOWN))
+        shown = [without_secrets(image) for image in images[:MOST_SHOWN_IMAGES]]
+        return self._with("images", images, saferepr(shown, MOST_SHOWN))
 
     def _with(self, name: str, value: Any, shown: str) -> Arguments:
         return Arguments(
@@ -115,6 +119,7 @@ class MessageWriter:
 
 
 def _shown(image: str) -> str:
-    """As Celery shows a string."""
+    """As Celery shows a string, without its secrets."""
+    image = without_secrets(image)
     cut = image if len(image) < MOST_SHOWN_IMAGE else f"{image[: MOST_SHOWN_IMAGE - 3]}..."
     return "'" + cut.replace("'", "\\'") + "'"

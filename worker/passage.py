@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from worker.errand import Errand, check_deadline
 from worker.errors import ServiceError
 from worker.job import Job
 from worker.line import Line
+from worker.quoting import redacted, shown_uri
 from worker.translate import translate
 
 if TYPE_CHECKING:
@@ -58,14 +60,21 @@ class Passage(Errand):
             return
         translated = translate(error, self.job.image)
         if isinstance(translated, ServiceError):
-            logger.error("Picture %.200r failed", self.job.image, exc_info=error)
+            self._log(error)
         else:
             _forget_frames(translated)
+        # What led to it may quote the URI, and Celery stores and logs all that hangs on an error.
+        translated.__cause__ = translated.__context__ = None
         try:
             self.future.set_exception(translated)
         except InvalidStateError:  # somebody was quicker
             return
         self._on_end(self)
+
+    def _log(self, error: BaseException) -> None:
+        image = self.job.image
+        trace = redacted("".join(traceback.format_exception(error)), image)
+        logger.error("Picture %s failed:\n%s", shown_uri(image), trace.rstrip())
 
     def _succeed(self, answer: Classification) -> None:
         try:

@@ -12,7 +12,7 @@ from worker.errors import (
     ServiceError,
     TemporaryError,
 )
-from worker.quoting import quote
+from worker.quoting import quote, redacted, shown_uri
 
 
 def translate(error: BaseException, image: str) -> ClipWorkerError:
@@ -30,23 +30,24 @@ def translate(error: BaseException, image: str) -> ClipWorkerError:
 
 def stopping(image: str) -> TemporaryError:
     """The error of a picture that a worker has in hand when it ends."""
-    return TemporaryError(f"{quote(image)}: the worker is stopping; send it again.", "STOPPING")
+    return TemporaryError(f"{shown_uri(image)}: the worker is stopping; send it again.", "STOPPING")
 
 
 def _translate(error: BaseException, image: str) -> ClipWorkerError:
     if isinstance(error, ClipWorkerError):
         return error
     if isinstance(error, ImageError):
-        return ImageInvalidError(f"{quote(image)}: {error.message}", error.code)
+        return ImageInvalidError(f"{shown_uri(image)}: {error.message}", error.code)
     if isinstance(error, TextTooLongError):
         return InvalidRequestError(str(error), "LABEL_TOO_LONG")
     if isinstance(error, InputError):
         return InvalidRequestError(str(error))
     if isinstance(error, BatcherStoppedError | CrewDismissedError) or _is_closed_pool(error):
         return stopping(image)
+    reason = quote(redacted(str(error), image))
     return ServiceError(
-        f"{quote(image)}: the worker failed with {type(error).__name__} ({quote(str(error))}); "
-        "its log tells where."
+        f"{shown_uri(image)}: the worker failed with {type(error).__name__} ({reason}); its log "
+        "tells where."
     )
 
 

@@ -10,7 +10,7 @@ from worker.cli.pictures import Picture
 from worker.client import Client
 from worker.contract import Failure, Outcome
 from worker.errors import ImageUnavailableError, InvalidRequestError
-from worker.quoting import quote
+from worker.quoting import quote, shown_uri
 
 UPLOAD_TTL_S = 3600.0  # long enough for a queue, short enough not to fill Redis
 CHUNK = 8  # pictures a message: small, so that the first answers come soon
@@ -88,8 +88,8 @@ class _Sender:
         position, picture, uri = self._sent.pop(index)
         if outcome.error is None:
             return position, outcome
-        message = outcome.error.message.removeprefix(f"{quote(uri)}: ")
-        message = message.replace(quote(uri), quote(picture.name))
+        message = outcome.error.message.removeprefix(f"{shown_uri(uri)}: ")
+        message = message.replace(shown_uri(uri), quote(picture.name))
         error = outcome.error.model_copy(update={"message": message})
         return position, outcome.model_copy(update={"error": error})
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from worker.quoting import redacted
+
 if TYPE_CHECKING:
     from worker.delivery.held import Delivery
 
@@ -31,6 +33,8 @@ class TaskEvents:
         headers = delivery.envelope.headers
         names = ("argsrepr", "kwargsrepr", "root_id", "parent_id", "retries", "eta", "expires")
         fields = {name.removesuffix("repr"): headers.get(name) for name in names}
+        for name in ("args", "kwargs"):  # as the producer wrote them
+            fields[name] = redacted(str(fields[name]))
         self._send("received", delivery, name=delivery.envelope.task, **fields)
         self._send("started", delivery)
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from worker.errors import InvalidRequestError
+from worker.quoting import shown_uri
 from worker.sources.data import DataSource
 from worker.sources.file import FileSource
 from worker.sources.http import HttpSource
@@ -79,7 +80,8 @@ class Fetcher:
         source = self._sources.get(scheme)
         if source is None:
             raise InvalidRequestError(
-                f"This worker reads no {scheme!r} URIs, only {', '.join(sorted(self._sources))}.",
+                f"The scheme of {shown_uri(checked)} is none that this worker reads; these are "
+                f"{', '.join(sorted(self._sources))}.",
                 "UNSUPPORTED_SCHEME",
             )
         return source.fetch(checked)

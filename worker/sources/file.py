@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
-from worker.quoting import quote
+from worker.quoting import shown_uri
 from worker.sources.refusals import too_large
 from worker.sources.uri import file_path
 
@@ -109,25 +109,25 @@ def _open_below(root: Path, parts: tuple[str, ...]) -> int:
 
 def _translated(uri: str, error: OSError) -> ClipWorkerError:
     if error.errno in _MISSING:
-        return ImageUnavailableError(f"There is no file at {quote(uri)}.", "FILE_NOT_FOUND")
+        return ImageUnavailableError(f"There is no file at {shown_uri(uri)}.", "FILE_NOT_FOUND")
     if error.errno in _DENIED:
         return ImageUnavailableError(
-            f"The worker's user may not read {quote(uri)}.", "FILE_NOT_READABLE"
+            f"The worker's user may not read {shown_uri(uri)}.", "FILE_NOT_READABLE"
         )
     if error.errno in _SWAPPED:
         return _outside(uri)
     if error.errno in _NOT_REGULAR:
         return _not_regular(uri)
-    return TemporaryError(f"Reading {quote(uri)} failed: {error.strerror}.", "FILE_IO")
+    return TemporaryError(f"Reading {shown_uri(uri)} failed: {error.strerror}.", "FILE_IO")
 
 
 def _outside(uri: str) -> ImageUnavailableError:
     return ImageUnavailableError(
-        f"{quote(uri)} is not below a folder that this worker reads; its operator names these in "
-        "CLIP_WORKER_FILE_ROOTS.",
+        f"{shown_uri(uri)} is not below a folder that this worker reads; its operator names these "
+        "in CLIP_WORKER_FILE_ROOTS.",
         "FILE_OUTSIDE_ROOTS",
     )
 
 
 def _not_regular(uri: str) -> ImageUnavailableError:
-    return ImageUnavailableError(f"{quote(uri)} is no regular file.", "FILE_NOT_REGULAR")
+    return ImageUnavailableError(f"{shown_uri(uri)} is no regular file.", "FILE_NOT_REGULAR")

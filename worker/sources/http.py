@@ -6,12 +6,13 @@ address: a name server that changes its mind, or a redirect to the inside, gains
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from worker.errors import ImageUnavailableError, InvalidRequestError
-from worker.quoting import quote
+from worker.quoting import quote, redacted, shown_uri
 from worker.sources.deadline import Deadline
 from worker.sources.http_connection import Dialer
 from worker.sources.http_errors import status_error, translated_errors
@@ -53,6 +54,8 @@ class HttpSource:
         clock: Clock,
         now: Clock = time.time,
     ) -> None:
+        # Of odd headers urllib3 warns with the whole URL, as often as strangers send them.
+        logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
         self._limits = limits
         self._guard = guard
         self._dialer = Dialer(ssl_context, limits.connect_s)
@@ -80,7 +83,7 @@ class HttpSource:
                         return self._body(uri, response)
                 url = _next_url(url, location)
         raise ImageUnavailableError(
-            f"{quote(uri)} redirects more than {self._limits.max_redirects} times.",
+            f"{shown_uri(uri)} redirects more than {self._limits.max_redirects} times.",
             "FETCH_TOO_MANY_REDIRECTS",
         )
 
@@ -136,7 +139,7 @@ def _next_url(url: HttpUrl, location: str) -> HttpUrl:
 
 def _bad_redirect(url: HttpUrl, location: str) -> ImageUnavailableError:
     return ImageUnavailableError(
-        f"{quote(str(url))} redirects to {quote(location)}, which is not followed: only "
+        f"{shown_uri(str(url))} redirects to {shown_uri(location)}, which is not followed: only "
         "http and https URLs are, and none from https to http.",
         "FETCH_BAD_REDIRECT",
     )
@@ -147,7 +150,7 @@ def _check_encoding(uri: str, response: BaseHTTPResponse) -> None:
     if encoding.strip().lower() not in ("", "identity"):
         # Unpacking is where decompression bombs go off, and we asked for none.
         raise ImageUnavailableError(
-            f"The server of {quote(uri)} sent the content encoding {quote(encoding)} although "
-            "only 'identity' was asked for.",
+            f"The server of {shown_uri(uri)} sent the content encoding "
+            f"{quote(redacted(encoding, uri))} although only 'identity' was asked for.",
             "FETCH_CONTENT_ENCODING",
         )

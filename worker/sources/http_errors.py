@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
-from worker.quoting import quote
+from worker.quoting import shown_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,11 @@ def translated_errors(uri: str) -> Iterator[None]:
         raise _no_connection(uri) from error
     except (TimeoutError, Urllib3TimeoutError) as error:
         raise TemporaryError(
-            f"The server of {quote(uri)} did not deliver in time.", "FETCH_TIMEOUT"
+            f"The server of {shown_uri(uri)} did not deliver in time.", "FETCH_TIMEOUT"
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise ImageUnavailableError(
-            f"The server of {quote(uri)} has no valid certificate for its name: "
+            f"The server of {shown_uri(uri)} has no valid certificate for its name: "
             f"{error.verify_message}.",
             "FETCH_TLS",
         ) from error
@@ -56,7 +56,7 @@ def status_error(uri: str, status: int, retry_after_s: float | None = None) -> C
         status: Of the answer.
         retry_after_s: Seconds that the server asks to wait, if it does.
     """
-    message = f"The server of {quote(uri)} answered with status {status}."
+    message = f"The server of {shown_uri(uri)} answered with status {status}."
     if not may_pass(status):
         return ImageUnavailableError(message, f"FETCH_{status}")
     error = TemporaryError(message, f"FETCH_{status}")
@@ -71,5 +71,5 @@ def may_pass(status: int) -> bool:
 
 def _no_connection(uri: str) -> TemporaryError:
     return TemporaryError(
-        f"The server of {quote(uri)} can't be reached, or broke off.", "FETCH_CONNECTION"
+        f"The server of {shown_uri(uri)} can't be reached, or broke off.", "FETCH_CONNECTION"
     )

@@ -16,6 +16,7 @@ _HOST = re.compile(r"[a-z0-9_.\-]+")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # All that RFC 3986 lets stand in a path or query, and '%', which is already an escape.
 _SAFE = "%/:?@!$&'()*+,;=-._~[]"
+_UNREADABLE = "has a host with brackets but no IPv6 address, or a character that no host has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ class HttpUrl:
         if parts.scheme not in _DEFAULT_PORTS:
             raise bad_uri(uri, "is neither http nor https")
         if "@" in parts.netloc:
-            # Not quoted: a password has no place in a message.
-            raise bad_uri("https://...@...", "has a user name or password, which is not taken")
+            raise bad_uri(uri, "has a user name or password, which is not taken")
         if "\\" in uri:
             raise bad_uri(uri, "has a backslash; write %5C")
         return cls(
@@ -65,8 +65,8 @@ class HttpUrl:
         """
         try:
             joined = urljoin(str(self), location.strip())
-        except ValueError as error:  # brackets that hold no IPv6 address
-            raise bad_uri(location, f"can't be read: {error}") from error
+        except ValueError:  # which quotes the URL, and with it what is secret there
+            raise bad_uri(location, _UNREADABLE) from None
         return self.parse(joined)
 
     @property
@@ -82,15 +82,15 @@ class HttpUrl:
 def _split(uri: str) -> SplitResult:
     try:
         return urlsplit(uri)
-    except ValueError as error:  # brackets that hold no IPv6 address
-        raise bad_uri(uri, f"can't be read: {error}") from error
+    except ValueError:  # which quotes the URL, and with it what is secret there
+        raise bad_uri(uri, _UNREADABLE) from None
 
 
 def _checked_port(uri: str, parts: SplitResult) -> int:
     try:
         port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-    except ValueError as error:
-        raise bad_uri(uri, "has no port from 1 to 65535") from error
+    except ValueError:  # which quotes what may be a password
+        raise bad_uri(uri, "has no port from 1 to 65535") from None
     if port == 0:
         raise bad_uri(uri, "has no port from 1 to 65535")
     return port

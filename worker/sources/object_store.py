@@ -14,7 +14,7 @@ from worker.errors import (
     InvalidRequestError,
     TemporaryError,
 )
-from worker.quoting import quote
+from worker.quoting import shown_uri
 from worker.sources.http_errors import may_pass
 from worker.sources.refusals import bad_uri, too_large
 from worker.sources.uri import scheme_of
@@ -98,18 +98,19 @@ def _translated(uri: str, error: Exception) -> ClipWorkerError:
         return _not_found(uri)
     if isinstance(error, PermissionError):
         return ImageUnavailableError(
-            f"The object store lets this worker not read {quote(uri)}.", "FETCH_403"
+            f"The object store lets this worker not read {shown_uri(uri)}.", "FETCH_403"
         )
     if isinstance(error, TimeoutError):
         return TemporaryError(
-            f"The object store did not deliver {quote(uri)} in time.", "FETCH_TIMEOUT"
+            f"The object store did not deliver {shown_uri(uri)} in time.", "FETCH_TIMEOUT"
         )
     if (status := _status(error)) and status >= 400 and not may_pass(status):
         return ImageUnavailableError(
-            f"The object store answered with status {status} for {quote(uri)}.", f"FETCH_{status}"
+            f"The object store answered with status {status} for {shown_uri(uri)}.",
+            f"FETCH_{status}",
         )
     return TemporaryError(
-        f"The object store failed to give {quote(uri)}: {type(error).__name__}.",
+        f"The object store failed to give {shown_uri(uri)}: {type(error).__name__}.",
         "FETCH_OBJECT_STORE",
     )
 
@@ -128,4 +129,4 @@ def _status(error: Exception) -> int:
 
 
 def _not_found(uri: str) -> ImageUnavailableError:
-    return ImageUnavailableError(f"There is no object {quote(uri)}.", "FETCH_404")
+    return ImageUnavailableError(f"There is no object {shown_uri(uri)}.", "FETCH_404")

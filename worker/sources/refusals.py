@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from worker.errors import ImageUnavailableError, InvalidRequestError
-from worker.quoting import quote
+from worker.quoting import shown_uri
 
 
 def bad_uri(uri: str, reason: str) -> InvalidRequestError:
@@ -12,13 +12,13 @@ def bad_uri(uri: str, reason: str) -> InvalidRequestError:
     >>> str(bad_uri("file:cat.jpg", "has no absolute path"))
     "The URI 'file:cat.jpg' has no absolute path."
     """
-    return InvalidRequestError(f"The URI {quote(uri)} {reason}.", "BAD_URI")
+    return InvalidRequestError(f"The URI {shown_uri(uri)} {reason}.", "BAD_URI")
 
 
 def too_large(uri: str, max_bytes: int) -> ImageUnavailableError:
     """The error for a picture above the cap, whatever its scheme."""
     return ImageUnavailableError(
-        f"The picture at {quote(uri)} is larger than {max_bytes} bytes, the most this worker "
+        f"The picture at {shown_uri(uri)} is larger than {max_bytes} bytes, the most this worker "
         "takes (CLIP_WORKER_MAX_BYTES).",
         "FETCH_TOO_LARGE",
     )

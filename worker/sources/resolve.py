@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from worker.errors import ImageUnavailableError, TemporaryError
+from worker.quoting import quote
 from worker.sources.addresses import is_permitted
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class AddressGuard:
             if not self._is_permitted(address):
                 # The address itself stays out: it would map the inside of a network for a stranger.
                 raise ImageUnavailableError(
-                    f"The host {url.host!r} is not on the public internet and was not fetched; "
-                    "an operator may open its network with CLIP_WORKER_ALLOW_NETWORKS.",
+                    f"The host {quote(url.host)} is not on the public internet and was not "
+                    "fetched; an operator may open its network with CLIP_WORKER_ALLOW_NETWORKS.",
                     "FETCH_FORBIDDEN_ADDRESS",
                 )
         return addresses
@@ -69,7 +70,8 @@ class AddressGuard:
             if error.errno in _NO_SUCH_HOST:
                 raise _unknown_host(url) from error
             raise TemporaryError(
-                f"The name server gave no answer for the host {url.host!r}.", "FETCH_CONNECTION"
+                f"The name server gave no answer for the host {quote(url.host)}.",
+                "FETCH_CONNECTION",
             ) from error
         except UnicodeError as error:  # Python's own encoding of names, in getaddrinfo
             raise _unknown_host(url) from error
@@ -92,4 +94,4 @@ def _is_literal(host: str) -> bool:
 
 
 def _unknown_host(url: HttpUrl) -> ImageUnavailableError:
-    return ImageUnavailableError(f"No host is called {url.host!r}.", "FETCH_UNKNOWN_HOST")
+    return ImageUnavailableError(f"No host is called {quote(url.host)}.", "FETCH_UNKNOWN_HOST")

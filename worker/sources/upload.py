@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from redis.exceptions import RedisError
 
 from worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
-from worker.quoting import quote
+from worker.quoting import shown_uri
 from worker.sources.refusals import too_large
 from worker.sources.uri import UPLOAD_PREFIX, upload_digest
 
@@ -80,7 +80,7 @@ class UploadStore:
             raise _store_failed(error) from error
         if not data:
             raise ImageUnavailableError(
-                f"There is no upload {quote(uri)}: it has expired, or went to another Redis; "
+                f"There is no upload {shown_uri(uri)}: it has expired, or went to another Redis; "
                 "upload it again.",
                 "UPLOAD_NOT_FOUND",
             )

@@ -10,7 +10,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from worker.errors import InvalidRequestError
-from worker.quoting import quote
+from worker.quoting import shown_uri
 from worker.sources.http_url import HttpUrl
 from worker.sources.refusals import bad_uri
 
@@ -56,8 +56,8 @@ def scheme_of(uri: str) -> str:
         return match[1].lower()
     example = f"file://{uri}" if uri.startswith("/") else "file:///data/cat.jpg"
     raise InvalidRequestError(
-        f"{quote(uri)} is no URI: write {quote(example)} for a file that the worker can see, "
-        "https://... for one on the web, or send the bytes with client.upload().",
+        f"{shown_uri(uri)} is no URI: write {shown_uri(example)} for a file that the worker can "
+        "see, https://... for one on the web, or send the bytes with client.upload().",
         "BAD_URI",
     )
 
@@ -92,7 +92,7 @@ def file_path(uri: str) -> str:
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
-            raise bad_uri(uri, f"names the host {quote(host)}; write file:///path/to/cat.jpg")
+            raise bad_uri(uri, "names a host; write file:///path/to/cat.jpg")
         rest = slash + path
     if not rest.startswith("/"):
         raise bad_uri(uri, "has no absolute path; write file:///path/to/cat.jpg")
@@ -120,7 +120,7 @@ def upload_digest(uri: str) -> str:
 
 def _checked_text(uri: str) -> str:
     if not isinstance(uri, str):  # it came out of a JSON message
-        raise InvalidRequestError(f"A URI is a string, not {quote(repr(uri))}.", "BAD_URI")
+        raise InvalidRequestError(f"A URI is a string, not {shown_uri(uri)}.", "BAD_URI")
     text = uri.strip()
     if not text.isascii():
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +13,9 @@ from worker.cli.dead.options import dead_letters, queue_option, redis_url_option
 from worker.cli.table import printable
 from worker.dead_letters import DeadLetter, Incident
 from worker.delivery.envelope import Envelope, UnreadableMessageError
-from worker.quoting import quote
+from worker.quoting import quote, shown_uri
 
+PICTURES = ("image", "images")
 MOST_ITEMS = 5  # of a list of labels or pictures
 
 
@@ -62,16 +63,18 @@ def _arguments(letter: DeadLetter) -> Iterator[str]:
         return
     yield "arguments"
     for position, value in enumerate(arguments.args):
-        yield f"  {position}: {_cut(value)}"
+        yield f"  {position}: {_cut(value, show=shown_uri if position == 0 else quote)}"
     for name, value in arguments.kwargs.items():
-        yield f"  {name}: {_cut(value)}"
+        yield f"  {name}: {_cut(value, show=shown_uri if name in PICTURES else quote)}"
 
 
-def _cut(value: Any) -> str:
-    if not isinstance(value, list) or len(value) <= MOST_ITEMS:
+def _cut(value: Any, show: Callable[[object], str]) -> str:
+    if not isinstance(value, list):
+        return show(value)
+    if len(value) <= MOST_ITEMS and show is quote:
         return quote(value)
-    shown = ", ".join(map(quote, value[:MOST_ITEMS]))
-    return f"[{shown}, ... {len(value)} in all]"
+    shown = ", ".join(map(show, value[:MOST_ITEMS]))
+    return f"[{shown}, ... {len(value)} in all]" if len(value) > MOST_ITEMS else f"[{shown}]"
 
 
 def _time(unix_s: float) -> str:

@@ -1,0 +1,109 @@
+"""A signed URL's way through a real worker: its signature shows nowhere but in the message."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from scripted_server import answering, response, scripted_server
+from secret_uris import MALFORMED, SECRET, SIGNED
+from worker_process import WorkerProcess
+
+from worker.client import Client
+from worker.dead_letters import DeadLetter, dead_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from celery import Celery
+
+pytestmark = pytest.mark.integration
+
+WAIT_S = 60.0
+LABELS = ["red circle", "blue square"]
+
+
+@pytest.fixture
+def worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+    with WorkerProcess(
+        redis_url, tmp_path, allow_networks="127.0.0.0/8", fetch_attempts="1"
+    ) as worker:
+        yield worker
+
+
+def uris(port: int) -> list[str]:
+    """Pictures that fail: by their server's answers, by where they lead, by their spelling."""
+    paths = ["missing", "failing", "text", "away", "odd", "packed"]
+    fetched = [f"http://127.0.0.1:{port}/{path}.jpg{SIGNED}" for path in paths]
+    refused = [f"http://10.0.0.1/cat.jpg{SIGNED}", f"http://127.0.0.1:9/cat.jpg{SIGNED}"]
+    return [*fetched, *refused, *MALFORMED]
+
+
+def script(head: str, connection: Any) -> None:
+    path = head.split()[1]
+    answers = {
+        "/missing": response(status="404 Not Found"),
+        "/failing": response(status="503 Service Unavailable"),
+        "/text": response(b"<html>"),
+        "/away": response(status="302 Found", Location=f"ftp://u:{SECRET}@a.example/{SIGNED}"),
+        "/odd": b"HTTP/1.1 200 OK\r\nno header\r\nA: b\r\n\r\n<html>",
+        "/packed": response(b"x", Content_Encoding=path),
+    }
+    answering(answers[path.partition(".jpg")[0]])(head, connection)
+
+
+def stored(server: redis.Redis) -> dict[bytes, bytes]:
+    """All results."""
+    return {key: server.get(key) or b"" for key in server.scan_iter("celery-task-meta-*")}
+
+
+def test_a_signature_shows_in_no_result_and_in_no_log(
+    worker: WorkerProcess, redis_url: str, plain: Celery
+) -> None:
+    # given producers that check nothing themselves, on the batch path and on Celery's own
+    ends = []
+    with scripted_server(script) as server:
+        for uri in uris(server.port):
+            asked = {"image": uri, "labels": LABELS}
+            ends.append(plain.send_task("clip.classify", kwargs=asked))
+            ends.append(plain.send_task("clip.classify", kwargs=asked, countdown=0.01))
+        many = {"images": uris(server.port), "labels": LABELS}
+        ends.append(plain.send_task("clip.classify_many", kwargs=many))
+        wrong = {"image": uris(server.port), "labels": LABELS}
+        ends.append(plain.send_task("clip.classify", kwargs=wrong))
+        ends.append(plain.send_task("clip.classify", kwargs=wrong, countdown=0.01))
+        # when
+        told = [end.get(timeout=WAIT_S, propagate=False) for end in ends]
+    # then
+    assert not any(isinstance(each, CeleryTimeoutError) for each in told)
+    results = stored(redis.Redis.from_url(redis_url))
+    assert len(results) == len(ends)
+    assert [key for key, result in results.items() if SECRET.encode() in result] == []
+    assert SECRET not in worker.log
+    assert "FETCH_404" in worker.log  # which has told of them, though
+
+
+def test_a_dead_letter_shows_the_signature_in_nothing_but_the_message(
+    worker: WorkerProcess, redis_url: str
+) -> None:
+    # given a message of our client whose body has been damaged on its way
+    server = redis.Redis.from_url(redis_url)
+    with Client(redis_url, queue="elsewhere") as client:
+        client.classify(f"https://example.com/cat.jpg{SIGNED}", LABELS)
+    message = json.loads(server.rpop("elsewhere") or b"")
+    assert SECRET not in json.dumps(message["headers"])
+    message["body"] = f"!{SECRET}{message['body']}"
+    # when
+    server.lpush("celery", json.dumps(message))
+    worker.wait_for_end_of(message["headers"]["id"])
+    # then
+    [letter] = map(DeadLetter.decode, server.hvals(dead_key("celery")))
+    assert letter.id == message["headers"]["id"]
+    assert SECRET not in letter.model_copy(update={"message": ""}).encode()
+    assert SECRET not in worker.log
+    [result] = stored(server).values()
+    assert SECRET.encode() not in result
