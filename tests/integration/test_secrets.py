@@ -14,6 +14,7 @@ from worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.dead_letters import DeadLetter, dead_key
+from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,12 @@ def worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
         redis_url, tmp_path, allow_networks="127.0.0.0/8", fetch_attempts="1"
     ) as worker:
         yield worker
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as server:
+        yield server
 
 
 def uris(port: int) -> list[str]:
@@ -56,54 +63,53 @@ def script(head: str, connection: Any) -> None:
     answering(answers[path.partition(".jpg")[0]])(head, connection)
 
 
-def stored(server: redis.Redis) -> dict[bytes, bytes]:
+def results(server: redis.Redis) -> dict[bytes, bytes]:
     """All results."""
     return {key: server.get(key) or b"" for key in server.scan_iter("celery-task-meta-*")}
 
 
 def test_a_signature_shows_in_no_result_and_in_no_log(
-    worker: WorkerProcess, redis_url: str, plain: Celery
+    worker: WorkerProcess, server: redis.Redis, plain: Celery
 ) -> None:
     # given producers that check nothing themselves, on the batch path and on Celery's own
     ends = []
-    with scripted_server(script) as server:
-        for uri in uris(server.port):
+    with scripted_server(script) as web:
+        for uri in uris(web.port):
             asked = {"image": uri, "labels": LABELS}
             ends.append(plain.send_task("clip.classify", kwargs=asked))
             ends.append(plain.send_task("clip.classify", kwargs=asked, countdown=0.01))
-        many = {"images": uris(server.port), "labels": LABELS}
+        many = {"images": uris(web.port), "labels": LABELS}
         ends.append(plain.send_task("clip.classify_many", kwargs=many))
-        wrong = {"image": uris(server.port), "labels": LABELS}
+        wrong = {"image": uris(web.port), "labels": LABELS}
         ends.append(plain.send_task("clip.classify", kwargs=wrong))
         ends.append(plain.send_task("clip.classify", kwargs=wrong, countdown=0.01))
         # when
         told = [end.get(timeout=WAIT_S, propagate=False) for end in ends]
     # then
     assert not any(isinstance(each, CeleryTimeoutError) for each in told)
-    results = stored(redis.Redis.from_url(redis_url))
-    assert len(results) == len(ends)
-    assert [key for key, result in results.items() if SECRET.encode() in result] == []
+    stored = results(server)
+    assert len(stored) == len(ends)
+    assert [key for key, result in stored.items() if SECRET.encode() in result] == []
     assert SECRET not in worker.log
     assert "FETCH_404" in worker.log  # which has told of them, though
 
 
 def test_a_dead_letter_shows_the_signature_in_nothing_but_the_message(
-    worker: WorkerProcess, redis_url: str
+    worker: WorkerProcess, redis_url: str, server: redis.Redis, plain: Celery
 ) -> None:
     # given a message of our client whose body has been damaged on its way
-    server = redis.Redis.from_url(redis_url)
     with Client(redis_url, queue="elsewhere") as client:
         client.classify(f"https://example.com/cat.jpg{SIGNED}", LABELS)
     message = json.loads(server.rpop("elsewhere") or b"")
     assert SECRET not in json.dumps(message["headers"])
     message["body"] = f"!{SECRET}{message['body']}"
     # when
-    server.lpush("celery", json.dumps(message))
-    worker.wait_for_end_of(message["headers"]["id"])
+    server.lpush(DEFAULT_QUEUE, json.dumps(message))
+    plain.AsyncResult(message["headers"]["id"]).get(timeout=WAIT_S, propagate=False)
     # then
-    [letter] = map(DeadLetter.decode, server.hvals(dead_key("celery")))
+    [letter] = map(DeadLetter.decode, server.hvals(dead_key(DEFAULT_QUEUE)))
     assert letter.id == message["headers"]["id"]
     assert SECRET not in letter.model_copy(update={"message": ""}).encode()
     assert SECRET not in worker.log
-    [result] = stored(server).values()
+    [result] = results(server).values()
     assert SECRET.encode() not in result
