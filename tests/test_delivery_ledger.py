@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+import redis_clock
 from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from worker.dead_letters import DeadLetter, DeadLetters
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from redis_server import RedisServer
+
+    from worker.delivery.entry import Entry
 
 pytestmark = pytest.mark.integration
 
@@ -334,6 +337,56 @@ def test_after_a_time_when_nobody_could_renew_all_leases_last_as_long_again(
     assert ledger.reap(GAP_S) == (0, 0)
 
 
+def _left_s(server: redis.Redis, *entries: Entry) -> list[float]:
+    now = time.time()
+    return [(server.zscore(KEYS.leases, entry.tag) or 0) - now for entry in entries]
+
+
+@pytest.mark.parametrize("back_s", [3600, 20])
+def test_where_redis_clock_is_set_back_each_lease_lasts_for_what_it_had_left(
+    server: redis.Redis, ledger: Ledger, back_s: float
+) -> None:
+    # given a message of a dead worker, and one that is held and was renewed since
+    server.lpush("q", "dead", "held")
+    dead, held = ledger.take(2)
+    ledger.extend([dead.tag], 8)
+    ledger.reap(GAP_S)
+    redis_clock.set_back(server, KEYS, back_s)
+    ledger.renew([held.tag])
+
+    assert ledger.reap(GAP_S) == (0, 0)
+
+    assert _left_s(server, dead, held) == pytest.approx([8, 10], abs=2)
+
+
+def test_where_redis_clock_is_set_back_a_little_no_lease_ends_before_it_can_be_renewed(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "old", "new")
+    old, new = ledger.take(2)
+    ledger.extend([old.tag], 1)
+    ledger.reap(GAP_S)
+    redis_clock.set_back(server, KEYS, 9.5)
+    ledger.renew([new.tag])
+
+    assert ledger.reap(GAP_S) == (0, 0)
+
+    assert _left_s(server, old, new) == pytest.approx([GAP_S, GAP_S], abs=2)
+
+
+def test_where_redis_clock_is_set_forward_every_lease_can_still_be_renewed(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    ledger.reap(GAP_S)
+    redis_clock.set_back(server, KEYS, -3600)
+
+    assert ledger.reap(GAP_S) == (0, 0)
+
+    assert _left_s(server, entry) == pytest.approx([GAP_S], abs=2)
+
+
 def test_what_is_no_longer_held_must_not_be_begun(server: redis.Redis, ledger: Ledger) -> None:
     server.lpush("q", "a", "b")
     a, b = ledger.take(2)
@@ -365,22 +418,72 @@ def test_a_buried_message_is_a_dead_letter_and_a_failure_and_can_be_replayed(
     assert [entry.message for entry in ledger.take(1)] == [b"m"]
 
 
-def test_a_redis_out_of_memory_refuses_a_whole_finish_or_none_of_it(
-    redis_server: RedisServer, server: redis.Redis, ledger: Ledger
-) -> None:
-    server.lpush("q", "a", "b")
-    a, b = ledger.take(2)
-    done = [Finished(a.tag, "ka", "x" * 100), Finished(b.tag, "kb", "y" * 100)]
-    server.config_set("maxmemory", 1)
-    try:
-        with pytest.raises(OutOfMemoryError):
-            ledger.finish(done)
-        assert _everywhere(server) == NOWHERE | {"unacked": 2, "leases": 2}
-    finally:
-        server.config_set("maxmemory", 0)
+@pytest.fixture
+def full(redis_server: RedisServer, server: redis.Redis) -> Iterator[redis.Redis]:
+    """A Redis that refuses whatever may take memory, once `fill` is called."""
+    yield server
+    redis_server.client().config_set("maxmemory", 0)
 
+
+def _fill(server: redis.Redis) -> None:
+    server.config_set("maxmemory", 1)
+    with pytest.raises(OutOfMemoryError):
+        server.set("any", "thing")
+
+
+def test_results_are_stored_where_memory_is_full_for_that_frees_their_messages(
+    full: redis.Redis, ledger: Ledger
+) -> None:
+    full.lpush("q", "a", "b")
+    _fill(full)
+    a, b = ledger.take(2)
+
+    assert ledger.start([a.tag, b.tag], CRASH) == [True, True]
+    done = [Finished(a.tag, "ka", "x" * 100), Finished(b.tag, "kb", "y" * 100)]
     assert ledger.finish(done) == [True, True]
-    assert server.mget("ka", "kb") == [b"x" * 100, b"y" * 100]
+
+    assert full.mget("ka", "kb") == [b"x" * 100, b"y" * 100]
+    assert _everywhere(full) == NOWHERE
+
+
+def test_leases_are_renewed_and_run_out_where_memory_is_full(
+    full: redis.Redis, ledger: Ledger
+) -> None:
+    full.lpush("q", "a", "b", "c")
+    kept, dead, parked = ledger.take(3)
+    ledger.start([dead.tag], CRASH)
+    _fill(full)
+    _let_leases_run_out(full, ledger, kept.tag, dead.tag)
+    ledger.renew([kept.tag])
+    ledger.park([parked.tag], -1)
+
+    assert ledger.reap(GAP_S) == (1, 1)
+
+    assert _everywhere(full) == NOWHERE | {"queue": 1, "returned": 1, "unacked": 1, "leases": 1}
+
+
+def test_messages_are_given_back_or_given_up_where_memory_is_full(
+    full: redis.Redis, ledger: Ledger
+) -> None:
+    full.lpush("q", "a", "b")
+    a, b = ledger.take(2)
+    _fill(full)
+    letter = DeadLetter(
+        id="t", task="clip.classify", reason="It.", code="POISON", died_at=3.0, history=(),
+        message="m",
+    )  # fmt: skip
+
+    assert ledger.bury(letter, Finished(a.tag, "celery-task-meta-t", "failed"))
+    assert ledger.give_back([b.tag]) == 1
+
+    assert full.get("celery-task-meta-t") == b"failed"
+    assert _everywhere(full) == NOWHERE | {"queue": 1}
+
+
+def test_a_full_redis_passes_the_probe(full: redis.Redis, ledger: Ledger) -> None:
+    _fill(full)
+
+    ledger.probe()
 
 
 def test_the_probe_leaves_nothing_behind(server: redis.Redis, ledger: Ledger) -> None:

