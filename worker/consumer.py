@@ -20,6 +20,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 from worker import exit_codes, runtime
 from worker.delivery.rules import CeleryLoop
 from worker.delivery.standard import DeliveryChannel
+from worker.quoting import quote
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +79,7 @@ class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
 
 
 class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
-    """Puts a message with a foreign task back on the queue, for the worker that it is meant for.
-
-    Celery discards a message whose task it doesn't know, and acknowledges it. On a queue that is
-    shared with a web application's workers that would lose their tasks.
-    """
+    """Makes dead letters of the messages that Celery would discard and acknowledge."""
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # likewise
         """Celery's steps, with ours for the queue."""
@@ -109,21 +106,40 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
             return p(*args, **kwargs)
         return super().call_soon(p, *args, **kwargs)
 
-    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Put the message back after a second; an unknown task of our own name space fails."""
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """End a message that Celery takes for none."""
+        self._refuse(message, ValueError("it is no task message of Celery's")) or (
+            super().on_unknown_message(body, message)
+        )
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        """End a message whose body Celery can't decode."""
+        self._refuse(message, exc) or super().on_decode_error(message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        """End a message whose headers Celery refuses."""
+        self._refuse(message, exc) or super().on_invalid_task(body, message, exc)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        """Put the message back after a second; an unknown task of our own name space fails.
+
+        This is for kombu's transport; on the queue path the path looks for unknown tasks itself.
+        """
         name = str((message.headers or {}).get("task", ""))
+        if self._refuse(message, exc):
+            return
         if not name or name.startswith(OUR_PREFIX):
             super().on_unknown_task(body, message, exc)
             return
-        logger.warning(
-            "Put back the task %r, which is not clip-worker's. Give clip-worker a queue of its own "
-            "(CLIP_WORKER_QUEUE) or a Redis database of its own.",
-            name,
-        )
-        if isinstance(message.channel, DeliveryChannel):
-            message.channel.put_back_later(PUT_BACK_AFTER_S)
-        else:
-            self.timer.call_after(PUT_BACK_AFTER_S, message.requeue)
+        logger.warning("Put back the task %s, which is not registered here.", quote(name))
+        self.timer.call_after(PUT_BACK_AFTER_S, message.requeue)
+
+    def _refuse(self, message: Any, error: BaseException) -> bool:
+        """End a message of the queue path as a dead letter; False if it is kombu's."""
+        if not isinstance(message.channel, DeliveryChannel):
+            return False
+        message.channel.refuse(error)
+        return True
 
     def _begin(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         channel = request.message.channel

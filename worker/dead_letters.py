@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Self, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.client_errors import translated
-from worker.errors import ServiceError
+from worker.errors import InvalidRequestError, ServiceError
 from worker.quoting import quote
 
 if TYPE_CHECKING:
     from redis import Redis
 
 RESULT_PREFIX = "celery-task-meta-"  # of the keys that Celery stores results under
+UNREADABLE = "UNREADABLE"  # code of a message that no worker can read
 
 # KEYS: letters, index, queue, result ('' if it lies elsewhere). ARGV: id, letter as it was read,
 # message. -> 1 if it was replayed, 0 if the letter is another by now or none.
@@ -163,6 +164,8 @@ class DeadLetters:
             Those that are no dead letters, or are none any more.
 
         Raises:
+            InvalidRequestError: `UNREADABLE`: a message that no worker can read would only come
+                back; it stays a dead letter.
             ServiceError: `BAD_DEAD_LETTER`.
         """
         with translated(self._url):
@@ -187,13 +190,19 @@ class DeadLetters:
         [stored] = self._stored([task_id])
         if stored is None:
             return False
-        message = DeadLetter.decode(stored).message
+        letter = DeadLetter.decode(stored)
+        if letter.code == UNREADABLE:
+            raise InvalidRequestError(
+                f"The dead letter {quote(task_id)} can't be replayed. {letter.reason} Send the "
+                "task again as it should be, then purge this one.",
+                UNREADABLE,
+            )
         result = RESULT_PREFIX + task_id
         if self._results is not None:  # before the message can run and store another
             self._results.delete(result)
         keys = [dead_key(self.queue), dead_index_key(self.queue), self.queue]
         here = result if self._results is None else ""
-        return bool(self._replay(keys=[*keys, here], args=[task_id, stored, message]))
+        return bool(self._replay(keys=[*keys, here], args=[task_id, stored, letter.message]))
 
     def _purge_one(self, task_id: str) -> bool:
         with self._redis.pipeline(transaction=True) as both:

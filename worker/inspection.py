@@ -70,6 +70,6 @@ def _info(delivery: Delivery, hostname: str) -> dict[str, Any]:
         "hostname": hostname,
         "time_start": time.time() - in_hand_s if delivery.begun else None,
         "acknowledged": False,
-        "delivery_info": envelope.fields["properties"].get("delivery_info"),
+        "delivery_info": envelope.properties.get("delivery_info"),
         "worker_pid": os.getpid() if delivery.begun else None,
     }

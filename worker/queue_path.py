@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.delivery.held import Delivery
-    from worker.errors import ClipWorkerError
     from worker.settings import Settings
 
 LEAST_MAKING = 256  # messages; fewer would starve a fast model, and a slow one holds fewer anyway
@@ -84,13 +83,13 @@ def timeout_error(settings: Settings) -> TemporaryError:
     )
 
 
-def tell_family(delivery: Delivery, error: ClipWorkerError) -> None:
+def tell_dependents(delivery: Delivery, error: BaseException) -> None:
     """Let Celery call a task's errbacks, and end its chord and the rest of its chain.
 
     Raises:
         Exception: Whatever Celery's backend raises.
     """
-    embed = delivery.envelope.arguments().embed
+    embed = delivery.arguments.embed
     if any(embed.values()):
         request = Context(delivery.envelope.headers, **embed)
         app.backend.mark_as_failure(delivery.id, error, request=request)
@@ -105,5 +104,6 @@ def _rules(settings: Settings) -> Rules:
         revoked=state.revoked,
         # One script ends a task, so its result has to lie where its message lies.
         everything_standard=settings.results_url != settings.redis_url,
-        tell_family=tell_family,
+        tell_dependents=tell_dependents,
+        is_registered=app.tasks.__contains__,
     )

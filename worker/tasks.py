@@ -77,7 +77,7 @@ class _Task:
         self._asked = Asked(
             request,
             task.request.headers or {},
-            ticket=self._runtime.path.held.get(task.request.id or ""),
+            ticket=self._runtime.path.held.get(_delivery_tag(task)),
         )
 
     def submit(self, image: str) -> Future[Classification]:
@@ -104,3 +104,8 @@ class _Task:
             return Outcome(status="ok", result=self.wait(future))
         except ClipWorkerError as error:
             return Outcome(status="error", error=Failure.of(error))
+
+
+def _delivery_tag(task: Task) -> str:
+    """Names the message in hand; an id may be that of two, after a retry."""
+    return str((task.request.properties or {}).get("delivery_tag", ""))

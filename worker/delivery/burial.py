@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.dead_letters import DeadLetter, Incident
+from worker.dead_letters import UNREADABLE, DeadLetter, Incident
 from worker.delivery.ledger import Finished
 from worker.delivery.stored_result import failure, result_key
 from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
+from worker.quoting import quote
 
 if TYPE_CHECKING:
     from worker.delivery.held import Delivery
 
 REPLAY = "`clip-worker dead` shows and replays it"
+UNKNOWN_TASK = "UNKNOWN_TASK"  # code of a message whose task no worker of its queue knows
 
 
 def poison(delivery: Delivery) -> ClipWorkerError:
@@ -25,19 +27,29 @@ def poison(delivery: Delivery) -> ClipWorkerError:
     )
 
 
-def unreadable(delivery: Delivery, error: ValueError) -> ClipWorkerError:
-    """What is wrong with a message that is none."""
+def unreadable(error: BaseException) -> ClipWorkerError:
+    """What is wrong with a message that can't be read, or that Celery refuses."""
+    return InvalidRequestError(f"The message can't be read: {error}.", UNREADABLE)
+
+
+def unknown_task(delivery: Delivery) -> ClipWorkerError:
+    """What is wrong with a message of a task that no worker of its queue knows."""
     return InvalidRequestError(
-        f"The message {delivery.id} can't be read ({error}); {REPLAY}.", "UNREADABLE"
+        f"No worker of the queue {delivery.ledger.keys.queue!r} knows the task "
+        f"{quote(delivery.envelope.task)}. Send it to the queue of the workers that do; {REPLAY}.",
+        UNKNOWN_TASK,
     )
 
 
-def bury(delivery: Delivery, reason: ClipWorkerError, now: float) -> bool:
+def bury(
+    delivery: Delivery, reason: ClipWorkerError, told: BaseException | None, now: float
+) -> bool:
     """File a delivery's dead letter and store its failure; whether it was still held.
 
     Args:
         delivery: In hand.
         reason: Why.
+        told: What is stored as the task's failure; None to store nothing.
         now: Unix time in seconds.
     """
     history = tuple(
@@ -51,9 +63,11 @@ def bury(delivery: Delivery, reason: ClipWorkerError, now: float) -> bool:
         code=reason.code,
         died_at=now,
         history=history,
-        message=delivery.message.decode(errors="replace"),
+        message=delivery.message.decode(errors="backslashreplace"),
     )
-    key = result_key(delivery.envelope.id) if delivery.envelope.id else ""
-    stored = failure(delivery.envelope, reason)
+    key, stored = "", ""
+    if told is not None and delivery.envelope.id:
+        key = result_key(delivery.envelope.id)
+        stored = failure(delivery.envelope, told)
     held = [delivery.ledger.bury(letter, Finished(tag, key, stored)) for tag in delivery.tags]
     return any(held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from worker.delivery.finisher import Finisher
 from worker.delivery.held import Delivery, Held
 from worker.delivery.stored_result import failure, result_key, revoked, success
 from worker.delivery.task_events import TaskEvents
+from worker.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,6 @@ class Endings:
         self._now = now
         self._events = TaskEvents()
         self._finisher = Finisher(self._ended)
-        self._lock = threading.Lock()
 
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
@@ -94,13 +93,45 @@ class Endings:
         if self._claim(delivery):
             self._give_back([delivery])
 
-    def put_back_later(self, delivery: Delivery, seconds: float) -> None:
-        """Let somebody else have it, after a while: its lease is not renewed again."""
+    def put_back_unknown(self, delivery: Delivery, patience_s: float) -> bool:
+        """Let a worker that knows the task have it, after a pause that grows.
+
+        Args:
+            delivery: Whose task is not registered here.
+            patience_s: How long it is tried, by any number of workers.
+
+        Returns:
+            False if that time has passed: then nothing was done.
+        """
+        if not delivery.ledger.put_back(delivery.tags, delivery.id, patience_s):
+            return False
         if self._claim(delivery):
-            try:
-                delivery.ledger.park(delivery.tags, seconds)
-            except RedisError as error:  # then it comes back when its lease runs out
-                logger.warning("A task goes back later than it should: %s", error)
+            self._ended([delivery])
+        return True
+
+    def dead_letter(
+        self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None = None
+    ) -> None:
+        """End a delivery as a dead letter, and store its failure under its id.
+
+        Args:
+            delivery: In hand.
+            reason: Why, for the operator.
+            told: What its caller gets, if that is another error.
+        """
+        if self._claim(delivery):
+            logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
+            self._tell_dependents(delivery, told or reason)
+            self._events.failed(delivery, told or reason)
+            self._bury(delivery, reason, told or reason)
+            self._ended([delivery])
+
+    def reject(self, delivery: Delivery) -> None:
+        """End a delivery that a task has rejected, as a dead letter; its result is the task's."""
+        if self._claim(delivery):
+            reason = ServiceError("The task raised Reject, or Celery refused it.", "REJECTED")
+            logger.warning("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
+            self._bury(delivery, reason, None)
             self._ended([delivery])
 
     def drop(self, delivery: Delivery) -> None:
@@ -121,15 +152,17 @@ class Endings:
             self._finisher.add([self._stored(delivery, revoked, reason)])
         return False
 
-    def _bury_held(self, delivery: Delivery, reason: ClipWorkerError) -> None:
-        if self._claim(delivery):
-            self._events.failed(delivery, reason)
-            self._bury(delivery, reason)
-            self._ended([delivery])
-
-    def _bury(self, delivery: Delivery, reason: ClipWorkerError) -> None:
+    def _tell_dependents(self, delivery: Delivery, error: BaseException) -> None:
         try:
-            bury(delivery, reason, self._now())
+            self._rules.tell_dependents(delivery, error)
+        except Exception:  # it must be given up all the same
+            logger.exception("Those who depend on task %s were not told", delivery.id)
+
+    def _bury(
+        self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None
+    ) -> None:
+        try:
+            bury(delivery, reason, told, self._now())
         except RedisError as error:  # its lease runs out, and it comes again
             logger.warning("A dead letter can't be filed yet, for Redis fails: %s", error)
 
@@ -143,9 +176,7 @@ class Endings:
 
     def _claim(self, delivery: Delivery) -> bool:
         """Whether this is its first end."""
-        with self._lock:
-            first, delivery.ended = not delivery.ended, True
-            return first
+        return self.held.claim(delivery)
 
     def _claim_waiting(self, delivery: Delivery) -> bool:
         """The same, but no for what has begun: that goes on."""

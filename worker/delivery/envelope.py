@@ -1,101 +1,204 @@
-"""A Celery message, read: protocol 2 as kombu writes it on Redis.
+"""A Celery message, read and checked before anybody relies on it.
 
-Only what the batch path needs is read; whatever it can't serve is left to Celery
-(`Envelope.is_plain`). See https://docs.celeryq.dev/en/stable/internals/protocol.html.
+Protocol 2 as kombu writes it on Redis, and the older protocol 1 and its hybrid, whose body is an
+object, rewritten as protocol 2. What can't be read raises one error, which still tells whose task
+it was, so that the caller can be told.
+See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from __future__ import annotations
 
-from binascii import a2b_base64
-from datetime import UTC, datetime
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from worker.delivery.body import (
+    JSON,
+    Arguments,
+    BodyError,
+    arguments_of,
+    parse_body,
+    read_body,
+    write_body,
+)
+from worker.delivery.headers import (
+    MOST_ID_CHARS,
+    fault_of_headers,
+    fault_of_properties,
+    parse_time,
+)
+from worker.quoting import quote
 
-class UnreadableMessageError(ValueError):
-    """The bytes are no message of kombu's."""
-
-
-class Arguments(NamedTuple):
-    """The body of a message: the task's args and kwargs, and what Celery is to do afterwards."""
-
-    args: list[Any]
-    kwargs: dict[str, Any]
-    embed: dict[str, Any]
+NO_ARGUMENTS = Arguments([], {}, {})
+# Headers of protocol 2 that stand in the body of protocol 1.
+_HEADERS_IN_BODY = (
+    *("id", "task", "root_id", "parent_id", "group", "shadow", "eta", "expires", "retries"),
+    *("timelimit", "argsrepr", "kwargsrepr", "origin"),
+)
+_EMBEDDED_IN_BODY = ("callbacks", "errbacks", "chord")
 
 
 class Envelope(NamedTuple):
     """One message.
 
     Attributes:
-        id: Celery's task id; empty where the message has none.
+        id: Celery's task id; empty where the message tells none.
         task: Name of the task; empty likewise.
         headers: Celery's task headers.
-        fields: The whole of kombu's message: body, content-type, properties …
+        properties: kombu's.
+        arguments: What the body holds.
+        body: The same as JSON, decoded and decompressed.
     """
 
-    id: str
-    task: str
-    headers: dict[str, Any]
-    fields: dict[str, Any]
+    id: str = ""
+    task: str = ""
+    headers: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
+    properties: dict[str, Any] = {}  # noqa: RUF012  # likewise
+    arguments: Arguments = NO_ARGUMENTS
+    body: bytes = b""
 
     @classmethod
     def decode(cls, message: bytes) -> Envelope:
         """Read a message as it stood in the queue.
 
         Raises:
-            UnreadableMessageError: It is no JSON object with a body.
+            UnreadableMessageError: It is none, or a field that Celery needs is wrong.
         """
+        fields = _fields(message)
+        headers, properties = _objects(fields)
         try:
-            fields = from_json(message)
-            headers = fields.get("headers") or {}
-            fields["body"], fields["properties"]["delivery_tag"]  # that they are there
-            task_id, task = headers.get("id"), headers.get("task")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnreadableMessageError(f"{message[:200]!r} is no message of kombu's") from error
-        return cls(
-            task_id if isinstance(task_id, str) else "",
-            task if isinstance(task, str) else "",
-            headers,
-            fields,
-        )
+            return _checked(fields, headers, properties)
+        except BodyError as error:
+            raise UnreadableMessageError(str(error), _known(fields, headers, properties)) from error
 
     @property
     def is_plain(self) -> bool:
         """Whether it asks for nothing but to run the task once and store the result."""
-        if not self.id or self.fields.get("content-type") != "application/json":
-            return False
         asks = self.headers.get
-        special = asks("eta") or asks("compression") or asks("stamped_headers") or asks("stamps")
-        return not special and not any(asks("timelimit") or ())
-
-    def arguments(self) -> Arguments:
-        """The task's args, its kwargs, and its callbacks.
-
-        Raises:
-            UnreadableMessageError: The body is none of protocol 2.
-        """
-        try:
-            body = self.fields["body"]
-            if self.fields["properties"].get("body_encoding") == "base64":
-                body = a2b_base64(body)
-            args, kwargs, embed = from_json(body)
-            return Arguments(list(args), dict(kwargs), dict(embed or {}))
-        except (ValueError, TypeError) as error:
-            raise UnreadableMessageError(f"the body of task {self.id} is unreadable") from error
+        special = asks("eta") or asks("stamped_headers") or asks("stamps")
+        return not (special or any(asks("timelimit") or ()) or any(self.arguments.embed.values()))
 
     def expires(self) -> float | None:
-        """Unix time in seconds after which the task must not run, if it has one.
-
-        Raises:
-            UnreadableMessageError: It is no ISO 8601 time.
-        """
+        """Unix time in seconds after which the task must not run, if it has one."""
         text = self.headers.get("expires")
-        if not text:
-            return None
-        try:
-            time = datetime.fromisoformat(text)
-        except (ValueError, TypeError) as error:
-            raise UnreadableMessageError(f"expires is {text!r}, no ISO 8601 time") from error
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        return parse_time(text).timestamp() if text else None
+
+
+class UnreadableMessageError(ValueError):
+    """A message can't be read.
+
+    Args:
+        reason: What is wrong with it, for a sentence about "the message".
+        envelope: What could be read nevertheless.
+    """
+
+    def __init__(self, reason: str, envelope: Envelope = Envelope()) -> None:  # noqa: B008  # frozen
+        super().__init__(reason)
+        self.envelope = envelope
+
+
+def _fields(message: bytes) -> dict[str, Any]:
+    try:
+        fields = from_json(message)
+    except ValueError as error:
+        raise UnreadableMessageError(
+            f"it is no JSON ({error})", _known_leniently(message)
+        ) from error
+    if not isinstance(fields, dict):
+        raise UnreadableMessageError(f"it is {quote(fields)}: give a JSON object")
+    return fields
+
+
+def _objects(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Headers and properties; what is missing is empty."""
+    parts = {name: fields.get(name) for name in ("headers", "properties")}
+    objects = {name: part if isinstance(part, dict) else {} for name, part in parts.items()}
+    for name, part in parts.items():
+        if part is not None and not isinstance(part, dict):
+            raise UnreadableMessageError(
+                f"its {name} are {quote(part)}: give an object", _known(fields, **objects)
+            )
+    return objects["headers"], objects["properties"]
+
+
+def _checked(
+    fields: Mapping[str, Any], headers: dict[str, Any], properties: dict[str, Any]
+) -> Envelope:
+    if fault := fault_of_properties(properties):
+        raise BodyError(fault)
+    body = read_body(fields, headers, properties.get("body_encoding"))
+    value = parse_body(body)
+    if isinstance(value, dict):
+        headers, value = _as_protocol_2(headers, value)
+        body = write_body(value)
+    if fault := fault_of_headers(headers):
+        raise BodyError(fault)
+    arguments = arguments_of(value)
+    return Envelope(headers["id"], headers["task"], headers, properties, arguments, body)
+
+
+def _as_protocol_2(
+    headers: Mapping[str, Any], body: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Any]]:
+    """The headers and the body of protocol 2 that say what an object as the body says."""
+    told = {name: body[name] for name in _HEADERS_IN_BODY if name in body}
+    if "taskset" in body:
+        told["group"] = body["taskset"]
+    embed = {name: body.get(name) for name in _EMBEDDED_IN_BODY}
+    value = [body.get("args", []), body.get("kwargs", {}), embed]
+    return told | dict(headers), value
+
+
+def _known(
+    fields: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any]
+) -> Envelope:
+    """Whose task a message is that can't be read, as far as it tells."""
+    body: Mapping[str, Any] = {}
+    if "id" not in headers:
+        body = _body_of_protocol_1(fields, headers, properties)
+    ids = (headers.get("id"), body.get("id"), properties.get("correlation_id"))
+    tasks = (headers.get("task"), body.get("task"))
+    group, parent = headers.get("group"), headers.get("parent_id")
+    told = {"group": _name(group), "parent_id": _name(parent)}
+    return Envelope(
+        next(filter(None, map(_name, ids)), ""),
+        next(filter(None, map(_name, tasks)), ""),
+        {name: value for name, value in told.items() if value},
+    )
+
+
+def _body_of_protocol_1(
+    fields: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    try:
+        encoding = properties.get("body_encoding")
+        value = parse_body(read_body(dict(fields) | {"content-type": JSON}, headers, encoding))
+    except (BodyError, TypeError):  # TypeError: an encoding or a compression that can't be a key
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _name(value: object) -> str:
+    """A value as an id or a name, if it can be one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or len(value) > MOST_ID_CHARS or not _is_unicode(value):
+        return ""
+    return value
+
+
+def _known_leniently(message: bytes) -> Envelope:
+    """As `_known`, of what Python's own reader takes for JSON."""
+    try:
+        fields = json.loads(message)
+        headers, properties = fields.get("headers") or {}, fields.get("properties") or {}
+        return _known(fields, headers, properties)
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return Envelope()
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, as Python's own JSON reader lets in."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -7,17 +7,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.delivery.envelope import Arguments
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from worker.delivery.body import Arguments
     from worker.delivery.entry import Crash
     from worker.delivery.envelope import Envelope
     from worker.delivery.ledger import Ledger
-
-
-NO_ARGUMENTS = Arguments([], {}, {})
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -29,12 +25,11 @@ class Delivery:
         envelope: The message, read.
         message: The message as it was written.
         crashes: What it has been through, newest first.
-        tags: Of this delivery, and of further ones of the same task that came meanwhile.
+        tags: Of this delivery, and of further ones of the same message that came meanwhile.
         taken_at: `time.monotonic()`.
         waits_for_eta: Whether it rests until a time of its own; then it takes no room.
         begun: Whether its making has begun.
         ended: Whether its end has been decided; only the first end counts.
-        arguments: Of the task, once they have been read.
     """
 
     ledger: Ledger
@@ -46,7 +41,11 @@ class Delivery:
     waits_for_eta: bool = False
     begun: bool = False
     ended: bool = False
-    arguments: Arguments = NO_ARGUMENTS
+
+    @property
+    def arguments(self) -> Arguments:
+        """Of the task."""
+        return self.envelope.arguments
 
     @property
     def id(self) -> str:
@@ -60,21 +59,26 @@ class Delivery:
 
 
 class Held:
-    """All deliveries in hand. Threads may share it."""
+    """All deliveries in hand. Threads may share it.
+
+    A delivery is itself and not its task's id: `Task.retry` and `Task.replace` publish the next
+    message of an id before the last one is acknowledged, so two of them may be in hand.
+    """
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Delivery] = {}
+        self._all: dict[Delivery, None] = {}
+        self._by_message: dict[bytes, Delivery] = {}
         self._resting = 0
         self._suspects = 0
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._all)
 
     @property
     def busy(self) -> int:
         """How many take up room: all but those that wait for a time of their own."""
-        return len(self._by_id) - self._resting
+        return len(self._all) - self._resting
 
     @property
     def suspects(self) -> int:
@@ -84,38 +88,50 @@ class Held:
     def add(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Take into hand; those that are new, for the others are being worked at already.
 
-        A message comes again while it is in hand if its lease could not be renewed for a while.
+        The very same message comes again while it is in hand if its lease could not be renewed for
+        a while. One whose end has been decided takes no further tag: nobody would end that.
         """
         new = []
         with self._changed:
             for delivery in deliveries:
-                known = self._by_id.setdefault(delivery.id, delivery)
-                if known is delivery:
-                    new.append(delivery)
-                    self._resting += delivery.waits_for_eta
-                    self._suspects += bool(delivery.crashes)
-                elif known.ledger is delivery.ledger:
+                known = self._by_message.get(delivery.message)
+                if known and not known.ended and known.ledger is delivery.ledger:
                     known.tags.extend(delivery.tags)
-                # else the id was used in two queues: this one's lease runs out, and it comes again
+                    continue
+                self._by_message[delivery.message] = delivery
+                self._all[delivery] = None
+                new.append(delivery)
+                self._resting += delivery.waits_for_eta
+                self._suspects += bool(delivery.crashes)
         return new
+
+    def claim(self, delivery: Delivery) -> bool:
+        """Decide that a delivery ends; whether this is the first to decide it."""
+        with self._changed:
+            first, delivery.ended = not delivery.ended, True
+            return first
 
     def remove(self, deliveries: Sequence[Delivery]) -> None:
         """Let go of."""
         with self._changed:
             for delivery in deliveries:
-                if self._by_id.pop(delivery.id, None) is not None:
-                    self._resting -= delivery.waits_for_eta
-                    self._suspects -= bool(delivery.crashes)
+                if delivery not in self._all:
+                    continue
+                del self._all[delivery]
+                if self._by_message.get(delivery.message) is delivery:
+                    del self._by_message[delivery.message]
+                self._resting -= delivery.waits_for_eta
+                self._suspects -= bool(delivery.crashes)
             self._changed.notify_all()
 
-    def get(self, task_id: str) -> Delivery | None:
-        """The delivery of a task, if it is in hand."""
-        return self._by_id.get(task_id)
+    def get(self, tag: str) -> Delivery | None:
+        """The delivery that has this tag, if it is in hand."""
+        return next((delivery for delivery in self.all() if tag in delivery.tags), None)
 
     def all(self) -> list[Delivery]:
         """Those in hand now, in the order in which they came."""
         with self._changed:
-            return list(self._by_id.values())
+            return list(self._all)
 
     def wait_for_change(self, timeout_s: float) -> None:
         """Wait until something was let go of, or for so long."""

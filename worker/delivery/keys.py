@@ -47,6 +47,11 @@ class QueueKeys:
         return self._named("started")
 
     @property
+    def unknown(self) -> str:
+        """Sorted set, id of a task that some worker did not know to the Unix time of that."""
+        return self._named("unknown")
+
+    @property
     def tick(self) -> str:
         """String, the Unix time at which some worker last looked for leases that ran out."""
         return self._named("tick")

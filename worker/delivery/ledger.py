@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from worker.dead_letters import DeadLetter
     from worker.delivery.keys import QueueKeys
 
-SCRIPTS = ("take", "start", "finish", "give_back", "extend", "park", "reap", "bury", "probe")
+SCRIPTS = ("take", "start", "finish", "give_back", "extend", "put_back", "reap", "bury", "probe")
 MOST_REAPED = 500  # entries a call, so that Redis is not held up
 MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
 MOST_MOVED = 1000  # likewise: tags a call
@@ -184,11 +184,20 @@ class Ledger:
         for chunk in chunks(tags, MOST_MOVED):
             self._run("extend", [self.keys.leases], [seconds, *chunk])
 
-    def park(self, tags: Sequence[str], seconds: float) -> None:
-        """Put messages back so many seconds from now, unless this is undone by a give-back."""
+    def put_back(self, tags: Sequence[str], task_id: str, patience_s: float) -> bool:
+        """Put a message back after a pause that grows, unless that has been done for long enough.
+
+        Args:
+            tags: Of the delivery.
+            task_id: What the workers that see it know it by.
+            patience_s: How long after its first putting back it is put back again.
+
+        Returns:
+            Whether it goes back.
+        """
         keys = self.keys
-        for chunk in chunks(tags, MOST_MOVED):
-            self._run("park", [keys.unacked, keys.leases, keys.started], [seconds, *chunk])
+        places = [keys.unacked, keys.leases, keys.started, keys.unknown]
+        return bool(self._run("put_back", places, [task_id, patience_s, *tags]))
 
     def reap(self, longest_gap_s: float) -> tuple[int, int]:
         """Return messages whose lease has run out.

@@ -11,9 +11,10 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
-from worker.delivery.burial import poison, unreadable
+from worker.delivery.burial import poison, unknown_task, unreadable
 from worker.delivery.endings import Endings
 from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.held import Delivery
@@ -22,6 +23,7 @@ from worker.delivery.isolation import Isolation, is_condemned
 from worker.delivery.keeper import Keeper
 from worker.delivery.standard import StandardWay
 from worker.errors import ServiceError
+from worker.quoting import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +39,8 @@ POLL_S = 0.02  # of the wait for a drain's end
 STOP_S = 2.0  # for a thread to notice
 RETURN_S = 1.0  # for the process to end, before what its threads run goes back
 MOST_NAMES = 5  # of tasks that are waited for, in the log
+UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
+MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
 
 
@@ -73,6 +77,7 @@ class DeliveryPath(Endings):
         self.standard = StandardWay(self)
         self._is_limited: Callable[[str], bool] = lambda _: False
         self._watch = watch
+        self._unknown_tasks: set[str] = set()  # whose putting back was logged
         self._open_ledger = open_ledger
         self._ledgers = [open_ledger(queue) for queue in queues]
         self._handler: Handler
@@ -223,9 +228,8 @@ class DeliveryPath(Endings):
         try:
             envelope = Envelope.decode(entry.message)
         except UnreadableMessageError as error:
-            envelope = Envelope("", "", {}, {})
-            delivery = Delivery(ledger, envelope, entry.message, entry.crashes, [entry.tag])
-            self._bury(delivery, unreadable(delivery, error))
+            delivery = Delivery(ledger, error.envelope, entry.message, entry.crashes, [entry.tag])
+            self.dead_letter(delivery, unreadable(error))
             return None
         delivery = Delivery(ledger, envelope, entry.message, entry.crashes, [entry.tag])
         delivery.waits_for_eta = bool(envelope.headers.get("eta"))
@@ -235,15 +239,18 @@ class DeliveryPath(Endings):
         """Whether the handler shall have it; if not, it goes where it belongs."""
         try:
             if is_condemned(delivery.crashes, self._rules.max_deliveries):
-                self._condemn(delivery)
+                self.dead_letter(delivery, poison(delivery))
+            elif not self._rules.is_registered(delivery.envelope.task):
+                self._put_back_or_bury(delivery)
             elif not self._is_plain(delivery):
                 self.standard.deliver(delivery)
             elif self.is_wanted(delivery):
                 if self._events.wanted:
                     self._events.received(delivery)
                 return True
-        except UnreadableMessageError as error:
-            self._bury_held(delivery, unreadable(delivery, error))
+        except RedisError as error:  # its lease runs out, and it comes again
+            logger.warning("Task %s[%s] waits, for Redis fails: %s", *delivery.name, error)
+            self.drop(delivery)
         except Exception as error:  # a bug of ours must cost one task, not the worker
             logger.exception("Task %s can't be handed on", delivery.id)
             self.fail(delivery, ServiceError(f"The worker failed with {type(error).__name__}."))
@@ -253,19 +260,21 @@ class DeliveryPath(Endings):
         envelope = delivery.envelope
         if self._rules.everything_standard or envelope.task not in self._rules.tasks:
             return False
-        if self._is_limited(envelope.task) or not envelope.is_plain:
-            return False
-        delivery.arguments = envelope.arguments()
-        return not any(delivery.arguments.embed.values())
+        return envelope.is_plain and not self._is_limited(envelope.task)
 
-    def _condemn(self, delivery: Delivery) -> None:
-        error = poison(delivery)
-        logger.error("Task %s is given up: %s", delivery.id, error)
-        try:
-            self._rules.tell_family(delivery, error)
-        except Exception:  # it must be given up all the same
-            logger.exception("Those who depend on task %s were not told", delivery.id)
-        self._bury_held(delivery, error)
+    def _put_back_or_bury(self, delivery: Delivery) -> None:
+        """Leave a task that is not registered here to a worker that knows it, for some seconds."""
+        task = delivery.envelope.task
+        is_ours = task.startswith(self._rules.namespace)
+        if is_ours or not self.put_back_unknown(delivery, UNKNOWN_PATIENCE_S):
+            self.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
+        elif task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
+            self._unknown_tasks.add(task)
+            logger.warning(
+                "Put back the task %s, which is not registered here; unless another worker takes "
+                "it within %g s it becomes a dead letter.",
+                *(quote(task), UNKNOWN_PATIENCE_S),
+            )
 
     def _turn(self) -> None:
         self._watch()

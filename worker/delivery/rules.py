@@ -43,8 +43,11 @@ class Rules:
         timeout_error: Makes the error of a task that was in hand for longer.
         revoked: Ids of tasks that must not run; it changes.
         ignore_result: Whether no result is stored where the message does not say.
-        tell_family: Tells whoever depends on a task that is given up (its errbacks, its chord, the
-            rest of its chain) of the error.
+        tell_dependents: Tells whoever depends on a task that is given up (its errbacks, its chord,
+            the rest of its chain) of the error.
+        is_registered: Whether the application has a task of this name.
+        namespace: Beginning of the names that are nobody else's: one that is not registered is not
+            left to other workers.
         everything_standard: Whether no message may go the batch path, since what Celery was
             configured to do with it is more than the batch path does.
     """
@@ -55,7 +58,9 @@ class Rules:
     timeout_error: Callable[[], ClipWorkerError]
     revoked: Collection[str] = ()
     ignore_result: bool = False
-    tell_family: Callable[[Delivery, ClipWorkerError], None] = lambda _delivery, _error: None
+    tell_dependents: Callable[[Delivery, BaseException], None] = lambda _delivery, _error: None
+    is_registered: Callable[[str], bool] = lambda _name: True
+    namespace: str = "clip."
     everything_standard: bool = False
 
 

@@ -7,20 +7,30 @@ here.
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import logging
 import socket
 import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kombu.exceptions import OperationalError
 from kombu.message import Message
+from redis.exceptions import RedisError
+
+from worker.delivery.body import JSON
+from worker.delivery.burial import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.delivery.held import Delivery
+    from worker.errors import ClipWorkerError
+
+logger = logging.getLogger(__name__)
+
+CONNECTION_FAULTS = (RedisError, OperationalError, OSError)
 
 
 class Ends(Protocol):
@@ -32,8 +42,11 @@ class Ends(Protocol):
     def give_back(self, delivery: Delivery) -> None:
         """Somebody else shall have it."""
 
-    def put_back_later(self, delivery: Delivery, seconds: float) -> None:
-        """Somebody else shall have it, after a while."""
+    def reject(self, delivery: Delivery) -> None:
+        """The task has rejected it."""
+
+    def dead_letter(self, delivery: Delivery, reason: ClipWorkerError) -> None:
+        """Celery can't run it."""
 
 
 class DeliveryChannel:
@@ -50,12 +63,12 @@ class DeliveryChannel:
         self._ends.acknowledge(self.delivery)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # kombu's
-        """End the delivery, or give it back."""
-        (self._ends.give_back if requeue else self._ends.acknowledge)(self.delivery)
+        """End the delivery as a dead letter, or give it back."""
+        (self._ends.give_back if requeue else self._ends.reject)(self.delivery)
 
-    def put_back_later(self, seconds: float) -> None:
-        """Give the delivery back after a while."""
-        self._ends.put_back_later(self.delivery, seconds)
+    def refuse(self, reason: BaseException) -> None:
+        """End the delivery: Celery can't run it."""
+        self._ends.dead_letter(self.delivery, unreadable(reason))
 
 
 class StandardWay:
@@ -135,24 +148,28 @@ class StandardWay:
                 continue
             with self._lock:
                 self._waiting.add(delivery)
-            on_message(self._message(delivery))
+            try:
+                on_message(self._message(delivery))
+            except CONNECTION_FAULTS:  # Celery connects anew; `forgotten` gives it back
+                raise
+            except Exception as error:
+                # Whatever a producer wrote must cost its own task, and never Celery's consumer.
+                logger.exception("Celery can't take task %s[%s]", *delivery.name)
+                self.begun(delivery)
+                self._ends.dead_letter(delivery, unreadable(error))
 
     def _message(self, delivery: Delivery) -> Message:
-        fields = delivery.envelope.fields
-        properties = fields["properties"]
-        body = fields["body"]
-        if properties.get("body_encoding") == "base64":
-            body = base64.b64decode(body)
+        envelope = delivery.envelope
+        info = envelope.properties.get("delivery_info") or {}
         return Message(  # type: ignore[no-untyped-call]  # kombu's
-            body=body,
+            body=envelope.body,
             delivery_tag=delivery.tags[0],
-            content_type=fields.get("content-type"),
-            content_encoding=fields.get("content-encoding"),
-            delivery_info=dict(properties.get("delivery_info") or {})
-            | {"redelivered": bool(delivery.crashes)},
-            properties=properties,
-            headers=delivery.envelope.headers,
-            postencode="utf-8",
-            accept={"application/json"},
+            content_type=JSON,
+            content_encoding="utf-8",
+            delivery_info=info | {"redelivered": bool(delivery.crashes)},
+            # A task finds its delivery by this; the producer's tag means nothing here.
+            properties=envelope.properties | {"delivery_tag": delivery.tags[0]},
+            headers=envelope.headers | {"compression": None},
+            accept={JSON},
             channel=DeliveryChannel(delivery, self._ends),
         )

@@ -15,6 +15,9 @@ from worker.cli.dead.options import (
     result_url_option,
     tell_missing,
 )
+from worker.cli.wrong_input import say
+from worker.dead_letters import DeadLetters
+from worker.errors import InvalidRequestError
 
 
 @click.command("replay")
@@ -31,8 +34,21 @@ def command(
     The failures that their callers saw are dropped, so that who asks for the result waits again.
     """
     check_choice(ids, everything=everything)
+    refused: list[str] = []
     with dead_letters(redis_url, queue, result_url) as dead:
         chosen = dead.ids() if everything else list(dict.fromkeys(ids))
-        missing = dead.replay(chosen)
-    click.echo(f"{counted(len(chosen) - len(missing))} on the queue {queue!r} again.")
-    return tell_missing(missing)
+        missing = [task_id for task_id in chosen if not _replay(dead, task_id, refused)]
+    replayed = len(chosen) - len(missing) - len(refused)
+    click.echo(f"{counted(replayed)} on the queue {queue!r} again.")
+    for sentence in refused:
+        say(sentence)
+    return tell_missing(missing) or bool(refused)
+
+
+def _replay(dead: DeadLetters, task_id: str, refused: list[str]) -> bool:
+    """Replay one; False if it is not there. Why it can't be replayed goes to `refused`."""
+    try:
+        return not dead.replay([task_id])
+    except InvalidRequestError as error:
+        refused.append(str(error))
+        return True

@@ -57,7 +57,7 @@ def _told(incident: Incident) -> str:
 
 def _arguments(letter: DeadLetter) -> Iterator[str]:
     try:
-        arguments = Envelope.decode(letter.message.encode()).arguments()
+        arguments = Envelope.decode(letter.message.encode()).arguments
     except UnreadableMessageError as error:
         yield f"arguments  can't be read: {error}"
         return
