@@ -283,7 +283,7 @@ def test_what_celery_holds_for_long_is_not_failed_behind_its_back(redis_url: str
     stage.path.start(stage.handler)
 
     assert stage.result(ours)["result"]["exc_message"][1] == "TASK_TIMEOUT"
-    assert stage.path.held.get(celerys) is not None
+    assert [delivery.id for delivery in stage.path.held.all()] == [celerys]
     assert stage.redis.get(f"celery-task-meta-{celerys}") is None
     _close(stage)
 

@@ -25,7 +25,7 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         "task_default_queue": settings.queue,
         "result_expires": settings.result_ttl_s,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
-        "worker_pool": "threads",
+        "worker_pool": "worker.thread_pool:TaskPool",
         "worker_consumer": "worker.consumer:GivingConsumer",
         "worker_concurrency": tasks_in_hand(settings),
         "worker_prefetch_multiplier": 1,

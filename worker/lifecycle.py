@@ -19,6 +19,7 @@ from worker.progress import DownloadProgress
 from worker.quoting import without_password
 from worker.redis_health import check_eviction
 from worker.settings import Settings
+from worker.thread_pool import TaskPool
 
 POOLS = ("threads", "solo")  # those whose tasks run in the process that holds the model
 
@@ -27,7 +28,7 @@ POOLS = ("threads", "solo")  # those whose tasks run in the process that holds t
 def load_model(sender: Any, **_: object) -> None:
     """Start this process's runtime, or end the process with one sentence and exit status 1."""
     try:
-        _check_pool(sender.pool_cls)
+        sender.pool_cls = _checked_pool(sender.pool_cls)
         settings = Settings.load()
         for warning in check_eviction(settings):
             _say(warning)
@@ -60,15 +61,17 @@ def end(sender: Any = None, **_: object) -> None:
         here.stopping.leave(status)
 
 
-def _check_pool(pool: Any) -> None:
+def _checked_pool(pool: Any) -> Any:
+    """The pool to use: one that sees the model, and that of threads as we have it."""
     implementation = concurrency.get_implementation(pool)
-    known = {concurrency.get_implementation(name): name for name in POOLS}
+    known = {concurrency.get_implementation(name): name for name in POOLS} | {TaskPool: "threads"}
     if implementation not in known:
         raise ServiceError(
             f"The pool is {implementation.__module__.rpartition('.')[2]!r}, whose tasks would not "
             "see the one model of this process; start with -P threads (the default) or -P solo.",
             "WRONG_POOL",
         )
+    return TaskPool if known[implementation] == "threads" else implementation
 
 
 def _say(sentence: str) -> None:

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.quoting import quote
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,8 +56,8 @@ class Delivery:
 
     @property
     def name(self) -> tuple[str, str]:
-        """The task's name and its id, for the log."""
-        return self.envelope.task, self.id
+        """The task's name and its id, for the log: one line, whatever a producer made of them."""
+        return _shown(self.envelope.task or "without a name"), _shown(self.id)
 
 
 class Held:
@@ -137,3 +139,7 @@ class Held:
         """Wait until something was let go of, or for so long."""
         with self._changed:
             self._changed.wait(timeout_s)
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else quote(text)

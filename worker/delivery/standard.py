@@ -48,6 +48,9 @@ class Ends(Protocol):
     def dead_letter(self, delivery: Delivery, reason: ClipWorkerError) -> None:
         """Celery can't run it."""
 
+    def fail(self, delivery: Delivery, error: BaseException) -> None:
+        """It has failed, and Celery has not stored that."""
+
 
 class DeliveryChannel:
     """What kombu's `Message` needs of a channel, for one delivery. Threads may share it."""
@@ -65,6 +68,10 @@ class DeliveryChannel:
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # kombu's
         """End the delivery as a dead letter, or give it back."""
         (self._ends.give_back if requeue else self._ends.reject)(self.delivery)
+
+    def fail(self, error: BaseException) -> None:
+        """End the delivery, and store its failure, unless it has ended."""
+        self._ends.fail(self.delivery, error)
 
     def refuse(self, reason: BaseException) -> None:
         """End the delivery: Celery can't run it."""

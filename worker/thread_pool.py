@@ -1,0 +1,60 @@
+"""Celery's pool of threads, where no task can vanish.
+
+What a task's tracing raises itself (`MemoryError`, a callback that can't be sent, a result that
+can't be stored) ends in the future of the pool's thread, which Celery never looks at: the message
+would stay in hand for ever, and its caller would wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery.concurrency import thread
+from celery.worker.state import task_ready
+
+from worker.delivery.standard import DeliveryChannel
+from worker.errors import ServiceError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+logger = logging.getLogger(__name__)
+
+
+class TaskPool(thread.TaskPool):  # type: ignore[misc]  # Celery has no type information
+    """Threads that run tasks; a task whose thread fails has a failure, too."""
+
+    def on_apply(self, *args: Any, callback: Any = None, **options: Any) -> Any:
+        """Run a task, and see to its end."""
+        result = super().on_apply(*args, callback=callback, **options)
+        # Celery's callback is a method of the request: `Request.on_success`.
+        result.f.add_done_callback(partial(_see_to, getattr(callback, "__self__", None)))
+        return result
+
+
+def _see_to(request: Any, future: Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    channel = getattr(getattr(request, "message", None), "channel", None)
+    if error is None or not isinstance(channel, DeliveryChannel):
+        return
+    logger.error(
+        "Task %s[%s] failed outside of its own code", request.name, request.id, exc_info=error
+    )
+    task_ready(request)
+    if _has_result(request):
+        request.acknowledge()
+        return
+    kind = type(error).__name__
+    channel.fail(ServiceError(f"The task failed outside of its own code with {kind}: {error}."))
+
+
+def _has_result(request: Any) -> bool:
+    """Whether Celery has stored how the task ended."""
+    try:
+        meta = request.task.backend.get_task_meta(request.id, cache=False)
+    except Exception:  # noqa: BLE001  # whatever it is, then nobody has been told
+        return False
+    return meta["status"] in states.READY_STATES
