@@ -206,3 +206,30 @@ def test_a_redis_that_is_away_is_named(
     monkeypatch.setattr("redis.retry.sleep", lambda _: None)
     assert run(["dead", "list", "--redis-url", "redis://127.0.0.1:1/0"]) == 1
     assert "Redis at redis://127.0.0.1:1/0 can't be used" in capsys.readouterr().err
+
+
+def test_a_message_that_no_worker_can_read_is_not_replayed(
+    dead: Callable[..., int], client: Client, redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given: one that can be replayed, and one that would only come back
+    good = kill(client, "data:,x").id
+    letter = DeadLetter(
+        id="bad",
+        task="clip.classify",
+        reason="The message can't be read: its header 'eta' is 'soon'.",
+        code="UNREADABLE",
+        died_at=1.0,
+        history=(),
+        message="{}",
+    )
+    redis.hset(dead_key(QUEUE), "bad", letter.encode())
+    redis.zadd(dead_index_key(QUEUE), {"bad": 1.0})
+
+    assert dead("replay", "--all") == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == "1 message is on the queue 'pictures' again.\n"
+    assert "The dead letter 'bad' can't be replayed. The message can't be read" in printed.err
+    assert redis.hkeys(dead_key(QUEUE)) == [b"bad"]
+    assert redis.llen(QUEUE) == 1
+    assert good.encode() in redis.lindex(QUEUE, 0)

@@ -286,19 +286,41 @@ def test_crashes_add_up_newest_first_and_survive_an_orderly_stop(
     assert again.crashes == (second, CRASH)
 
 
-def test_a_parked_message_goes_back_unblamed_and_untold(
+def test_a_message_that_is_put_back_is_unblamed_and_untold(
     server: redis.Redis, ledger: Ledger
 ) -> None:
     server.lpush("q", "m")
     [entry] = ledger.take(1)
     ledger.reap(GAP_S)
-    ledger.park([entry.tag], -1)
 
+    assert ledger.put_back([entry.tag], "id", 60.0)
+
+    _let_leases_run_out(server, ledger, entry.tag)
     assert ledger.reap(GAP_S) == (0, 0)
-
     [again] = ledger.take(1)
     assert (again.message, again.crashes) == (b"m", ())
     assert server.hlen(KEYS.started) == 0
+
+
+def test_a_message_is_put_back_for_so_long_and_later_each_time(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    # given: it was first put back 7 s ago
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    assert ledger.put_back([entry.tag], "id", 60.0)
+    [(_, first)] = server.zrange(KEYS.unknown, 0, -1, withscores=True)
+    server.zadd(KEYS.unknown, {"id": first - 7})
+
+    # when it is again, then it pauses for as long
+    assert ledger.put_back([entry.tag], "id", 60.0)
+    [(_, then)] = server.zrange(KEYS.leases, 0, -1, withscores=True)
+    assert 6.9 < then - first < 7 + GAP_S
+
+    # and not any more after that time, whatever was put back once being forgotten
+    assert not ledger.put_back([entry.tag], "id", 6.0)
+    assert server.zcard(KEYS.unknown) == 0
+    assert server.hlen(KEYS.unacked) == 1
 
 
 def test_a_renewed_lease_does_not_run_out(server: redis.Redis, ledger: Ledger) -> None:

@@ -218,6 +218,100 @@ def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together
     assert len(stage.handler.got) == 1
 
 
+def test_two_messages_of_one_id_are_both_handled_as_after_a_retry(stage: Stage) -> None:
+    stage.path.start(stage.handler)
+    stage.send(task_id="same", countdown=None)
+    wait_until(lambda: len(stage.handler.got) == 1)
+
+    stage.send(task_id="same", countdown=None)
+
+    wait_until(lambda: len(stage.handler.got) == 2)
+    for delivery in stage.handler.got:
+        stage.path.succeed(delivery, "1")
+    wait_until(lambda: stage.in_redis() == NOTHING)
+
+
+def test_a_message_that_is_given_back_is_taken_again_at_once(stage: Stage) -> None:
+    # given: one whose end is decided, but which is still in hand, as while Redis answers
+    stage.send()
+    [entry] = stage.ledger.take(1)
+    first = stage.path._read(stage.ledger, entry)
+    assert first is not None
+    stage.path.held.add([first])
+    assert stage.path.held.claim(first)
+    # when it comes again
+    again = stage.path._read(stage.ledger, Entry("another", (), entry.message))
+    assert again is not None
+    new = stage.path.held.add([again])
+    # then it is a delivery of its own, which the first one's end leaves in hand
+    assert new == [again]
+    stage.path.held.remove([first])
+    assert stage.path.held.all() == [again]
+
+
+def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(redis_url, is_registered=lambda name: name == TASK)
+    theirs = [str(stage.app.send_task("users.own" + "x" * 200).id) for _ in range(2)]
+    ours = str(stage.app.send_task("clip.unheard_of").id)
+
+    stage.path.start(stage.handler)
+
+    for task_id in (*theirs, ours):
+        assert stage.result(task_id)["result"]["exc_type"] == "NotRegistered"
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.redis.hlen(f"clip-worker:{KEYS.queue}:dead") == 3
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("Put back the task 'users.own" in line for line in told) == 1
+    assert all(len(line) < 700 for line in told)
+    _close(stage)
+
+
+def test_what_celery_rejects_is_a_dead_letter_that_leaves_the_tasks_result_alone(
+    stage: Stage,
+) -> None:
+    hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
+    stage.path.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
+    task_id = stage.send(countdown=60)
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.path.held) == 1)
+    hub.read()
+
+    messages[0].reject(requeue=False)
+
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert b"REJECTED" in stage.redis.hget(f"clip-worker:{KEYS.queue}:dead", task_id)
+    assert stage.redis.get(f"celery-task-meta-{task_id}") is None
+
+
+def test_what_celery_cant_take_costs_its_own_task_and_not_celerys_loop(stage: Stage) -> None:
+    # given: two messages, of which Celery stumbles over the first
+    taken: list[Any] = []
+
+    def stumble_once(message: Any) -> None:
+        taken.append(message)
+        if len(taken) == 1:
+            raise TypeError("argument of type 'int' is not iterable")
+
+    stage.path.attach(CeleryLoop(Hub(at_once=True), lambda _: None, None, lambda _: False))
+    hub = Hub()
+    stage.path.attach(CeleryLoop(hub, stumble_once, None, lambda _: False))
+    bad = stage.send(countdown=60)
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.path.held) == 1)
+
+    hub.read()
+    stage.send(countdown=60)
+    wait_until(lambda: len(stage.path.held) == 1)
+    hub.read()
+
+    assert stage.result(bad)["result"]["exc_message"][1] == "UNREADABLE"
+    assert len(taken) == 2
+    taken[1].ack()
+    wait_until(lambda: stage.in_redis() == NOTHING)
+
+
 def test_leases_are_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
     stage.send()
     stage.path.start(stage.handler)
