@@ -477,7 +477,8 @@ def test_leases_are_renewed_and_run_out_where_memory_is_full(
     _fill(full)
     _let_leases_run_out(full, ledger, kept.tag, dead.tag)
     ledger.renew([kept.tag])
-    ledger.park([parked.tag], -1)
+    assert ledger.put_back([parked.tag], "id", 60.0)
+    ledger.extend([parked.tag], -1)
 
     assert ledger.reap(GAP_S) == (1, 1)
 

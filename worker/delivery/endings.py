@@ -79,9 +79,7 @@ class Endings:
 
     def begin(self, delivery: Delivery) -> bool:
         """Note that a thread runs it from now on; False if it must not, for its end is decided."""
-        with self._lock:
-            delivery.begun = delivery.begun or not delivery.ended
-            return not delivery.ended
+        return self.held.begin(delivery)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
@@ -177,13 +175,6 @@ class Endings:
     def _claim(self, delivery: Delivery) -> bool:
         """Whether this is its first end."""
         return self.held.claim(delivery)
-
-    def _claim_waiting(self, delivery: Delivery) -> bool:
-        """The same, but no for what has begun: that goes on."""
-        with self._lock:
-            first = not (delivery.begun or delivery.ended)
-            delivery.ended |= first
-            return first
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         by_ledger: dict[Ledger, list[str]] = {}

@@ -113,6 +113,19 @@ class Held:
             first, delivery.ended = not delivery.ended, True
             return first
 
+    def claim_waiting(self, delivery: Delivery) -> bool:
+        """The same, but no for what has begun: that goes on."""
+        with self._changed:
+            first = not (delivery.begun or delivery.ended)
+            delivery.ended |= first
+            return first
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Note that a delivery has begun; False if it must not, for its end is decided."""
+        with self._changed:
+            delivery.begun = delivery.begun or not delivery.ended
+            return not delivery.ended
+
     def remove(self, deliveries: Sequence[Delivery]) -> None:
         """Let go of."""
         with self._changed:

@@ -149,7 +149,7 @@ class DeliveryPath(Endings):
         self._is_drained = True
         began = time.monotonic()
         self.stop_taking()
-        self._give_up(filter(self._claim_waiting, self._celerys()))
+        self._give_up(filter(self.held.claim_waiting, self._celerys()))
         self._wait_while(lambda: len(self.held) > len(self._others()), began + timeout_s, is_urgent)
         others = set(self._others())
         self._give_up(d for d in self.held.all() if d not in others and self._claim(d))
