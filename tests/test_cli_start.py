@@ -11,6 +11,8 @@ from worker.cli import redis_wait, start
 from worker.cli.entry import run
 from worker.cli.redis_wait import wait_for_redis
 from worker.errors import QueueUnavailableError
+from worker.queue_path import LEAST_CEILING
+from worker.settings import Settings
 
 
 class Clock:
@@ -71,6 +73,18 @@ def test_options_go_before_the_environment(started, monkeypatch):
     assert os.environ["CLIP_WORKER_MODEL"] == "demo"
     assert os.environ["CLIP_WORKER_QUEUE"] == "kept"
     assert started == [20]
+
+
+def test_help_names_the_defaults_that_hold(capsys):
+    run(["start", "--help"])
+
+    told = " ".join(capsys.readouterr().out.split())
+    options = {"redis_url", "model", "device", "queue"}
+    defaults = {name: f"[{Settings.model_fields[name].default}]" for name in options}
+    defaults["concurrency"] = f"[{LEAST_CEILING}, or 8 batches if that is more]"
+    for name, default in defaults.items():
+        described = told.partition(f"--{name.replace('_', '-')} ")[2].partition(" --")[0]
+        assert default in described, name
 
 
 def test_an_unknown_log_level_is_wrong_input(started, capsys):

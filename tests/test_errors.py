@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import NotRegistered, TaskRevokedError
 from kombu.exceptions import OperationalError
 from redis.exceptions import (
     BusyLoadingError,
@@ -191,6 +191,7 @@ def test_what_is_not_redis_passes_through() -> None:
     [
         (TaskRevokedError("expired"), ExpiredError, "REVOKED", "abc was revoked or expired"),
         (KeyError("x"), ServiceError, "INTERNAL", "failed with KeyError"),
+        (NotRegistered("clip.classify"), ServiceError, "NOT_REGISTERED", "(CLIP_WORKER_QUEUE)"),
         (MemoryError(), ServiceError, "INTERNAL", "failed with MemoryError"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import NotRegistered, TaskRevokedError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -18,6 +18,7 @@ from worker.errors import (
 )
 from worker.quoting import quote, without_password
 from worker.redis_faults import fault_of
+from worker.settings import DEFAULT_QUEUE
 
 
 @contextmanager
@@ -46,6 +47,15 @@ def result_error(error: BaseException, task_id: str) -> ClipWorkerError:
         return error
     if isinstance(error, TaskRevokedError):
         return ExpiredError(f"Task {task_id} was revoked or expired before it was run.", "REVOKED")
+    if isinstance(error, NotRegistered):
+        task = quote(str(error.args[0])) if error.args else "it"
+        return ServiceError(
+            f"Task {task_id} was taken by a worker that does not know {task}, most likely a "
+            "backend's own Celery worker on the same queue; let only clip-worker read its queue, "
+            "and set the same one for the workers (CLIP_WORKER_QUEUE) and here "
+            f"(Client(queue=...); {DEFAULT_QUEUE!r} by default).",
+            "NOT_REGISTERED",
+        )
     return ServiceError(
         f"Task {task_id} failed with {type(error).__name__} ({quote(str(error))}); the worker's "
         "log tells where."

@@ -1,4 +1,4 @@
-"""`celery inspect active | reserved | query_task`: Celery's answers, and what the batch path holds.
+"""`celery inspect active | reserved | query_task | stats`: Celery's answers and the batch path's.
 
 Celery's commands know the tasks that it runs itself; these take their places and add ours.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from celery.worker import control
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 ACTIVE, RESERVED = "active", "reserved"
 
 _celerys: dict[str, Callable[..., Any]] = {
-    name: control.Panel.data[name] for name in (ACTIVE, RESERVED, "query_task")
+    name: control.Panel.data[name] for name in (ACTIVE, RESERVED, "query_task", "stats")
 }
 
 
@@ -47,6 +48,15 @@ def query_task(state: Any, ids: Any, **_: object) -> dict[str, Any]:
     for stage in (ACTIVE, RESERVED):
         found |= {task["id"]: (stage, task) for task in _held(state, stage) if task["id"] in asked}
     return found
+
+
+@control.inspect_command()  # type: ignore[untyped-decorator]  # likewise
+def stats(state: Any, **_: object) -> dict[str, Any]:
+    """Request worker statistics/information."""
+    told: dict[str, Any] = _celerys["stats"](state)
+    total = Counter(told["total"])
+    total.update(runtime.current().path.totals.counts())
+    return told | {"total": dict(total)}
 
 
 def _held(state: Any, stage: str) -> list[dict[str, Any]]:

@@ -116,10 +116,22 @@ class Settings(BaseSettings):
         None, ge=1, le=1024, description="Most pictures a forward pass; or 32, on a CPU 2 to 8."
     )
     max_wait_s: float = Field(0.0, ge=0, le=60, description="Wait for a batch to fill.")
-    replicas: int | None = Field(None, ge=1, le=256, description="Forward passes at the same time.")
-    concurrency: int | None = Field(None, ge=1, le=4096, description="Tasks in hand at a time.")
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Forward passes at the same time; or one a core on a CPU, one on a GPU.",
+    )
+    concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Most tasks in hand at a time; or 1024, or 8 batches if that is more.",
+    )
     fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
-    decode_threads: int | None = Field(None, ge=1, le=256, description="Decodes at the same time.")
+    decode_threads: int | None = Field(
+        None, ge=1, le=256, description="Decodes at the same time; or one a core."
+    )
     task_timeout_s: float = Field(300.0, gt=0, description="Longest that one task may take.")
 
     gc_threshold: int = Field(

@@ -30,7 +30,11 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option("--model", help="`ViT-B/32` or another published name, `demo`, or a file. [ViT-B/32]")
 @click.option("--device", help="auto, cpu, cuda or cuda:N. [auto]")
 @click.option("--queue", help=f"Queue that tasks are taken from. [{DEFAULT_QUEUE}]")
-@click.option("--concurrency", metavar="N", help="Tasks in hand at a time. [4 batches]")
+@click.option(
+    "--concurrency",
+    metavar="N",
+    help="Most tasks in hand at a time. [1024, or 8 batches if that is more]",
+)
 @click.option(
     "--loglevel",
     type=click.Choice(LEVELS, case_sensitive=False),
@@ -52,7 +56,7 @@ def command(loglevel: str, redis_wait: float, **options: str | None) -> int:
     """Run a worker until SIGTERM or Ctrl-C, which let it finish what it has in hand.
 
     Every option has an environment variable, CLIP_WORKER_MODEL for --model; the option goes first.
-    More settings have a variable only: README.md lists them.
+    More settings have a variable only: worker/settings.py lists them.
     """
     settings = _settings(options)
     wait_for_redis([settings.redis_url, settings.results_url], redis_wait, say)

@@ -13,6 +13,7 @@ from worker.delivery.finisher import Finisher
 from worker.delivery.held import Delivery, Held
 from worker.delivery.stored_result import failure, result_key, revoked, success
 from worker.delivery.task_events import TaskEvents
+from worker.delivery.totals import Totals
 from worker.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Endings:
     ) -> None:
         self.held = Held()
         self.isolation = isolation
+        self.totals = Totals()  # of the batch path; Celery counts what it runs itself
         self._rules = rules
         self._prefetch = prefetch
         self._now = now
@@ -56,6 +58,7 @@ class Endings:
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
         if self._claim(delivery):
+            self.totals.add(delivery.envelope.task)
             if self._events.wanted or logger.isEnabledFor(logging.INFO):
                 self._tell_of_success(delivery, result_json)
             done = self._stored(delivery, success, result_json)
@@ -73,6 +76,7 @@ class Endings:
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
         if self._claim(delivery):
+            self.totals.add(delivery.envelope.task)
             logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self._events.failed(delivery, error)
             self._finisher.add([self._stored(delivery, failure, error)])

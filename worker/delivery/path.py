@@ -48,7 +48,7 @@ class DeliveryPath(Endings):
     """Messages in, results out. Threads may share it.
 
     Args:
-        queues: Names of the queues to take from, which take turns.
+        queues: Names of the queues to take from, the most urgent first.
         open_ledger: Makes a queue's ledger, with a client of its own.
         prefetch: How many to hold.
         isolation: Who may be in the making together.
@@ -272,8 +272,9 @@ class DeliveryPath(Endings):
             self._unknown_tasks.add(task)
             logger.warning(
                 "Put back the task %s, which is not registered here; unless another worker takes "
-                "it within %g s it becomes a dead letter.",
-                *(quote(task), UNKNOWN_PATIENCE_S),
+                "it within %g s it becomes a dead letter. Send it to its own workers' queue, not "
+                "to clip-worker's (CLIP_WORKER_QUEUE), which is %s.",
+                *(quote(task), UNKNOWN_PATIENCE_S, quote(delivery.ledger.keys.queue)),
             )
 
     def _turn(self) -> None:
