@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from celery.app.amqp import Queues
 
 from worker import garbage, lifecycle, runtime
 from worker.settings import Settings
@@ -61,11 +62,12 @@ def test_a_worker_sets_it_once_its_model_is_there(monkeypatch: pytest.MonkeyPatc
         engine=engine,
         device=SimpleNamespace(name="cpu"),
         settings=Settings.load(gc_threshold=12345),
+        stopping=SimpleNamespace(run_anew=lambda: None),
     )
     monkeypatch.setattr(lifecycle, "check_eviction", lambda _settings: [])
     monkeypatch.setattr(runtime, "start", lambda *_, **__: events.append("model") or here)
     monkeypatch.setattr(garbage, "settle", events.append)
-    amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=["celery"]))
+    amqp = SimpleNamespace(queues=Queues({"clip": {}}))
 
     lifecycle.load_model(
         SimpleNamespace(pool_cls="threads", app=SimpleNamespace(amqp=amqp), hostname="h")

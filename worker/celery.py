@@ -7,12 +7,24 @@ configuration.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from click import ClickException
+from kombu.entity import Exchange, Queue
 
 from worker.redis_celery import RedisCelery, redis_configuration
 from worker.settings import Settings, SettingsError
+
+OUR_PREFIX = "clip."
+CELERY_PREFIX = "celery."  # of the tasks that every application has: `celery.map`, `celery.chord`
+
+# Not kombu's own: there it would give back, after our visibility timeout, what a backend's workers
+# hold under a longer one.
+UNACKED_KEYS = {
+    f"{key}_key": f"clip-worker:kombu:{key}"
+    for key in ("unacked", "unacked_index", "unacked_mutex")
+}
 
 
 def worker_configuration(settings: Settings) -> dict[str, Any]:
@@ -21,8 +33,12 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
     transport = shared["broker_transport_options"]
     return shared | {
         "broker_transport_options": transport
+        | UNACKED_KEYS
         | {"visibility_timeout": settings.visibility_timeout_s},
-        "task_default_queue": settings.queue,
+        # Not the default queue: what a chain, chord or callback goes on with may be a task of the
+        # backend's own, which belongs on the backend's own queue.
+        "task_queues": [_queue(settings.queue)],
+        "task_routes": [partial(_route, settings.queue)],
         "result_expires": settings.result_ttl_s,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
         "worker_pool": "worker.thread_pool:TaskPool",
@@ -46,9 +62,20 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _queue(name: str) -> Queue:
+    """As Celery makes one for a name that it does not know; it would be bound to `celery`."""
+    return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]  # kombu's
+
+
 def tasks_in_hand(settings: Settings) -> int:
-    """How many tasks a worker holds at a time: enough to fill the next batch while one runs."""
+    """How many tasks Celery itself runs at a time: enough to fill the next batch while one runs."""
     return settings.concurrency or max(16, 4 * settings.largest_batch)
+
+
+def _route(queue: str, name: str, *_: object, **__: object) -> dict[str, str] | None:
+    """Our own tasks to our queue; all others to Celery's default queue, or where they say."""
+    registered = name in app.tasks and not name.startswith(CELERY_PREFIX)
+    return {"queue": queue} if registered or name.startswith(OUR_PREFIX) else None
 
 
 def _configuration() -> dict[str, Any]:

@@ -18,13 +18,13 @@ from kombu.messaging import Consumer as KombuConsumer
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from worker import exit_codes, runtime
+from worker.celery import OUR_PREFIX
 from worker.delivery.rules import CeleryLoop
 from worker.delivery.standard import DeliveryChannel
 from worker.quoting import quote
 
 logger = logging.getLogger(__name__)
 
-OUR_PREFIX = "clip."
 TEMPORARY = (BusyLoadingError, OutOfMemoryError, ReadOnlyError)
 PUT_BACK_AFTER_S = 1.0  # so that a lone worker does not spin on it
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from celery import concurrency
@@ -32,12 +33,13 @@ def load_model(sender: Any, **_: object) -> None:
         settings = Settings.load()
         for warning in check_eviction(settings):
             _say(warning)
+        queues = _queues(sender.app)
         _say(f"loading {settings.model} ...")
         with DownloadProgress() as progress:
             here = runtime.start(
                 settings,
                 progress.update,
-                queues=list(sender.app.amqp.queues.consume_from),
+                queues=queues,
                 worker=sender.hostname,
             )
     except ServiceError as error:
@@ -49,7 +51,7 @@ def load_model(sender: Any, **_: object) -> None:
     _say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
         f"{here.device.name}, {here.engine.precision}, batches of up to {settings.largest_batch}, "
-        f"queue {settings.queue!r} at {without_password(settings.redis_url)}"
+        f"{_named(queues)} at {without_password(settings.redis_url)}"
     )
 
 
@@ -59,6 +61,20 @@ def end(sender: Any = None, **_: object) -> None:
     here, status = runtime.running(), exit_codes.status_of(getattr(sender, "exitcode", None))
     if runtime.stop(status) and here:  # a stuck thread would keep the process while it is stuck
         here.stopping.leave(status)
+
+
+def _queues(app: Any) -> list[str]:
+    """Names of the queues to take tasks from: that of the settings, or those of `-Q`."""
+    queues = app.amqp.queues
+    names = list(queues.consume_from)
+    # Or else Celery consumes, from its next reconnect on, every queue that it has published to.
+    queues.select(names)
+    return names
+
+
+def _named(queues: Sequence[str]) -> str:
+    names = ", ".join(repr(name) for name in queues)
+    return f"queue {names}" if len(queues) == 1 else f"queues {names}"
 
 
 def _checked_pool(pool: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,5 +57,8 @@ def plain(redis_url: str) -> Iterator[Celery]:
     yield app
     for result in list(app.backend._pending_results.concrete.values()):
         app.backend.remove_pending_result(result)
-    gc.collect()  # Celery's results speak to Redis when they are collected: while it runs, then
+    with warnings.catch_warnings():
+        # Celery and kombu leave it to the garbage collector to close sockets.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()  # Celery's results speak to Redis when they are collected: while it runs, then
     app.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,24 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
 
     plain.control.revoke(held.id)
     assert isinstance(_end(held), TaskRevokedError)
+
+
+def test_a_worker_takes_from_the_queues_of_its_command_line_and_names_them(
+    redis_url: str, tmp_path: Path, plain: Celery, server: redis.Redis, uri: str
+) -> None:
+    command = (sys.executable, "-m", "celery", "-A", "worker", "worker", "-Q", "a,b")
+    other = plain.send_task("clip.classify", (uri,), LABELS)
+    with WorkerProcess(redis_url, tmp_path, command=command) as worker:
+        sent = [plain.send_task("clip.classify", (uri,), LABELS, queue=name) for name in "ab"]
+        assert all(_end(result)["predictions"] for result in sent)
+        inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
+        _wait_until(lambda: "total" in str(inspect.stats()))
+        [queues], [stats] = inspect.active_queues().values(), inspect.stats().values()
+
+    assert "queues 'a', 'b' at redis://" in worker.log
+    assert [queue["name"] for queue in queues] == ["a", "b"]
+    assert stats["total"] == {"clip.classify": 2}
+    assert (server.llen(DEFAULT_QUEUE), other.state) == (1, "PENDING")
 
 
 def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(

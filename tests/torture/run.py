@@ -287,8 +287,7 @@ class Run:
 
 def _holds_messages(key: bytes) -> bool:
     """Queues and unacknowledged sets of kombu and of ours."""
-    kombus = (QUEUE.encode(), b"unacked")
-    return key in kombus or key.endswith((b":returned", b":unacked")) or b":arrived:" in key
+    return key in (QUEUE.encode(), b"unacked") or key.endswith((b":returned", b":unacked"))
 
 
 def _has_run(life: Life, since_s: float) -> bool:

@@ -113,16 +113,14 @@ def _fields(message: bytes) -> dict[str, Any]:
 
 def _objects(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Headers and properties; what is missing is empty."""
-    headers, properties = fields.get("headers"), fields.get("properties")
-    headers = {} if headers is None else headers
-    properties = {} if properties is None else properties
-    for name, part in (("headers", headers), ("properties", properties)):
-        if not isinstance(part, dict):
-            told = [known if isinstance(known, dict) else {} for known in (headers, properties)]
+    parts = {name: fields.get(name) for name in ("headers", "properties")}
+    objects = {name: part if isinstance(part, dict) else {} for name, part in parts.items()}
+    for name, part in parts.items():
+        if part is not None and not isinstance(part, dict):
             raise UnreadableMessageError(
-                f"its {name} are {quote(part)}: give an object", _known(fields, *told)
+                f"its {name} are {quote(part)}: give an object", _known(fields, **objects)
             )
-    return headers, properties
+    return objects["headers"], objects["properties"]
 
 
 def _checked(
