@@ -2,8 +2,9 @@
 
 Asks pip what it would install for this Python and machine, newest versions first, and writes that
 down; nothing is installed. Run it with the oldest Python that the project supports, on x86-64
-Linux: what pip picks there exists for the newer ones too, and the packages that only Linux needs
-are then listed, which harms nobody: a constraint never causes an installation.
+Linux: what pip picks there mostly exists for the newer ones too; where it has no wheel for the
+newest Python, that one gets a pin of its own. The packages that only Linux needs are then listed,
+which harms nobody: a constraint never causes an installation.
 
     .venv/bin/python scripts/build_constraints.py
 """
@@ -14,10 +15,12 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ROOT / "constraints.txt"
+NEWEST = "3.15"
 WANTED = ("-e", ".[demo]", "--group", "dev", "--group", "bench")
 LINUX_GPU = re.compile(r"(nvidia|cuda)-|triton$")
 HEADER = f"""\
@@ -32,7 +35,8 @@ def main() -> int:
     """Resolve, then write the product."""
     pins = resolve()
     gpu = {name for name in pins if LINUX_GPU.match(name)}
-    text = HEADER + pinned(pins, set(pins) - gpu) + GPU_HEADER + pinned(pins, gpu)
+    newer = without_wheel(pins)
+    text = HEADER + pinned(pins, newer, set(pins) - gpu) + GPU_HEADER + pinned(pins, newer, gpu)
     PRODUCT.write_text(text, encoding="utf-8")
     print(f"wrote {PRODUCT}: {len(pins)} packages")
     return 0
@@ -40,17 +44,38 @@ def main() -> int:
 
 def resolve() -> dict[str, str]:
     """Return the version of each package that pip would install, without the project itself."""
+    pins = report(*WANTED, check=True)
+    del pins["clip-worker"]
+    return pins
+
+
+def without_wheel(pins: dict[str, str]) -> dict[str, str]:
+    """Return versions for the newest Python where the pinned one has no wheel for it.
+
+    What has no wheel in any version (lupa, in November 2026) keeps its pin and is built there.
+    """
+    for_newest = ("--no-deps", "--only-binary", ":all:", "--python-version", NEWEST)
+    target = ("--target", tempfile.gettempdir())  # pip asks for one; a dry run writes nothing there
+    newer: dict[str, str] = {}
+    for name, version in sorted(pins.items()):
+        if not report(*for_newest, *target, f"{name}=={version}"):
+            newer |= report(*for_newest, *target, name)
+    return newer
+
+
+def report(*wanted: str, check: bool = False) -> dict[str, str]:
+    """Return name and version of all that pip would install; nothing if it finds no way."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
     answer = subprocess.run(
-        [*command, "--report", "-", *WANTED], cwd=ROOT, stdout=subprocess.PIPE, check=True
+        [*command, "--report", "-", *wanted],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=None if check else subprocess.DEVNULL,
+        check=check,
     )
-    found = [item["metadata"] for item in json.loads(answer.stdout)["install"]]
-    return {
-        # A local part, as in 2.15.0+cpu, names one build; the others should satisfy the pin too.
-        normalized(item["name"]): item["version"].partition("+")[0]
-        for item in found
-        if normalized(item["name"]) != "clip-worker"
-    }
+    found = [item["metadata"] for item in json.loads(answer.stdout or '{"install": []}')["install"]]
+    # A local part, as in 2.15.0+cpu, names one build; the others should satisfy the pin too.
+    return {normalized(item["name"]): item["version"].partition("+")[0] for item in found}
 
 
 def normalized(name: str) -> str:
@@ -58,9 +83,16 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pinned(pins: dict[str, str], names: set[str]) -> str:
-    """Return one line a package, sorted: `amqp==5.4.2`."""
-    return "".join(f"{name}=={pins[name]}\n" for name in sorted(names))
+def pinned(pins: dict[str, str], newer: dict[str, str], names: set[str]) -> str:
+    """Return one line a package, sorted: `amqp==5.4.2`; two where the newest Python has its own."""
+    lines: list[str] = []
+    for name in sorted(names):
+        if name in newer:
+            lines.append(f"{name}=={pins[name]}; python_version < '{NEWEST}'\n")
+            lines.append(f"{name}=={newer[name]}; python_version >= '{NEWEST}'\n")
+        else:
+            lines.append(f"{name}=={pins[name]}\n")
+    return "".join(lines)
 
 
 if __name__ == "__main__":

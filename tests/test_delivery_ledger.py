@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 import redis_clock
-from redis.exceptions import NoPermissionError, OutOfMemoryError
+from redis.exceptions import OutOfMemoryError
 
 from worker.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.entry import Crash
@@ -29,7 +28,6 @@ pytestmark = pytest.mark.integration
 KEYS = QueueKeys("q")
 CRASH = Crash(at=1.5, together=3, worker="w@h")
 GAP_S = 5.0
-LIMIT_S = 4.0  # below a socket's time limit
 
 
 @pytest.fixture
@@ -146,22 +144,6 @@ def test_a_take_that_arrives_when_it_was_given_up_takes_nothing(server: redis.Re
     assert _everywhere(server) == NOWHERE | {"queue": 1}
     # and what Redis's clock says is known anew
     assert [entry.message for entry in ledger.take(1)] == [b"a"]
-
-
-def test_a_wait_that_redis_refuses_is_told_unless_there_is_something(
-    server: redis.Redis, redis_url: str
-) -> None:
-    # given a Redis that runs the script and not the command before it
-    rights = {"categories": ["+@all"], "commands": ["-blmove"], "keys": ["*"], "channels": ["*"]}
-    server.acl_setuser("hasty", enabled=True, nopass=True, **rights)
-    with redis.Redis.from_url(redis_url, username="hasty", password="any") as client:
-        ledger = Ledger(client, KEYS, lease_s=10, result_ttl_s=60)
-        # then it is no wait that found nothing, or the next would follow at once
-        with pytest.raises(NoPermissionError):
-            ledger.take(1, wait_s=0.1)
-        server.lpush("q", "a")
-        assert [entry.message for entry in ledger.take(1, wait_s=0.1)] == [b"a"]
-    server.acl_deluser("hasty")
 
 
 def test_finish_stores_tells_and_lets_go(server: redis.Redis, ledger: Ledger) -> None:
@@ -515,53 +497,18 @@ def test_the_probe_leaves_nothing_behind(server: redis.Redis, ledger: Ledger) ->
     assert server.keys("*") == []
 
 
-def test_a_take_that_waits_takes_what_is_there_at_once(server: redis.Redis, ledger: Ledger) -> None:
-    server.lpush("q", "a", "b")
-
-    entries = ledger.take(1, wait_s=LIMIT_S)
-
-    assert [entry.message for entry in entries] == [b"a"]
-    assert server.lrange("q", 0, -1) == [b"b"]
-
-
-def test_a_take_that_waits_takes_what_comes(server: redis.Redis, ledger: Ledger) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        taken = pool.submit(ledger.take, 5, wait_s=LIMIT_S)
-        while not server.info("clients")["blocked_clients"]:
-            assert not taken.done()
-        server.lpush("q", "a", "b")
-        entries = taken.result(LIMIT_S)
-
-    assert [entry.message for entry in entries] == [b"a", b"b"]
-    assert _everywhere(server) == NOWHERE | {"unacked": 2, "leases": 2}
-
-
-def test_a_take_that_waits_in_vain_takes_what_crashes_returned(
+def test_what_arrived_for_an_idle_worker_is_taken_by_any_and_goes_back_to_its_list(
     server: redis.Redis, ledger: Ledger
 ) -> None:
-    assert ledger.take(5, wait_s=0.05) == []
-    server.rpush(KEYS.returned, "q\n1\n1.000 1 w\na")
+    # given what waits have moved, the oldest of their lists
+    server.lpush(KEYS.lists[0], "second")
+    server.lpush(KEYS.lists[3], "fourth")
+    server.lpush(KEYS.arrived[3], "third")
+    server.lpush(KEYS.arrived[0], "first")
 
-    assert [entry.message for entry in ledger.take(5, 1, wait_s=0.05)] == [b"a"]
+    taken = ledger.take(5)
 
-
-def test_a_take_that_waits_and_loses_its_connection_or_its_script_takes_all_the_same(
-    server: redis.Redis, ledger: Ledger
-) -> None:
-    for break_it in (
-        lambda: server.client_kill_filter(_id=_blocked(server), skipme=True),
-        server.script_flush,
-    ):
-        with ThreadPoolExecutor(1) as pool:
-            taken = pool.submit(ledger.take, 5, wait_s=LIMIT_S)
-            while not server.info("clients")["blocked_clients"]:
-                assert not taken.done()
-            break_it()
-            server.lpush("q", "a")
-            entries = taken.result(LIMIT_S) or ledger.take(5)
-        assert [entry.message for entry in entries] == [b"a"]
-
-
-def _blocked(server: redis.Redis) -> str:
-    [client] = [one for one in server.client_list() if one["cmd"] == "blmove"]
-    return str(client["id"])
+    assert [entry.message for entry in taken] == [b"first", b"second", b"third", b"fourth"]
+    ledger.give_back([entry.tag for entry in reversed(taken)])
+    assert server.lrange(KEYS.lists[0], 0, -1) == [b"second", b"first"]
+    assert server.lrange(KEYS.lists[3], 0, -1) == [b"fourth", b"third"]

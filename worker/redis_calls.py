@@ -45,10 +45,7 @@ class RedisCalls:
             RedisError: What the client raises.
         """
         client: Any = self._redis
-        [answer] = self._call([command], lambda: [client.execute_command(*command)])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return self._call(command, lambda: client.execute_command(*command))
 
     def run(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         """What a Lua script gives, which is loaded if need be.
@@ -56,50 +53,21 @@ class RedisCalls:
         Raises:
             RedisError: As above.
         """
-        [answer] = self._run([], script, keys, args)
-        return answer
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        try:
+            return self._call(command, lambda: script(keys=keys, args=args))
+        except NoScriptError:
+            return script(keys=keys, args=args)
 
-    def run_after(
-        self, first: Sequence[Any], script: Script, keys: Sequence[Any], args: Sequence[Any]
-    ) -> tuple[Any, Any]:
-        """What a command gives, or the error that Redis has for it; and then what a script gives.
-
-        Both are sent at once, so between the two there is no way to Redis and back. If the
-        connection is lost, the script alone is sent again, and the first gives None.
-
-        Raises:
-            RedisError: As above, but not the first one's.
-        """
-        ended, answer = self._run([first], script, keys, args)
-        return ended, answer
-
-    def _run(
-        self,
-        before: Sequence[Sequence[Any]],
-        script: Script,
-        keys: Sequence[Any],
-        args: Sequence[Any],
-    ) -> list[Any]:
-        """The answers of commands that may fail, and the script's behind them."""
-        nothing = [None] * len(before)
-        run = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        answers: list[Any] = self._call(
-            [*before, run], lambda: [*nothing, script(keys=keys, args=args)]
-        )
-        if isinstance(answers[-1], NoScriptError):
-            return [*nothing, script(keys=keys, args=args)]
-        if isinstance(answers[-1], Exception):
-            raise answers[-1]
-        return answers
-
-    def _call(
-        self, commands: Sequence[Sequence[Any]], otherwise: Callable[[], list[Any]]
-    ) -> list[Any]:
-        """Answers, and errors that are answers, to commands that are sent in one piece."""
+    def _call(self, command: Sequence[Any], otherwise: Callable[[], Any]) -> Any:
+        """The answer to a command; where the connection is lost, what `otherwise` gives."""
         connection = self._at_hand() or self._pool.get_connection()
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            answers = [_answer(connection) for _ in commands]
+            connection.send_packed_command(connection.pack_command(*command))
+            answer = connection.read_response()
+        except ResponseError:  # an answer like any other
+            self._idle.append(connection)
+            raise
         except LostConnectionError:
             self._drop(connection)
             return otherwise()
@@ -107,7 +75,7 @@ class RedisCalls:
             self._drop(connection)
             raise
         self._idle.append(connection)
-        return answers
+        return answer
 
     def _at_hand(self) -> Any:
         """A connection that is as it was left: Redis may have closed it meanwhile."""
@@ -117,11 +85,8 @@ class RedisCalls:
             connection = self._idle.pop()
         except IndexError:  # none, or another thread was faster
             return None
-        try:
-            if not connection.can_read():
-                return connection
-        except LostConnectionError:
-            pass
+        if is_as_it_was_left(connection):
+            return connection
         self._drop(connection)
         return None
 
@@ -130,8 +95,9 @@ class RedisCalls:
         self._pool.release(connection)
 
 
-def _answer(connection: Any) -> Any:
+def is_as_it_was_left(connection: Any) -> bool:
+    """Whether nothing has come on a connection that nothing was asked on, not even its end."""
     try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
+        return not connection.can_read()
+    except LostConnectionError:
+        return False

@@ -26,7 +26,7 @@ CHUNK = 1000
 RESULTS = "celery-task-meta-"
 OURS = QueueKeys(QUEUE)
 UNACKNOWLEDGED = ("unacked", OURS.unacked)  # kombu's, and ours
-QUEUED = (*OURS.lists, OURS.returned)
+QUEUED = (*OURS.lists, *OURS.arrived, OURS.returned)
 _ID = re.compile(rb'"id": ?"([0-9a-f-]{36})"')
 _NUMBER = re.compile(r"(?:drill|torture)-(\d+)")
 

@@ -287,7 +287,8 @@ class Run:
 
 def _holds_messages(key: bytes) -> bool:
     """Queues and unacknowledged sets of kombu and of ours."""
-    return key in (QUEUE.encode(), b"unacked") or key.endswith((b":returned", b":unacked"))
+    kombus = (QUEUE.encode(), b"unacked")
+    return key in kombus or key.endswith((b":returned", b":unacked")) or b":arrived:" in key
 
 
 def _has_run(life: Life, since_s: float) -> bool:

@@ -113,14 +113,16 @@ def _fields(message: bytes) -> dict[str, Any]:
 
 def _objects(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Headers and properties; what is missing is empty."""
-    parts = {name: fields.get(name) for name in ("headers", "properties")}
-    objects = {name: part if isinstance(part, dict) else {} for name, part in parts.items()}
-    for name, part in parts.items():
-        if part is not None and not isinstance(part, dict):
+    headers, properties = fields.get("headers"), fields.get("properties")
+    headers = {} if headers is None else headers
+    properties = {} if properties is None else properties
+    for name, part in (("headers", headers), ("properties", properties)):
+        if not isinstance(part, dict):
+            told = [known if isinstance(known, dict) else {} for known in (headers, properties)]
             raise UnreadableMessageError(
-                f"its {name} are {quote(part)}: give an object", _known(fields, **objects)
+                f"its {name} are {quote(part)}: give an object", _known(fields, *told)
             )
-    return objects["headers"], objects["properties"]
+    return headers, properties
 
 
 def _checked(

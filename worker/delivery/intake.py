@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from worker.delivery.arrivals import wait_for_any
 from worker.delivery.complaint import Complaint
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MOST_SUSPECTS = 64  # in hand at a time; other workers shall have some too
 LOOK_S = 0.1  # between two looks for what crashes returned, while there is no room for more
-WAIT_S = 0.5  # longest wait for the first list; the others are looked at in between
+WAIT_S = 0.5  # longest wait for messages; then what crashes returned is looked at
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
 
@@ -30,8 +32,10 @@ LAST_PAUSE_S = 1.0
 class Intake:
     """One thread that moves messages from the queues into this process's hand.
 
+    Queues take turns: which gave something last is asked last.
+
     Args:
-        ledgers: One a queue, the most urgent first.
+        ledgers: One a queue.
         held: What is in hand.
         room: How many more there is room for.
         receive: Takes what was taken, with its ledger.
@@ -54,8 +58,12 @@ class Intake:
         self._clock = clock
         self._looked = clock()
         self._was_all = False  # what the last turn found
+        self._turns = itertools.count()
+        self._served: dict[Ledger, int] = {}  # the turn in which a queue last gave something
+        self._waiting: list[Ledger] = []  # for which messages were waited for
         self._stopping = threading.Event()
         self._complaint = Complaint(logger, "No tasks can be taken")
+        self._refused = Complaint(logger, "Tasks are looked for twice a second")
         self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
 
     def add(self, ledger: Ledger) -> None:
@@ -88,26 +96,46 @@ class Intake:
         if room <= 0 and (self._held.suspects or not is_time):
             self._held.wait_for_change(LOOK_S)
             return
-        self._looked = self._clock()
-        wait_s, taken = WAIT_S if self._was_all and room > 0 else 0.0, 0
-        for ledger in list(self.ledgers):
-            taken += self._take(ledger, room - taken, wait_s)
-            wait_s = 0.0
-            if taken >= room:
-                break
-        # Less than there is room for: that was all. Where crashes returned some there may be more.
-        self._was_all = taken < room and not (taken and self._held.suspects)
-        if not self.ledgers:
+        if room <= 0:  # for a while: others shall have what comes
+            self._stop_waiting()
+        elif self._was_all:
+            self._wait()
+            room = self._room()
+        if not self._stopping.is_set():
+            self._looked = self._clock()
+            taken = self._take(room)
+            # Less than there is room for: that was all, but of what crashes returned.
+            self._was_all = taken < room and not (taken and self._held.suspects)
+
+    def _wait(self) -> None:
+        """Until a message comes, to any queue and with any priority, or for a while."""
+        ledgers = list(self.ledgers)
+        for ledger in self._waiting:
+            if ledger not in ledgers:
+                ledger.stop_waiting()
+        self._waiting = ledgers
+        try:
+            wait_for_any([wait for ledger in ledgers for wait in ledger.waits], WAIT_S)
+        except ResponseError as error:  # as where memory is full, and so no message comes
+            self._refused.about(error)
             self._stopping.wait(WAIT_S)
 
-    def _take(self, ledger: Ledger, room: int, wait_s: float) -> int:
-        suspects = max(0, MOST_SUSPECTS - self._held.suspects)
-        entries = ledger.take(room, suspects, wait_s)
-        if entries and wait_s and (self._stopping.is_set() or ledger not in self.ledgers):
-            ledger.give_back([entry.tag for entry in reversed(entries)])  # too late
-        elif entries:
-            self._receive(ledger, entries)
-        return len(entries)
+    def _take(self, room: int) -> int:
+        turn, taken = next(self._turns), 0
+        for ledger in sorted(self.ledgers, key=lambda each: self._served.get(each, -1)):
+            suspects = max(0, MOST_SUSPECTS - self._held.suspects)
+            if entries := ledger.take(room - taken, suspects):
+                self._served[ledger] = turn
+                taken += len(entries)
+                self._receive(ledger, entries)
+            if taken >= room > 0:
+                break
+        return taken
+
+    def _stop_waiting(self) -> None:
+        for ledger in self._waiting:
+            ledger.stop_waiting()
+        self._waiting = []
 
     def _serve(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -117,8 +145,10 @@ class Intake:
                 pause_s = FIRST_PAUSE_S
             except RedisError as error:
                 self._complaint.about(error)
+                self._stop_waiting()
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
             except Exception:  # a bug of ours; what was taken comes again when its lease runs out
                 logger.exception("Tasks that were taken can't be handed on")
                 self._stopping.wait(LAST_PAUSE_S)
+        self._stop_waiting()

@@ -27,6 +27,11 @@ class QueueKeys:
         return (self.queue, *steps)
 
     @property
+    def arrived(self) -> tuple[str, ...]:
+        """For each of `lists` where the message goes that an idle worker was waiting for."""
+        return tuple(self._named(f"arrived:{step}") for step in PRIORITY_STEPS)
+
+    @property
     def returned(self) -> str:
         """List of entries that came back from a crash."""
         return self._named("returned")

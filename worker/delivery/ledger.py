@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from worker.dead_letters import dead_index_key, dead_key
+from worker.delivery.arrivals import ListWait
 from worker.delivery.chunks import chunks
 from worker.delivery.entry import Crash, Entry
 from worker.redis_calls import RedisCalls
@@ -81,6 +82,8 @@ class Ledger:
         self._unanswered: deque[str] = deque()  # names of takes whose reply never came
         self._redis_ahead_s: float | None = None  # of `clock`
         self._name = secrets.token_hex(6)
+        moves = zip(keys.lists, keys.arrived, strict=True)
+        self.waits = tuple(ListWait(redis, source, target) for source, target in moves)
 
     def probe(self) -> None:
         """Try what the scripts need.
@@ -96,33 +99,24 @@ class Ledger:
             if fault_of(error) is not Fault.MEMORY:  # what is known is refused for that
                 raise
 
-    def take(self, most: int, suspects: int = 0, wait_s: float = 0.0) -> list[Entry]:
+    def take(self, most: int, suspects: int = 0) -> list[Entry]:
         """Move messages into the unacknowledged set, under a lease.
 
         Args:
             most: At most so many from the queue.
             suspects: At most so many of those that a crash returned.
-            wait_s: Wait for so long before, unless the queue's first list has a message.
         """
         keys = self.keys
         name = self._next_take()
-        places = [keys.unacked, keys.leases, keys.returned, *keys.lists]
-        args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest(wait_s)]
-        waited: Any = None
+        places = [keys.unacked, keys.leases, keys.returned]
+        places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
+        args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest()]
         try:
-            if wait_s > 0:
-                # Moving a list's last entry to where it is changes nothing, but waits for one.
-                wait = ("BLMOVE", keys.queue, keys.queue, "RIGHT", "RIGHT", wait_s)
-                waited, answer = self._calls.run_after(wait, self._scripts["take"], places, args)
-            else:
-                answer = self._run("take", places, args)
+            now, *taken = self._run("take", places, args)
         except BaseException:  # it may have been carried out, or may be yet
             self._unanswered.append(name)
             raise
-        now, *taken = answer
         self._redis_ahead_s = float(now) - self._clock()
-        if isinstance(waited, Exception) and not taken:  # or nobody would have waited at all
-            raise waited
         return list(map(Entry.decode, taken[::2], taken[1::2]))
 
     def _next_take(self) -> str:
@@ -132,11 +126,11 @@ class Ledger:
         except IndexError:
             return f"{self._name}-{next(self._takes)}-"
 
-    def _latest(self, wait_s: float) -> float | str:
+    def _latest(self) -> float | str:
         """By Redis's clock, when a take that is sent now is given up; "" if that is not known."""
         if self._redis_ahead_s is None:
             return ""
-        return self._clock() + self._redis_ahead_s + wait_s + SOCKET_TIMEOUT_S
+        return self._clock() + self._redis_ahead_s + SOCKET_TIMEOUT_S
 
     def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
         """Note that these are in the making, before they are.
@@ -233,6 +227,11 @@ class Ledger:
                 ],
             )
         )
+
+    def stop_waiting(self) -> None:
+        """End all waits for messages."""
+        for wait in self.waits:
+            wait.hang_up()
 
     def close(self) -> None:
         """Close the client's connections."""

@@ -48,7 +48,7 @@ class DeliveryPath(Endings):
     """Messages in, results out. Threads may share it.
 
     Args:
-        queues: Names of the queues to take from, the most urgent first.
+        queues: Names of the queues to take from, which take turns.
         open_ledger: Makes a queue's ledger, with a client of its own.
         prefetch: How many to hold.
         isolation: Who may be in the making together.

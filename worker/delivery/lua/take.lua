@@ -5,7 +5,8 @@
 -- then gets what it took the first time.
 -- ARGV[5] is the Unix time after which nobody waits for the reply ('' if that is not known): what the
 -- network held back until then takes nothing, or it would lie there until its lease runs out.
--- KEYS: unacked, leases, returned, the queue's lists. -> Unix time, then tag, entry, …
+-- KEYS: unacked, leases, returned, then for each of the queue's lists what arrived from it for an idle
+-- worker, and the list itself. -> Unix time, then tag, entry, …
 local unacked, leases, returned, name = KEYS[1], KEYS[2], KEYS[3], ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -53,8 +54,9 @@ for i = 4, #KEYS do
   end
   local popped = redis.call('RPOP', KEYS[i], room) or {}
   room = room - #popped
+  local source = KEYS[i % 2 == 0 and i + 1 or i]
   for _, message in ipairs(popped) do
-    hold(KEYS[i] .. '\n0\n' .. message)
+    hold(source .. '\n0\n' .. message)
   end
 end
 return taken

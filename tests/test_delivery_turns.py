@@ -1,0 +1,169 @@
+"""Several queues and priorities on one idle or busy worker, on a real Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from worker.delivery import arrivals, intake
+from worker.delivery.held import Held
+from worker.delivery.intake import Intake
+from worker.delivery.keys import QueueKeys
+from worker.delivery.ledger import Ledger
+from worker.redis_url import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from worker.delivery.entry import Entry
+
+pytestmark = pytest.mark.integration
+
+A, B, C = QueueKeys("a"), QueueKeys("b"), QueueKeys("c")
+LIMIT_S = 20.0
+LONG_S = 600.0
+
+
+class Worker:
+    """An intake, and what it has handed on, which takes up no room for long."""
+
+    def __init__(self, url: str, *queues: QueueKeys) -> None:
+        self.room = 8
+        self.got: list[bytes] = []
+        self.ledgers = [Ledger(connect(url), keys, lease_s=60, result_ttl_s=60) for keys in queues]
+        self.intake = Intake(self.ledgers, Held(), room=lambda: self.room, receive=self._receive)
+
+    def _receive(self, _: Ledger, entries: Sequence[Entry]) -> None:
+        self.got += [entry.message for entry in entries]
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def start(redis_url: str) -> Iterator[Callable[..., Worker]]:
+    workers: list[Worker] = []
+
+    def start(*queues: QueueKeys) -> Worker:
+        workers.append(Worker(redis_url, *queues))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.intake.stop(LIMIT_S)
+        for ledger in worker.ledgers:
+            ledger.close()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
+
+
+def _blocked(server: redis.Redis) -> int:
+    return int(server.info("clients")["blocked_clients"])
+
+
+def test_queues_take_turns_whatever_their_order(
+    server: redis.Redis, start: Callable[..., Worker]
+) -> None:
+    worker = start(A, B, C)
+    server.lpush("a", *["a"] * 100)
+    server.lpush("c", *["c"] * 100)
+
+    for _ in range(10):
+        worker.intake.turn()
+
+    assert (worker.got.count(b"a"), worker.got.count(b"c")) == (40, 40)
+
+
+def test_a_queue_that_has_little_leaves_the_room_to_the_others(
+    server: redis.Redis, start: Callable[..., Worker]
+) -> None:
+    worker = start(A, B)
+    server.lpush("a", *["a"] * 100)
+    server.lpush("b", *["b"] * 3)
+
+    for _ in range(2):
+        worker.intake.turn()
+
+    assert (worker.got.count(b"a"), worker.got.count(b"b")) == (13, 3)
+
+
+def test_inside_a_queue_priorities_keep_their_order(
+    server: redis.Redis, start: Callable[..., Worker]
+) -> None:
+    worker = start(A, B)
+    worker.room = 2
+    server.lpush("b", *["b"] * 10)
+    for keys_step, name in zip(A.lists, ("0", "3", "6", "9"), strict=True):
+        server.lpush(keys_step, name)
+
+    for _ in range(4):
+        worker.intake.turn()
+
+    assert worker.got == [b"0", b"3", b"b", b"b", b"6", b"9", b"b", b"b"]
+
+
+@pytest.mark.parametrize("where", [*A.lists, *B.lists])
+def test_a_message_wakes_an_idle_worker_in_whatever_list_it_comes(
+    server: redis.Redis,
+    start: Callable[..., Worker],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    # given a worker that looks for itself only after ten minutes
+    monkeypatch.setattr(intake, "WAIT_S", LONG_S)
+    monkeypatch.setattr(arrivals, "BLOCK_S", LONG_S, raising=True)
+    worker = start(A, B)
+    thread = threading.Thread(target=lambda: (worker.intake.turn(), worker.intake.turn()))
+    thread.start()
+    _until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
+
+    server.lpush(where, "m")
+
+    thread.join(LIMIT_S)
+    assert worker.got == [b"m"]
+    assert server.hlen(A.unacked) + server.hlen(B.unacked) == 1
+    worker.intake._stop_waiting()
+
+
+def test_a_worker_without_room_leaves_what_comes_to_the_idle_ones(
+    server: redis.Redis, start: Callable[..., Worker]
+) -> None:
+    full, idle = start(A), start(A)
+    for worker in (full, idle):
+        worker.intake.start()
+    _until(lambda: _blocked(server) == 2 * len(A.lists))
+    full.room = 0
+    server.lpush("a", "m")  # this wakes the one that waits for longest
+    _until(lambda: idle.got == [b"m"])
+    _until(lambda: _blocked(server) == len(A.lists))
+
+    server.lpush("a", "n")
+
+    _until(lambda: idle.got == [b"m", b"n"])
+    assert full.got == []
+
+
+def test_a_queue_that_is_left_is_not_waited_for_any_more(
+    server: redis.Redis, start: Callable[..., Worker]
+) -> None:
+    worker = start(A, B)
+    worker.intake.start()
+    _until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
+    worker.intake.remove("b")
+    _until(lambda: _blocked(server) == len(A.lists))
+    server.lpush("b", "b")
+    server.lpush("a", "a")
+    _until(lambda: worker.got == [b"a"])
+    assert server.lrange("b", 0, -1) == [b"b"]
