@@ -75,7 +75,7 @@ class Handler:
 class Stage:
     """A path with its Redis, its producer and its handler."""
 
-    def __init__(self, url: str, **rules: Any) -> None:
+    def __init__(self, url: str, *, floor: int = 4, **rules: Any) -> None:
         self.redis = redis.Redis.from_url(url)
         self.app = Celery(broker=url, set_as_current=False)
         self.handler = Handler()
@@ -93,7 +93,7 @@ class Stage:
                 if queue == "celery"
                 else Ledger(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
             ),
-            prefetch=Prefetch(floor=4, ceiling=8, initial=8),
+            prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
             isolation=Isolation(most=8, worker="w"),
             lease_s=2,
             rules=Rules(**(given | rules)),
@@ -198,6 +198,36 @@ def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
     for delivery in stage.handler.got[:8]:
         stage.path.succeed(delivery, "1")
     wait_until(lambda: len(stage.handler.got) >= 12)
+
+
+def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: messages of 6 units each, and room for 8
+    stage = Stage(redis_url, floor=8, size_of=lambda _: 6)
+    back = stage.ledger.give_back
+    gone_back: list[str] = []
+    monkeypatch.setattr(stage.ledger, "give_back", lambda t: gone_back.extend(t) or back(t))
+    sent = [stage.send() for _ in range(6)]
+    stage.path.start(stage.handler)
+    wait_until(lambda: stage.redis.llen("celery") == 4)
+    first, second = stage.handler.got
+    assert [first.id, second.id] == sent[:2]
+    assert stage.path.held.busy == 12
+
+    # when the first is nearly done, then the next is taken, and only once
+    for _ in range(5):
+        stage.path.advance(first)
+    assert stage.path.held.busy == 7
+    stage.path.advance(second)
+    stage.path.succeed(first, "1")
+    wait_until(lambda: len(stage.handler.got) == 3)
+    assert stage.handler.got[2].id == sent[2]
+    wait_until(lambda: stage.redis.llen("celery") == 3)
+    assert len(gone_back) == 4
+
+    _close(stage)
+    assert stage.path.held.busy == 0
 
 
 def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together(

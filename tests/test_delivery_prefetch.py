@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from worker.delivery.prefetch import PERIOD_S, Prefetch
+import pytest
+
+from worker.delivery.entry import Crash
+from worker.delivery.held import Delivery
+from worker.delivery.prefetch import PERIOD_S, Prefetch, split
 
 
 class Bench:
@@ -60,3 +64,37 @@ def test_a_worker_that_becomes_slow_holds_less() -> None:
     bench.run(rate=100, seconds=10)
 
     assert bench.run(rate=8, seconds=10) <= 20
+
+
+def _taken(*sizes: int, crashed: bool = False, eta: bool = False) -> list[Delivery]:
+    crashes = (Crash(1.0, 1, "w"),) if crashed else ()
+    return [
+        Delivery(None, None, b"", crashes, [], size=size, waits_for_eta=eta)  # type: ignore[arg-type]  # not looked at
+        for size in sizes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("room", "sizes", "kept"),
+    [
+        (10, [1] * 10, 10),
+        (10, [4, 4, 4, 4], 3),  # the last may be larger than what is left
+        (10, [512, 1, 1], 1),  # it would never be taken otherwise
+        (0, [1, 1], 0),
+    ],
+)
+def test_what_is_beyond_the_room_goes_back_in_its_order(
+    room: int, sizes: list[int], kept: int
+) -> None:
+    taken = _taken(*sizes)
+
+    assert split(taken, room, 0) == (taken[:kept], taken[kept:])
+
+
+def test_suspects_have_room_of_their_own_and_what_waits_for_its_time_needs_none() -> None:
+    suspects, others, waiting = _taken(40, 40, 1, crashed=True), _taken(9, 9), _taken(99, eta=True)
+
+    kept, rest = split([*suspects, *others, *waiting], 5, 64)
+
+    assert kept == [*suspects[:2], others[0], *waiting]
+    assert rest == [suspects[2], others[1]]

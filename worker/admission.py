@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ from worker.contract import (
     CLASSIFY,
     Classification,
     ClassifyManyRequest,
-    Failure,
     Outcome,
     Question,
     parse,
 )
-from worker.errors import ClipWorkerError, ServiceError, TemporaryError
+from worker.errors import ClipWorkerError, ServiceError
+from worker.many import Many, is_stopping, job_or_error
 from worker.questions import Questions
 from worker.quoting import redacted
 
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
     from worker.delivery.held import Delivery
     from worker.delivery.path import DeliveryPath
-    from worker.job import Job
     from worker.pipeline import Pipeline
 
-STOPPING = "STOPPING"  # code of what this worker can't finish and another one can
+logger = logging.getLogger(__name__)
 
 
 class Admission:
@@ -80,15 +79,22 @@ class Admission:
         else:
             request = parse(ClassifyManyRequest, given)
             asked = Asked(request, envelope.headers, ticket=delivery)
-            _Many(self._path, delivery, len(request.images)).begin(
-                [_job_or_error(asked, image) for image in request.images], self._pipeline
+            many = Many(
+                [job_or_error(asked, image) for image in request.images],
+                self._pipeline,
+                most=lambda: self._path.window,
+                advanced=partial(self._path.advance, delivery),
+                ended=partial(self._succeed_with_all, delivery),
+                given_up=partial(self._path.give_back, delivery),
             )
+            delivery.time_out = partial(_time_out, delivery, many)
+            many.send()
 
     def _end(self, delivery: Delivery, future: Future[Classification]) -> None:
         error = future.exception()
         if error is None:
             self._succeed(delivery, future.result())
-        elif _is_stopping(error):
+        elif is_stopping(error):
             self._path.give_back(delivery)
         else:
             self._path.fail(delivery, error)
@@ -101,50 +107,11 @@ class Admission:
         else:
             self._path.succeed(delivery, told)
 
-
-class _Many:
-    """The outcomes of one `clip.classify_many`, as they come."""
-
-    def __init__(self, path: DeliveryPath, delivery: Delivery, count: int) -> None:
-        self._path = path
-        self._delivery = delivery
-        self._outcomes: list[Outcome | None] = [None] * count
-        self._missing = count
-        self._lock = threading.Lock()
-
-    def begin(self, jobs: Sequence[Job | ClipWorkerError], pipeline: Pipeline) -> None:
-        for i, job in enumerate(jobs):
-            if isinstance(job, ClipWorkerError):
-                self._add(i, Outcome(status="error", error=Failure.of(job)))
-            else:
-                pipeline.submit(job).add_done_callback(partial(self._end, i))
-
-    def _end(self, i: int, future: Future[Classification]) -> None:
-        error = future.exception()
-        if error is None:
-            self._add(i, Outcome(status="ok", result=future.result()))
-        elif _is_stopping(error):
-            self._path.give_back(self._delivery)
-        else:
-            assert isinstance(error, ClipWorkerError), "the pipeline translates all errors"
-            self._add(i, Outcome(status="error", error=Failure.of(error)))
-
-    def _add(self, i: int, outcome: Outcome) -> None:
-        with self._lock:
-            self._outcomes[i] = outcome
-            self._missing -= 1
-            if self._missing:
-                return
-        told = ",".join(outcome.model_dump_json() for outcome in self._outcomes if outcome)
-        self._path.succeed(self._delivery, f"[{told}]")
+    def _succeed_with_all(self, delivery: Delivery, outcomes: Sequence[Outcome]) -> None:
+        told = ",".join(outcome.model_dump_json() for outcome in outcomes)
+        self._path.succeed(delivery, f"[{told}]")
 
 
-def _is_stopping(error: BaseException) -> bool:
-    return isinstance(error, TemporaryError) and error.code == STOPPING
-
-
-def _job_or_error(asked: Asked, image: str) -> Job | ClipWorkerError:
-    try:
-        return asked.job(image)
-    except ClipWorkerError as error:
-        return error
+def _time_out(delivery: Delivery, many: Many, error: ClipWorkerError) -> None:
+    if missing := many.time_out(error):
+        logger.warning("Task %s[%s] ends without %d of its pictures.", *delivery.name, missing)

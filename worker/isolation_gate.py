@@ -31,6 +31,7 @@ class IsolationGate:
         elif delivery.ended or not self._path.is_wanted(delivery):
             refuse(ExpiredError("The task was revoked, or ended, before it was run.", "REVOKED"))
         else:
+            delivery.progress()  # its bytes are there
             self._path.isolation.enter(delivery, go, lambda: self._lost(delivery, refuse))
 
     def leave(self, job: Job) -> None:

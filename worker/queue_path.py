@@ -75,10 +75,10 @@ def build_path(
 
 
 def timeout_error(settings: Settings) -> TemporaryError:
-    """What a task fails with that was in hand for too long."""
+    """What a task fails with that made no progress for too long."""
     return TemporaryError(
-        f"The task took longer than {settings.task_timeout_s:g} s, the most this worker gives it "
-        "(CLIP_WORKER_TASK_TIMEOUT_S).",
+        f"The task made no progress for {settings.task_timeout_s:g} s, the longest that this "
+        "worker waits for that (CLIP_WORKER_TASK_TIMEOUT_S).",
         "TASK_TIMEOUT",
     )
 
@@ -95,12 +95,22 @@ def tell_dependents(delivery: Delivery, error: BaseException) -> None:
         app.backend.mark_as_failure(delivery.id, error, request=request)
 
 
+def pictures_of(delivery: Delivery) -> int:
+    """How many pictures a message asks about, as far as it can be read."""
+    if delivery.envelope.task != CLASSIFY_MANY:
+        return 1
+    args, kwargs, _ = delivery.arguments
+    images = kwargs.get("images", args[0] if args else None)
+    return max(1, len(images)) if isinstance(images, list) else 1
+
+
 def _rules(settings: Settings) -> Rules:
     return Rules(
         tasks=(CLASSIFY, CLASSIFY_MANY),
         max_deliveries=settings.max_deliveries,
         task_timeout_s=settings.task_timeout_s,
         timeout_error=lambda: timeout_error(settings),
+        size_of=pictures_of,
         revoked=state.revoked,
         # One script ends a task, so its result has to lie where its message lies.
         everything_standard=settings.results_url != settings.redis_url,

@@ -126,13 +126,15 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=4096,
-        description="Most tasks in hand at a time; or 1024, or 8 batches if that is more.",
+        description="Most pictures in hand at a time; or 1024, or 8 batches if that is more.",
     )
     fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
     decode_threads: int | None = Field(
         None, ge=1, le=256, description="Decodes at the same time; or one a core."
     )
-    task_timeout_s: float = Field(300.0, gt=0, description="Longest that one task may take.")
+    task_timeout_s: float = Field(
+        300.0, gt=0, description="Longest that one task may make no progress; then it is ended."
+    )
 
     gc_threshold: int = Field(
         20_000,

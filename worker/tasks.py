@@ -5,16 +5,18 @@ A task's thread only waits; the work is done by the pipeline's threads and the b
 
 from __future__ import annotations
 
+import contextlib
 import time
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from celery import Task
 from celery.exceptions import Reject
 
 from worker import runtime
-from worker.admission import STOPPING
 from worker.asked import Asked, read_request
 from worker.celery import app
 from worker.contract import (
@@ -23,12 +25,14 @@ from worker.contract import (
     Classification,
     ClassifyManyRequest,
     ClassifyRequest,
-    Failure,
     Outcome,
     Question,
 )
 from worker.errors import ClipWorkerError, TemporaryError
+from worker.many import STOPPING, Many, is_stopping, job_or_error
 from worker.queue_path import timeout_error
+
+Answer = TypeVar("Answer")
 
 
 @app.task(name=CLASSIFY, bind=True, throws=(ClipWorkerError,))
@@ -46,7 +50,7 @@ def classify(
     request = read_request(CLASSIFY, (image, labels), options)
     assert isinstance(request, ClassifyRequest), "clip.classify asks about one picture"
     asked = _Task(self, request)
-    return asked.wait(asked.submit(request.image)).model_dump(mode="json")
+    return asked.answer(request.image).model_dump(mode="json")
 
 
 @app.task(name=CLASSIFY_MANY, bind=True, throws=(ClipWorkerError,))
@@ -64,46 +68,77 @@ def classify_many(
     request = read_request(CLASSIFY_MANY, (images, labels), options)
     assert isinstance(request, ClassifyManyRequest), "clip.classify_many asks about several"
     asked = _Task(self, request)
-    futures = [asked.submit(image) for image in request.images]
-    return [asked.outcome(future).model_dump(mode="json") for future in futures]
+    return [outcome.model_dump(mode="json") for outcome in asked.outcomes(request.images)]
 
 
 class _Task:
-    """One message that Celery runs: its thread waits for the pipeline."""
+    """One message that Celery runs: its thread waits for the pipeline.
+
+    The time limit counts from the message's last progress. On kombu's transport it counts from the
+    beginning, since there the message comes again after a fixed time.
+    """
 
     def __init__(self, task: Task, request: Question) -> None:
-        self._runtime = runtime.current()
-        self._end = time.monotonic() + self._runtime.settings.task_timeout_s
-        self._asked = Asked(
-            request,
-            task.request.headers or {},
-            ticket=self._runtime.path.held.get(_delivery_tag(task)),
-        )
+        self._here = runtime.current()
+        self._began = time.monotonic()
+        self._delivery = self._here.path.held.get(_delivery_tag(task))
+        if self._delivery:
+            self._delivery.progress()  # it may have waited for an ETA
+        self._asked = Asked(request, task.request.headers or {}, ticket=self._delivery)
 
-    def submit(self, image: str) -> Future[Classification]:
+    def answer(self, image: str) -> Classification:
         try:
-            return self._runtime.pipeline.submit(self._asked.job(image))
-        except ClipWorkerError as error:
-            failed: Future[Classification] = Future()
-            failed.set_exception(error)
-            return failed
-
-    def wait(self, future: Future[Classification]) -> Classification:
-        try:
-            return future.result(max(0.0, self._end - time.monotonic()))
+            return self._wait(self._here.pipeline.submit(self._asked.job(image)))
         except FutureTimeoutError as error:
-            raise timeout_error(self._runtime.settings) from error
-        except TemporaryError as error:
-            if error.code != STOPPING:
-                raise
-            # Celery's way to let another worker have it; the queue path has given it back before.
-            raise Reject(error, requeue=True) from error
+            raise timeout_error(self._here.settings) from error
 
-    def outcome(self, future: Future[Classification]) -> Outcome:
+    def outcomes(self, images: Sequence[str]) -> list[Outcome]:
+        done: Future[list[Outcome]] = Future()
+        many = Many(
+            [job_or_error(self._asked, image) for image in images],
+            self._here.pipeline,
+            most=lambda: self._here.path.window,
+            advanced=self._advance,
+            ended=done.set_result,
+            given_up=partial(_give_up, done),
+        )
+        many.send()
         try:
-            return Outcome(status="ok", result=self.wait(future))
-        except ClipWorkerError as error:
-            return Outcome(status="error", error=Failure.of(error))
+            return self._wait(done)
+        except FutureTimeoutError:
+            many.time_out(timeout_error(self._here.settings))
+            return done.result()
+
+    def _advance(self) -> None:
+        if self._delivery:
+            self._here.path.advance(self._delivery)
+
+    def _wait(self, future: Future[Answer]) -> Answer:
+        """What the future gives.
+
+        Raises:
+            FutureTimeoutError: There was no progress for too long.
+        """
+        while True:
+            try:
+                return future.result(self._left_s())
+            except FutureTimeoutError:
+                if not self._left_s():  # else there was progress meanwhile
+                    raise
+            except TemporaryError as error:
+                if not is_stopping(error):
+                    raise
+                # Celery's way to let another worker have it; the queue path gave it back before.
+                raise Reject(error, requeue=True) from error
+
+    def _left_s(self) -> float:
+        since = self._delivery.progressed_at if self._delivery else self._began
+        return max(0.0, since + self._here.settings.task_timeout_s - time.monotonic())
+
+
+def _give_up(done: Future[list[Outcome]]) -> None:
+    with contextlib.suppress(InvalidStateError):  # it is told for each picture
+        done.set_exception(TemporaryError("The worker is stopping.", STOPPING))
 
 
 def _delivery_tag(task: Task) -> str:

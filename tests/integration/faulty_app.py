@@ -1,4 +1,4 @@
-"""clip-worker with a decoder that hangs on a mark, and a device that is lost on another."""
+"""clip-worker with a decoder that a mark makes hang or slow, and a device that one makes lost."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HANGS = b"HANGS"
 LOSES_DEVICE = b"LOSES DEVICE"
+IS_SLOW = b"IS SLOW"
+SLOW_S = 0.02
 
 _decode = Preprocessor.from_bytes
 _encode = Engine.encode_pixels
@@ -23,6 +25,8 @@ _encode = Engine.encode_pixels
 def _hang_or_decode(self: Preprocessor, data: bytes) -> Tensor:
     if HANGS in data:
         time.sleep(600)
+    if IS_SLOW in data:
+        time.sleep(SLOW_S)
     pixels = _decode(self, data)
     if LOSES_DEVICE in data:
         pixels[:] = 77

@@ -297,8 +297,9 @@ def test_the_end_of_its_terminal_stops_a_worker_in_order(
 def test_nohup_holds(tmp_path: Path, client: Client, site: Site) -> None:
     site.go.set()
     with worker(client.url, tmp_path, before=("nohup",)) as first:
+        assert client.classify(site.url(), LABELS).get(LIMIT_S).predictions
         first.running.send_signal(signal.SIGHUP)
 
-        assert client.classify(site.url(), LABELS).get(LIMIT_S).predictions
+        # or its program would run anew now
         assert first.stop() == 0
     assert first.log.count(READY) == 1

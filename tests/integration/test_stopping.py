@@ -135,7 +135,7 @@ def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_retur
     # given
     redis_url = client.url
     patience_s = "1" if mark == faulty_app.HANGS else "60"
-    with _faulty(redis_url, tmp_path, hang_timeout_s=patience_s) as worker:
+    with faulty(redis_url, tmp_path, hang_timeout_s=patience_s) as worker:
         bad = client.classify(_picture(tmp_path, mark), LABELS)
 
         # when it is at it, then the process ends with a status of its own
@@ -158,7 +158,7 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     good, bad = _picture(tmp_path), _picture(tmp_path, faulty_app.LOSES_DEVICE)
     handles = [client.classify(bad if i == 20 else good, LABELS) for i in range(40)]
     ends = 0
-    worker = _faulty(redis_url, tmp_path, max_deliveries="3")
+    worker = faulty(redis_url, tmp_path, max_deliveries="3")
     with worker:
         end = time.monotonic() + 2 * LIMIT_S
         while server.hlen(dead_key(DEFAULT_QUEUE)) == 0:
@@ -176,7 +176,7 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     assert letter.decode() == handles[20].id
 
 
-def _faulty(redis_url: str, folder: Path, **settings: str) -> WorkerProcess:
+def faulty(redis_url: str, folder: Path, **settings: str) -> WorkerProcess:
     path = Path(__file__).parent
     command = (
         *("env", f"PYTHONPATH={path}", sys.executable, "-m", "celery", "-A", "faulty_app"),

@@ -12,6 +12,6 @@ such a moment: kombu#305). Nothing here knows pictures or models.
 
 The pieces, from the bottom: `keys` (names in Redis), `entry` and `envelope` (what stands there),
 `ledger` (the scripts), `held`, `prefetch`, `isolation` (what this process holds, how much, and
-what may run together), `intake`, `finisher`, `keeper` (a thread each), `endings` and `path` (all of
-it).
+what may run together), `intake`, `finisher`, `keeper` (a thread each), `drain` (the end), `endings`
+and `path` (all of it).
 """

@@ -85,6 +85,12 @@ class Endings:
         """Note that a thread runs it from now on; False if it must not, for its end is decided."""
         return self.held.begin(delivery)
 
+    def advance(self, delivery: Delivery) -> None:
+        """Note that one of several units of its work is done."""
+        delivery.progress()
+        if self.held.shrink(delivery):
+            self._prefetch.finished(1)
+
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
         if self._claim(delivery):
@@ -181,6 +187,10 @@ class Endings:
         return self.held.claim(delivery)
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        self._put_back(deliveries)
+        self._ended(deliveries)
+
+    def _put_back(self, deliveries: Sequence[Delivery]) -> None:
         by_ledger: dict[Ledger, list[str]] = {}
         for delivery in deliveries:
             by_ledger.setdefault(delivery.ledger, []).extend(delivery.tags)
@@ -190,9 +200,8 @@ class Endings:
                 ledger.give_back(tags[::-1])
             except RedisError as error:  # their leases run out
                 logger.warning("%d tasks go back later than they should: %s", len(tags), error)
-        self._ended(deliveries)
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
         self.isolation.leave(deliveries)
         self.held.remove(deliveries)
-        self._prefetch.finished(len(deliveries))
+        self._prefetch.finished(sum(delivery.size for delivery in deliveries))

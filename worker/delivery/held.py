@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from worker.quoting import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from worker.delivery.body import Arguments
     from worker.delivery.entry import Crash
     from worker.delivery.envelope import Envelope
     from worker.delivery.ledger import Ledger
+    from worker.errors import ClipWorkerError
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -29,9 +30,12 @@ class Delivery:
         crashes: What it has been through, newest first.
         tags: Of this delivery, and of further ones of the same message that came meanwhile.
         taken_at: `time.monotonic()`.
+        size: Units of work that are left in it; each takes up room.
         waits_for_eta: Whether it rests until a time of its own; then it takes no room.
         begun: Whether its making has begun.
         ended: Whether its end has been decided; only the first end counts.
+        progressed_at: `time.monotonic()` when something of it was done last, or when it was taken.
+        time_out: Ends it when nothing of it has been done for too long; None to let it fail.
     """
 
     ledger: Ledger
@@ -40,14 +44,21 @@ class Delivery:
     crashes: tuple[Crash, ...]
     tags: list[str]
     taken_at: float = field(default_factory=time.monotonic)
+    size: int = 1
     waits_for_eta: bool = False
     begun: bool = False
     ended: bool = False
+    progressed_at: float = field(default_factory=time.monotonic)
+    time_out: Callable[[ClipWorkerError], None] | None = None
 
     @property
     def arguments(self) -> Arguments:
         """Of the task."""
         return self.envelope.arguments
+
+    def progress(self) -> None:
+        """Note that something of it was done just now."""
+        self.progressed_at = time.monotonic()
 
     @property
     def id(self) -> str:
@@ -70,7 +81,7 @@ class Held:
     def __init__(self) -> None:
         self._all: dict[Delivery, None] = {}
         self._by_message: dict[bytes, Delivery] = {}
-        self._resting = 0
+        self._busy = 0
         self._suspects = 0
         self._changed = threading.Condition()
 
@@ -79,12 +90,12 @@ class Held:
 
     @property
     def busy(self) -> int:
-        """How many take up room: all but those that wait for a time of their own."""
-        return len(self._all) - self._resting
+        """Units of work that take up room: all but of what waits for a time of its own."""
+        return self._busy
 
     @property
     def suspects(self) -> int:
-        """How many have been through a crash."""
+        """Units of work of those that have been through a crash."""
         return self._suspects
 
     def add(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -103,8 +114,7 @@ class Held:
                 self._by_message[delivery.message] = delivery
                 self._all[delivery] = None
                 new.append(delivery)
-                self._resting += delivery.waits_for_eta
-                self._suspects += bool(delivery.crashes)
+                self._count(delivery, delivery.size)
         return new
 
     def claim(self, delivery: Delivery) -> bool:
@@ -135,9 +145,25 @@ class Held:
                 del self._all[delivery]
                 if self._by_message.get(delivery.message) is delivery:
                     del self._by_message[delivery.message]
-                self._resting -= delivery.waits_for_eta
-                self._suspects -= bool(delivery.crashes)
+                self._count(delivery, -delivery.size)
+                delivery.time_out = None  # it knows the delivery in turn
             self._changed.notify_all()
+
+    def shrink(self, delivery: Delivery) -> bool:
+        """Note that one of several units of its work is done; False if it was the only one left."""
+        with self._changed:
+            if delivery.size == 1 or delivery not in self._all:
+                return False
+            delivery.size -= 1
+            self._count(delivery, -1)
+            self._changed.notify_all()
+            return True
+
+    def _count(self, delivery: Delivery, units: int) -> None:
+        if not delivery.waits_for_eta:
+            self._busy += units
+        if delivery.crashes:
+            self._suspects += units
 
     def get(self, tag: str) -> Delivery | None:
         """The delivery that has this tag, if it is in hand."""

@@ -9,24 +9,27 @@ from __future__ import annotations
 import logging
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
 from worker.delivery.burial import poison, unknown_task, unreadable
+from worker.delivery.drain import Drain
 from worker.delivery.endings import Endings
 from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.held import Delivery
-from worker.delivery.intake import Intake
+from worker.delivery.intake import MOST_SUSPECTS, Intake
 from worker.delivery.isolation import Isolation, is_condemned
 from worker.delivery.keeper import Keeper
+from worker.delivery.prefetch import split
 from worker.delivery.standard import StandardWay
 from worker.errors import ServiceError
 from worker.quoting import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from worker.delivery.entry import Entry
     from worker.delivery.ledger import Ledger
@@ -35,10 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.02  # of the wait for a drain's end
 STOP_S = 2.0  # for a thread to notice
-RETURN_S = 1.0  # for the process to end, before what its threads run goes back
-MOST_NAMES = 5  # of tasks that are waited for, in the log
 UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
 MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
@@ -78,11 +78,17 @@ class DeliveryPath(Endings):
         self._is_limited: Callable[[str], bool] = lambda _: False
         self._watch = watch
         self._unknown_tasks: set[str] = set()  # whose putting back was logged
+        self._usual_size = 1.0  # of the messages that were taken last
         self._open_ledger = open_ledger
         self._ledgers = [open_ledger(queue) for queue in queues]
         self._handler: Handler
-        self._intake = Intake(self._ledgers, self.held, room=self._room, receive=self._receive)
+        self._intake = Intake(self._ledgers, self.held, room=self._most, receive=self._receive)
         self._keeper = Keeper(self._ledgers, self.held, lease_s=lease_s, watch=self._turn)
+
+    @property
+    def window(self) -> int:
+        """How many pictures keep this worker busy."""
+        return self._prefetch.size
 
     def probe(self) -> None:
         """Try what Redis has to be able to do.
@@ -141,87 +147,59 @@ class DeliveryPath(Endings):
             is_urgent: Asked again and again; true ends all waiting.
 
         Returns:
-            Whether threads still run such tasks. Then end the process: within `RETURN_S` these go
+            Whether threads still run such tasks. Then end the process: within a second these go
             back to the queue.
         """
         if self._is_drained:
             return False
         self._is_drained = True
-        began = time.monotonic()
+        drain = Drain(
+            self.held,
+            self.standard,
+            handlers=self._rules.tasks,
+            give_back=self._give_back,
+            is_urgent=is_urgent,
+        )
         self.stop_taking()
-        self._give_up(filter(self.held.claim_waiting, self._celerys()))
-        self._wait_while(lambda: len(self.held) > len(self._others()), began + timeout_s, is_urgent)
-        others = set(self._others())
-        self._give_up(d for d in self.held.all() if d not in others and self._claim(d))
+        drain.give_back_waiting()
+        drain.finish(timeout_s)
         self.isolation.stop()
         self._handler.abandon()
-        self._tell_of_wait(others, longest_s)
-        end = math.inf if longest_s is None else began + longest_s
-        self._wait_while(lambda: bool(self._others()), end, is_urgent)
-        return self._close()
-
-    def _wait_while(
-        self, is_so: Callable[[], bool], end: float, is_urgent: Callable[[], bool]
-    ) -> None:
-        while is_so() and time.monotonic() < end and not is_urgent():
-            time.sleep(POLL_S)
-
-    def _celerys(self) -> list[Delivery]:
-        return [delivery for delivery in self.held.all() if self.standard.has(delivery)]
-
-    def _others(self) -> list[Delivery]:
-        """Those that a thread runs, and that the handler can't end."""
-        tasks = self._rules.tasks
-        return [d for d in self._celerys() if d.envelope.task not in tasks and not d.ended]
-
-    def _give_up(self, deliveries: Iterable[Delivery]) -> None:
-        given = list(deliveries)
-        self._give_back(given)
-        self.given_back += len(given)
-
-    def _tell_of_wait(self, others: Iterable[Delivery], longest_s: float | None) -> None:
-        names = [f"{task}[{task_id}]" for task, task_id in (d.name for d in others)]
-        if names:
-            logger.warning(
-                "Stopping waits for %s (%s), %s. A second SIGTERM or Ctrl-C ends the worker at "
-                "once and gives them back.",
-                f"{len(names)} tasks that run" if len(names) > 1 else "a task that runs",
-                ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else ""),
-                "as long as that takes (CLIP_WORKER_DRAIN_TIMEOUT_S sets a limit)"
-                if longest_s is None
-                else f"{longest_s:g} s at most (CLIP_WORKER_DRAIN_TIMEOUT_S)",
-            )
-
-    def _close(self) -> bool:
-        """End all threads; what Celery's still run goes back soon, if there is any."""
+        drain.finish_others(longest_s)
         self._finisher.stop(STOP_S)
         self._keeper.stop()
-        left = self._others()
-        for delivery in left:
-            try:
-                delivery.ledger.extend(delivery.tags, RETURN_S)
-            except RedisError as error:  # their leases run out
-                logger.warning("Task %s[%s] goes back later: %s", *delivery.name, error)
-        self.given_back += len(left)
+        must_end = drain.leave_others()
         for ledger in self._ledgers:
             ledger.close()
-        return bool(left)
+        self.given_back = drain.given_back
+        return must_end
 
     def let_go(self) -> None:
         """Let all leases run out now: this process is about to end by itself, after a fault."""
         for delivery in self.held.all():
             delivery.ledger.extend(delivery.tags, 0)
 
-    def _room(self) -> int:
+    def _room(self) -> tuple[int, int]:
+        """For how many more pictures there is room, and how many have room in all."""
         busy, handler = self.held.busy, self._handler
         window = self._prefetch.window(busy, handler.preparation_s())
         resting = min(handler.resting(), MORE_RESTING * window)
-        room = window + resting - busy
+        return window + resting - busy, window
+
+    def _most(self) -> int:
+        """How many messages to take, if they are as large as those that were taken last."""
+        room, window = self._room()
         # Not one by one, or each would cost a round trip; but never let the hand become empty.
-        return room if room >= max(1, window // 4) or busy == 0 else 0
+        if room < max(1, window // 4) and self.held.busy > 0:
+            return 0
+        return math.ceil(room / self._usual_size)
 
     def _receive(self, ledger: Ledger, entries: Sequence[Entry]) -> None:
-        new = self.held.add([d for entry in entries if (d := self._read(ledger, entry))])
+        read = [d for entry in entries if (d := self._read(ledger, entry))]
+        kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.held.suspects)
+        self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
+        new = self.held.add(kept)
+        self._put_back(rest)
         self._handler.handle([delivery for delivery in new if self._is_ours(delivery)])
 
     def _read(self, ledger: Ledger, entry: Entry) -> Delivery | None:
@@ -233,6 +211,7 @@ class DeliveryPath(Endings):
             return None
         delivery = Delivery(ledger, envelope, entry.message, entry.crashes, [entry.tag])
         delivery.waits_for_eta = bool(envelope.headers.get("eta"))
+        delivery.size = self._rules.size_of(delivery)
         return delivery
 
     def _is_ours(self, delivery: Delivery) -> bool:
@@ -282,5 +261,6 @@ class DeliveryPath(Endings):
         oldest = time.monotonic() - self._rules.task_timeout_s
         for delivery in self.held.all():
             # Celery's own wait for an ETA or a rate limit, or are a user's; ours end themselves.
-            if delivery.taken_at < oldest and not self.standard.has(delivery):
-                self.fail(delivery, self._rules.timeout_error())
+            if delivery.progressed_at < oldest and not self.standard.has(delivery):
+                error = self._rules.timeout_error()
+                (delivery.time_out or partial(self.fail, delivery))(error)

@@ -1,22 +1,28 @@
-"""How many messages a worker holds: as many as it will need soon, by its measured rate.
+"""How much a worker holds: as much as it will need soon, by its measured rate.
 
-By Little's law a worker that ends λ messages a second, each of which takes W seconds until the
+By Little's law a worker that ends λ pictures a second, each of which takes W seconds until the
 model may have it, needs λ·W in hand to keep the model busy. On top of these come `ahead_s` seconds
 of work, so that batches fill and Redis may pause. A slow worker thus leaves the queue to others.
+A message may be about several pictures, and how many is not known before it is taken: what was
+taken beyond the window goes back (`split`).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.delivery.held import Delivery
 
 PERIOD_S = 0.25  # between two looks at the rate
 WEIGHT = 0.3  # of the newest rate in the average
 
 
 class Prefetch:
-    """The window of messages in hand. Used by one thread, but for `finished`.
+    """The window of pictures in hand. Used by one thread, but for `finished`.
 
     Args:
         floor: Least window.
@@ -46,12 +52,17 @@ class Prefetch:
         self._rate: float | None = None
         self._window = max(self._floor, min(initial, ceiling))
 
+    @property
+    def size(self) -> int:
+        """The window, as it was when it was asked for last."""
+        return self._window
+
     def finished(self, count: int) -> None:
-        """Count messages that ended; one that is lost between two threads does no harm."""
+        """Count pictures that ended; one that is lost between two threads does no harm."""
         self._finished += count
 
     def window(self, held: int, preparation_s: float) -> int:
-        """How many messages may be in hand now.
+        """How many pictures may be in hand now.
 
         Args:
             held: How many are.
@@ -81,3 +92,30 @@ class Prefetch:
             return self._window
         wanted = math.ceil(self._rate * (preparation_s + self._ahead_s))
         return max(self._floor, min(wanted, self._ceiling))
+
+
+def split(
+    deliveries: Sequence[Delivery], room: int, room_for_suspects: int
+) -> tuple[list[Delivery], list[Delivery]]:
+    """Part what is kept of what was taken from what goes back, both in their order.
+
+    The last that is kept may be larger than what is left of the room, or a large one could never be
+    taken. What waits for an ETA needs no room.
+
+    Args:
+        deliveries: In the order in which they were taken.
+        room: For so many units of work.
+        room_for_suspects: For those that have been through a crash, besides.
+    """
+    left = {False: room, True: room_for_suspects}
+    kept, rest = [], []
+    for delivery in deliveries:
+        is_suspect = bool(delivery.crashes)
+        if delivery.waits_for_eta:
+            kept.append(delivery)
+        elif left[is_suspect] > 0:
+            kept.append(delivery)
+            left[is_suspect] -= delivery.size
+        else:
+            rest.append(delivery)
+    return kept, rest

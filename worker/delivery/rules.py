@@ -39,8 +39,9 @@ class Rules:
     Attributes:
         tasks: Names of the tasks that the handler takes.
         max_deliveries: Crashes after which a message that was alone is given up.
-        task_timeout_s: Longest time in hand.
-        timeout_error: Makes the error of a task that was in hand for longer.
+        task_timeout_s: Longest time in hand without progress.
+        timeout_error: Makes the error of a task that made none for longer.
+        size_of: Units of work in a message; each takes up room.
         revoked: Ids of tasks that must not run; it changes.
         ignore_result: Whether no result is stored where the message does not say.
         tell_dependents: Tells whoever depends on a task that is given up (its errbacks, its chord,
@@ -56,6 +57,7 @@ class Rules:
     max_deliveries: int
     task_timeout_s: float
     timeout_error: Callable[[], ClipWorkerError]
+    size_of: Callable[[Delivery], int] = lambda _delivery: 1
     revoked: Collection[str] = ()
     ignore_result: bool = False
     tell_dependents: Callable[[Delivery, BaseException], None] = lambda _delivery, _error: None

@@ -120,7 +120,7 @@ def main(kind: str) -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
-    path.drain(settings.drain_timeout_s)
+    path.drain(settings.pictures_drain_s)
 
 
 if __name__ == "__main__":

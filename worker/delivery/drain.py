@@ -1,0 +1,113 @@
+"""What becomes of the messages in hand when a worker stops (docs/reliability.md, "Stopping")."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from worker.delivery.held import Delivery, Held
+    from worker.delivery.standard import StandardWay
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.02  # of the waits
+RETURN_S = 1.0  # for the process to end, before what its threads run goes back
+MOST_NAMES = 5  # of tasks that are waited for, in the log
+
+
+class Drain:
+    """Finishes what has begun and gives back the rest, when nothing more is taken.
+
+    Args:
+        held: What is in hand.
+        standard: What of it Celery runs.
+        handlers: Names of the tasks that the handler can end.
+        give_back: Puts messages back that have been claimed.
+        is_urgent: Asked again and again; true ends all waiting.
+
+    Attributes:
+        given_back: How many messages.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        standard: StandardWay,
+        *,
+        handlers: Collection[str],
+        give_back: Callable[[Sequence[Delivery]], None],
+        is_urgent: Callable[[], bool],
+    ) -> None:
+        self.given_back = 0
+        self._held = held
+        self._standard = standard
+        self._handlers = handlers
+        self._put_back = give_back
+        self._is_urgent = is_urgent
+        self._began = time.monotonic()
+
+    def give_back_waiting(self) -> None:
+        """Give back what waits in Celery for an ETA, a rate limit or a thread."""
+        self._give_back(filter(self._held.claim_waiting, self._celerys()))
+
+    def finish(self, timeout_s: float) -> None:
+        """Wait for what the handler can end, and give back the rest of that."""
+        self._wait_while(lambda: len(self._held) > len(self._others()), timeout_s)
+        others = set(self._others())
+        self._give_back(d for d in self._held.all() if d not in others and self._held.claim(d))
+
+    def finish_others(self, longest_s: float | None) -> None:
+        """Wait for other tasks that a thread runs, which can't be ended."""
+        if others := self._others():
+            _tell_of_wait(others, longest_s)
+            self._wait_while(
+                lambda: bool(self._others()), math.inf if longest_s is None else longest_s
+            )
+
+    def leave_others(self) -> bool:
+        """Let what threads still run go back soon; whether there is any."""
+        left = self._others()
+        for delivery in left:
+            try:
+                delivery.ledger.extend(delivery.tags, RETURN_S)
+            except RedisError as error:  # their leases run out
+                logger.warning("Task %s[%s] goes back later: %s", *delivery.name, error)
+        self.given_back += len(left)
+        return bool(left)
+
+    def _celerys(self) -> list[Delivery]:
+        return [delivery for delivery in self._held.all() if self._standard.has(delivery)]
+
+    def _others(self) -> list[Delivery]:
+        return [d for d in self._celerys() if d.envelope.task not in self._handlers and not d.ended]
+
+    def _give_back(self, deliveries: Iterable[Delivery]) -> None:
+        claimed = list(deliveries)
+        self._put_back(claimed)
+        self.given_back += len(claimed)
+
+    def _wait_while(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        """For at most so long since the drain began."""
+        end = self._began + timeout_s
+        while is_so() and time.monotonic() < end and not self._is_urgent():
+            time.sleep(POLL_S)
+
+
+def _tell_of_wait(deliveries: Sequence[Delivery], longest_s: float | None) -> None:
+    names = [f"{task}[{task_id}]" for task, task_id in (d.name for d in deliveries)]
+    logger.warning(
+        "Stopping waits for %s (%s), %s. A second SIGTERM or Ctrl-C ends the worker at once and "
+        "gives them back.",
+        f"{len(names)} tasks that run" if len(names) > 1 else "a task that runs",
+        ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else ""),
+        "as long as that takes (CLIP_WORKER_DRAIN_TIMEOUT_S sets a limit)"
+        if longest_s is None
+        else f"{longest_s:g} s at most (CLIP_WORKER_DRAIN_TIMEOUT_S)",
+    )
