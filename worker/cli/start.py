@@ -33,7 +33,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option(
     "--concurrency",
     metavar="N",
-    help="Most tasks in hand at a time. [1024, or 8 batches if that is more]",
+    help="Most pictures in hand at a time. [1024, or 8 batches if that is more]",
 )
 @click.option(
     "--loglevel",
