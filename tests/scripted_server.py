@@ -77,8 +77,15 @@ def scripted_server(script: Script, tls: ssl.SSLContext | None = None) -> Iterat
 def response(
     body: bytes = b"", status: str = "200 OK", *, length: int | None = None, **headers: str
 ) -> bytes:
-    """A whole HTTP response; underscores in header names become hyphens."""
-    fields: dict[str, Any] = {"Content-Length": len(body) if length is None else length}
+    """A whole HTTP response; underscores in header names become hyphens.
+
+    It says that the connection ends with it: a client that used it again would race the server's
+    closing it, and be reset on a busy machine.
+    """
+    fields: dict[str, Any] = {
+        "Content-Length": len(body) if length is None else length,
+        "Connection": "close",
+    }
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1") + body
