@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from worker.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.entry import Crash
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Finished, Ledger
+from worker.delivery.ledger import MOST_TAKEN_BYTES, Finished, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -512,3 +512,18 @@ def test_what_arrived_for_an_idle_worker_is_taken_by_any_and_goes_back_to_its_li
     ledger.give_back([entry.tag for entry in reversed(taken)])
     assert server.lrange(KEYS.lists[0], 0, -1) == [b"second", b"first"]
     assert server.lrange(KEYS.lists[3], 0, -1) == [b"fourth", b"third"]
+
+
+def test_a_take_ends_with_the_message_that_brings_it_to_its_bound_of_bytes(
+    server: redis.Redis, ledger: Ledger
+) -> None:
+    # given: pictures that stand in their messages, and a suspect as large
+    large = b"x" * (MOST_TAKEN_BYTES // 2)
+    for _ in range(5):
+        server.lpush("q", large)
+    server.lpush(KEYS.returned, b"q\n1\n1.0 1 gone\n" + large)
+    # when
+    counts = [len(ledger.take(100, suspects=5)) for _ in range(4)]
+    # then
+    assert counts == [2, 2, 2, 0]
+    assert server.hlen(KEYS.unacked) == 6

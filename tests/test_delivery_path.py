@@ -14,6 +14,7 @@ import redis
 from celery import Celery
 from redis_server import RedisServer, find_executable
 
+from worker.delivery import path
 from worker.delivery.entry import Crash, Entry
 from worker.delivery.isolation import Isolation
 from worker.delivery.keys import QueueKeys
@@ -210,7 +211,7 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
     monkeypatch.setattr(stage.ledger, "give_back", lambda t: gone_back.extend(t) or back(t))
     sent = [stage.send() for _ in range(6)]
     stage.path.start(stage.handler)
-    wait_until(lambda: stage.redis.llen("celery") == 4)
+    wait_until(lambda: len(stage.handler.got) == 2 and stage.redis.llen("celery") == 4)
     first, second = stage.handler.got
     assert [first.id, second.id] == sent[:2]
     assert stage.path.held.busy == 12
@@ -277,6 +278,22 @@ def test_a_message_that_is_given_back_is_taken_again_at_once(stage: Stage) -> No
     assert new == [again]
     stage.path.held.remove([first])
     assert stage.path.held.all() == [again]
+
+
+def test_no_more_is_taken_while_the_messages_in_hand_are_too_large_together(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path, "MOST_BYTES", 1)  # so that one is enough
+    stage.path.start(stage.handler)
+    stage.send()
+    wait_until(lambda: len(stage.handler.got) == 1)
+    second = stage.send()
+    wait_until(lambda: stage.redis.llen(KEYS.queue) + stage.redis.llen(KEYS.arrived[0]) == 1)
+
+    stage.path.succeed(stage.handler.got[0], "1")
+
+    wait_until(lambda: len(stage.handler.got) == 2)
+    assert stage.handler.got[1].id == second
 
 
 def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it(

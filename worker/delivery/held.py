@@ -82,6 +82,7 @@ class Held:
         self._all: dict[Delivery, None] = {}
         self._by_message: dict[bytes, Delivery] = {}
         self._busy = 0
+        self._bytes = 0
         self._suspects = 0
         self._changed = threading.Condition()
 
@@ -92,6 +93,11 @@ class Held:
     def busy(self) -> int:
         """Units of work that take up room: all but of what waits for a time of its own."""
         return self._busy
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all messages, as they were written."""
+        return self._bytes
 
     @property
     def suspects(self) -> int:
@@ -113,6 +119,7 @@ class Held:
                     continue
                 self._by_message[delivery.message] = delivery
                 self._all[delivery] = None
+                self._bytes += len(delivery.message)
                 new.append(delivery)
                 self._count(delivery, delivery.size)
         return new
@@ -143,6 +150,7 @@ class Held:
                 if delivery not in self._all:
                     continue
                 del self._all[delivery]
+                self._bytes -= len(delivery.message)
                 if self._by_message.get(delivery.message) is delivery:
                     del self._by_message[delivery.message]
                 self._count(delivery, -delivery.size)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SCRIPTS = ("take", "start", "finish", "give_back", "extend", "put_back", "reap", "bury", "probe")
 MOST_REAPED = 500  # entries a call, so that Redis is not held up
 MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
+MOST_TAKEN_BYTES = 32 * 1024 * 1024  # that end a take; pictures may stand in their messages
 MOST_MOVED = 1000  # likewise: tags a call
 
 
@@ -102,6 +103,9 @@ class Ledger:
     def take(self, most: int, suspects: int = 0) -> list[Entry]:
         """Move messages into the unacknowledged set, under a lease.
 
+        The message that brings the take to `MOST_TAKEN_BYTES` is its last, so a take of large ones
+        gives fewer than there are.
+
         Args:
             most: At most so many from the queue.
             suspects: At most so many of those that a crash returned.
@@ -111,6 +115,7 @@ class Ledger:
         places = [keys.unacked, keys.leases, keys.returned]
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
         args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest()]
+        args.append(MOST_TAKEN_BYTES)
         try:
             now, *taken = self._run("take", places, args)
         except BaseException:  # it may have been carried out, or may be yet

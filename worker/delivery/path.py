@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_S = 2.0  # for a thread to notice
+MOST_BYTES = 128 * 1024 * 1024  # of messages in hand; with that many no more are taken
 UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
 MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
@@ -188,6 +189,8 @@ class DeliveryPath(Endings):
 
     def _most(self) -> int:
         """How many messages to take, if they are as large as those that were taken last."""
+        if self.held.size_bytes >= MOST_BYTES:
+            return 0
         room, window = self._room()
         # Not one by one, or each would cost a round trip; but never let the hand become empty.
         if room < max(1, window // 4) and self.held.busy > 0:

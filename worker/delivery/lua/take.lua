@@ -5,6 +5,7 @@
 -- then gets what it took the first time.
 -- ARGV[5] is the Unix time after which nobody waits for the reply ('' if that is not known): what the
 -- network held back until then takes nothing, or it would lie there until its lease runs out.
+-- ARGV[6] is a number of bytes: what reaches it is the last message that is taken.
 -- KEYS: unacked, leases, returned, then for each of the queue's lists what arrived from it for an idle
 -- worker, and the list itself. -> Unix time, then tag, entry, …
 local unacked, leases, returned, name = KEYS[1], KEYS[2], KEYS[3], ARGV[4]
@@ -40,23 +41,25 @@ local function hold(entry)
   number = number + 1
 end
 
-local suspects = tonumber(ARGV[2])
-if suspects > 0 then
-  for _, entry in ipairs(redis.call('RPOP', returned, suspects) or {}) do
-    hold(entry)
+local left = tonumber(ARGV[6])
+-- One by one, for what stands in the list tells its size only once it is out.
+local function move(list, most, before)
+  local count = 0
+  while count < most and left > 0 do
+    local popped = redis.call('RPOP', list)
+    if not popped then
+      break
+    end
+    left = left - #popped
+    hold(before .. popped)
+    count = count + 1
   end
+  return count
 end
 
+move(returned, tonumber(ARGV[2]), '')
 local room = tonumber(ARGV[1])
 for i = 4, #KEYS do
-  if room <= 0 then
-    break
-  end
-  local popped = redis.call('RPOP', KEYS[i], room) or {}
-  room = room - #popped
-  local source = KEYS[i % 2 == 0 and i + 1 or i]
-  for _, message in ipairs(popped) do
-    hold(source .. '\n0\n' .. message)
-  end
+  room = room - move(KEYS[i], room, KEYS[i % 2 == 0 and i + 1 or i] .. '\n0\n')
 end
 return taken
