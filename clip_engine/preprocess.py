@@ -13,7 +13,6 @@ Axes: R pixels a side.
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from clip_engine.errors import ImageError
+from clip_engine.orientation import NONE, Turn, turn_of
 from clip_engine.resample import resize_and_crop
 
 # Decoders that are safe on hostile bytes: no interpreters (EPS), no rarely exercised formats.
@@ -36,19 +36,9 @@ FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
 # resizes what the crop keeps.
 MOST_COPIED = 16_000_000  # pixels
 LONGEST = 8  # times the shorter side
-# What undoes each EXIF orientation. Pillow's exif_transpose rewrites all metadata as well, and so
-# refuses a sound picture whose other metadata are broken.
-UPRIGHT_BY: dict[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 Mode: TypeAlias = Literal["exact", "fast"]
+Size: TypeAlias = tuple[float, float]  # width and height, perhaps no whole pixels
 
 
 @dataclass(frozen=True)
@@ -58,8 +48,9 @@ class Preprocessor:
     Attributes:
         resolution: R, pixels a side.
         mode: `exact` follows the reference to within 1/255. `fast` lets libjpeg scale while it
-            decodes (to no less than twice R, which keeps the mean difference within 0.35/255), and
-            resamples with torch.
+            decodes (to no less than twice R), and resamples with torch: the mean difference is
+            within 0.35/255 on smooth pictures and within 2/255 on photographs that are sharp to the
+            pixel, half a level in the mean of these (`benchmarks/scaled_decode.py`).
         max_pixels: Largest width times height that is decoded.
     """
 
@@ -80,7 +71,7 @@ class Preprocessor:
             image = self._open(data)
             self._check_size(image)
             if self.mode == "fast" and image.format in ("JPEG", "MPO"):
-                self._scale_while_decoding(image)
+                return self._prepare(image, self._scale_while_decoding(image))
             return self._prepare(image)
 
     def from_image(self, image: Image.Image) -> Tensor:
@@ -96,16 +87,34 @@ class Preprocessor:
             self._check_size(image)
             return self._prepare(image)
 
-    def _prepare(self, image: Image.Image) -> Tensor:
-        image = _resamplable(_upright(image))
+    def _prepare(self, image: Image.Image, filled: Size | None = None) -> Tensor:
+        """Resize, crop and turn a picture.
+
+        Args:
+            image: Not loaded yet, perhaps.
+            filled: What the picture fills of the image's width and height, if not all of it.
+        """
+        image.load()
+        turn = turn_of(image)
+        image = _resamplable(image)
+        if self.mode == "exact":  # as the reference: turned first, for rounding has a side
+            image, turn = turn.upright(image), NONE
+        return turn.upright_pixels(self._square(image, filled or image.size, turn))
+
+    def _square(self, image: Image.Image, filled: Size, turn: Turn) -> Tensor:
+        """The pixels that are kept, uint8 `[3, R, R]`, as the picture is stored."""
+        side = self.resolution
+        size = _resized(filled, side)
+        corner = (
+            _crop_offset(size[0], side, mirrored=turn.mirror_x),
+            _crop_offset(size[1], side, mirrored=turn.mirror_y),
+        )
         if self.mode == "fast" and image.mode in ("RGB", "L") and _is_ordinary(image.size):
-            width, height = _resized(image.size, self.resolution)
-            corner = _crop_offset(width, self.resolution), _crop_offset(height, self.resolution)
             rgb = image if image.mode == "RGB" else image.convert("RGB")  # else it would be copied
-            return resize_and_crop(rgb, (width, height), corner, self.resolution)
-        image = self._resize_and_crop(image)
-        pixels = np.array(image.convert("RGB"))  # [R, R, 3], a writable copy
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW
+            return resize_and_crop(rgb, filled, size, corner, side)
+        kept = self._resize_and_crop(image, filled, size, corner)
+        pixels = np.array(kept.convert("RGB"))  # [R, R, 3], a writable copy
+        return torch.from_numpy(pixels).permute(2, 0, 1)  # HWC -> CHW
 
     def _open(self, data: bytes) -> Image.Image:
         if not data:
@@ -135,21 +144,28 @@ class Preprocessor:
         if width * height == 0:
             raise ImageError(f"The picture is {width}x{height}: it has no pixels.", "EMPTY_IMAGE")
 
-    def _scale_while_decoding(self, image: Image.Image) -> None:
-        """Let libjpeg decode at 1/2, 1/4 or 1/8 where that leaves twice the target's size."""
-        width, height = _resized(image.size, self.resolution)
-        image.draft(None, (FAST_MARGIN * width, FAST_MARGIN * height))
+    def _scale_while_decoding(self, image: Image.Image) -> Size | None:
+        """Let libjpeg decode at 1/2, 1/4 or 1/8 where that leaves twice the target's size.
 
-    def _resize_and_crop(self, image: Image.Image) -> Image.Image:
+        Returns:
+            The scaled picture's width and height. libjpeg rounds its image up to whole pixels, so
+            the last column and row may lie outside in part. None if nothing was scaled.
+        """
         width, height = _resized(image.size, self.resolution)
-        left, top = _crop_offset(width, self.resolution), _crop_offset(height, self.resolution)
-        crop = (left, top, left + self.resolution, top + self.resolution)
+        drafted = image.draft(None, (FAST_MARGIN * width, FAST_MARGIN * height))
+        return None if drafted is None else drafted[1][2:]
+
+    def _resize_and_crop(
+        self, image: Image.Image, filled: Size, size: tuple[int, int], corner: tuple[int, int]
+    ) -> Image.Image:
+        (width, height), (left, top), side = size, corner, self.resolution
+        crop = (left, top, left + side, top + side)
         # Of a strip the reference's detour grows without bound: 1x65535 becomes 224x14679840.
         if self.mode == "exact" and width * height <= self.max_pixels:
-            return image.resize((width, height), Image.Resampling.BICUBIC).crop(crop)
-        across, down = image.width / width, image.height / height
+            return image.resize(size, Image.Resampling.BICUBIC).crop(crop)
+        across, down = filled[0] / width, filled[1] / height
         box = (crop[0] * across, crop[1] * down, crop[2] * across, crop[3] * down)
-        return image.resize((self.resolution, self.resolution), Image.Resampling.BICUBIC, box=box)
+        return image.resize((side, side), Image.Resampling.BICUBIC, box=box)
 
 
 def _is_ordinary(size: tuple[int, int]) -> bool:
@@ -157,7 +173,7 @@ def _is_ordinary(size: tuple[int, int]) -> bool:
     return width * height <= MOST_COPIED and max(size) <= LONGEST * min(size)
 
 
-def _resized(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+def _resized(size: Size, resolution: int) -> tuple[int, int]:
     """Width and height once the shortest side is R; the longer is cut, as in torchvision."""
     width, height = size
     if width <= height:
@@ -165,19 +181,10 @@ def _resized(size: tuple[int, int], resolution: int) -> tuple[int, int]:
     return int(resolution * width / height), resolution
 
 
-def _crop_offset(length: int, resolution: int) -> int:
-    return round((length - resolution) / 2.0)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the picture as its EXIF orientation says; broken metadata counts as none."""
-    image.load()  # with a TIFF, Pillow turns it here and drops the orientation
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError, struct.error):
-        return image
-    turn = UPRIGHT_BY.get(orientation)
-    return image if turn is None else image.transpose(turn)
+def _crop_offset(length: int, resolution: int, *, mirrored: bool) -> int:
+    """Where the crop begins on an axis that is resized to this length, and will be mirrored."""
+    offset = round((length - resolution) / 2.0)
+    return length - resolution - offset if mirrored else offset
 
 
 def _resamplable(image: Image.Image) -> Image.Image:

@@ -2,6 +2,8 @@
 
 torch's kernel for uint8 works on a picture's bytes as they lie, with Pillow's coefficients in
 fixed point: what it gives is off by one level in a few pixels of a thousand.
+
+Axes: H height, W width, R pixels a side of the square that is kept.
 """
 
 from __future__ import annotations
@@ -12,15 +14,25 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+# torch cuts a size that it works out from a factor: this lifts it above the whole number, and moves
+# no pixel by more than a thousandth of one.
+_LIFT = 1e-6
+
 
 def resize_and_crop(
-    image: Image.Image, size: tuple[int, int], corner: tuple[int, int], side: int
+    image: Image.Image,
+    filled: tuple[float, float],
+    size: tuple[int, int],
+    corner: tuple[int, int],
+    side: int,
 ) -> Tensor:
-    """Resize a whole picture, and keep a square of it.
+    """Resize a picture, and keep a square of it.
 
     Args:
         image: Of mode RGB.
-        size: Its new width and height in pixels.
+        filled: What the picture fills of the image's width and height, from the top left corner
+            on: all, or all but a part of the last column and row. At least twice `size`, then.
+        size: The picture's new width and height in pixels.
         corner: Left and top of the square.
         side: R, its width and height.
 
@@ -29,7 +41,13 @@ def resize_and_crop(
     """
     (width, height), (left, top) = size, corner
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # HWC bytes seen as [3, H, W]
+    factors = (height + _LIFT) / filled[1], (width + _LIFT) / filled[0]
+    whole = filled == image.size
     resized = functional.interpolate(
-        pixels[None], size=(height, width), mode="bicubic", antialias=True
+        pixels[None],
+        size=(height, width) if whole else None,
+        scale_factor=None if whole else factors,
+        mode="bicubic",
+        antialias=True,
     )
-    return resized[0, :, top : top + side, left : left + side].contiguous()
+    return resized[0, :, top : top + side, left : left + side]
