@@ -5,18 +5,17 @@ Axes: B images, L labels, D embedding, R pixels a side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
 from clip_engine.buckets import buckets_up_to, usual_batch
 from clip_engine.errors import ClipEngineError, ImageError, InputError
+from clip_engine.image_input import ImageInput, check_images, file_or_picture
 from clip_engine.image_tower import ImageTower
 from clip_engine.labels import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.model import CLIP
@@ -24,6 +23,7 @@ from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.precision import Precision
 from clip_engine.preprocess import Preprocessor
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
+from clip_engine.quoting import quoted
 from clip_engine.text_tower import TextTower
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.topk import check_k, top_k_of_numbers
@@ -31,8 +31,6 @@ from clip_engine.topk import check_k, top_k_of_numbers
 PIXEL_MEAN = OPENAI_NORMALISATION.mean
 PIXEL_STD = OPENAI_NORMALISATION.std
 LABELS_AT_ONCE = 1024  # 512 float32 each make 2 MB
-
-ImageInput: TypeAlias = str | Path | bytes | Image.Image
 
 
 @dataclass(frozen=True)
@@ -184,45 +182,51 @@ class Engine:
 
     def classify(
         self,
-        images: Sequence[ImageInput],
-        labels: Sequence[str],
+        images: Iterable[ImageInput],
+        labels: Iterable[str],
         k: int = 5,
-        template: str | Sequence[str] = DEFAULT_TEMPLATE,
+        template: str | Iterable[str] = DEFAULT_TEMPLATE,
     ) -> list[list[Prediction]]:
         """Give the k most probable labels of each picture.
 
         Args:
-            images: Paths, encoded bytes, or Pillow pictures.
-            labels: L different labels.
+            images: A list, an array `[B, H, W, 3]` or any other iterable of pictures; each a path,
+                encoded bytes, a binary file such as `BytesIO`, a Pillow picture, or a uint8 array
+                `[H, W, 3]` (RGB), `[H, W, 4]` (RGBA) or `[H, W]` (grey).
+            labels: L different labels, likewise.
             k: Most predictions a picture; L if L is fewer.
             template: Prompt around a label, with one `{}`; several make an ensemble.
 
         Raises:
-            InputError: No labels, an empty or repeated one, a wrong template or k.
+            InputError: No labels, an empty or repeated one, a wrong template or k; a single picture
+                or label in the place of a list; something else than a picture.
             TextTooLongError: A label in its template has too many tokens.
             ImageError: A picture can't be decoded.
             OSError: A path can't be read.
         """
         templates = check_templates([template] if isinstance(template, str) else template)
-        label_features = self.labels.get(check_labels(labels), templates)
+        labels, images = check_labels(labels), check_images(images)
+        label_features = self.labels.get(labels, templates)
         image_features = self.encode_pixels([self.prepare(image) for image in images])
         return self.classify_features(image_features, label_features, labels, k)
 
     def prepare(self, image: ImageInput) -> Tensor:
-        """Decode and resize one picture to uint8 `[3, R, R]`.
+        """Decode and resize one picture, in any form that `classify` takes, to uint8 `[3, R, R]`.
 
         Raises:
+            InputError: It is no picture in any form.
             ImageError: It can't be decoded.
             OSError: The path can't be read.
         """
-        if isinstance(image, Image.Image):
-            return self.preprocessor.from_image(image)
-        if isinstance(image, bytes):
-            return self.preprocessor.from_bytes(image)
+        source = file_or_picture(image)
         try:
-            return self.preprocessor.from_bytes(Path(image).read_bytes())
+            if isinstance(source, bytes):
+                return self.preprocessor.from_bytes(source)
+            return self.preprocessor.from_image(source)
         except ImageError as error:
-            raise ImageError(f"{str(image)!r}: {error.message}", error.code) from error
+            if not isinstance(image, str | os.PathLike):
+                raise
+            raise ImageError(f"{os.fspath(image)!r}: {error.message}", error.code) from error
 
     def warm(self) -> None:
         """Run what is lazily set up once, so that the first task doesn't pay for it."""
@@ -236,19 +240,27 @@ def _check_buckets(buckets: Sequence[int]) -> tuple[int, ...]:
     return tuple(buckets)
 
 
-def check_labels(labels: Sequence[str]) -> Sequence[str]:
-    """Give the labels back if there are some, none is blank and none is there twice.
+def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Give the labels as a tuple if there are some, none is blank and none is there twice.
 
     Raises:
         InputError: Naming the label at fault.
     """
-    if isinstance(labels, str) or not labels:
-        raise InputError(f"The labels are {labels!r}; give a list of at least one label.")
-    seen: set[str] = set()
-    for label in labels:
+    checked: dict[str, None] = {}
+    for label in _members(labels):
         if not isinstance(label, str) or not label.strip():
-            raise InputError(f"The label {label!r} is blank or no text; leave it out.")
-        if label in seen:
-            raise InputError(f"The label {label!r} is there twice; give each label once.")
-        seen.add(label)
-    return labels
+            raise InputError(f"The label {quoted(label)} is blank or no text; leave it out.")
+        if label in checked:
+            raise InputError(f"The label {str(label)!r} is there twice; give each label once.")
+        checked[str(label)] = None  # of a NumPy array's, Python's own str
+    return tuple(checked)
+
+
+def _members(labels: Iterable[str]) -> tuple[str, ...]:
+    try:
+        members = () if isinstance(labels, str | bytes) else tuple(labels)
+    except TypeError:  # None, a number, an array without axes
+        members = ()
+    if not members:
+        raise InputError(f"The labels are {quoted(labels)}; give a list of at least one label.")
+    return members

@@ -7,12 +7,13 @@ captions, and the mean over several templates, an ensemble, gains more.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
 from clip_engine.errors import InputError
+from clip_engine.quoting import quoted
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 PLACEHOLDER = "{}"
@@ -57,18 +58,24 @@ def fill(template: str, label: str) -> str:
     return template.replace(PLACEHOLDER, label)
 
 
-def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
+def check_templates(templates: Iterable[str]) -> tuple[str, ...]:
     """Give the templates back if each has exactly one placeholder.
 
     Raises:
-        InputError: There is none, or one has no placeholder or several.
+        InputError: There is none, one is no text, or one has no placeholder or several.
     """
-    if not templates:
+    try:
+        checked = tuple(templates)
+    except TypeError as error:
+        raise InputError(f"The templates are {quoted(templates)}; give a list of texts.") from error
+    if not checked:
         raise InputError(f"There is no template; give at least one, such as {DEFAULT_TEMPLATE!r}.")
-    for template in templates:
+    for template in checked:
+        if not isinstance(template, str):
+            raise InputError(f"The template {quoted(template)} is no text; give a str.")
         if template.count(PLACEHOLDER) != 1:
             raise InputError(
                 f"The template {template!r} has {template.count(PLACEHOLDER)} placeholders; give "
                 f"exactly one {PLACEHOLDER}, as in {DEFAULT_TEMPLATE!r}."
             )
-    return tuple(templates)
+    return tuple(str(template) for template in checked)  # of a NumPy array's, Python's own str

@@ -18,7 +18,8 @@ import regex
 import torch
 from torch import Tensor
 
-from clip_engine.errors import TextTooLongError
+from clip_engine.errors import InputError, TextTooLongError
+from clip_engine.quoting import quoted
 
 CONTEXT_LENGTH = 77
 END_OF_WORD = "</w>"
@@ -67,7 +68,15 @@ class Tokenizer:
         return len(self._token)
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers of a text, without the two end marks."""
+        """Token numbers of a text, without the two end marks.
+
+        Raises:
+            InputError: It is no text.
+        """
+        if not isinstance(text, str):
+            raise InputError(
+                f"The text {quoted(text)} is of type {type(text).__name__}; give a str."
+            )
         words = self._words.findall(clean(text))
         return [number for word in words for number in self._encode_word(word)]
 
@@ -80,12 +89,16 @@ class Tokenizer:
         return data.decode("utf-8", errors="replace")
 
     def tokenize(
-        self, texts: Sequence[str], *, context_length: int = CONTEXT_LENGTH, truncate: bool = False
+        self,
+        texts: str | Iterable[str],
+        *,
+        context_length: int = CONTEXT_LENGTH,
+        truncate: bool = False,
     ) -> Tensor:
-        """Token numbers of several texts, with end marks, as the text tower takes them.
+        """Token numbers of texts, with end marks, as the text tower takes them.
 
         Args:
-            texts: L texts.
+            texts: L texts; a single one is a list of one.
             context_length: T, columns of the result.
             truncate: Whether a text that is too long loses its end instead of being refused; the
                 last column then holds the end mark.
@@ -94,8 +107,10 @@ class Tokenizer:
             int64 `[L, T]`, zeros behind each text's end mark.
 
         Raises:
+            InputError: Something is no text.
             TextTooLongError: A text has more than `context_length - 2` tokens.
         """
+        texts = _listed(texts)
         result = torch.zeros(len(texts), context_length, dtype=torch.int64)
         for row, text in zip(result, texts, strict=True):
             numbers = self.encode(text)
@@ -175,6 +190,15 @@ def _substitute_letters() -> list[str]:
 
 def _pairs(symbols: Sequence[str]) -> Iterator[tuple[str, str]]:
     return itertools.pairwise(symbols)
+
+
+def _listed(texts: str | Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        return [texts]
+    try:
+        return list(texts)
+    except TypeError as error:
+        raise InputError(f"The texts are {quoted(texts)}; give a list of texts.") from error
 
 
 def _too_long(text: str, found: int, limit: int) -> str:

@@ -16,6 +16,7 @@ from clip_engine.errors import InputError
 Array: TypeAlias = NDArray[Any] | Tensor
 
 MANY = 512  # scores in a row; fewer are sorted as quickly as they are searched
+FEW = 256  # scores in a row; NumPy sorts all rows in one call sooner than it searches each
 
 
 class TopK(NamedTuple):
@@ -40,7 +41,8 @@ def top_k(scores: object, k: int) -> TopK:
         k: How many; L if L is fewer.
 
     Raises:
-        InputError: `k` is below 1 or no integer, the scores have no axis, hold NaN or no numbers.
+        InputError: `k` is below 1 or no integer, the scores have no axis, hold NaN or no numbers,
+            or are a masked array with something masked.
 
     >>> top_k([0.1, 0.7, 0.1, 0.1], k=2)
     TopK(values=array([0.7, 0.1]), indices=array([1, 0]))
@@ -90,11 +92,23 @@ def _top_k_numpy(scores: NDArray[Any], k: int) -> TopK:
     *batch, labels = scores.shape
     k = min(k, labels)
     rows = scores.reshape(math.prod(batch), labels)
+    indices = _indices_by_sorting(rows, k) if labels < FEW else _indices_by_row(rows, k)
+    indices = indices.reshape(*batch, k)
+    return TopK(np.take_along_axis(scores, indices, axis=-1), indices)
+
+
+def _indices_by_sorting(rows: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """All rows in one call, which counts where they are many and short."""
+    # Ascending and stable over reversed rows; read backwards: scores fall, positions rise.
+    order = np.argsort(rows[:, ::-1], axis=-1, kind="stable")[:, ::-1][:, :k]
+    return np.ascontiguousarray(rows.shape[-1] - 1 - order, dtype=np.int64)
+
+
+def _indices_by_row(rows: NDArray[Any], k: int) -> NDArray[np.int64]:
     indices = np.empty((len(rows), k), dtype=np.int64)
     for row, kept in zip(rows, indices, strict=True):
         kept[:] = _row_indices(row, k)
-    indices = indices.reshape(*batch, k)
-    return TopK(np.take_along_axis(scores, indices, axis=-1), indices)
+    return indices
 
 
 def _row_indices(row: NDArray[Any], k: int) -> NDArray[np.int64]:
@@ -119,17 +133,29 @@ def _as_numpy(scores: Any) -> NDArray[Any]:
 
     CuPy's `__array__` refuses, and NumPy has no bfloat16: DLPack through torch serves both.
     """
+    if isinstance(scores, np.ma.MaskedArray) and (masked := np.count_nonzero(scores.mask)):
+        raise InputError(
+            f"The scores are a masked array with {masked} values masked, which have no rank; fill "
+            "them, with -inf for instance: scores.filled(-numpy.inf)."
+        )
     try:
         array = np.asarray(scores)
     except (TypeError, ValueError) as refusal:
         if not hasattr(scores, "__dlpack__"):
             raise InputError(f"The scores are no array: {refusal}.") from refusal
         return _from_dlpack(scores)
-    return (
-        _from_dlpack(scores)
-        if array.dtype.kind in "OV" and hasattr(scores, "__dlpack__")
-        else array
-    )
+    return _from_dlpack(scores) if _is_left_to_dlpack(scores, array) else array
+
+
+def _is_left_to_dlpack(scores: Any, array: NDArray[Any]) -> bool:
+    """Whether NumPy found no numbers in an object that may hold some all the same.
+
+    If its own `__array__` gave Python objects, strings for instance, DLPack has no numbers either;
+    and TensorFlow, asked for strings by DLPack, aborts the process.
+    """
+    if not hasattr(scores, "__dlpack__"):
+        return False
+    return array.dtype.kind == "V" or (array.dtype.kind == "O" and not hasattr(scores, "__array__"))
 
 
 def _from_dlpack(scores: Any) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -244,3 +245,71 @@ def test_what_holds_no_real_numbers_is_refused(scores: object) -> None:
 def test_a_ragged_list_is_refused() -> None:
     with pytest.raises(InputError, match="no array"):
         top_k([[1.0], [1.0, 2.0]], 1)
+
+
+class OfStrings(OnlyDLPack):
+    """As TensorFlow's tensors of strings: objects for NumPy, and DLPack aborts the process."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(2))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        return np.array([b"a", b"b"], dtype=object)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        pytest.fail("asked for numbers that it can't have")
+
+
+def test_an_object_that_gave_strings_is_not_asked_for_numbers() -> None:
+    with pytest.raises(InputError, match=r"^The scores' type is object; give real numbers\.$"):
+        top_k(OfStrings(), 1)
+
+
+@pytest.mark.parametrize("mask", [[False, True, False], True])
+def test_masked_scores_have_no_rank(mask: Any) -> None:
+    scores = np.ma.masked_array([1.0, 9.0, 2.0], mask=mask)
+    masked = np.ma.count_masked(scores)
+    with pytest.raises(InputError, match=rf"a masked array with {masked} values masked.*filled"):
+        top_k(scores, 1)
+
+
+def test_a_masked_array_with_nothing_masked_is_an_array_like_any_other() -> None:
+    for scores in (np.ma.masked_array([1.0, 9.0]), np.ma.masked_array([1.0, 9.0], mask=[0, 0])):
+        assert as_lists(top_k(scores, 1)) == ([9.0], [1])
+
+
+@pytest.mark.parametrize("labels", [10, 255, 256, 600])
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "uint16", "uint64", ">f4", "bool"])
+def test_numpy_and_torch_agree_on_rows_of_any_length(labels: int, dtype: str) -> None:
+    # given scores with many ties, in the largest and smallest numbers of their type, too
+    drawn = np.random.default_rng(labels).integers(0, 2 if dtype == "bool" else 7, (50, labels))
+    scores = drawn.astype(dtype)
+    if scores.dtype.kind in "iu":
+        limits = np.iinfo(scores.dtype)
+        scores[scores == 0], scores[scores == 6] = limits.min, limits.max
+    for k in (1, 5, labels):
+        values, indices = top_k(scores, k)
+        for row, row_values, row_indices in zip(scores, values, indices, strict=True):
+            assert (row_values.tolist(), row_indices.tolist()) == by_hand(row.tolist(), k)
+
+
+def test_many_short_rows_take_no_step_of_python_each() -> None:
+    # given rows by the hundred thousand, and a count of the calls of Python's that they take
+    scores = np.random.default_rng(0).random((100_000, 10), dtype=np.float32)
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    # when
+    sys.setprofile(count)
+    try:
+        values, indices = top_k(scores, 5)
+    finally:
+        sys.setprofile(None)
+    # then
+    assert calls < 1000
+    expected = torch.from_numpy(scores).topk(5)
+    assert np.array_equal(values, expected.values.numpy())
+    assert np.array_equal(np.take_along_axis(scores, indices, axis=-1), values)

@@ -1,0 +1,19 @@
+"""How an error's sentence shows the value at fault."""
+
+from __future__ import annotations
+
+import re
+
+MOST_LETTERS = 80
+
+
+def quoted(value: object) -> str:
+    """A value's `repr` on one line, cut where it gets long.
+
+    >>> quoted("a cat")
+    "'a cat'"
+    >>> quoted(list(range(100)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21...'
+    """
+    text = re.sub(r"\s*\n\s*", " ", repr(value))
+    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
