@@ -109,6 +109,7 @@ class HoldingGate:
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[Job, Go, Refuse]] = {}
+        self.turned_away: dict[str, ClipWorkerError] = {}  # when they are to begin
         self.left: list[str] = []
         self.open = False  # whether it holds no more
         self.came = threading.Semaphore(0)
@@ -120,6 +121,10 @@ class HoldingGate:
         else:
             self.held[str(job.ticket)] = (job, go, refuse)
             self.came.release()
+
+    def check(self, job: Job) -> None:
+        if error := self.turned_away.get(str(job.ticket)):
+            raise error
 
     def leave(self, job: Job) -> None:
         self.left.append(str(job.ticket))

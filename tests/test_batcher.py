@@ -382,8 +382,9 @@ def test_a_callback_that_raises_does_not_end_the_runner(
 class Box:
     """Takes results in one call a batch."""
 
-    def __init__(self, *, refused: str = "", fails: bool = False) -> None:
+    def __init__(self, *, refused: str = "", stopped: str = "", fails: bool = False) -> None:
         self.refused = refused
+        self.stopped = stopped
         self.fails = fails
         self.taken: list[str] = []
         self.errors: list[tuple[str, BaseException]] = []
@@ -391,6 +392,9 @@ class Box:
 
     def accepts(self, key: str) -> bool:
         return key not in self.refused
+
+    def may_run(self, key: str) -> bool:
+        return key not in self.stopped
 
     def take(self, keys: Sequence[str], results: Sequence[Batched[str]]) -> None:
         self.taken.append("".join(f"{key}{r.value}" for key, r in zip(keys, results, strict=True)))
@@ -544,3 +548,21 @@ def test_each_future_ends_once_and_only_once() -> None:
         bench.run.let_go()
     bench.batcher.stop(LIMIT_S)
     assert next(ended) == 8
+
+
+def test_what_may_not_run_as_its_batch_begins_is_left_out(bench: Bench) -> None:
+    bench.submit("a")
+    bench.run.begun()
+    box = Box(stopped="c")
+    for item in "bcd":
+        bench.batcher.submit_for(box, item, item)
+    bench.run.let_go()
+    assert bench.run.begun() == ["b", "d"]
+    bench.run.let_go()
+    assert box.heard.acquire(timeout=LIMIT_S)
+    assert box.taken == ["bBdD"]
+    # and where nothing is left, nothing is run
+    bench.batcher.submit_for(box, "c", "c")
+    bench.submit("e")
+    assert bench.run.begun() == ["e"]
+    bench.run.let_go()

@@ -164,7 +164,7 @@ def test_whatever_stands_in_a_message_is_refused_or_taken_by_celery(
 
 def _for_celery(envelope: Envelope) -> Any:
     delivery = Delivery(None, envelope, b"", (), ["tag"])  # type: ignore[arg-type]
-    return StandardWay(None)._message(delivery)  # type: ignore[arg-type]
+    return StandardWay(None, lambda _: None)._message(delivery)  # type: ignore[arg-type]
 
 
 @settings(max_examples=400, deadline=None)

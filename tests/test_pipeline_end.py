@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,34 @@ def test_a_gate_that_fails_fails_the_job_it_was_asked_about(
     bench = make(gate=Broken())
     assert type(bench.error(jpeg(1))) is ServiceError
     assert bench.pipeline.drain(LIMIT_S) == 0
+
+
+def test_what_may_not_be_begun_any_more_is_neither_decoded_nor_run(
+    make: Callable[..., Bench],
+) -> None:
+    # given a model at work, one picture that waits for it, and one whose bytes are there
+    gate = HoldingGate()
+    bench = make(gate=gate)
+    bench.gate.clear()
+    jobs = {ticket: bench.submit(jpeg(1), ticket=ticket) for ticket in ("runs", "waits", "held")}
+    for _ in jobs:
+        assert gate.came.acquire(timeout=LIMIT_S)
+    for ticket in ("runs", "waits"):
+        gate.held[ticket][1]()
+        if ticket == "runs":
+            assert bench.begun.acquire(timeout=LIMIT_S)
+    while bench.batcher.is_idle:
+        time.sleep(0.001)
+    # when this is no longer to be begun
+    refusal = TemporaryError("It is another worker's.", "STOPPING")
+    gate.turned_away = dict.fromkeys(jobs, refusal)
+    gate.held["held"][1]()
+    assert jobs["held"].exception(LIMIT_S) is refusal
+    bench.gate.set()
+    # then only what ran already has come to an answer
+    assert jobs["waits"].exception(LIMIT_S) is refusal
+    assert jobs["runs"].exception(LIMIT_S) is None
+    assert bench.batches == [1]
 
 
 def test_a_deadline_that_passes_at_the_gate_ends_the_job_before_it_is_decoded(

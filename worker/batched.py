@@ -33,7 +33,10 @@ class Receiver(Protocol[Key_contra, Result]):
     """Where results go, those of a batch together. It is called on the batch's runner."""
 
     def accepts(self, key: Key_contra) -> bool:
-        """Whether the item is still to be run; asked once, just before."""
+        """Whether the item is still to be run; asked once, before it gets a place in a batch."""
+
+    def may_run(self, key: Key_contra) -> bool:
+        """The same, asked as the batch begins; it may take its time, and no stops the item."""
 
     def take(self, keys: Sequence[Key_contra], results: Sequence[Batched[Result]]) -> None:
         """Take the results of those items of a batch that are this receiver's."""
@@ -48,6 +51,10 @@ class Futures(Generic[Result]):
     def accepts(self, key: Future[Batched[Result]]) -> bool:
         """Unless it was cancelled; from here on it can't be."""
         return key.set_running_or_notify_cancel()
+
+    def may_run(self, key: Future[Batched[Result]]) -> bool:
+        """Always."""
+        return not key.done()
 
     def take(
         self, keys: Sequence[Future[Batched[Result]]], results: Sequence[Batched[Result]]

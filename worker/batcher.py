@@ -48,7 +48,7 @@ class _Waiting(Generic[Item, Result]):
 @dataclass(frozen=True)
 class _Running(Generic[Item, Result]):
     batch: list[_Waiting[Item, Result]]
-    since: float
+    since: float  # infinite until it begins
 
 
 class Batcher(Generic[Item, Result]):
@@ -124,7 +124,8 @@ class Batcher(Generic[Item, Result]):
         """Hand in one item whose result goes to a receiver, in one call for all of its batch.
 
         Args:
-            receiver: Always hears of the item: `take`, `fail`, or `accepts` that said no.
+            receiver: Always hears of the item: `take`, `fail`, or `accepts` or `may_run` that said
+                no.
             key: What the receiver knows the item by.
             item: For `run`.
             within_s: As for `submit`.
@@ -173,7 +174,10 @@ class Batcher(Generic[Item, Result]):
 
     def _serve(self) -> None:
         while batch := self._take():
-            self._run_batch(batch)
+            with _logged():
+                batch = [each for each in batch if each.receiver.may_run(each.key)]
+            if batch:
+                self._run_batch(batch)
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         """The next batch, as long as that takes; empty once the batcher stops and nothing waits."""
@@ -184,7 +188,7 @@ class Batcher(Generic[Item, Result]):
                 if rest_s is None or rest_s > 0:
                     self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
                 elif batch := self._pop(self._max_batch):
-                    self._running[threading.get_ident()] = _Running(batch, self._clock())
+                    self._running[threading.get_ident()] = _Running(batch, math.inf)
                     return batch
             return []
 
@@ -210,6 +214,8 @@ class Batcher(Generic[Item, Result]):
 
     def _run_batch(self, batch: list[_Waiting[Item, Result]]) -> None:
         start = self._clock()
+        with self._changed:
+            self._running[threading.get_ident()] = _Running(batch, start)
         try:
             results = _same_length(self._run([waiting.item for waiting in batch]), len(batch))
         except BaseException as error:  # noqa: BLE001  # whatever it is, every waiter must hear of it

@@ -30,6 +30,16 @@ class Gate(Protocol):
             refuse: Ends the job's future with an error.
         """
 
+    def check(self, job: Job) -> None:
+        """Hear that a job which has gone through is about to be decoded, or put into a batch.
+
+        A process may have stood still in between. It is asked on the thread that is to begin, and
+        may take its time.
+
+        Raises:
+            ClipWorkerError: It must not be begun any more.
+        """
+
     def leave(self, job: Job) -> None:
         """Hear that a job's future has ended; called once for every job, entered or not.
 
@@ -44,6 +54,9 @@ class OpenGate:
     def enter(self, job: Job, go: Go, refuse: Refuse) -> None:  # noqa: ARG002  # it turns none away
         """Go."""
         go()
+
+    def check(self, job: Job) -> None:
+        """Nothing can have changed."""
 
     def leave(self, job: Job) -> None:
         """Nothing was held."""

@@ -34,9 +34,18 @@ class IsolationGate:
             delivery.progress()  # its bytes are there
             self._path.isolation.enter(delivery, go, lambda: self._lost(delivery, refuse))
 
+    def check(self, job: Job) -> None:
+        """See `worker.gate.Gate.check`: the message must still be this worker's."""
+        if isinstance(job.ticket, Delivery) and not self._path.keeper.holds(job.ticket):
+            raise _lost()
+
     def leave(self, job: Job) -> None:
         """Nothing: a message leaves when Redis has its end."""
 
     def _lost(self, delivery: Delivery, refuse: Refuse) -> None:
         self._path.drop(delivery)
-        refuse(TemporaryError("The message has become another worker's.", "STOPPING"))
+        refuse(_lost())
+
+
+def _lost() -> TemporaryError:
+    return TemporaryError("The message has become another worker's.", "STOPPING")

@@ -110,6 +110,7 @@ class Passage(Errand):
 
     def _decode(self) -> None:
         line = self.line
+        line.gate.check(self.job)
         check_deadline(self.job, line.now(), "its picture was decoded")
         thread, start = threading.get_ident(), line.clock()
         line.tally.decoding[thread] = start
@@ -127,6 +128,14 @@ class Passage(Errand):
     def _left_s(self) -> float | None:
         deadline = self.job.deadline
         return None if deadline is None else deadline - self.line.now()
+
+    def may_run(self) -> bool:
+        """Whether the model may have it now; if not, the future has ended."""
+        try:
+            self.line.gate.check(self.job)
+        except BaseException as error:  # noqa: BLE001  # as above
+            self.fail(error)
+        return not self.ended
 
     def answer(
         self, batched: Batched[Tensor], predictions: Sequence[engine.Prediction], score_s: float

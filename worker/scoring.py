@@ -35,6 +35,9 @@ class Scored(Protocol):
     def ended(self) -> bool:
         """Whether nobody waits any more."""
 
+    def may_run(self) -> bool:
+        """Whether the model may have it; if not, it has been told why."""
+
     def answer(
         self, batched: Batched[Tensor], predictions: Sequence[Prediction], score_s: float
     ) -> None:
@@ -70,6 +73,10 @@ class Scoring:
     def accepts(self, key: Scored) -> bool:
         """Unless nobody waits for it any more."""
         return not key.ended
+
+    def may_run(self, key: Scored) -> bool:
+        """Unless its message has become another worker's."""
+        return key.may_run()
 
     def take(self, keys: Sequence[Scored], results: Sequence[Batched[Tensor]]) -> None:
         """Hand a batch over."""

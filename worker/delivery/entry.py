@@ -6,6 +6,7 @@ in the making, alone, on worker `gpu-3` when that died.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,17 +45,19 @@ class Entry(NamedTuple):
         tag: Names this delivery of it; another delivery has another tag.
         crashes: Newest first.
         message: As the producer wrote it.
+        held_until: When its lease ends at the earliest, by `lease_clock`.
     """
 
     tag: str
     crashes: tuple[Crash, ...]
     message: bytes
+    held_until: float = math.inf
 
     @classmethod
-    def decode(cls, tag: bytes, entry: bytes) -> Entry:
+    def decode(cls, tag: bytes, entry: bytes, held_until: float) -> Entry:
         """Take apart what `take.lua` gave."""
         _source, count, rest = entry.split(b"\n", 2)
         if count == b"0":
-            return cls(tag.decode(), (), rest)
+            return cls(tag.decode(), (), rest, held_until)
         *lines, message = rest.split(b"\n", int(count))
-        return cls(tag.decode(), tuple(map(Crash.decode, lines)), message)
+        return cls(tag.decode(), tuple(map(Crash.decode, lines)), message, held_until)

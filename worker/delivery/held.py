@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Delivery:
         ended: Whether its end has been decided; only the first end counts.
         progressed_at: `time.monotonic()` when something of it was done last, or when it was taken.
         time_out: Ends it when nothing of it has been done for too long; None to let it fail.
+        held_until: When its lease ends at the earliest, by `lease_clock`.
     """
 
     ledger: Ledger
@@ -50,6 +52,7 @@ class Delivery:
     ended: bool = False
     progressed_at: float = field(default_factory=time.monotonic)
     time_out: Callable[[ClipWorkerError], None] | None = None
+    held_until: float = math.inf
 
     @property
     def arguments(self) -> Arguments:

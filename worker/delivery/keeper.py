@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from worker.delivery.complaint import Complaint
+from worker.delivery.lease_clock import lease_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.held import Held
+    from worker.delivery.held import Delivery, Held
     from worker.delivery.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -28,28 +29,35 @@ RETRY_S = 0.25  # after Redis failed
 class Keeper:
     """One thread that renews at a third of the lease, and reaps at least twice a second.
 
+    A process may stand still, stopped or on a machine that sleeps, for longer than its leases last.
+    What it then has in hand may be others' by now. So whoever is to begin something asks `holds`.
+
     Args:
         ledgers: One a queue.
         held: What is in hand.
         lease_s: Of the ledgers.
         watch: Called at each turn, for what else has to be looked at now and then.
-        clock: Seconds, monotonic.
+        lost: Called with a delivery that is no longer this worker's.
+        clock: See `lease_clock`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         ledgers: Sequence[Ledger],
         held: Held,
         *,
         lease_s: float,
         watch: Callable[[], None],
-        clock: Callable[[], float] = time.monotonic,
+        lost: Callable[[Delivery], None],
+        clock: Callable[[], float] = lease_clock,
     ) -> None:
         self._ledgers = ledgers
         self._held = held
         self._lease_s = lease_s
         self._watch = watch
+        self._lost = lost
         self._clock = clock
+        self._renewing = threading.Lock()
         self._renewed = clock()
         self._stopping = threading.Event()
         self._complaint = Complaint(logger, "Leases can't be renewed")
@@ -77,10 +85,9 @@ class Keeper:
             RedisError: Redis failed; the turn has to be taken again.
         """
         if self._clock() - self._renewed >= self._lease_s / RENEWALS_A_LEASE - self.pause_s / 2:
-            now = self._clock()
-            self._renew()
-            self._renewed = now
-        for ledger in self._ledgers:
+            with self._renewing:
+                self._renew()
+        for ledger in list(self._ledgers):
             count, blamed = ledger.reap(self._lease_s / 2)
             if count:
                 logger.warning(
@@ -89,10 +96,52 @@ class Keeper:
                     *(count, ledger.keys.queue, blamed),
                 )
 
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether a delivery is still this worker's, and not ended.
+
+        If its lease may have ended, by this worker's clock, Redis is asked; for as long as it is
+        away nobody knows.
+        """
+        while not delivery.ended and self._is_overdue(delivery):
+            try:
+                self.make_sure(delivery)
+            except RedisError as error:
+                self._complaint.about(error)
+                time.sleep(RETRY_S)
+        return not delivery.ended
+
+    def make_sure(self, delivery: Delivery) -> None:
+        """If a delivery's lease may have ended, start all anew, and drop what is others' by now.
+
+        Raises:
+            RedisError: Redis failed.
+        """
+        with self._renewing:
+            if self._is_overdue(delivery):  # else another thread was here
+                self._renew()
+
+    def _is_overdue(self, delivery: Delivery) -> bool:
+        return self._clock() >= delivery.held_until
+
     def _renew(self) -> None:
-        deliveries = self._held.all()
-        for ledger in self._ledgers:
-            ledger.renew(tag for d in deliveries if d.ledger is ledger for tag in d.tags)
+        now = self._clock()
+        deliveries, lost = self._held.all(), 0
+        for ledger in list(self._ledgers):
+            ours = [delivery for delivery in deliveries if delivery.ledger is ledger]
+            gone = ledger.renew(tag for delivery in ours for tag in delivery.tags)
+            for delivery in ours:
+                if not gone.issuperset(delivery.tags):
+                    delivery.held_until = now + self._lease_s
+                elif not delivery.ended:
+                    self._lost(delivery)
+                    lost += 1
+        self._renewed = now
+        if lost:
+            logger.warning(
+                "Dropped %d messages that are other workers' now: their leases ran out while this "
+                "worker stood still or was cut off from Redis.",
+                lost,
+            )
 
     def _serve(self) -> None:
         pause_s = self.pause_s

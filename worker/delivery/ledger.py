@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -21,6 +20,7 @@ from worker.dead_letters import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
 from worker.delivery.chunks import chunks
 from worker.delivery.entry import Crash, Entry
+from worker.delivery.lease_clock import lease_clock
 from worker.redis_calls import RedisCalls
 from worker.redis_faults import Fault, fault_of
 from worker.redis_url import SOCKET_TIMEOUT_S
@@ -60,7 +60,7 @@ class Ledger:
         keys: Of the queue.
         lease_s: How long a message is held without renewal.
         result_ttl_s: How long a result is kept.
-        clock: Seconds, monotonic.
+        clock: See `lease_clock`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Ledger:
         *,
         lease_s: float,
         result_ttl_s: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lease_clock,
     ) -> None:
         self.keys = keys
         self.lease_s = lease_s
@@ -80,7 +80,8 @@ class Ledger:
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
         self._clock = clock
         self._takes = itertools.count()
-        self._unanswered: deque[str] = deque()  # names of takes whose reply never came
+        # Names of takes whose reply never came, and when they were first sent.
+        self._unanswered: deque[tuple[str, float]] = deque()
         self._redis_ahead_s: float | None = None  # of `clock`
         self._name = secrets.token_hex(6)
         moves = zip(keys.lists, keys.arrived, strict=True)
@@ -111,7 +112,7 @@ class Ledger:
             suspects: At most so many of those that a crash returned.
         """
         keys = self.keys
-        name = self._next_take()
+        name, sent = self._next_take()
         places = [keys.unacked, keys.leases, keys.returned]
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
         args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest()]
@@ -119,17 +120,21 @@ class Ledger:
         try:
             now, *taken = self._run("take", places, args)
         except BaseException:  # it may have been carried out, or may be yet
-            self._unanswered.append(name)
+            self._unanswered.append((name, sent))
             raise
         self._redis_ahead_s = float(now) - self._clock()
-        return list(map(Entry.decode, taken[::2], taken[1::2]))
+        held_until = sent + self.lease_s
+        return [
+            Entry.decode(tag, entry, held_until)
+            for tag, entry in zip(taken[::2], taken[1::2], strict=True)
+        ]
 
-    def _next_take(self) -> str:
+    def _next_take(self) -> tuple[str, float]:
         """One whose reply never came is asked for again, so that what it took is not left lying."""
         try:
             return self._unanswered.popleft()
         except IndexError:
-            return f"{self._name}-{next(self._takes)}-"
+            return f"{self._name}-{next(self._takes)}-", self._clock()
 
     def _latest(self) -> float | str:
         """By Redis's clock, when a take that is sent now is given up; "" if that is not known."""
@@ -174,14 +179,17 @@ class Ledger:
         held = [keys.unacked, keys.leases, keys.started, keys.returned]
         return sum(int(self._run("give_back", held, chunk)) for chunk in chunks(tags, MOST_MOVED))
 
-    def renew(self, tags: Iterable[str]) -> None:
-        """Start the leases of held messages anew."""
-        self.extend(tags, self.lease_s)
+    def renew(self, tags: Iterable[str]) -> set[str]:
+        """Start the leases of held messages anew; the tags that are no longer held."""
+        return self.extend(tags, self.lease_s)
 
-    def extend(self, tags: Iterable[str], seconds: float) -> None:
-        """Let the leases of held messages end so many seconds from now."""
+    def extend(self, tags: Iterable[str], seconds: float) -> set[str]:
+        """Let the leases of held messages end so many seconds from now; the tags not held."""
+        gone: set[str] = set()
         for chunk in chunks(tags, MOST_MOVED):
-            self._run("extend", [self.keys.leases], [seconds, *chunk])
+            lost = self._run("extend", [self.keys.leases], [seconds, *chunk])
+            gone.update(tag.decode() for tag in lost)
+        return gone
 
     def put_back(self, tags: Sequence[str], task_id: str, patience_s: float) -> bool:
         """Put a message back after a pause that grows, unless that has been done for long enough.

@@ -75,7 +75,6 @@ class DeliveryPath(Endings):
         self.is_started = False
         self.given_back = 0  # by the drain
         self._is_drained = False
-        self.standard = StandardWay(self)
         self._is_limited: Callable[[str], bool] = lambda _: False
         self._watch = watch
         self._unknown_tasks: set[str] = set()  # whose putting back was logged
@@ -84,7 +83,10 @@ class DeliveryPath(Endings):
         self._ledgers = [open_ledger(queue) for queue in queues]
         self._handler: Handler
         self._intake = Intake(self._ledgers, self.held, room=self._most, receive=self._receive)
-        self._keeper = Keeper(self._ledgers, self.held, lease_s=lease_s, watch=self._turn)
+        self.keeper = Keeper(
+            self._ledgers, self.held, lease_s=lease_s, watch=self._turn, lost=self.drop
+        )
+        self.standard = StandardWay(self, self.keeper.make_sure)
 
     @property
     def window(self) -> int:
@@ -105,7 +107,7 @@ class DeliveryPath(Endings):
         self._handler = handler
         self._finisher.start()
         self.isolation.start()
-        self._keeper.start()
+        self.keeper.start()
         self._intake.start()
 
     def take_from(self, queue: str) -> None:
@@ -168,12 +170,16 @@ class DeliveryPath(Endings):
         self._handler.abandon()
         drain.finish_others(longest_s)
         self._finisher.stop(STOP_S)
-        self._keeper.stop()
+        self.keeper.stop()
         must_end = drain.leave_others()
         for ledger in self._ledgers:
             ledger.close()
         self.given_back = drain.given_back
         return must_end
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Note that a thread runs it from now on; False if it must not."""
+        return self.keeper.holds(delivery) and super().begin(delivery)
 
     def let_go(self) -> None:
         """Let all leases run out now: this process is about to end by itself, after a fault."""
@@ -209,10 +215,10 @@ class DeliveryPath(Endings):
         try:
             envelope = Envelope.decode(entry.message)
         except UnreadableMessageError as error:
-            delivery = Delivery(ledger, error.envelope, entry.message, entry.crashes, [entry.tag])
+            delivery = _delivery(ledger, entry, error.envelope)
             self.dead_letter(delivery, unreadable(error))
             return None
-        delivery = Delivery(ledger, envelope, entry.message, entry.crashes, [entry.tag])
+        delivery = _delivery(ledger, entry, envelope)
         delivery.waits_for_eta = bool(envelope.headers.get("eta"))
         delivery.size = self._rules.size_of(delivery)
         return delivery
@@ -267,3 +273,8 @@ class DeliveryPath(Endings):
             if delivery.progressed_at < oldest and not self.standard.has(delivery):
                 error = self._rules.timeout_error()
                 (delivery.time_out or partial(self.fail, delivery))(error)
+
+
+def _delivery(ledger: Ledger, entry: Entry, envelope: Envelope) -> Delivery:
+    tag, crashes, message, held_until = entry
+    return Delivery(ledger, envelope, message, crashes, [tag], held_until=held_until)

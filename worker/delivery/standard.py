@@ -83,10 +83,13 @@ class StandardWay:
 
     Args:
         ends: Where acknowledgements go.
+        make_sure: Ends a delivery that is another worker's by now; a `RedisError` if Redis can't
+            tell.
     """
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, ends: Ends, make_sure: Callable[[Delivery], None]) -> None:
         self._ends = ends
+        self._make_sure = make_sure
         self._arrived: deque[Delivery] = deque()
         self._all: weakref.WeakSet[Delivery] = weakref.WeakSet()
         self._waiting: set[Delivery] = set()  # Celery has them, for an ETA or a rate limit
@@ -151,11 +154,13 @@ class StandardWay:
                 self._ear.recv(4096)
         while self._arrived:
             delivery = self._arrived.popleft()
-            if delivery.ended:  # given back, for the worker stops
-                continue
             with self._lock:
                 self._waiting.add(delivery)
             try:
+                self._make_sure(delivery)
+                if delivery.ended:  # given back, for the worker stops, or another's by now
+                    self.begun(delivery)
+                    continue
                 on_message(self._message(delivery))
             except CONNECTION_FAULTS:  # Celery connects anew; `forgotten` gives it back
                 raise

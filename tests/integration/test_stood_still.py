@@ -1,0 +1,173 @@
+"""A worker that was stopped for longer than its lease: what others have by now it doesn't begin."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+import pytest
+from worker_process import WorkerProcess
+
+from worker.contract import CLASSIFY
+from worker.delivery.keys import QueueKeys
+from worker.settings import DEFAULT_QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import redis
+    from redis_server import RedisServer
+
+    from worker.client import Client
+
+pytestmark = pytest.mark.integration
+
+KEYS = QueueKeys(DEFAULT_QUEUE)
+LABELS = ["red square", "blue circle"]
+LEASE_S = "3"
+DECODE_S = 0.2
+DECODE_THREADS = 2
+TASKS = 30
+LIMIT_S = 120.0
+DROPPED = "that are other workers' now"
+# An ETA that is over when the worker goes on, and not before it has stopped.
+COUNTDOWN_S = 8.0
+
+
+def marks_of(folder: Path, pid: int) -> list[str]:
+    """What a process has begun, in order: see marking_app.py."""
+    file = folder / str(pid)
+    return file.read_text().split() if file.exists() else []
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / "cat.png")
+    return (tmp_path / "cat.png").as_uri()
+
+
+@pytest.fixture
+def start(redis_url: str, tmp_path: Path, marks: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    workers: list[WorkerProcess] = []
+
+    def start(name: str, decode_s: float = 0.0) -> WorkerProcess:
+        variables = f"PYTHONPATH={Path(__file__).parent} MARKS={marks} DECODE_S={decode_s}"
+        command = f"env {variables} {sys.executable} -m celery -A marking_app worker -n {name}@%h"
+        worker = WorkerProcess(
+            redis_url,
+            tmp_path,
+            name=name,
+            command=(*command.split(), "--loglevel", "info"),
+            lease_s=LEASE_S,
+            decode_threads=str(DECODE_THREADS),
+        )
+        workers.append(worker)
+        worker.start()
+        worker.wait_for_log("is ready on")
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.running.send_signal(signal.SIGCONT)
+        worker.kill()
+
+
+def test_it_decodes_nothing_that_another_worker_has_taken_over(
+    start: Callable[..., WorkerProcess], client: Client, image: str, marks: Path
+) -> None:
+    # given a worker that stands still with many pictures before its decoder, by both ways
+    stopped = start("stopped", DECODE_S)
+    pid = stopped.running.pid
+    handles = client.submit_many([image] * TASKS, LABELS)
+    task = client._app.signature(CLASSIFY, kwargs={"image": image, "labels": LABELS})
+    task.link_error(client._app.signature("no.such.task")).set(queue=DEFAULT_QUEUE)
+    handles += [client.handle(task.apply_async().id) for _ in range(TASKS)]
+    _until(lambda: len(marks_of(marks, pid)) > DECODE_THREADS)
+    stopped.running.send_signal(signal.SIGSTOP)
+    before = len(marks_of(marks, pid))
+    assert before < TASKS
+
+    # when another one has done all of them, and it goes on
+    other = start("other")
+    for handle in handles:
+        assert handle.get(LIMIT_S).predictions
+    stopped.running.send_signal(signal.SIGCONT)
+
+    # then it begins none of them; but a thread may have been about to at that very moment
+    stopped.wait_for_log(DROPPED)
+    assert other.stop() == 0
+    assert client.classify(image, LABELS).get(LIMIT_S).predictions
+    assert len(marks_of(marks, pid)) - before <= DECODE_THREADS + 1
+    assert stopped.stop() == 0
+
+
+def test_it_runs_no_task_of_celerys_that_another_worker_has_taken_over(
+    start: Callable[..., WorkerProcess],
+    client: Client,
+    redis_server: RedisServer,
+    image: str,
+    marks: Path,
+) -> None:
+    server: redis.Redis = redis_server.client()
+    note = client._app.signature("marking.note").set(queue=DEFAULT_QUEUE)
+    # given a worker that stands still while tasks wait in Celery for their time
+    stopped = start("stopped")
+    results = [note.clone((i,)).apply_async(countdown=COUNTDOWN_S) for i in range(TASKS)]
+    _until(lambda: server.hlen(KEYS.unacked) == TASKS)
+    stopped.running.send_signal(signal.SIGSTOP)
+    assert marks_of(marks, stopped.running.pid) == []
+
+    # when another one has run all of them, and it goes on
+    other = start("other")
+    _until(lambda: all(server.exists(f"celery-task-meta-{result.id}") for result in results))
+    stopped.running.send_signal(signal.SIGCONT)
+
+    # then it runs none of them, and others it does
+    stopped.wait_for_log(DROPPED)
+    assert other.stop() == 0
+    last = note.clone((TASKS,)).apply_async()
+    _until(lambda: bool(server.exists(f"celery-task-meta-{last.id}")))
+    assert client.classify(image, LABELS).get(LIMIT_S).predictions
+    assert marks_of(marks, stopped.running.pid) == [f"note-{TASKS}", "decode"]
+    assert stopped.stop() == 0
+
+
+def test_what_nobody_has_taken_over_it_goes_on_with(
+    start: Callable[..., WorkerProcess],
+    client: Client,
+    redis_server: RedisServer,
+    image: str,
+    marks: Path,
+) -> None:
+    server: redis.Redis = redis_server.client()
+    worker = start("alone", DECODE_S)
+    handles = client.submit_many([image] * TASKS, LABELS)
+    _until(lambda: len(marks_of(marks, worker.running.pid)) > DECODE_THREADS)
+    worker.running.send_signal(signal.SIGSTOP)
+    # when all leases have run out
+    ends = max(score for _, score in server.zrange(KEYS.leases, 0, -1, withscores=True))
+    _until(lambda: server.time()[0] > ends)
+    worker.running.send_signal(signal.SIGCONT)
+
+    for handle in handles:
+        assert handle.get(LIMIT_S).predictions
+    assert len(marks_of(marks, worker.running.pid)) == TASKS
+    assert DROPPED not in worker.log
