@@ -8,6 +8,7 @@ with Celery's own shutdown. `worker.stop_signals` gives the orders.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ from celery.platforms import EX_FAILURE, EX_OK, close_open_fds
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.05
-REST_S = 2.0  # for Celery's own shutdown, after the work has ended
+REST_S = 5.0  # for Celery's own shutdown, after the work has ended
 
 Drain = Callable[[Callable[[], bool]], bool]
 
@@ -121,6 +122,7 @@ class Stopping:
 
     def _wait_for_end(self, since: float) -> None:
         """Until the process has to end, if it has not ended by itself before."""
-        end = float("inf") if self._longest_s is None else since + self._longest_s + REST_S
+        longest_s = math.inf if self._longest_s is None else self._longest_s
+        end = max(since + longest_s, time.monotonic()) + REST_S
         while not self.is_urgent and time.monotonic() < end:
             time.sleep(POLL_S)
