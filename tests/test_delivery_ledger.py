@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from worker.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.entry import Crash
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import MOST_TAKEN_BYTES, Finished, Ledger
+from worker.delivery.ledger import MOST_BYTES, Finished, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,6 +284,22 @@ def test_a_message_that_is_put_back_is_unblamed_and_untold(
     assert server.hlen(KEYS.started) == 0
 
 
+def test_a_message_that_is_put_back_keeps_its_crashes(server: redis.Redis, ledger: Ledger) -> None:
+    server.lpush("q", "m")
+    [entry] = ledger.take(1)
+    ledger.start([entry.tag], CRASH)
+    _let_leases_run_out(server, ledger, entry.tag)
+    ledger.reap(GAP_S)
+    [entry] = ledger.take(0, suspects=1)
+
+    assert ledger.put_back([entry.tag], "id", 60.0)
+
+    _let_leases_run_out(server, ledger, entry.tag)
+    assert ledger.reap(GAP_S) == (0, 0)
+    [again] = ledger.take(1, suspects=1)
+    assert (again.message, again.crashes) == (b"m", (CRASH,))
+
+
 def test_a_message_is_put_back_for_so_long_and_later_each_time(
     server: redis.Redis, ledger: Ledger
 ) -> None:
@@ -518,7 +534,7 @@ def test_a_take_ends_with_the_message_that_brings_it_to_its_bound_of_bytes(
     server: redis.Redis, ledger: Ledger
 ) -> None:
     # given: pictures that stand in their messages, and a suspect as large
-    large = b"x" * (MOST_TAKEN_BYTES // 2)
+    large = b"x" * (MOST_BYTES // 2)
     for _ in range(5):
         server.lpush("q", large)
     server.lpush(KEYS.returned, b"q\n1\n1.0 1 gone\n" + large)

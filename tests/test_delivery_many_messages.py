@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Ledger
+from worker.delivery.ledger import MOST_BYTES, Ledger
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
@@ -87,3 +88,54 @@ def test_others_are_answered_while_very_many_leases_are_renewed(
 
     assert errors == []
     assert server.client().zcount(KEYS.leases, "-inf", 9e11) == MANY
+
+
+@pytest.mark.parametrize(
+    ("looked", "ends"),
+    [
+        (None, 1.0),  # nobody has looked yet, and all leases have run out
+        (2e12, 2e12 + 4),  # the clock was set back, when they had 4 s left
+    ],
+)
+def test_others_are_answered_while_very_many_leases_are_moved(
+    server: RedisServer, ledger: Ledger, looked: float | None, ends: float
+) -> None:
+    client = server.client()
+    for part in range(0, MANY, 10_000):
+        client.zadd(KEYS.leases, dict.fromkeys(TAGS[part : part + 10_000], ends))
+    if looked is not None:
+        client.set(KEYS.tick, looked)
+    before = time.time()
+
+    with _somebody_asks(server) as errors:
+        assert ledger.reap(3.0) == (0, 0)
+
+    assert errors == []
+    after = time.time()
+    assert client.zcount(KEYS.leases, before + 3, after + 4) == MANY
+    assert before <= float(client.get(KEYS.tick) or 0) <= after
+
+
+def test_large_messages_go_back_a_few_at_a_time(
+    server: RedisServer, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = server.client()
+    client.flushall()
+    tags = [f"large-{i}" for i in range(5)]
+    size = MOST_BYTES // 2
+    for tag in tags:
+        client.hset(KEYS.unacked, tag, f"q\n0\n{tag}".encode().ljust(size, b"."))
+    sizes: list[int] = []
+    run = ledger._calls.run
+
+    def run_and_look(*call: object) -> object:
+        answer = run(*call)  # type: ignore[arg-type]  # handed on as it is
+        sizes.append(client.llen("q"))
+        return answer
+
+    monkeypatch.setattr(ledger._calls, "run", run_and_look)
+
+    assert ledger.give_back(tags) == 5
+
+    assert sizes == [2, 4, 5]
+    assert client.lindex("q", -1)[:7] == b"large-4"  # type: ignore[index]  # it is there

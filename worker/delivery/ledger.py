@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SCRIPTS = ("take", "start", "finish", "give_back", "extend", "put_back", "reap", "bury", "probe")
 MOST_REAPED = 500  # entries a call, so that Redis is not held up
 MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
-MOST_TAKEN_BYTES = 32 * 1024 * 1024  # that end a take; pictures may stand in their messages
+MOST_BYTES = 32 * 1024 * 1024  # likewise: that end a call; pictures may stand in their messages
 MOST_MOVED = 1000  # likewise: tags a call
 
 
@@ -104,7 +104,7 @@ class Ledger:
     def take(self, most: int, suspects: int = 0) -> list[Entry]:
         """Move messages into the unacknowledged set, under a lease.
 
-        The message that brings the take to `MOST_TAKEN_BYTES` is its last, so a take of large ones
+        The message that brings the take to `MOST_BYTES` is its last, so a take of large ones
         gives fewer than there are.
 
         Args:
@@ -116,7 +116,7 @@ class Ledger:
         places = [keys.unacked, keys.leases, keys.returned]
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
         args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest()]
-        args.append(MOST_TAKEN_BYTES)
+        args.append(MOST_BYTES)
         try:
             now, *taken = self._run("take", places, args)
         except BaseException:  # it may have been carried out, or may be yet
@@ -177,7 +177,11 @@ class Ledger:
         """
         keys = self.keys
         held = [keys.unacked, keys.leases, keys.started, keys.returned]
-        return sum(int(self._run("give_back", held, chunk)) for chunk in chunks(tags, MOST_MOVED))
+        count = 0
+        while tags:
+            went, looked = self._run("give_back", held, [MOST_BYTES, *tags[:MOST_MOVED]])
+            count, tags = count + int(went), tags[int(looked) :]
+        return count
 
     def renew(self, tags: Iterable[str]) -> set[str]:
         """Start the leases of held messages anew; the tags that are no longer held."""
@@ -217,11 +221,11 @@ class Ledger:
             How many went back, and how many of these had been started.
         """
         keys = self.keys
-        count, blamed = self._run(
-            "reap",
-            [keys.unacked, keys.leases, keys.started, keys.returned, keys.tick],
-            [longest_gap_s, MOST_REAPED],
-        )
+        places = [keys.unacked, keys.leases, keys.started, keys.returned, keys.tick]
+        is_more: Any = True
+        while is_more:
+            args = [longest_gap_s, MOST_REAPED, MOST_BYTES]
+            count, blamed, is_more = self._run("reap", places, args)
         return int(count), int(blamed)
 
     def bury(self, letter: DeadLetter, failure: Finished) -> bool:

@@ -2,42 +2,60 @@
 -- and goes apart; one that only waited, or was parked, goes back to the head of its queue.
 -- After a time in which no worker could look (Redis was away, or its clock was set forward) no worker
 -- could renew either: then nothing is returned, and every lease lasts as long again, for its worker
--- to renew it. Where Redis's clock was set back, the leases from before would last longer by as much:
--- each gets what it had left when a worker last looked, and no less than that time.
--- KEYS: unacked, leases, started, returned, tick. ARGV: that time in seconds, most entries.
--- -> returned but for parked ones, of these begun
+-- to renew it. Where Redis's clock was set back by more than that, the leases from before would last
+-- longer by as much: each gets what it had left when a worker last looked, and no less than that time.
+-- It is `most` leases a call: until all have been moved the time of the last look stays, with the time
+-- behind it that they are moved to.
+-- KEYS: unacked, leases, started, returned, tick. ARGV: that time in seconds, most entries, a number of
+-- bytes, which ends the returning too.
+-- -> returned but for parked ones, of these begun, 1 if there is more to be done at once
 local unacked, leases, started, returned, tick = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 redis.call('HDEL', unacked, '') -- lets the writes below pass where memory is full
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local fresh = now + tonumber(ARGV[1])
-local last = tonumber(redis.call('GET', tick) or 0)
-redis.call('SET', tick, string.format('%.6f', now))
+local gap, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local last, fresh = string.match(redis.call('GET', tick) or '0', '^(%S+) ?(%S*)$')
+local moved
 
-if last > now then
-  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', leases, last, '+inf')) do
+if last - now > gap then
+  moved = redis.call('ZREVRANGEBYSCORE', leases, '+inf', last, 'LIMIT', 0, most)
+  for _, tag in ipairs(moved) do
     local left = redis.call('ZSCORE', leases, tag) - last
-    redis.call('ZADD', leases, 'XX', string.format('%.6f', math.max(now + left, fresh)), tag)
+    redis.call('ZADD', leases, 'XX', string.format('%.6f', now + math.max(left, gap)), tag)
   end
-  return {0, 0}
-elseif now - last > tonumber(ARGV[1]) then
-  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', fresh)) do
-    redis.call('ZADD', leases, 'XX', string.format('%.6f', fresh), tag)
+elseif now - last > gap then
+  if fresh == '' or tonumber(fresh) < now then
+    fresh = string.format('%.6f', now + gap)
   end
-  return {0, 0}
+  moved = redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. fresh, 'LIMIT', 0, most)
+  for _, tag in ipairs(moved) do
+    redis.call('ZADD', leases, 'XX', fresh, tag)
+  end
+end
+if moved and #moved == most then
+  redis.call('SET', tick, last .. ' ' .. fresh)
+  return {0, 0, 1}
+end
+redis.call('SET', tick, string.format('%.6f', now))
+if moved then
+  return {0, 0, 0}
 end
 
-local count, blamed = 0, 0
+local count, blamed, left = 0, 0, tonumber(ARGV[3])
 local due = redis.call(
-  'ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, ARGV[2]
+  'ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, most
 )
 for _, tag in ipairs(due) do
+  if left <= 0 then
+    break
+  end
   local entry = redis.call('HGET', unacked, tag)
   if entry then
+    left = left - #entry
     local line = redis.call('HGET', started, tag)
     local source, crashes, rest = string.match(entry, '^([^\n]*)\n(%d+)\n(.*)$')
     if line == 'parked' then
-      redis.call('RPUSH', source, rest)
+      redis.call('RPUSH', crashes == '0' and source or returned, crashes == '0' and rest or entry)
     elseif line then
       local blame = source .. '\n' .. (crashes + 1) .. '\n' .. line .. '\n' .. rest
       redis.call('LPUSH', returned, blame)
@@ -53,4 +71,4 @@ for _, tag in ipairs(due) do
   redis.call('ZREM', leases, tag)
   redis.call('HDEL', started, tag)
 end
-return {count, blamed}
+return {count, blamed, 0}
