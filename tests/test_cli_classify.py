@@ -273,3 +273,29 @@ def test_a_name_that_is_no_text_is_shown_with_its_odd_characters_replaced(client
 
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert [Path(name).name for name in names] == ["latin-\ufffd.jpg", "red\ufffd[31m.jpg"]
+
+
+def test_arguments_that_the_locale_cannot_decode_are_read_as_utf_8(client, tmp_path, capsys):
+    # given what LC_ALL=C makes of them without Python's UTF-8 mode
+    def as_in_c(text: str) -> str:
+        return text.encode().decode("ascii", "surrogateescape")
+
+    file = tmp_path / "grün.jpg"
+    file.write_bytes(b"picture")
+    options = ["--labels", "grün,blau", "--template", "ein {} 🐈", "--queue", "wörk", "--json"]
+    assert run(["classify", as_in_c(str(file)), *map(as_in_c, options)]) == 0
+    [question] = client.questions
+    assert question["labels"] == ["grün", "blau"]
+    assert question["templates"] == ["ein {} 🐈"]
+    assert client.arguments[1] == "wörk"
+    assert json.loads(capsys.readouterr().out)["image"] == str(file)
+
+
+@pytest.mark.parametrize("option", ["--labels", "--template", "--ensemble", "--queue"])
+def test_an_option_that_is_no_utf_8_either_is_refused(client, pictures, capsys, option):
+    latin = b"gr\xfcn".decode("ascii", "surrogateescape")
+    assert run(["classify", str(pictures), "--labels", "a", option, latin]) == 2
+    told = capsys.readouterr().err
+    assert r"'gr\udcfcn' is no text in UTF-8" in told
+    assert "LC_ALL=C.UTF-8" in told
+    assert client.questions == []

@@ -91,7 +91,7 @@ def test_a_label_set_stands_for_labels() -> None:
         {"deadline": 1},
         {"deadline": 1_900_000_000.5},
         {"return_embedding": True},
-        {"labels": ["{}", "a {} b", "café", "猫", "🐈", "O'Hare", "\ud800"]},
+        {"labels": ["{}", "a {} b", "café", "猫", "🐈", "O'Hare"]},
         {"labels": ["x" * MAX_LABEL_CHARS]},
         {"labels": ["Cat", "cat", " cat"]},
         {"templates": ["{}"] * MAX_TEMPLATES},
@@ -178,7 +178,13 @@ def test_the_callers_arguments_are_not_changed() -> None:
             "LABEL_TOO_LONG",
             [str(MAX_LABEL_CHARS + 1), str(MAX_LABEL_CHARS)],
         ),
+        ({"labels": ["cat", "a \ud83d"]}, "BAD_LABELS", [r"'a \ud83d'", "lone surrogate"]),
         ({"label_set": "animals"}, "INVALID_REQUEST", ["'animals'", "one of the two"]),
+        (
+            {"labels": None, "label_set": "\udc08"},
+            "INVALID_REQUEST",
+            [r"label_set is '\udc08': it holds a lone"],
+        ),
         ({"labels": None, "label_set": ""}, "INVALID_REQUEST", ["label_set", "''"]),
         ({"labels": None, "label_set": 5}, "INVALID_REQUEST", ["label_set", "5", "a string"]),
         ({"labels": None, "label_set": "x" * 201}, "INVALID_REQUEST", ["label_set", "200"]),
@@ -195,6 +201,9 @@ def test_the_callers_arguments_are_not_changed() -> None:
         ({"template": ""}, "BAD_TEMPLATE", ["''"]),
         ({"template": 5}, "BAD_TEMPLATE", ["5", "a string"]),
         ({"template": "{}" + "x" * MAX_LABEL_CHARS}, "BAD_TEMPLATE", [str(MAX_LABEL_CHARS)]),
+        ({"template": "\ud83d {}"}, "BAD_TEMPLATE", [r"'\ud83d {}' holds a lone surrogate"]),
+        ({"templates": ["{}", "{}\ud83d"]}, "BAD_TEMPLATE", [r"'{}\ud83d' holds a lone surrogate"]),
+        ({"ensemble": "\ud83d"}, "BAD_TEMPLATE", [r"ensemble is '\ud83d': it holds a lone"]),
         ({"templates": []}, "BAD_TEMPLATE", ["at least one"]),
         ({"templates": "a {}"}, "BAD_TEMPLATE", ["'a {}'", "list of strings"]),
         ({"templates": ["a {}", "b"]}, "BAD_TEMPLATE", ["'b'", "0 placeholders"]),
@@ -222,6 +231,7 @@ def test_the_callers_arguments_are_not_changed() -> None:
         ({"image": ["a", "b"]}, "BAD_URI", ["a string"]),
         # options that there are not
         ({"lables": ["cat"]}, "INVALID_REQUEST", ["no option 'lables'", "labels", "threshold"]),
+        ({"\ud83d": 1}, "INVALID_REQUEST", [r"no option '\ud83d'; the options are"]),
     ],
 )
 def test_each_fault_has_its_code_and_a_sentence_that_quotes_it(

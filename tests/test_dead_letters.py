@@ -144,3 +144,11 @@ def test_a_redis_that_is_away_is_told_by_its_url() -> None:
         for change in (dead.replay, dead.purge):
             with pytest.raises(QueueUnavailableError):
                 change(["a"])
+
+
+def test_an_id_that_is_no_text_is_no_dead_letters(redis: Redis) -> None:
+    dead = DeadLetters(redis, URL, QUEUE)
+    bury(redis, letter("a"))
+    assert dead.get("\ud83d") is None
+    assert dead.replay(["\ud83d"]) == dead.purge(["\ud83d"]) == ["\ud83d"]
+    assert dead.ids() == ["a"]

@@ -80,6 +80,25 @@ def test_what_says_less_than_kombu_does_is_read_all_the_same(raw: dict[str, Any]
     assert envelope.arguments[:2] == (["file:///a.png"], {"labels": ["a"]})
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        message(ID, args=("\ud83d",), headers={"kwargsrepr": "\ud83d", "own": ["\ud83d"]}),
+        SOUND | {"body": '[["\ud83d"], {}, {}]', "properties": {}},
+        {"body": json.dumps(KNOWN | {"args": ["\ud83d"]}), "properties": {}},
+    ],
+    ids=["a body in base64", "a body of text", "protocol 1"],
+)
+def test_half_an_emoji_that_does_not_matter_to_celery_is_left_to_the_task(
+    raw: dict[str, Any],
+) -> None:
+    envelope = Envelope.decode(json.dumps(raw).encode())
+
+    assert envelope.id == ID
+    assert envelope.arguments.args == ["\ud83d"]
+    assert json.loads(envelope.body.decode(errors="surrogatepass"))[0] == ["\ud83d"]
+
+
 def test_a_compressed_body_that_grows_without_measure_is_refused_within_its_bound() -> None:
     # given: 0.2 MB that would become 200
     bomb = json.dumps(message(ID, **compressed(200_000_000))).encode()
@@ -100,6 +119,7 @@ _json = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(["", "x", "application/json", "2026-01-01T00:00:00", TASK, "base64"])
+    | st.just("\ud83d")
     | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)

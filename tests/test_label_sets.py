@@ -60,8 +60,8 @@ def label_sets(redis: FakeRedis, clock: Clock) -> LabelSets:
 
 
 def test_what_is_put_is_what_is_got(label_sets: LabelSets) -> None:
-    label_sets.put("animals", ["cat", "naïve 🐈", "\ud800"])
-    assert label_sets.get("animals") == ("cat", "naïve 🐈", "\ud800")
+    label_sets.put("animals", ["cat", "naïve 🐈"])
+    assert label_sets.get("animals") == ("cat", "naïve 🐈")
 
 
 def test_the_version_depends_on_the_labels_and_their_order_alone(label_sets: LabelSets) -> None:
@@ -114,7 +114,13 @@ def test_a_fresh_set_serves_while_redis_is_away(label_sets: LabelSets, redis: Fa
     assert label_sets.get("animals") == ("cat",)
 
 
-@pytest.mark.parametrize("stored", [b"", b"{", b"[]", b"{}", b"5", b'{"labels": 5}', b"\xff"])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *(b"", b"{", b"[]", b"{}", b"5", b"\xff"),
+        *(b'{"labels": 5}', b'{"labels": ["cat", 5]}', b'{"labels": ["cat", "\\ud83d"]}'),
+    ],
+)
 def test_what_is_no_label_set_is_an_operators_business(
     label_sets: LabelSets, redis: FakeRedis, stored: Any
 ) -> None:

@@ -39,7 +39,7 @@ LAYERS = {
         ("worker.handle", "worker.label_sets"),
         ("worker.contract", "worker.settings", "worker.client_errors"),
         ("worker.sources",),
-        ("worker.quoting", "worker.errors"),
+        ("worker.quoting", "worker.errors", "worker.text"),
     ),
     "clip_engine": (
         ("clip_engine.loader",),

@@ -26,6 +26,7 @@ from worker.errors import InvalidRequestError
 from worker.quoting import quote, shown_uri
 from worker.results import Classification, Failure, Outcome, Prediction, Timing
 from worker.sources.uri import validate_uri
+from worker.text import NO_TEXT, is_text
 from worker.wire import Wire
 
 __all__ = [
@@ -60,6 +61,7 @@ MAX_LABEL_CHARS = 2_000  # 75 tokens are less; the tokenizer's time grows faster
 MAX_TEMPLATES = 200
 MAX_IMAGES = 512
 
+WHOLE = "give whole characters"
 MOST_FAULTS = 5  # that an error tells; a list of 100,000 numbers has as many
 FIELD_CODES = {
     "k": "BAD_K",
@@ -78,6 +80,7 @@ REMEDIES = {
     "float_type": "give a number",
     "bool_type": "give true or false",
     "too_short": "give at least one",
+    "string_unicode": f"it {NO_TEXT}; {WHOLE}",
 }
 
 
@@ -98,6 +101,8 @@ def _check_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
         )
     seen: set[str] = set()
     for label in labels:
+        if not is_text(label):
+            raise _FaultError(f"The label {quote(label)} {NO_TEXT}; {WHOLE}.", "BAD_LABELS")
         if not label.strip():
             raise _FaultError(f"The label {quote(label)} is blank; leave it out.", "BLANK_LABEL")
         if len(label) > MAX_LABEL_CHARS:
@@ -121,6 +126,8 @@ def _check_k(k: int) -> int:
 
 
 def _check_template(template: str) -> str:
+    if not is_text(template):
+        raise _FaultError(f"The template {quote(template)} {NO_TEXT}; {WHOLE}.", "BAD_TEMPLATE")
     if template.count("{}") != 1:
         raise _FaultError(
             f"The template {quote(template)} has {template.count('{}')} placeholders; give exactly "
@@ -146,6 +153,7 @@ def _check_uri(uri: str) -> str:
 RequestT = TypeVar("RequestT", bound=BaseModel)
 Labels = Annotated[tuple[StrictStr, ...], AfterValidator(_check_labels)]
 Template = Annotated[StrictStr, AfterValidator(_check_template)]
+Name = Annotated[StrictStr, Field(min_length=1, max_length=200)]
 Uri = Annotated[StrictStr, AfterValidator(_check_uri)]
 
 
@@ -165,13 +173,13 @@ class Question(Wire):
     """
 
     labels: Labels | None = None
-    label_set: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+    label_set: Name | None = None
     k: Annotated[StrictInt, AfterValidator(_check_k)] = DEFAULT_K
     template: Template | None = None
     templates: (
         Annotated[tuple[Template, ...], Field(min_length=1, max_length=MAX_TEMPLATES)] | None
     ) = None
-    ensemble: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+    ensemble: Name | None = None
     threshold: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     deadline: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     return_embedding: StrictBool = False
@@ -247,9 +255,10 @@ def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if isinstance(cause, _FaultError):
         return str(cause)
     name = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "invalid_key") or not fault["loc"]:  # a key's
         known = ", ".join(request.model_fields)
-        return f"There is no option {quote(name)}; the options are {known}."
+        option = name if fault["type"] == "extra_forbidden" else fault["input"]
+        return f"There is no option {quote(option)}; the options are {known}."
     if fault["type"] == "missing":
         return f"{name!r} is missing; give it."
     remedy = REMEDIES.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]

@@ -183,7 +183,7 @@ class DeadLetters:
     def _stored(self, task_ids: Sequence[str | bytes]) -> list[bytes | None]:
         if not task_ids:
             return []
-        letters = self._redis.hmget(dead_key(self.queue), list(task_ids))
+        letters = self._redis.hmget(dead_key(self.queue), list(map(_field, task_ids)))
         return cast("list[bytes | None]", letters)
 
     def _replay_one(self, task_id: str) -> bool:
@@ -206,6 +206,11 @@ class DeadLetters:
 
     def _purge_one(self, task_id: str) -> bool:
         with self._redis.pipeline(transaction=True) as both:
-            both.hdel(dead_key(self.queue), task_id)
-            both.zrem(dead_index_key(self.queue), task_id)
+            both.hdel(dead_key(self.queue), _field(task_id))
+            both.zrem(dead_index_key(self.queue), _field(task_id))
             return any(both.execute())
+
+
+def _field(task_id: str | bytes) -> bytes:
+    """A task's id as Redis has it; one with a lone surrogate is none that it could have."""
+    return task_id if isinstance(task_id, bytes) else task_id.encode(errors="backslashreplace")

@@ -35,9 +35,10 @@ class ClipWorkerError(Exception):
     default_code: ClassVar[str] = "INTERNAL"
 
     def __init__(self, message: str, code: str | None = None) -> None:
-        self.message = message
+        # A lone surrogate would keep it out of results and logs.
+        self.message = message.encode(errors="backslashreplace").decode()
         self.code = code or self.default_code
-        super().__init__(message, self.code)
+        super().__init__(self.message, self.code)
 
     def __str__(self) -> str:
         return self.message

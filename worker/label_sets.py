@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from worker.errors import InvalidRequestError, QueueUnavailableError, ServiceError
 from worker.quoting import quote
+from worker.text import is_text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -87,10 +88,16 @@ class LabelSets:
                 "UNKNOWN_LABEL_SET",
             )
         try:
-            return tuple(json.loads(stored)["labels"])
+            return tuple(map(_label, json.loads(stored)["labels"]))
         except (ValueError, LookupError, TypeError) as error:
             raise ServiceError(
                 f"What Redis holds as the label set {quote(name)} is none; store it again with "
                 "Client.put_label_set.",
                 "BAD_LABEL_SET",
             ) from error
+
+
+def _label(stored: object) -> str:
+    if not (isinstance(stored, str) and is_text(stored)):
+        raise ValueError(f"{quote(stored)} is no label")
+    return stored

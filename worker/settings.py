@@ -17,6 +17,7 @@ from worker.errors import InvalidRequestError, ServiceError
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.quoting import quote, without_password
 from worker.redis_url import redis_url_remedy
+from worker.text import decoded
 
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
@@ -206,6 +207,16 @@ class Settings(BaseSettings):
     def largest_batch(self) -> int:
         """Most pictures a forward pass; until the model is there, as on a GPU."""
         return self.max_batch or GPU_BATCH
+
+    @field_validator("redis_url", "result_url", "queue", mode="before")
+    @classmethod
+    def _decode(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        text = decoded(value)
+        if text is None:
+            raise ValueError("give text in UTF-8")
+        return text
 
     @field_validator("redis_url", "result_url")
     @classmethod

@@ -16,6 +16,7 @@ from worker.cli.answers import ask, in_order
 from worker.cli.pictures import Picture, find_pictures
 from worker.cli.progress import AnswerProgress
 from worker.cli.table import AnswerTable
+from worker.cli.text_option import text
 from worker.cli.wrong_input import WrongInputError, say
 from worker.client import Client
 from worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
@@ -28,7 +29,7 @@ Answers = Iterable[tuple[int, Outcome]]
 
 @click.command("classify")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--labels", multiple=True, metavar="A,B,C", help="Labels to choose from.")
+@click.option("--labels", type=text, multiple=True, metavar="A,B,C", help="Labels to choose from.")
 @click.option(
     "--labels-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -38,12 +39,14 @@ Answers = Iterable[tuple[int, Outcome]]
 @click.option(
     "--template",
     "templates",
+    type=text,
     multiple=True,
     metavar="TEXT",
     help=f"Prompt around a label; may be given several times. [default: {DEFAULT_TEMPLATE!r}]",
 )
 @click.option(
     "--ensemble",
+    type=text,
     metavar="NAME",
     help="Several prompts by name: photo, imagenet (80) or imagenet-simple (7).",
 )
@@ -51,6 +54,7 @@ Answers = Iterable[tuple[int, Outcome]]
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, as the answers come.")
 @click.option(
     "--redis-url",
+    type=text,
     metavar="URL",
     default=DEFAULT_REDIS_URL,
     envvar=f"{ENV_PREFIX}REDIS_URL",
@@ -59,6 +63,7 @@ Answers = Iterable[tuple[int, Outcome]]
 )
 @click.option(
     "--queue",
+    type=text,
     default=DEFAULT_QUEUE,
     envvar=f"{ENV_PREFIX}QUEUE",
     show_default=True,

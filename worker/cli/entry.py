@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import click
 
@@ -45,6 +46,8 @@ def commands() -> None:
 
 def main() -> None:
     """Run `clip-worker` with this process's arguments, and end the process."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a label that the locale can't encode ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

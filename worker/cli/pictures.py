@@ -14,6 +14,7 @@ from worker.errors import InvalidRequestError
 from worker.quoting import quote
 from worker.settings import Settings
 from worker.sources.uri import scheme_of, validate_uri
+from worker.text import decoded
 
 # What a worker decodes, by the suffixes that such files commonly have.
 SUFFIXES = frozenset(
@@ -37,7 +38,7 @@ class Picture:
     """A picture to ask about.
 
     Attributes:
-        name: As it was given or found.
+        name: As it was given or found, in characters that can be printed as JSON.
         path: Where it lies on this machine; None if `name` is a URI that the worker fetches.
     """
 
@@ -62,7 +63,7 @@ def _expand(argument: str) -> Iterator[Picture]:
     if os.path.lexists(argument):
         yield from _at_path(argument)
     elif _looks_like_uri(argument):
-        yield Picture(_checked_uri(argument))
+        yield Picture(_checked_uri(decoded(argument) or argument))
     elif glob.has_magic(argument):
         yield from _matching(argument)
     else:
@@ -73,7 +74,7 @@ def _expand(argument: str) -> Iterator[Picture]:
 
 def _at_path(path: str) -> Iterator[Picture]:
     if not os.path.isdir(path):  # noqa: PTH112  # a str keeps './' and what is no UTF-8
-        yield Picture(path, Path(path))
+        yield Picture(_shown(path), Path(path))
         return
     found = False
     for picture in _below(path):
@@ -92,7 +93,12 @@ def _below(folder: str) -> Iterator[Picture]:
         for name in sorted(files):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 path = os.path.join(here, name)  # noqa: PTH118  # as above
-                yield Picture(path, Path(path))
+                yield Picture(_shown(path), Path(path))
+
+
+def _shown(path: str) -> str:
+    """A path as text: what is no UTF-8 in it is replaced."""
+    return decoded(path) or os.fsencode(path).decode(errors="replace")
 
 
 def _refuse_folder(error: OSError) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import json
 import lzma
 import zlib
 from binascii import a2b_base64
@@ -11,9 +12,9 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 from celery.canvas import Signature
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
-from pydantic_core import from_json, to_json
 
 from worker.quoting import quote
+from worker.text import read_json
 
 JSON = "application/json"
 ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", "binary")  # all that JSON may be named
@@ -81,7 +82,7 @@ def _bytes(body: object, body_encoding: str | None) -> bytes:
         kind = "missing" if body is None else f"of type {type(body).__name__}"
         raise BodyError(f"its body is {kind}: give a string")
     if body_encoding is None:
-        return body.encode()
+        return body.encode(errors="surrogatepass")
     if body_encoding != "base64":
         raise BodyError(
             f"its property 'body_encoding' is {quote(body_encoding)}: give 'base64', or none"
@@ -144,7 +145,7 @@ def parse_body(body: bytes) -> Any:
         BodyError: It is no JSON.
     """
     try:
-        return from_json(body)
+        return read_json(body)
     except ValueError as error:
         raise BodyError(f"its body is no JSON ({error})") from error
 
@@ -186,4 +187,4 @@ def _check_embed(embed: dict[str, Any]) -> None:
 
 def write_body(arguments: Sequence[Any]) -> bytes:
     """Args, kwargs and embed as a body of protocol 2."""
-    return to_json(arguments, inf_nan_mode="constants")
+    return json.dumps(arguments).encode()

@@ -8,11 +8,8 @@ See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-from pydantic_core import from_json
 
 from worker.delivery.body import (
     JSON,
@@ -30,6 +27,7 @@ from worker.delivery.headers import (
     parse_time,
 )
 from worker.quoting import quote
+from worker.text import is_text, read_json
 
 NO_ARGUMENTS = Arguments([], {}, {})
 # Headers of protocol 2 that stand in the body of protocol 1.
@@ -101,11 +99,9 @@ class UnreadableMessageError(ValueError):
 
 def _fields(message: bytes) -> dict[str, Any]:
     try:
-        fields = from_json(message)
+        fields = read_json(message)
     except ValueError as error:
-        raise UnreadableMessageError(
-            f"it is no JSON ({error})", _known_leniently(message)
-        ) from error
+        raise UnreadableMessageError(f"it is no JSON ({error})") from error
     if not isinstance(fields, dict):
         raise UnreadableMessageError(f"it is {quote(fields)}: give a JSON object")
     return fields
@@ -186,21 +182,6 @@ def _name(value: object) -> str:
     """A value as an id or a name, if it can be one."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or len(value) > MOST_ID_CHARS or not _is_unicode(value):
+    if not isinstance(value, str) or len(value) > MOST_ID_CHARS or not is_text(value):
         return ""
     return value
-
-
-def _known_leniently(message: bytes) -> Envelope:
-    """As `_known`, of what Python's own reader takes for JSON."""
-    try:
-        fields = json.loads(message)
-        headers, properties = fields.get("headers") or {}, fields.get("properties") or {}
-        return _known(fields, headers, properties)
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return Envelope()
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text has no half of a surrogate pair, as Python's own JSON reader lets in."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from worker.quoting import quote
+from worker.text import NO_TEXT, is_text
 
 MOST_ID_CHARS = 255
 MOST_TOLD = 3  # wrong fields that an error names
@@ -60,7 +61,14 @@ def _check_time(text: str) -> str:
     return text
 
 
+def _check_text(text: str) -> str:
+    if not is_text(text):
+        raise ValueError(f"it {NO_TEXT}")
+    return text
+
+
 Text: TypeAlias = StrictStr | None
+Id: TypeAlias = Annotated[StrictStr, AfterValidator(_check_text)] | None
 Name: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=MOST_ID_CHARS)]
 Time: TypeAlias = Annotated[StrictStr, AfterValidator(_check_time)] | None
 Seconds: TypeAlias = Annotated[StrictInt | StrictFloat, Field(ge=0, allow_inf_nan=False)] | None
@@ -74,9 +82,9 @@ class _Fields(BaseModel):
 class _Headers(_Fields):
     id: Name
     task: Name
-    root_id: Text = None
-    parent_id: Text = None
-    group: Text = None
+    root_id: Id = None
+    parent_id: Id = None
+    group: Id = None
     group_index: StrictInt | None = None
     shadow: Text = None
     origin: Text = None
@@ -133,7 +141,8 @@ def _told(faults: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], kind: 
     messages = {str(fault["loc"][0]): str(fault["msg"]) for fault in reversed(faults)}
     sentences = []
     for name in names[:MOST_TOLD]:
-        remedy = REMEDIES.get(name) or messages[name][:1].lower() + messages[name][1:]
+        message = messages[name].removeprefix("Value error, ")
+        remedy = REMEDIES.get(name) or message[:1].lower() + message[1:]
         value = f"is {quote(fields[name])}" if name in fields else "is missing"
         sentences.append(f"its {kind} {name!r} {value}: {remedy}")
     if len(names) > MOST_TOLD:

@@ -13,6 +13,7 @@ from worker.errors import InvalidRequestError
 from worker.quoting import shown_uri
 from worker.sources.http_url import HttpUrl
 from worker.sources.refusals import bad_uri
+from worker.text import NO_TEXT, is_text
 
 MAX_URI_CHARS = 8192  # for all but data:, whose bytes are the picture itself
 UPLOAD_PREFIX = "redis://uploads/"
@@ -122,11 +123,8 @@ def _checked_text(uri: str) -> str:
     if not isinstance(uri, str):  # it came out of a JSON message
         raise InvalidRequestError(f"A URI is a string, not {shown_uri(uri)}.", "BAD_URI")
     text = uri.strip()
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise bad_uri(text, "holds half a surrogate pair, which is no character") from error
+    if not is_text(text):
+        raise bad_uri(text, NO_TEXT)
     return text
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from worker.cli.text_option import text
 from worker.cli.wrong_input import WrongInputError, say
 from worker.dead_letters import DeadLetters
 from worker.quoting import quote
@@ -15,6 +16,7 @@ from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
 
 redis_url_option = click.option(
     "--redis-url",
+    type=text,
     metavar="URL",
     default=DEFAULT_REDIS_URL,
     envvar=f"{ENV_PREFIX}REDIS_URL",
@@ -23,18 +25,20 @@ redis_url_option = click.option(
 )
 result_url_option = click.option(
     "--result-url",
+    type=text,
     metavar="URL",
     envvar=f"{ENV_PREFIX}RESULT_URL",
     help="Where results are, if not there.",
 )
 queue_option = click.option(
     "--queue",
+    type=text,
     default=DEFAULT_QUEUE,
     envvar=f"{ENV_PREFIX}QUEUE",
     show_default=True,
     help="The workers' queue.",
 )
-ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+ids_argument = click.argument("ids", type=text, nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "everything", is_flag=True, help="All that are there now.")
 
 

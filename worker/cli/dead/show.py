@@ -11,6 +11,7 @@ import click
 
 from worker.cli.dead.options import dead_letters, queue_option, redis_url_option, tell_missing
 from worker.cli.table import printable
+from worker.cli.text_option import text
 from worker.dead_letters import DeadLetter, Incident
 from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.quoting import quote, shown_uri
@@ -23,7 +24,7 @@ MOST_ITEMS = 5  # of a list of labels or pictures
 @redis_url_option
 @queue_option
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object, nothing cut.")
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", type=text, metavar="ID")
 def command(redis_url: str, queue: str, task_id: str, *, as_json: bool) -> int:
     """Tell all about the dead letter of a task: why, its history, its arguments."""
     with dead_letters(redis_url, queue) as dead:
