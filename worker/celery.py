@@ -25,6 +25,7 @@ UNACKED_KEYS = {
     f"{key}_key": f"clip-worker:kombu:{key}"
     for key in ("unacked", "unacked_index", "unacked_mutex")
 }
+SPARE_CONNECTIONS = 16  # of the result backend, for whatever else asks it something
 
 
 def worker_configuration(settings: Settings) -> dict[str, Any]:
@@ -40,6 +41,8 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         "task_queues": [_queue(settings.queue)],
         "task_routes": [partial(_route, settings.queue)],
         "result_expires": settings.result_ttl_s,
+        # So that all tasks in hand may store their results at once.
+        "redis_max_connections": tasks_in_hand(settings) + SPARE_CONNECTIONS,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
         "worker_pool": "worker.thread_pool:TaskPool",
         "worker_consumer": "worker.consumer:GivingConsumer",

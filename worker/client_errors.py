@@ -18,6 +18,7 @@ from worker.errors import (
 )
 from worker.quoting import quote, without_password
 from worker.redis_faults import fault_of
+from worker.redis_pool import PoolBusyError
 from worker.settings import DEFAULT_QUEUE
 
 
@@ -64,6 +65,11 @@ def result_error(error: BaseException, task_id: str) -> ClipWorkerError:
 
 def _unavailable(url: str, error: BaseException) -> QueueUnavailableError:
     where = f"Redis at {without_password(url)}"
+    if isinstance(error, PoolBusyError):
+        return QueueUnavailableError(
+            f"{where} can't be used by more threads: {error}. Use fewer threads, or several "
+            "clients."
+        )
     if fault := fault_of(error):
         return QueueUnavailableError(f"{where} can't be used: {fault}.")
     return QueueUnavailableError(

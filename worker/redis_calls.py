@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.commands.core import Script
 
+MOST_IDLE = 4  # connections that are kept at hand; the rest is there for all users of the client
+
 
 class RedisCalls:
     """Sends commands of a client. Threads may share it, and forked processes too.
@@ -66,7 +68,7 @@ class RedisCalls:
             connection.send_packed_command(connection.pack_command(*command))
             answer = connection.read_response()
         except ResponseError:  # an answer like any other
-            self._idle.append(connection)
+            self._keep(connection)
             raise
         except LostConnectionError:
             self._drop(connection)
@@ -74,7 +76,7 @@ class RedisCalls:
         except BaseException:  # half an answer may have been read
             self._drop(connection)
             raise
-        self._idle.append(connection)
+        self._keep(connection)
         return answer
 
     def _at_hand(self) -> Any:
@@ -89,6 +91,12 @@ class RedisCalls:
             return connection
         self._drop(connection)
         return None
+
+    def _keep(self, connection: Any) -> None:
+        if len(self._idle) < MOST_IDLE:
+            self._idle.append(connection)
+        else:
+            self._pool.release(connection)
 
     def _drop(self, connection: Any) -> None:
         connection.disconnect()

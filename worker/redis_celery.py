@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery
 
+from worker.redis_tls import split_tls
 from worker.redis_url import SOCKET_TIMEOUT_S
 from worker.sentinel_url import SCHEME as SENTINEL_SCHEME
 from worker.sentinel_url import SentinelUrl
@@ -49,8 +50,8 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
         broker_url: Checked by `worker.redis_url`.
         result_url: Likewise.
     """
-    broker, broker_options = _for_celery(broker_url)
-    results, result_options = _for_celery(result_url)
+    broker, broker_options, broker_tls = _for_celery(broker_url)
+    results, result_options, results_tls = _for_celery(result_url)
     transport = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
@@ -60,8 +61,10 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
     return {
         "broker_url": broker,
         "broker_transport_options": transport | broker_options,
+        "broker_use_ssl": broker_tls,
         "result_backend": results,
         "result_backend_transport_options": result_options,
+        "redis_backend_use_ssl": results_tls,
         "redis_socket_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_keepalive": True,
@@ -74,8 +77,10 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
     }
 
 
-def _for_celery(url: str) -> tuple[str, dict[str, Any]]:
+def _for_celery(url: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+    """URL, transport options, and what TLS takes."""
     if not url.startswith(SENTINEL_SCHEME):
-        return url, {}
+        address, tls = split_tls(url)
+        return address, {}, tls or None
     parsed = SentinelUrl.parse(url)
-    return parsed.celery_url, parsed.transport_options
+    return parsed.celery_url, parsed.transport_options, None

@@ -1,4 +1,4 @@
-"""Why a Redis that answers refuses a command, from the error that redis-py makes of its reply."""
+"""Why a Redis can't be used, from the error that redis-py raises."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ class Fault(StrEnum):
         "then goes on by itself"
     )
     LOADING = "it is still loading its data from disk; try again in a moment"
+    CLIENTS = (
+        "as many clients are connected as it allows (maxclients); close some, or let it take more"
+    )
+    FILES = (
+        "this process has as many files open as it may; close some, or raise its limit (ulimit -n)"
+    )
+    UNTRUSTED = (
+        "its certificate can't be verified; name its authority's certificate with "
+        "?ssl_ca_certs=/path/to/ca.pem, and Redis by a host name that is in the certificate"
+    )
 
 
 _FAULTS = {
@@ -37,6 +47,11 @@ _FAULTS = {
     "OOM": Fault.MEMORY,
     "MISCONF": Fault.DISK,
     "LOADING": Fault.LOADING,
+}
+_PHRASES = {
+    "max number of clients reached": Fault.CLIENTS,
+    "Too many open files": Fault.FILES,
+    "CERTIFICATE_VERIFY_FAILED": Fault.UNTRUSTED,
 }
 _CLASSES = {  # redis-py takes the first word off these replies
     ReadOnlyError: Fault.REPLICA,
@@ -56,5 +71,8 @@ def fault_of(error: BaseException) -> Fault | None:
             return fault
     if _DEMOTED in str(error):
         return Fault.REPLICA
+    for phrase, fault in _PHRASES.items():
+        if phrase in str(error):
+            return fault
     found = _WORD.search(str(error))
     return _FAULTS[found[1]] if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis import Redis
 from redis.backoff import FullJitterBackoff
-from redis.connection import ConnectionPool, parse_url
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -16,10 +16,14 @@ from worker.redis_connection import (
     LeavingManagedConnection,
     LeavingSSLConnection,
 )
+from worker.redis_pool import MOST_CONNECTIONS, WaitingPool, WaitingSentinelPool
+from worker.redis_tls import SCHEME as TLS_SCHEME
+from worker.redis_tls import split_tls
 from worker.sentinel_url import SCHEME as SENTINEL_SCHEME
 from worker.sentinel_url import SentinelUrl
+from worker.text import NO_TEXT, is_text
 
-SCHEMES = ("redis://", "rediss://")
+SCHEMES = ("redis://", TLS_SCHEME)
 EXAMPLE = "redis://localhost:6379/0"
 SOCKET_TIMEOUT_S = 5.0  # without one a process hangs for good when the network is cut
 # A lost connection is made anew at once, then twice more within about a second. A reply that does
@@ -31,16 +35,29 @@ LONGEST_PAUSE_S = 0.5
 
 def redis_url_remedy(url: str) -> str | None:
     """What to give instead of a URL that is none of ours; None if it is fine."""
+    if not isinstance(url, str) or not url.startswith((SENTINEL_SCHEME, *SCHEMES)):
+        return f"give one such as {EXAMPLE}"
+    if not is_text(url):
+        return f"it {NO_TEXT}"
     try:
         if url.startswith(SENTINEL_SCHEME):
             SentinelUrl.parse(url)
-        elif url.startswith(SCHEMES):
-            _direct(url, 0).close()
         else:
-            return f"give one such as {EXAMPLE}"
-    except (ValueError, TypeError) as error:
-        return str(error) if url.startswith(SENTINEL_SCHEME) else f"give one such as {EXAMPLE}"
-    return None
+            split_tls(url)
+    except ValueError as error:
+        return str(error)
+    return (
+        None if url.startswith(SENTINEL_SCHEME) or _is_taken(url) else f"give one such as {EXAMPLE}"
+    )
+
+
+def _is_taken(url: str) -> bool:
+    """Whether redis-py takes the URL and all that stands in it."""
+    try:
+        _direct(url, 0).connection_pool.make_connection()
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def check_redis_url(url: str) -> str:
@@ -51,12 +68,14 @@ def check_redis_url(url: str) -> str:
     """
     if remedy := redis_url_remedy(url):
         raise InvalidRequestError(
-            f"{quote(without_password(url))} is no Redis URL; {remedy}.", "BAD_REDIS_URL"
+            f"{quote(without_password(url) if isinstance(url, str) else url)} is no Redis URL; "
+            f"{remedy}.",
+            "BAD_REDIS_URL",
         )
     return url
 
 
-def connect(url: str, *, retries: int = RETRIES) -> Redis:
+def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -> Redis:
     """A client for a checked URL, which connects when it is first used. Threads may share it.
 
     A server that became a replica is left as if it had gone; under Sentinel the next attempt finds
@@ -66,16 +85,21 @@ def connect(url: str, *, retries: int = RETRIES) -> Redis:
         url: See `check_redis_url`.
         retries: How often a command is tried again when its connection was lost, which may repeat
             it.
+        most: Connections at a time; see `worker.redis_pool`.
     """
-    return _managed(url, retries) if url.startswith(SENTINEL_SCHEME) else _direct(url, retries)
+    open_client = _managed if url.startswith(SENTINEL_SCHEME) else _direct
+    client = open_client(url, retries)
+    client.connection_pool.max_connections = most
+    return client
 
 
 def _direct(url: str, retries: int) -> Redis:
-    options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
-    tls = "connection_class" in options
+    address, tls = split_tls(url)
+    options = parse_url(address)  # type: ignore[no-untyped-call]  # redis-py's
     options["connection_class"] = LeavingSSLConnection if tls else LeavingConnection
     limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
-    return Redis.from_pool(ConnectionPool(**(limits | options), retry=_persistence(retries)))
+    pool = WaitingPool(**(limits | options | tls), retry=_persistence(retries))
+    return Redis.from_pool(pool)
 
 
 def _managed(url: str, retries: int) -> Redis:
@@ -85,6 +109,7 @@ def _managed(url: str, retries: int) -> Redis:
     )
     client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]  # likewise
         parsed.master,
+        connection_pool_class=WaitingSentinelPool,
         connection_class=LeavingManagedConnection,
         db=parsed.db,
         socket_timeout=SOCKET_TIMEOUT_S,

@@ -1,0 +1,129 @@
+"""Redis over TLS: what is checked of its certificate, by us, by kombu and by Celery's backend."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import PIL.Image
+import pytest
+from celery import signature
+from kombu.exceptions import OperationalError
+from redis_tls import tls_server
+from worker_process import WorkerProcess
+
+from worker.client import Client
+from worker.errors import QueueUnavailableError, ResultTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from redis_tls import TlsServer
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificates"),
+]
+
+LABELS = ["red square", "blue circle"]
+LIMIT_S = 60.0
+INSPECT_S = 2.0
+OTHER_NAME = "127.0.0.1"  # than the certificate's
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    with tls_server(tmp_path_factory.mktemp("tls")) as server:
+        server.server.client().flushall()
+        yield server
+
+
+def test_a_worker_and_a_client_meet_over_tls(
+    tls: TlsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given the plainest URL, and the authority where the system has its own
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority))
+    PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / "cat.png")
+    url = tls.url()
+    with WorkerProcess(url, tmp_path) as worker, Client(url) as client:
+        # when a task goes the batch path
+        client.put_label_set("set", LABELS)
+        image = client.upload((tmp_path / "cat.png").read_bytes())
+        assert client.classify(image, label_set="set").get(LIMIT_S).predictions
+        assert [position for position, _ in client.classify_many([image], LABELS)] == [0]
+        # and one goes Celery's own
+        arguments = {"image": image, "labels": LABELS}
+        late = signature("clip.classify", kwargs=arguments, app=client._app, countdown=0.1)
+        handle = client.handle(late.apply_async(ignore_result=False).id)
+        gc.collect()  # Celery's result speaks to Redis when it is collected: while it runs, then
+        assert handle.get(LIMIT_S).predictions
+        # and an operator looks
+        control = client._app.control.inspect(timeout=INSPECT_S)
+        end = time.monotonic() + LIMIT_S
+        while not control.ping():
+            assert time.monotonic() < end
+        assert worker.stop() == 0
+        assert "insecure" not in worker.log
+
+
+@pytest.mark.parametrize("parameters", [{"ssl_ca_certs": "{authority}"}, {"ssl_cert_reqs": "none"}])
+def test_the_urls_parameters_say_what_is_checked(
+    tls: TlsServer, parameters: dict[str, str]
+) -> None:
+    given = {name: value.format(authority=tls.authority) for name, value in parameters.items()}
+    with Client(tls.url(**given)) as client:
+        handle = client.classify("data:,x", LABELS)
+        assert handle.state == "PENDING"
+        with pytest.raises(ResultTimeoutError):
+            handle.get(0.1)
+        # and so do kombu and Celery's backend
+        with client._app.connection_for_write() as broker:
+            broker.ensure_connection(max_retries=1, timeout=LIMIT_S)
+        assert client._app.backend.client.ping()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(tls: TlsServer) -> None:
+    with Client(tls.url()) as client:
+        with pytest.raises(QueueUnavailableError, match="certificate can't be verified") as caught:
+            client.ping()
+        assert "ssl_ca_certs=" in caught.value.message
+        with (
+            client._app.connection_for_write() as broker,
+            pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"),
+        ):
+            broker.default_channel.client.ping()
+        with pytest.raises(client._app.backend.connection_errors, match="CERTIFICATE_VERIFY"):
+            client._app.backend.client.ping()
+
+
+def test_a_certificate_for_another_name_is_refused_unless_the_name_does_not_matter(
+    tls: TlsServer,
+) -> None:
+    authority = tls.authority
+    with (
+        Client(tls.url(OTHER_NAME, ssl_ca_certs=authority)) as client,
+        pytest.raises(QueueUnavailableError, match="certificate can't be verified"),
+    ):
+        client.ping()
+    with Client(tls.url(OTHER_NAME, ssl_ca_certs=authority, ssl_check_hostname="false")) as client:
+        client.ping()
+
+
+def test_a_client_shows_the_certificate_that_is_asked_for(tls: TlsServer) -> None:
+    operator = tls.server.client()
+    operator.config_set("tls-auth-clients", "yes")
+    try:
+        with (
+            Client(tls.url(ssl_ca_certs=tls.authority)) as client,
+            pytest.raises(QueueUnavailableError),
+        ):
+            client.ping()
+        with Client(
+            tls.url(ssl_ca_certs=tls.authority, ssl_certfile=tls.certificate, ssl_keyfile=tls.key)
+        ) as client:
+            client.ping()
+    finally:
+        operator.config_set("tls-auth-clients", "no")

@@ -1,0 +1,83 @@
+"""Pools of connections whose users wait for one, within a bound, where redis-py's pools fail.
+
+Any number of threads may share a client: there are never more than so many connections to Redis,
+and whoever finds all of them in use waits for the next that is free.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.connection import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.sentinel import SentinelConnectionPool
+
+if TYPE_CHECKING:
+    from redis.connection import Connection
+
+MOST_CONNECTIONS = 64
+WAIT_S = 30.0  # longer than a command that is tried again takes to fail
+
+
+class PoolBusyError(RedisConnectionError):
+    """All connections stayed in use; Redis itself may be well."""
+
+
+class WaitingPool(ConnectionPool):
+    """redis-py's pool, of which a thread gets a connection as soon as one is free.
+
+    Attributes:
+        wait_s: Longest wait for one, in seconds; 0 for none.
+    """
+
+    wait_s = WAIT_S
+
+    def reset(self) -> None:
+        """Begin anew; in a forked process, too."""
+        self._returned = threading.Condition()
+        self._returns = 0
+        super().reset()
+
+    def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Connection:  # noqa: ARG002  # redis-py's own signature
+        """A connection for the caller alone, until it is released.
+
+        Raises:
+            PoolBusyError: None was free for `wait_s`.
+            RedisError: Redis can't be reached.
+        """
+        end = time.monotonic() + self.wait_s
+        while True:
+            self._checkpid()
+            seen = self._returns
+            try:
+                return super().get_connection()
+            except RedisConnectionError as error:
+                if not _is_exhausted(error):
+                    raise
+                if not self._wait_for_return(seen, end - time.monotonic()):
+                    raise PoolBusyError(
+                        f"all {self.max_connections} connections stayed in use for "
+                        f"{self.wait_s:g} s"
+                    ) from error
+
+    def release(self, connection: Any) -> None:
+        """Give a connection back."""
+        super().release(connection)
+        with self._returned:
+            self._returns += 1
+            self._returned.notify()
+
+    def _wait_for_return(self, seen: int, left_s: float) -> bool:
+        with self._returned:
+            return self._returned.wait_for(lambda: self._returns != seen, max(0.0, left_s))
+
+
+class WaitingSentinelPool(WaitingPool, SentinelConnectionPool):
+    """The same, of connections to the master that sentinels name."""
+
+
+def _is_exhausted(error: RedisConnectionError) -> bool:
+    # redis-py has a class of its own for it, which not all versions of its pools raise.
+    return str(error) == "Too many connections"

@@ -1,0 +1,77 @@
+"""`rediss://` URLs: what TLS checks, told to redis-py, to kombu and to Celery's backend alike.
+
+Left to themselves, these three differ: redis-py checks the server's certificate, Celery's backend
+refuses a URL that does not say whether to, and kombu then checks nothing.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+SCHEME = "rediss://"
+_PREFIX = "ssl_"
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_KNOWN = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname", "ssl_password")
+_CHECKS = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
+
+
+def split_tls(url: str) -> tuple[str, dict[str, Any]]:
+    """Take what concerns TLS out of a URL.
+
+    Returns:
+        The URL without parameters that begin with `ssl_`; and, for `rediss://`, the options of
+        redis-py's `SSLConnection`, which kombu and Celery take as `broker_use_ssl` and
+        `redis_backend_use_ssl`.
+
+    Raises:
+        ValueError: A parameter is wrong; with what would be right.
+    """
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    tls = {name: value for name, value in given if name.startswith(_PREFIX)}
+    if not url.startswith(SCHEME):
+        if tls:
+            raise ValueError(f"write {SCHEME} for TLS, or leave out {', '.join(sorted(tls))}")
+        return url, {}
+    if tls:
+        others = [(name, value) for name, value in given if name not in tls]
+        url = urlunsplit(parts._replace(query=urlencode(others)))
+    return url, _options(tls)
+
+
+def _options(given: dict[str, str]) -> dict[str, Any]:
+    if strange := sorted(given.keys() - set(_KNOWN)):
+        raise ValueError(f"leave out {', '.join(strange)}; what TLS takes is {', '.join(_KNOWN)}")
+    check = _check(given.get("ssl_cert_reqs", "required"))
+    options: dict[str, Any] = {name: _file(name, given[name]) for name in _FILES if name in given}
+    if "ssl_password" in given:
+        options["ssl_password"] = given["ssl_password"]
+    hostname = _flag("ssl_check_hostname", given.get("ssl_check_hostname", "true"))
+    # redis-py's own default depends on its version.
+    return options | {
+        "ssl_cert_reqs": check,
+        "ssl_check_hostname": hostname and check != ssl.CERT_NONE,
+    }
+
+
+def _check(value: str) -> ssl.VerifyMode:
+    word = value.lower().removeprefix("cert_")  # Celery's spelling is CERT_REQUIRED
+    if word not in _CHECKS:
+        raise ValueError(f"give ssl_cert_reqs={', '.join(list(_CHECKS)[:-1])} or none")
+    return _CHECKS[word]
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in (*_YES, *_NO):
+        raise ValueError(f"give {name}=true or false")
+    return value.lower() in _YES
+
+
+def _file(name: str, value: str) -> str:
+    if not Path(value).is_file():
+        raise ValueError(f"give a file that is there for {name}")
+    return value
