@@ -101,7 +101,7 @@ def test_many_pictures_are_sent_in_chunks_and_no_more_than_are_under_way(
     def nothing(handles: list[Any], *, timeout: float | None) -> Iterator[Any]:
         raise StopAsyncIteration
 
-    monkeypatch.setattr("worker.client.as_completed", nothing)
+    monkeypatch.setattr("worker.outcome_stream.as_completed", nothing)
     outcomes = client.classify_many(pictures(), LABELS, chunk=3, in_flight=4)
     assert drawn == []
     with pytest.raises(StopAsyncIteration):
@@ -163,7 +163,7 @@ def test_what_was_sent_before_redis_failed_is_told(
         ([{"image": IMAGE, "labels": ["a"]}, IMAGE], {}, "^Request 1: There are no labels"),
         ([{"labels": LABELS}], {}, "^Request 0: 'image' is missing"),
         ([{"image": IMAGE, "lables": LABELS}], {"labels": LABELS}, "no option 'lables'"),
-        ([7], {"labels": LABELS}, "^Request 0: A URI is a string"),
+        ([7], {"labels": LABELS}, "^Request 0: The image is 7; give its URI"),
         ([IMAGE], {"labels": LABELS, "priority": 10}, "priority is 10; give 0"),
         ([IMAGE], {"labels": LABELS, "priority": 1.5}, "priority is 1.5; give 0"),
         ([IMAGE], {"labels": LABELS, "expires_s": 0}, "expires_s is 0; give a number"),

@@ -6,27 +6,30 @@ client that sends `clip.classify` with the same arguments gets the same answer (
 
 from __future__ import annotations
 
-import itertools
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from worker.client_errors import translated
-from worker.contract import (
-    CLASSIFY_MANY,
-    MAX_IMAGES,
-    Classification,
-    ClassifyManyRequest,
-    Outcome,
-    Question,
-    parse,
+from worker.client_input import (
+    Bytes,
+    Labels,
+    given,
+    iterated,
+    listed,
+    name_of,
+    picture_bytes,
+    uri_of,
 )
+from worker.contract import CLASSIFY_MANY, MAX_IMAGES, Classification, Outcome, Question, parse
 from worker.dead_letters import DeadLetters
 from worker.errors import InvalidRequestError
-from worker.handle import Handle, as_completed
+from worker.handle import Handle
 from worker.label_sets import LabelSets
 from worker.message import MessageWriter, WrittenQuestion
+from worker.outcome_stream import OutcomeStream
 from worker.publisher import Bound, Publisher, WhenFull
 from worker.questions import Questions
 from worker.redis_celery import RedisCelery, redis_configuration
@@ -36,11 +39,11 @@ from worker.sources.upload import DEFAULT_TTL_S, UploadStore
 from worker.stored_results import DEFAULT_TTL_S as RESULT_TTL_S
 from worker.stored_results import StoredResults
 from worker.submission import Post, Request, Submission
+from worker.watch import MOST_IDLE, MOST_SUBSCRIPTIONS
 
 DEFAULT_CHUNK = 32  # pictures a message of `classify_many`
 MAX_IN_FLIGHT = 10_000
 DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` that are under way at a time
-_Chunk: TypeAlias = Handle[list[Outcome]]
 
 
 class Client:
@@ -73,12 +76,16 @@ class Client:
         result_ttl_s: float = RESULT_TTL_S,
     ) -> None:
         self.url = check_redis_url(url)
+        name_of("queue", queue)
         results_url = check_redis_url(result_url or url)
         self._app = RedisCelery("clip-worker-client", set_as_current=False)
         self._app.conf.update(redis_configuration(url, results_url), task_default_queue=queue)
         self._redis = connect(url)
         self._results_redis = self._redis if results_url == url else connect(results_url)
-        self._results = StoredResults(self._results_redis, results_url, self._app, result_ttl_s)
+        subscribed = connect(results_url, most=MOST_SUBSCRIPTIONS + MOST_IDLE)
+        self._results = StoredResults(
+            self._results_redis, subscribed, results_url, self._app, result_ttl_s
+        )
         self._label_sets = LabelSets(self._redis)
         bound = (
             None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
@@ -109,7 +116,7 @@ class Client:
     def classify(
         self,
         image: str,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         *,
         priority: int = 0,
         expires_s: float | None = None,
@@ -119,7 +126,7 @@ class Client:
 
         Args:
             image: URI of the picture (`https:`, `s3:`, `file:`, `data:`), or what `upload` gave.
-            labels: Different labels.
+            labels: Different labels: a list, a tuple, a generator or an array of strings.
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task fails instead of being run.
             question: Any of `label_set`, `k`, `template`, `templates`, `ensemble`, `threshold`,
@@ -130,14 +137,14 @@ class Client:
             QueueFullError: `max_queue_length` messages are waiting.
             QueueUnavailableError: Redis can't be reached, or takes nothing.
         """
-        request = _given(image=image, labels=labels, **question)
+        request = given({"image": uri_of(image), "labels": labels, **question})
         task_id = self._submission.send_one(request, Post(priority, expires_s))
         return Handle(self._results, task_id, Classification.model_validate, time.time())
 
     def submit_many(
         self,
         requests: Iterable[Request],
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         *,
         priority: int = 0,
         expires_s: float | None = None,
@@ -166,21 +173,26 @@ class Client:
             QueueUnavailableError: Redis can't be reached, or takes nothing. Here as there the
                 error's `sent` has the ids of those tasks that were sent before it.
         """
-        asked = _given(labels=labels, **question)
-        ids = self._submission.send_many(requests, asked, Post(priority, expires_s))
+        asked = given({"labels": labels, **question})
+        each = iterated(requests, "requests", "ask about one picture with classify()")
+        ids = self._submission.send_many(each, asked, Post(priority, expires_s))
         now = time.time()
         return [
             Handle(self._results, task_id, Classification.model_validate, now) for task_id in ids
         ]
 
     def handle(self, task_id: str) -> Handle[Classification]:
-        """The handle of a `clip.classify` task that was sent earlier, perhaps elsewhere."""
-        return Handle(self._results, task_id, Classification.model_validate)
+        """The handle of a `clip.classify` task that was sent earlier, perhaps elsewhere.
+
+        Raises:
+            InvalidRequestError: It is no id.
+        """
+        return Handle(self._results, name_of("task_id", task_id), Classification.model_validate)
 
     def classify_many(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         images: Iterable[str],
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         *,
         chunk: int = DEFAULT_CHUNK,
         in_flight: int = DEFAULT_IN_FLIGHT,
@@ -192,13 +204,15 @@ class Client:
         """Ask the same of many pictures and give each outcome as it comes.
 
         The pictures may be a generator of millions: only `chunk * in_flight` of them are under way.
+        If a message fails because of one of its pictures (`POISON`, `TASK_TIMEOUT`), each of them
+        is sent once more, in a message of its own.
 
         Args:
             images: URIs.
             labels: Different labels.
             chunk: Pictures a message, 1 to 512.
             in_flight: Messages under way at a time.
-            timeout: Longest wait for the next outcome, in seconds; None as for `Handle.get`.
+            timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
             priority: As for `classify`.
             expires_s: As for `classify`, from when the message is sent.
             question: As for `classify`.
@@ -209,42 +223,44 @@ class Client:
             `ResultTimeoutError`.
 
         Raises:
-            InvalidRequestError: The question, `chunk` or `in_flight` is wrong; nothing was sent.
+            InvalidRequestError: The question, `chunk` or `in_flight` is wrong, or `images` is a
+                single one; nothing was sent.
         """
         _check_count("chunk", chunk, MAX_IMAGES)
         _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
-        asked = _given(labels=labels, **question)
-        parse(Question, asked)
-        chunks = self._send_chunks(images, chunk, asked, Post(priority, expires_s))
-        return self._stream(chunks, in_flight, timeout)
+        asked = WrittenQuestion(parse(Question, given({"labels": labels, **question})))
+        post = Post(priority, expires_s)
 
-    def _stream(
-        self, chunks: Iterator[tuple[_Chunk, int]], in_flight: int, timeout: float | None
-    ) -> Iterator[tuple[int, Outcome]]:
-        under_way = dict(itertools.islice(chunks, in_flight))
-        while under_way:
-            done = next(as_completed(list(under_way), timeout=timeout))
-            first = under_way.pop(done)
-            under_way.update(itertools.islice(chunks, 1))
-            yield from enumerate(done.get(timeout), start=first)
+        def send(uris: list[str]) -> Handle[list[Outcome]]:
+            task_id = self._submission.send(CLASSIFY_MANY, asked.about_many(uris), post)
+            return Handle(self._results, task_id, _outcomes, time.time())
 
-    def upload(self, data: bytes, ttl_s: float = DEFAULT_TTL_S) -> str:
+        each = iterated(images, "images", "ask about one picture with classify()")
+        stream = OutcomeStream(each, send, chunk=chunk, in_flight=in_flight, timeout=timeout)
+        return stream.outcomes()
+
+    def upload(self, data: Bytes | os.PathLike[str], ttl_s: float = DEFAULT_TTL_S) -> str:
         """Store a picture's bytes in Redis for a while, for workers that can't see your files.
 
         Args:
-            data: An encoded picture.
+            data: An encoded picture, or the path of its file.
             ttl_s: How long it is kept, in seconds; a day by default.
 
         Returns:
             A URI for `classify`. The same bytes have the same URI and are stored once.
 
         Raises:
+            InvalidRequestError: It is neither bytes nor a path, or there are no bytes.
+            ImageUnavailableError: The file can't be read, or is too large for Redis.
             QueueUnavailableError: Redis can't be reached or is full.
         """
+        encoded = picture_bytes(data)
+        if not 0 < ttl_s < float("inf"):
+            raise InvalidRequestError(f"ttl_s is {ttl_s!r}; give a number of seconds above 0.")
         with translated(self.url):
-            return UploadStore(self._redis, ttl_s).put(data)
+            return UploadStore(self._redis, ttl_s).put(encoded)
 
-    def put_label_set(self, name: str, labels: Sequence[str]) -> str:
+    def put_label_set(self, name: str, labels: Labels) -> str:
         """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.
 
         Returns:
@@ -255,9 +271,10 @@ class Client:
             QueueUnavailableError: Redis can't be reached.
         """
         parse(Question, {"label_set": name})
-        parse(Question, {"labels": labels})
+        kept = listed(labels, "labels", "BAD_LABELS")
+        parse(Question, {"labels": kept})
         with translated(self.url):
-            return self._label_sets.put(name, labels)
+            return self._label_sets.put(name, kept)
 
     def ping(self) -> None:
         """Ask Redis for a sign of life.
@@ -268,18 +285,6 @@ class Client:
         with translated(self.url):
             self._redis.ping()
 
-    def _send_chunks(
-        self, images: Iterable[str], size: int, question: dict[str, Any], post: Post
-    ) -> Iterator[tuple[_Chunk, int]]:
-        """Send a chunk when one is asked for; give its handle and its first picture's index."""
-        left, first = iter(images), 0
-        while chunk := list(itertools.islice(left, size)):
-            request = parse(ClassifyManyRequest, {"images": chunk, **question})
-            arguments = WrittenQuestion(request).about_many(chunk)
-            task_id = self._submission.send(CLASSIFY_MANY, arguments, post)
-            yield Handle(self._results, task_id, _outcomes, time.time()), first
-            first += len(chunk)
-
 
 def _check_count(name: str, count: int, most: int) -> None:
     if not 1 <= count <= most:
@@ -288,7 +293,3 @@ def _check_count(name: str, count: int, most: int) -> None:
 
 def _outcomes(results: list[dict[str, Any]]) -> list[Outcome]:
     return [Outcome.model_validate(result) for result in results]
-
-
-def _given(**arguments: Any) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None}

@@ -11,7 +11,13 @@ from typing import Any, Generic, TypeVar
 from celery.states import PENDING
 
 from worker.client_errors import result_error
-from worker.errors import ClipWorkerError, QueueUnavailableError, ResultTimeoutError
+from worker.errors import (
+    ClipWorkerError,
+    QueueUnavailableError,
+    ResultTimeoutError,
+    ServiceError,
+)
+from worker.quoting import quote
 from worker.stored_results import StoredResults
 from worker.watch import Watch
 
@@ -80,7 +86,13 @@ class Handle(Generic[Answer]):
         answer = self._ended["result"]
         if isinstance(answer, BaseException):
             raise result_error(answer, self.id) from _unless_same(answer)
-        return self._decode(answer)
+        try:
+            return self._decode(answer)
+        except (ValueError, TypeError) as error:  # of another task, or from a newer worker
+            raise ServiceError(
+                f"Task {self.id} has a result that this client can't read ({quote(answer)}).",
+                "BAD_RESULT",
+            ) from error
 
 
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:

@@ -35,7 +35,7 @@ _PIECE = re.compile(r"[^\s/?#&=:@;,\\]+")
 
 
 def quote(value: object) -> str:
-    """The value's `repr`, cut in the middle to 80 characters. Of a picture's URI see `shown_uri`.
+    """The value's `repr`, one line of at most 80 characters. Of a picture's URI see `shown_uri`.
 
     >>> quote("cat.jpg")
     "'cat.jpg'"
@@ -134,6 +134,8 @@ def _without_end(path: str, scheme: re.Match[str] | None = None) -> str:
 
 
 def _cut(text: str) -> str:
+    if "\n" in text:  # an array's, for one
+        text = " ".join(text.split())
     if len(text) <= MOST_CHARACTERS:
         return text
     half = (MOST_CHARACTERS - 3) // 2

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from celery.states import READY_STATES
 from kombu.exceptions import DecodeError
-from pydantic_core import from_json
 
 from worker.client_errors import translated
 from worker.dead_letters import RESULT_PREFIX
+from worker.text import read_json
 from worker.watch import Ears, Watch
 
 if TYPE_CHECKING:
@@ -31,17 +31,27 @@ class StoredResults:
 
     Args:
         redis: That they are in.
+        subscribed: Another client of the same Redis, for subscriptions, each of which keeps a
+            connection for as long as it lasts.
         url: Of that Redis, for sentences.
         app: Celery application whose backend has the same URL; it connects to nothing here.
         ttl_s: How long the workers keep results, in seconds.
     """
 
-    def __init__(self, redis: Redis, url: str, app: Celery, ttl_s: float = DEFAULT_TTL_S) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        subscribed: Redis,
+        url: str,
+        app: Celery,
+        ttl_s: float = DEFAULT_TTL_S,
+    ) -> None:
         self.ttl_s = ttl_s
         self._redis = redis
         self._url = url
         self._app = app
-        self._ears = Ears(redis)
+        self._subscribed = subscribed
+        self._ears = Ears(subscribed)
 
     def watch(self, task_ids: Sequence[str]) -> Watch:
         """What to wait on for the first of these; leave it in the end.
@@ -54,6 +64,7 @@ class StoredResults:
     def close(self) -> None:
         """Close the connections that waiting has left."""
         self._ears.close()
+        self._subscribed.close()
 
     def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """What is stored for each task: its `status` and `result`; None if there is nothing.
@@ -81,7 +92,7 @@ class StoredResults:
     def _decoded(self, stored: bytes) -> dict[str, Any]:
         # Of a success without types of kombu's own Celery makes nothing but plain JSON, slowly.
         if stored.startswith(_SUCCESS) and b'"__type__"' not in stored:
-            return cast("dict[str, Any]", from_json(stored))
+            return cast("dict[str, Any]", read_json(stored))
         return cast("dict[str, Any]", self._app.backend.decode_result(stored))
 
     def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:

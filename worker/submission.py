@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from worker.client_input import given, uri_of
 from worker.contract import CLASSIFY, Question, parse
 from worker.errors import InvalidRequestError, TemporaryError
 from worker.message import Arguments, WrittenQuestion
@@ -135,10 +136,13 @@ class Submission:
         self, request: Request, shared: Mapping[str, Any], written: list[WrittenQuestion]
     ) -> Arguments:
         if isinstance(request, Mapping):
-            return self._about({**shared, **request})
+            own = given(request)
+            if "image" in own:
+                own["image"] = uri_of(own["image"])
+            return self._about({**shared, **own})
         if not written:
             written.append(WrittenQuestion(parse(Question, shared)))
-        return written[0].about(validate_uri(request))
+        return written[0].about(validate_uri(uri_of(request)))
 
     def _about(self, request: Mapping[str, Any]) -> Arguments:
         question, image = self._questions.read(request)

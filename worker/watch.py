@@ -8,6 +8,7 @@ or missed what was published before, the result is read a little later.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +24,7 @@ LAST_POLL_S = 0.05
 LAST_LOOK_S = 0.5  # with one, in case that it has missed something
 CONFIRM_S = 1.0
 MOST_IDLE = 16
+MOST_SUBSCRIPTIONS = 256  # at a time, each with a connection of its own
 
 
 class Ears:
@@ -30,21 +32,43 @@ class Ears:
 
     Args:
         redis: That results are stored in.
+        most: At a time.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, most: int = MOST_SUBSCRIPTIONS) -> None:
         self._redis = redis
+        self._most = most
+        self._begin()
+
+    def _begin(self) -> None:
         self._idle: deque[PubSub] = deque()
+        self._free = threading.Semaphore(self._most)
         self._process = os.getpid()
 
-    def lend(self, channel: str) -> PubSub:
-        """A subscription to one channel that Redis has confirmed.
+    def lend(self, channel: str, wait_s: float) -> PubSub | None:
+        """A subscription to one channel that Redis has confirmed; give it back or let it close.
+
+        Args:
+            channel: Its name.
+            wait_s: Longest wait for one where all are lent, in seconds.
+
+        Returns:
+            None if all stayed lent.
 
         Raises:
             RedisError: There is none to be had.
         """
         if self._process != os.getpid():  # forked: these connections are the parent's
-            self._idle, self._process = deque(), os.getpid()
+            self._begin()
+        if not self._free.acquire(timeout=wait_s):
+            return None
+        try:
+            return self._subscribed(channel)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def _subscribed(self, channel: str) -> PubSub:
         ear = self._kept() or self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
         try:
             if ear.channels:  # the last one's
@@ -61,6 +85,12 @@ class Ears:
         self._idle.append(ear)
         if len(self._idle) > MOST_IDLE:
             self._idle.popleft().close()
+        self._free.release()
+
+    def drop(self, ear: PubSub) -> None:
+        """Close a subscription that is lent."""
+        ear.close()
+        self._free.release()
 
     def close(self) -> None:
         """Close the connections of those that nobody uses."""
@@ -104,7 +134,8 @@ class Watch:
             return None
         try:
             if self._ear is None:
-                self._ear = self._ears.lend(self._channel)  # and look: it may have come before
+                # And look again: it may have come before.
+                self._ear = self._ears.lend(self._channel, min(left_s, LAST_LOOK_S))
             else:
                 pause_s = max(least_s, LAST_POLL_S, min(LAST_LOOK_S, waited_s / 2))
                 heard = self._ear.get_message(timeout=min(pause_s, left_s))
@@ -114,7 +145,7 @@ class Watch:
             self._channel = None
         except BaseException:  # Ctrl-C: half a reply may have been read
             if self._ear is not None:
-                self._ear.close()
+                self._ears.drop(self._ear)
                 self._ear = None
             raise
         return None

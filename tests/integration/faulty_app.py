@@ -1,7 +1,9 @@
-"""clip-worker with a decoder that a mark makes hang or slow, and a device that one makes lost."""
+"""clip-worker with marks that make a decoder hang, slow or die, or a device be lost."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HANGS = b"HANGS"
+KILLS = b"KILLS"
 LOSES_DEVICE = b"LOSES DEVICE"
 IS_SLOW = b"IS SLOW"
 SLOW_S = 0.02
@@ -27,6 +30,8 @@ def _hang_or_decode(self: Preprocessor, data: bytes) -> Tensor:
         time.sleep(600)
     if IS_SLOW in data:
         time.sleep(SLOW_S)
+    if KILLS in data:
+        os.kill(os.getpid(), signal.SIGKILL)
     pixels = _decode(self, data)
     if LOSES_DEVICE in data:
         pixels[:] = 77

@@ -306,8 +306,8 @@ def test_a_wait_that_is_interrupted_keeps_no_half_read_subscription(
         lend = client._results._ears.lend
         ears = []
 
-        def lend_and_break(channel: str) -> Any:
-            ears.append(lend(channel))
+        def lend_and_break(channel: str, wait_s: float) -> Any:
+            ears.append(lend(channel, wait_s))
             monkeypatch.setattr(ears[0], "get_message", interrupted)
             return ears[0]
 

@@ -10,12 +10,12 @@ from worker.cli.pictures import Picture
 from worker.client import Client
 from worker.contract import Failure, Outcome
 from worker.errors import ImageUnavailableError, InvalidRequestError
+from worker.picture_file import read_picture
 from worker.quoting import quote, shown_uri
 
 UPLOAD_TTL_S = 3600.0  # long enough for a queue, short enough not to fill Redis
 CHUNK = 8  # pictures a message: small, so that the first answers come soon
 IN_FLIGHT = 32  # messages
-MAX_FILE_BYTES = 512 * 1024 * 1024 - 1  # the largest string that Redis keeps
 
 
 def ask(
@@ -100,21 +100,4 @@ class _Sender:
     def _uri(self, picture: Picture) -> str:
         if picture.path is None:
             return picture.name
-        return self._client.upload(_read(picture), UPLOAD_TTL_S)
-
-
-def _read(picture: Picture) -> bytes:
-    assert picture.path is not None
-    try:
-        with picture.path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ImageUnavailableError(
-            f"{quote(picture.name)} can't be read: {error.strerror}.", "READ_FAILED"
-        ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageUnavailableError(
-            f"{quote(picture.name)} has more than {MAX_FILE_BYTES} bytes, Redis's most.",
-            "FETCH_TOO_LARGE",
-        )
-    return data
+        return self._client.upload(read_picture(picture.path, picture.name), UPLOAD_TTL_S)

@@ -1,0 +1,46 @@
+"""A picture's file on the producer's machine, read to be uploaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.errors import ImageUnavailableError
+from worker.quoting import quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_BYTES = 512 * 1024 * 1024 - 1  # the largest string that Redis keeps
+
+
+def read_picture(path: Path, name: str | None = None) -> bytes:
+    """A file's bytes.
+
+    Args:
+        path: Where it lies.
+        name: What errors call it; its path if None.
+
+    Raises:
+        ImageUnavailableError: `READ_FAILED`, or `FETCH_TOO_LARGE`.
+    """
+    shown = quote(name or str(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise ImageUnavailableError(f"{shown} can't be read: {reason}.", "READ_FAILED") from error
+    check_size(len(data), shown)
+    return data
+
+
+def check_size(size_bytes: int, shown: str) -> None:
+    """See that Redis can keep a picture.
+
+    Raises:
+        ImageUnavailableError: `FETCH_TOO_LARGE`.
+    """
+    if size_bytes > MOST_BYTES:
+        raise ImageUnavailableError(
+            f"{shown} has more than {MOST_BYTES} bytes, Redis's most.", "FETCH_TOO_LARGE"
+        )
