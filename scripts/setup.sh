@@ -94,6 +94,11 @@ explain() {
         fail "pip reaches no package index; check the network, or name a mirror (PIP_INDEX_URL); log: $log"
     fi
     grep -v '^WARNING: Location' "$log" | tail -n 15 >&2
+    if grep -Eq 'metadata-generation-failed|failed-wheel-build|Failed building wheel' "$log"; then
+        fail "a package has no wheel for $("$venv/bin/python" --version) and did not build, see above;" \
+            "install a C compiler and Python's headers, or choose another Python:" \
+            "make clean, then make setup PYTHON=python3.14; log: $log"
+    fi
     fail "pip failed, see above; log: $log"
 }
 
