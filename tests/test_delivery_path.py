@@ -461,6 +461,23 @@ def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
     assert stage.handler.got == []
 
 
+def test_what_waits_for_its_time_takes_no_room_before(stage: Stage) -> None:
+    stage.send(countdown=60)
+    stage.path.start(stage.handler)
+    wait_until(lambda: len(stage.path.held) == 1)
+    [delivery] = stage.path.held.all()
+    assert stage.path.held.busy == 0
+
+    assert stage.path.begin(delivery)
+    assert stage.path.begin(delivery)
+    assert stage.path.held.busy == 1
+
+    stage.path.acknowledge(delivery)
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert not stage.path.begin(delivery)
+    assert stage.path.held.busy == 0
+
+
 def test_a_path_that_never_began_leaves_nothing_open(redis_url: str) -> None:
     gc.collect()
 

@@ -144,6 +144,9 @@ class Held:
         """Note that a delivery has begun; False if it must not, for its end is decided."""
         with self._changed:
             delivery.begun = delivery.begun or not delivery.ended
+            if delivery.waits_for_eta and delivery in self._all:  # its time has come
+                delivery.waits_for_eta = False
+                self._busy += delivery.size
             return not delivery.ended
 
     def remove(self, deliveries: Sequence[Delivery]) -> None:
