@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from worker.celery import worker_configuration
 from worker.client import Client
 from worker.errors import InvalidRequestError
+from worker.redis_celery import RedisCelery
+from worker.settings import Settings
 
 
 def test_a_client_keeps_to_its_own_redis_in_a_web_applications_environment(
@@ -30,3 +33,12 @@ def test_a_url_that_is_no_redis_url_is_refused_before_anything_is_sent(url: str)
         Client(url)
     assert caught.value.code == "BAD_REDIS_URL"
     assert repr(url) in caught.value.message
+
+
+def test_all_tasks_in_hand_may_store_their_results_at_once() -> None:
+    # given more than the 100 connections that redis-py's pools hold unless told
+    settings = Settings(concurrency=300)
+    app = RedisCelery("worker", set_as_current=False)
+    app.conf.update(worker_configuration(settings))
+    with app.backend.client.connection_pool as pool:
+        assert pool.max_connections > settings.concurrency
