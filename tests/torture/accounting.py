@@ -7,10 +7,12 @@ wrong would show a worker that is silently wrong as sound.
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torture.chaos import KILL, PARTITION, RESTART, STOP, TERM, Event
 from torture.journal import RUN
@@ -19,8 +21,10 @@ from torture.supervisor import Life
 from torture.workload import POISON, Expected, Job
 
 TOLERANCE = 1e-3  # of a probability
-WAKING_S = 1.0  # after a stop: what is decoded then was in hand before
-CLOCK_S = 0.2  # the harness notes an event a moment before or after it happens
+WAKING_S = (
+    5.0  # after a stop: what a thread was about to decode is decoded by then, on a busy machine
+)
+CLOCK_S = 0.2  # the harness notes the end of a stop a moment before or after it happens
 POISONED, BY_ITSELF, NO_REASON = "poison", "ended by itself", "no reason"
 # Why a run may have to be repeated, the strongest reason first.
 REASONS = (KILL, POISONED, BY_ITSELF, STOP, PARTITION, RESTART, TERM)
@@ -61,6 +65,14 @@ class Account:
         return sum(self.in_flight.get(reason, 0) for reason in (KILL, POISONED, STOP))
 
 
+class Disturbance(NamedTuple):
+    """What happened to a life, and from when until when."""
+
+    reason: str
+    from_s: float
+    until_s: float
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What was written down during the run.
@@ -68,6 +80,7 @@ class Evidence:
     Attributes:
         states: Of each task, in the order in which they were heard.
         stored: What the result store holds at the end.
+        decoders: Threads of a worker that decode.
     """
 
     jobs: Sequence[Job]
@@ -75,6 +88,7 @@ class Evidence:
     stored: Mapping[int, FinalState]
     lives: Sequence[Life]
     events: Sequence[Event]
+    decoders: int = os.cpu_count() or 1
     poison: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,34 +146,42 @@ def death(life: Life, poison: frozenset[int]) -> str | None:
     return BY_ITSELF
 
 
-def in_flight(life: Life, at_s: float, states: Mapping[int, Sequence[FinalState]]) -> set[int]:
-    """Tasks that this process had begun and whose result was not stored at that moment."""
+def in_flight(
+    life: Life, what: Disturbance, states: Mapping[int, Sequence[FinalState]]
+) -> set[int]:
+    """Tasks that this process had begun before its end, and whose result was not stored before it.
+
+    A signal arrives a moment after the harness noted that it sends it. What the process began in
+    between, or in a partition, is in flight too.
+    """
     begun = {
-        entry.number for entry in life.journal.read() if entry.what == RUN if entry.at_s < at_s
+        entry.number
+        for entry in life.journal.read()
+        if entry.what == RUN and entry.at_s < what.until_s
     }
-    return {n for n in begun if not any(state.at_s <= at_s for state in states.get(n, ()))}
+    return {n for n in begun if not any(state.at_s <= what.from_s for state in states.get(n, ()))}
 
 
 def in_flight_by_reason(evidence: Evidence) -> dict[str, int]:
     """How many tasks were in flight at each kind of disturbance, poison left out."""
     counts: dict[str, int] = defaultdict(int)
     for life in evidence.lives:
-        for reason, at_s in disturbances(life, evidence):
-            counts[reason] += len(in_flight(life, at_s, evidence.states) - evidence.poison)
+        for what in disturbances(life, evidence):
+            counts[what.reason] += len(in_flight(life, what, evidence.states) - evidence.poison)
     return dict(counts)
 
 
-def disturbances(life: Life, evidence: Evidence) -> list[tuple[str, float]]:
-    """What happened to a life, and when; its end is the last."""
+def disturbances(life: Life, evidence: Evidence) -> list[Disturbance]:
+    """What happened to a life; its end is the last."""
     happened = [
-        (event.kind, event.at_s)
+        Disturbance(event.kind, event.at_s, event.until_s)
         for event in evidence.events
         if event.kind in (STOP, PARTITION, RESTART)
         and event.pid in (0, life.pid)
         and life.started_s < event.at_s < (life.ended_s or float("inf"))
     ]
     if (why := death(life, evidence.poison)) and life.ended_s is not None:
-        happened.append((why, life.ended_s))
+        happened.append(Disturbance(why, life.ended_s, life.ended_s))
     return happened
 
 
@@ -171,34 +193,43 @@ def repeats(evidence: Evidence) -> dict[str, set[int]]:
             if entry.what == RUN and entry.number not in evidence.poison:
                 runs[entry.number].append((entry.at_s, life))
     found: dict[str, set[int]] = defaultdict(set)
+    woken: dict[Event, set[int]] = defaultdict(set)
     for number, times in runs.items():
         times.sort(key=lambda run: run[0])
         for (first_s, first), (again_s, again) in itertools.pairwise(times):
-            if woke_up(again, first_s, again_s, evidence.events):
-                found[STOP].add(number)
-            else:
-                found[_reason(number, first, again_s, evidence)].add(number)
-    return dict(found)
+            reason = _reason(number, first, again_s, evidence)
+            stop = woke_up(again, first_s, again_s, evidence.events)
+            if reason == NO_REASON and stop:
+                woken[stop].add(number)
+            else:  # who woke up may as well have taken over what a dead worker left
+                found[reason].add(number)
+    for numbers in woken.values():
+        about_to = sorted(numbers)
+        found[STOP].update(about_to[: evidence.decoders])
+        found[NO_REASON].update(about_to[evidence.decoders :])
+    return {reason: numbers for reason, numbers in found.items() if numbers}
 
 
-def woke_up(again: Life, first_s: float, again_s: float, events: Sequence[Event]) -> bool:
-    """Whether the second run is of a process that had the task in hand when it was stopped.
+def woke_up(again: Life, first_s: float, again_s: float, events: Sequence[Event]) -> Event | None:
+    """The stop from which a process woke that was just about to decode what others did meanwhile.
 
-    It was just about to decode; others did the task meanwhile, which it can't know on waking.
+    It had made sure that the task was its own, and then it was stopped. That may happen to each of
+    its threads that decode, and to no more.
     """
-    return any(
-        event.kind == STOP and event.pid == again.pid and event.at_s < first_s < event.until_s
+    stops = (
+        event for event in events
+        if event.kind == STOP and event.pid == again.pid and event.at_s < first_s < event.until_s
         and event.until_s - CLOCK_S < again_s < event.until_s + WAKING_S
-        for event in events
     )  # fmt: skip
+    return next(stops, None)
 
 
 def _reason(number: int, life: Life, again_s: float, evidence: Evidence) -> str:
     """The strongest reason why a life did not end a task's run before it was run again."""
     happened = {
-        reason
-        for reason, at_s in disturbances(life, evidence)
-        if at_s < again_s and number in in_flight(life, at_s, evidence.states)
+        what.reason
+        for what in disturbances(life, evidence)
+        if what.from_s < again_s and number in in_flight(life, what, evidence.states)
     }
     return next((reason for reason in REASONS if reason in happened), NO_REASON)
 

@@ -40,6 +40,7 @@ class Story:
         self.events: list[Event] = []
         self.lives: list[Life] = []
         self.states: dict[int, list[FinalState]] = {}
+        self.decoders = 2
         self._folder = folder
 
     def worker(
@@ -65,7 +66,9 @@ class Story:
     @property
     def evidence(self) -> Evidence:
         last = {number: states[-1] for number, states in self.states.items()}
-        return Evidence(self.jobs, self.states, last, self.lives, self.events)
+        return Evidence(
+            self.jobs, self.states, last, self.lives, self.events, decoders=self.decoders
+        )
 
     @property
     def account(self) -> Account:
@@ -156,12 +159,47 @@ def test_another_workers_partition_is_no_reason(story: Story) -> None:
     assert story.account.repeated == {NO_REASON: {0}}
 
 
-def test_who_wakes_up_may_decode_what_it_had_in_hand(story: Story) -> None:
+@pytest.mark.parametrize("kind", [STOP, PARTITION, RESTART])
+def test_what_was_begun_as_a_disturbance_began_was_in_flight(story: Story, kind: str) -> None:
+    # given the harness's note, after which the process went on for a moment
+    story.worker(10, {0: 2.01})
+    story.worker(11, {0: 20.0})
+    story.events.append(Event(kind, 2.0, 0 if kind == RESTART else 10, 15.0))
+    found = story.account
+    assert found.repeated == {kind: {0}}
+    assert found.in_flight == {kind: 1}
+
+
+def test_what_was_begun_after_a_disturbance_was_not_in_flight(story: Story) -> None:
+    story.worker(10, {0: 15.01})
+    story.worker(11, {0: 20.0})
+    story.events.append(Event(STOP, 2.0, 10, 15.0))
+    assert story.account.repeated == {NO_REASON: {0}}
+
+
+def test_who_wakes_up_may_decode_what_its_threads_were_about_to(story: Story) -> None:
     # given a worker that was stopped before it decoded, and another that did the task meanwhile
     story.events.append(Event(STOP, 1.0, 10, 14.0))
     story.worker(10, {0: 14.1})
     story.worker(11, {0: 12.0})
     assert story.account.repeated == {STOP: {0}}
+
+
+def test_who_wakes_up_may_not_decode_all_that_it_had_in_hand(story: Story) -> None:
+    # given two threads that decode
+    story.decoders = 2
+    story.events.append(Event(STOP, 1.0, 10, 14.0))
+    story.worker(10, {0: 14.1, 1: 14.1, 2: 14.2})
+    story.worker(11, {0: 12.0, 1: 12.0, 2: 12.0})
+    assert story.account.repeated == {STOP: {0, 1}, NO_REASON: {2}}
+
+
+def test_who_wakes_up_may_take_over_what_died_meanwhile(story: Story) -> None:
+    story.decoders = 1
+    story.events.append(Event(STOP, 1.0, 10, 14.0))
+    story.worker(10, {0: 14.1, 1: 14.1, 2: 14.2})
+    story.worker(11, {0: 2.0, 1: 2.0, 2: 2.0}, (3.0, -9, "kill"))
+    assert story.account.repeated == {KILL: {0, 1, 2}}
 
 
 def test_poison_explains_its_workers_death_and_its_neighbours_repeats(tmp_path: Path) -> None:
