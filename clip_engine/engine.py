@@ -21,7 +21,7 @@ from clip_engine.labels import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.model import CLIP
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.precision import Precision
-from clip_engine.preprocess import Preprocessor
+from clip_engine.preprocess import Preprocessor, Reserve
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.quoting import quoted
 from clip_engine.text_tower import TextTower
@@ -210,8 +210,12 @@ class Engine:
         image_features = self.encode_pixels([self.prepare(image) for image in images])
         return self.classify_features(image_features, label_features, labels, k)
 
-    def prepare(self, image: ImageInput) -> Tensor:
+    def prepare(self, image: ImageInput, reserve: Reserve | None = None) -> Tensor:
         """Decode and resize one picture, in any form that `classify` takes, to uint8 `[3, R, R]`.
+
+        Args:
+            image: As `classify` takes it.
+            reserve: For encoded bytes, as `Preprocessor.from_bytes` takes it.
 
         Raises:
             InputError: It is no picture in any form.
@@ -221,7 +225,7 @@ class Engine:
         source = file_or_picture(image)
         try:
             if isinstance(source, bytes):
-                return self.preprocessor.from_bytes(source)
+                return self.preprocessor.from_bytes(source, reserve)
             return self.preprocessor.from_image(source)
         except ImageError as error:
             if not isinstance(image, str | os.PathLike):

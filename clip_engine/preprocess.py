@@ -13,7 +13,7 @@ Axes: R pixels a side.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from clip_engine.decoding_memory import decoding_bytes
 from clip_engine.errors import ImageError
 from clip_engine.orientation import NONE, Turn, turn_of
 from clip_engine.resample import resize_and_crop
@@ -37,8 +38,11 @@ FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
 MOST_COPIED = 16_000_000  # pixels
 LONGEST = 8  # times the shorter side
 
+MEMORY_WORDS = ("out of memory", "can't allocate memory")  # of Pillow's OSError, of torch
+
 Mode: TypeAlias = Literal["exact", "fast"]
 Size: TypeAlias = tuple[float, float]  # width and height, perhaps no whole pixels
+Reserve: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -58,21 +62,30 @@ class Preprocessor:
     mode: Mode = "fast"
     max_pixels: int = DEFAULT_MAX_PIXELS
 
-    def from_bytes(self, data: bytes) -> Tensor:
+    def from_bytes(self, data: bytes, reserve: Reserve | None = None) -> Tensor:
         """Decode an encoded picture; of an animation, its first frame.
+
+        Args:
+            data: All bytes of the file.
+            reserve: Called once with the bytes of memory that this may take, before it takes them;
+                it may wait.
 
         Returns:
             uint8 `[3, R, R]`, RGB.
 
         Raises:
             ImageError: The bytes are no picture, are cut off or broken, or have too many pixels.
+            MemoryError: There is not enough, which is not the picture's fault.
         """
         with _decoding():
             image = self._open(data)
             self._check_size(image)
+            full_size, filled = image.size, None
             if self.mode == "fast" and image.format in ("JPEG", "MPO"):
-                return self._prepare(image, self._scale_while_decoding(image))
-            return self._prepare(image)
+                filled = self._scale_while_decoding(image)
+            if reserve is not None:
+                reserve(self._memory_bytes(image, full_size))
+            return self._prepare(image, filled)
 
     def from_image(self, image: Image.Image) -> Tensor:
         """Prepare a picture that Pillow has opened; its pixels are not changed.
@@ -143,6 +156,17 @@ class Preprocessor:
             )
         if width * height == 0:
             raise ImageError(f"The picture is {width}x{height}: it has no pixels.", "EMPTY_IMAGE")
+
+    def _memory_bytes(self, image: Image.Image, full_size: tuple[int, int]) -> int:
+        width, height = _resized(image.size, self.resolution)
+        is_exact = self.mode == "exact"
+        return decoding_bytes(
+            image,
+            full_size,
+            resized=width * height if is_exact and width * height <= self.max_pixels else 0,
+            copied=not is_exact and _is_ordinary(image.size),
+            turned=is_exact,
+        )
 
     def _scale_while_decoding(self, image: Image.Image) -> Size | None:
         """Let libjpeg decode at 1/2, 1/4 or 1/8 where that leaves twice the target's size.
@@ -215,9 +239,11 @@ def _eight_bit(levels: NDArray[Any]) -> NDArray[np.uint8]:
 def _decoding() -> Iterator[None]:
     try:
         yield
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever the bytes lead them to
+        if any(words in str(error).lower() for words in MEMORY_WORDS):
+            raise MemoryError(str(error)) from error
         raise _broken(error) from error
 
 

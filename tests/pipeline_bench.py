@@ -13,6 +13,7 @@ from worker.batcher import Batcher
 from worker.crew import Crew
 from worker.errors import ClipWorkerError
 from worker.pipeline import Job, Pipeline
+from worker.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +41,12 @@ class FakeFetcher:
         self.pictures: dict[str, bytes | BaseException] = {}
         self.fetched: list[str] = []
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         self.fetched.append(uri)
         picture = self.pictures[uri]
         if isinstance(picture, BaseException):
             raise picture
+        reserve(len(picture))
         return picture
 
 

@@ -250,7 +250,7 @@ def test_a_job_under_way_can_not_be_cancelled(bench: Bench) -> None:
         ),
         (ValueError("a label 'after shutdown'"), ServiceError, "INTERNAL"),
         (ClipEngineError("NaN"), ServiceError, "INTERNAL"),
-        (MemoryError(), ServiceError, "INTERNAL"),
+        (MemoryError(), TemporaryError, "OUT_OF_MEMORY"),
         (KeyboardInterrupt(), ServiceError, "INTERNAL"),
     ],
 )

@@ -14,6 +14,7 @@ from tiny_clip import tiny_engine
 from worker.errors import ImageUnavailableError, TemporaryError
 from worker.host_health import RestPolicy
 from worker.hosts import Hosts
+from worker.memory_budget import MemoryBudget
 from worker.retry import RetryPolicy
 from worker.timer import Timer
 
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from clip_engine.engine import Engine
+    from worker.reservation import Reserve
 
 JOBS = 800
 HOSTS = 20
 THREADS = 4
+MIB = 1024 * 1024
+MEMORY_BYTES = 12 * MIB  # for a large picture and two small ones at a time
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +43,13 @@ class Weather:
         self.random = random.Random(seed)
         self.lock = threading.Lock()
         self.picture = jpeg(1)
+        self.sizes: dict[str, int] = {}
         self.asked: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve) -> bytes:
+        reserve(self.sizes.setdefault(uri, MIB * self.random.choice((0, 0, 0, 2, 5))))
         host = uri.split("/")[2]
         with self.lock:
             self.asked[uri] += 1
@@ -63,7 +69,8 @@ class Weather:
             error = TemporaryError("It failed.", "FETCH_503")
             error.retry_after_s = 0.001 if drawn < 0.1 else None
             raise error
-        return b"no picture" if "broken" in uri else self.picture
+        data = b"no picture" if "broken" in uri else self.picture
+        return data + bytes(self.sizes[uri])  # which no decoder minds
 
 
 def bench(engine: Engine, weather: Weather) -> Bench:
@@ -74,6 +81,7 @@ def bench(engine: Engine, weather: Weather) -> Bench:
         timer=timer,
         retry=RetryPolicy(attempts=12, base_s=0.001, longest_s=0.01, total_s=10.0),
         hosts=Hosts(timer, threads=THREADS, rest=RestPolicy(3, 0.001, 2.0, 0.004)),
+        budget=MemoryBudget(MEMORY_BYTES),
         draw=random.Random(7).random,
     )
 
@@ -89,8 +97,10 @@ def submit_all(made: Bench) -> dict[str, Future[Any]]:
 
 def nothing_is_left(made: Bench) -> None:
     hosts = made.pipeline._line.hosts
+    budget = made.pipeline._line.budget
     assert made.pipeline.in_flight == 0
     assert made.pipeline.resting == 0
+    assert (budget.used_bytes, budget.waiting) == (0, 0)
     assert hosts._free == THREADS
     assert not any(host.running or host.waiting for host in hosts._hosts.values())
 

@@ -55,7 +55,7 @@ class Stage(Bench):
         self.scripts: dict[str, list[bytes | BaseException]] = {}
         self.pipeline._line.fetcher.fetch = self._fetch  # type: ignore[method-assign]
 
-    def _fetch(self, uri: str) -> bytes:
+    def _fetch(self, uri: str, reserve: Any) -> bytes:
         self.fetcher.fetched.append(uri)
         script = self.scripts[uri]
         answer = script.pop(0) if len(script) > 1 else script[0]

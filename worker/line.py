@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from worker.crew import Pool
 from worker.gate import Gate
 from worker.hosts import Hosts
+from worker.memory_budget import MemoryBudget
+from worker.reservation import Reserve
 from worker.retry import Random, RetryPolicy
 from worker.scoring import Scoring
 from worker.timer import Timer
@@ -25,8 +27,8 @@ _WEIGHT = 0.05  # of the newest in an average that moves: the last 20 or so coun
 class Fetches(Protocol):
     """Whatever gives a URI's bytes; `worker.sources.Fetcher` does."""
 
-    def fetch(self, uri: str) -> bytes:
-        """The bytes, or an error of `worker.errors`."""
+    def fetch(self, uri: str, reserve: Reserve) -> bytes:
+        """The bytes, or an error of `worker.errors`, or what `reserve` raises."""
 
 
 class ReadsLabelSets(Protocol):
@@ -73,6 +75,7 @@ class Line:
     gate: Gate
     scoring: Scoring
     hosts: Hosts
+    budget: MemoryBudget
     timer: Timer
     retry: RetryPolicy
     now: Callable[[], float]

@@ -69,6 +69,11 @@ class Passage(Errand):
             self.future.set_exception(translated)
         except InvalidStateError:  # somebody was quicker
             return
+        self._end()
+
+    def _end(self) -> None:
+        self.data = b""
+        self.room.release()
         self._on_end(self)
 
     def _log(self, error: BaseException) -> None:
@@ -81,7 +86,7 @@ class Passage(Errand):
             self.future.set_result(answer)
         except InvalidStateError:
             return
-        self._on_end(self)
+        self._end()
 
     def _hand_on(self, pool: Pool, stage: Callable[[], None]) -> None:
         """Run the next stage in a pool; whatever goes wrong there ends the job's future."""
@@ -99,31 +104,69 @@ class Passage(Errand):
             self.fail(error)
 
     def fetched(self) -> None:
-        """Knock at the gate."""
+        """Ask the gate."""
+        if self.ended:
+            self.data = b""
+            return
+        self.room.hold_back(back=True)
+        self._ask_gate(self._go)
+
+    def wait_for_room(self) -> None:
+        """Ask the gate first: whoever waits for room can go all the way once there is some.
+
+        Else those whom the gate holds back could take up all the room, and the one that they are
+        held back for would wait for it.
+        """
+        self._ask_gate(self.queue_for_room)
+
+    def _ask_gate(self, go: Callable[[], None]) -> None:
         try:
-            self.line.gate.enter(self.job, self._go, self.fail)
+            self.line.gate.enter(self.job, go, self.fail)
         except BaseException as error:  # noqa: BLE001  # as above
             self.fail(error)
 
     def _go(self) -> None:
+        self.room.hold_back(back=False)
         self._hand_on(self.line.decode_pool, self._decode)
 
     def _decode(self) -> None:
-        line = self.line
-        line.gate.check(self.job)
-        check_deadline(self.job, line.now(), "its picture was decoded")
-        thread, start = threading.get_ident(), line.clock()
-        line.tally.decoding[thread] = start
+        self.line.gate.check(self.job)
+        check_deadline(self.job, self.line.now(), "its picture was decoded")
+        data, self.data = self.data, b""  # a waiting picture holds its pixels only
+        reservation = self.room.take()
+        if reservation is None:  # it has just ended
+            return
         try:
-            pixels = line.engine.prepare(self.data)  # uint8 [3, R, R]
-        finally:
-            del line.tally.decoding[thread]
-        del self.data  # a waiting picture holds its pixels only
-        end = line.clock()
-        self._decode_s = end - start
+            pixels = self._pixels(data)  # uint8 [3, R, R]
+        except BaseException as error:
+            del data
+            reservation.release()
+            if not isinstance(error, MemoryError):
+                raise
+            self.run_out_of_memory("decoded")
+            return
+        reservation.settle(pixels.nbytes)
+        self.keep(reservation)
+        self.line.batcher.submit_for(self.line.scoring, self, pixels, within_s=self._left_s())
+
+    def _pixels(self, data: bytes) -> Tensor:
+        line, thread = self.line, threading.get_ident()
+        began = line.tally.decoding
+
+        def wait(size_bytes: int) -> None:
+            del began[thread]  # to wait for memory is not to hang
+            reserve(size_bytes)
+            began[thread] = line.clock()
+
+        with line.budget.decoding(len(data)) as reserve:
+            began[thread] = line.clock()
+            try:
+                pixels = line.engine.prepare(data, wait)
+            finally:
+                self._decode_s = line.clock() - began.pop(thread, line.clock())
         if not self.held_up:
             line.tally.prepared(self.fetch_s + self._decode_s)
-        line.batcher.submit_for(line.scoring, self, pixels, within_s=self._left_s())
+        return pixels
 
     def _left_s(self) -> float | None:
         deadline = self.job.deadline

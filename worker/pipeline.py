@@ -24,6 +24,7 @@ from worker.gate import Gate, OpenGate
 from worker.hosts import Hosts
 from worker.job import Job
 from worker.line import Fetches, Line, ReadsLabelSets
+from worker.memory_budget import MemoryBudget
 from worker.passage import Passage
 from worker.retry import Random, RetryPolicy
 from worker.scoring import Scoring
@@ -33,6 +34,7 @@ from worker.translate import stopping
 __all__ = ["Fetches", "Job", "Pipeline"]
 
 FETCHES = 32  # at the same time, where no `hosts` says otherwise
+MEMORY_BYTES = 1024 * 1024 * 1024  # where no `budget` does
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +60,7 @@ class Pipeline:
         retry: When a fetch that failed for now is tried again.
         timer: Ends pauses and rests; stopped with the pipeline.
         hosts: On the same timer; says who may fetch from where.
+        budget: Of memory for all pictures in hand.
         now: Unix time in seconds.
         draw: Draws the jitter of pauses, evenly from [0, 1).
     """
@@ -76,6 +79,7 @@ class Pipeline:
         retry: RetryPolicy | None = None,
         timer: Timer | None = None,
         hosts: Hosts | None = None,
+        budget: MemoryBudget | None = None,
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
     ) -> None:
@@ -90,6 +94,7 @@ class Pipeline:
             gate=gate or OpenGate(),
             scoring=Scoring(engine, decode_pool, fatal or Fatal(), lambda: batcher.is_idle),
             hosts=hosts or Hosts(timer, threads=FETCHES),
+            budget=budget or MemoryBudget(MEMORY_BYTES),
             timer=timer,
             retry=retry or RetryPolicy(),
             now=now,

@@ -23,7 +23,7 @@ from clip_engine.buckets import buckets_up_to
 from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError, DeviceLostError
 from clip_engine.loader import load_engine
-from worker import exit_codes
+from worker import allocator, exit_codes
 from worker.admission import Admission
 from worker.batcher import Batcher
 from worker.crew import Crew
@@ -34,6 +34,8 @@ from worker.fatal import Fatal
 from worker.hosts import Hosts
 from worker.isolation_gate import IsolationGate
 from worker.label_sets import LabelSets
+from worker.memory_budget import MemoryBudget
+from worker.memory_limit import memory
 from worker.pipeline import Pipeline
 from worker.queue_path import build_path
 from worker.redis_url import connect
@@ -45,6 +47,11 @@ from worker.stopping import Stopping
 from worker.timer import Timer
 
 logger = logging.getLogger(__name__)
+
+LEAST_ARENAS = 4
+LEAST_PICTURE_MEMORY_BYTES = 16 * 1024 * 1024
+USUAL_PICTURE_MEMORY_BYTES = 1024 * 1024 * 1024  # where nothing says how much there is
+MOST_PICTURE_MEMORY_BYTES = 4 * 1024 * 1024 * 1024  # more would not make a worker faster
 
 Progress = Callable[[int, int | None], None]
 
@@ -114,6 +121,7 @@ def start(
     """
     global _current  # noqa: PLW0603  # the one place where a process keeps its state
     warnings.filterwarnings("ignore", module=r"PIL\.")  # hostile pictures must not flood the log
+    allocator.limit_arenas(max(LEAST_ARENAS, _cores()))
     device = pin_device(settings.device, torch.cuda.device_count())
     replicas = _replicas(settings, device.name)
     if replicas > 1 or device.name != "cpu":
@@ -234,6 +242,7 @@ def _assemble(
         retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
         timer=timer,
         hosts=Hosts(timer, threads=settings.fetch_threads, most_a_host=settings.fetches_per_host),
+        budget=_memory_budget(settings),
         batcher=batcher,
         fetch_pool=fetch_pool,
         decode_pool=decode_pool,
@@ -262,6 +271,18 @@ def _fetcher(settings: Settings, redis: Redis) -> Fetcher:
     )
     limits = FetchLimits(max_bytes=settings.max_bytes, total_s=settings.fetch_timeout_s)
     return Fetcher(policy, limits, UploadStore(redis))
+
+
+def _memory_budget(settings: Settings) -> MemoryBudget:
+    """By default half of what is left beside the model: the other half is for all else."""
+    found = memory()
+    left = found.left // 2 if found else USUAL_PICTURE_MEMORY_BYTES
+    usual = max(LEAST_PICTURE_MEMORY_BYTES, min(left, MOST_PICTURE_MEMORY_BYTES))
+    return MemoryBudget(
+        settings.picture_memory_bytes or usual,
+        most_bytes=found.most if found else None,
+        return_freed=allocator.return_freed,
+    )
 
 
 def _replicas(settings: Settings, device: str) -> int:

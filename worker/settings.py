@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         le=178_956_970,
         description="Largest picture, in pixels; Pillow's own bound.",
     )
+    picture_memory_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Memory for pictures in hand; or half of what is left, 4 GiB at most.",
+    )
     fetch_timeout_s: float = Field(30.0, gt=0, description="Longest attempt at one picture.")
     fetch_attempts: int = Field(
         5, ge=1, le=100, description="Attempts at a picture whose fetch fails for now."

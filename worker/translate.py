@@ -38,10 +38,13 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
         return error
     if isinstance(error, ImageError):
         return ImageInvalidError(f"{shown_uri(image)}: {error.message}", error.code)
-    if isinstance(error, TextTooLongError):
-        return InvalidRequestError(str(error), "LABEL_TOO_LONG")
     if isinstance(error, InputError):
-        return InvalidRequestError(str(error))
+        is_long = isinstance(error, TextTooLongError)
+        return InvalidRequestError(str(error), "LABEL_TOO_LONG" if is_long else None)
+    if isinstance(error, MemoryError):
+        return TemporaryError(
+            f"{shown_uri(image)}: the worker ran out of memory; send it again.", "OUT_OF_MEMORY"
+        )
     if isinstance(error, BatcherStoppedError | CrewDismissedError) or _is_closed_pool(error):
         return stopping(image)
     reason = quote(redacted(str(error), image))

@@ -25,14 +25,14 @@ _decode = Preprocessor.from_bytes
 _encode = Engine.encode_pixels
 
 
-def _hang_or_decode(self: Preprocessor, data: bytes) -> Tensor:
+def _hang_or_decode(self: Preprocessor, data: bytes, *rest: Any) -> Tensor:
     if HANGS in data:
         time.sleep(600)
     if IS_SLOW in data:
         time.sleep(SLOW_S)
     if KILLS in data:
         os.kill(os.getpid(), signal.SIGKILL)
-    pixels = _decode(self, data)
+    pixels = _decode(self, data, *rest)
     if LOSES_DEVICE in data:
         pixels[:] = 77
     return pixels

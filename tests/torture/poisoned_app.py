@@ -54,13 +54,13 @@ def _wrap(owner: type, name: str, probe: Callable[[Callable[..., Any]], Any]) ->
 
 
 def _decoding(inner: Callable[..., Any], journal: Journal) -> Callable[..., Any]:
-    def from_bytes(self: Preprocessor, data: bytes) -> Any:
+    def from_bytes(self: Preprocessor, data: bytes, *rest: Any) -> Any:
         if mark := Mark.in_bytes(data):
             journal.write(RUN, mark.number)
             if mark.kind in POISONS:
                 os.kill(os.getpid(), POISONS[mark.kind])
                 time.sleep(60)  # until the signal has ended the process
-        return inner(self, data)
+        return inner(self, data, *rest)
 
     return from_bytes
 

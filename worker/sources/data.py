@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import binascii
+import io
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from worker.reservation import Reserve, unlimited
 from worker.sources.refusals import bad_uri, too_large
-from worker.sources.uri import split_data_uri
+from worker.sources.uri import data_start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from worker.sources.policy import FetchLimits
 
 _BLANKS = b" \t\r\n\f"
+_PIECE_CHARACTERS = 256 * 1024
 # Up to 4096 characters or escapes, never cut inside an escape.
 _PIECE = re.compile(r"(?:%[0-9A-Fa-f]{2}|.){1,4096}+", re.DOTALL)
 
 
 class DataSource:
-    """Decodes `data:` URIs, base64 or percent-encoded.
+    """Decodes `data:` URIs, base64 or percent-encoded, in pieces: a payload may be a huge one.
 
     Args:
         limits: Of these, the cap on bytes.
@@ -28,41 +33,62 @@ class DataSource:
     def __init__(self, limits: FetchLimits) -> None:
         self._limits = limits
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Decode a URI's data.
 
         Blanks inside base64 are skipped and missing padding is supplied, as browsers do.
 
         Raises:
             InvalidRequestError: `BAD_URI`: no comma, or no base64.
-            ImageUnavailableError: `FETCH_TOO_LARGE`, found before anything is decoded.
+            ImageUnavailableError: `FETCH_TOO_LARGE`.
         """
-        header, payload = split_data_uri(uri)
-        is_base64 = header.replace(" ", "").lower().endswith(";base64")
+        start, limit = data_start(uri), self._limits.max_bytes
+        is_base64 = uri[:start].replace(" ", "").lower().endswith(";base64,")
+        most = (len(uri) - start) * 3 // 4 if is_base64 else len(uri) - start
         # An escape takes three characters a byte, so this is the least that can come out.
-        self._check_size(uri, len(payload) * (3 / 4 if is_base64 else 1) / 3)
-        encoded = _unquoted(payload)
-        if not is_base64:
-            self._check_size(uri, len(encoded))
-            return encoded
-        packed = encoded.translate(None, _BLANKS).rstrip(b"=")
-        self._check_size(uri, len(packed) * 3 // 4)
-        return _decoded(uri, packed)
-
-    def _check_size(self, uri: str, size_bytes: float) -> None:
-        if size_bytes > self._limits.max_bytes:
-            raise too_large(uri, self._limits.max_bytes)
+        if most / 3 > limit:
+            raise too_large(uri, limit)
+        reserve(min(most, limit))
+        pieces = _unquoted(uri, start)
+        data = io.BytesIO()
+        for piece in _decoded(uri, pieces) if is_base64 else pieces:
+            data.write(piece)
+            if data.tell() > limit:
+                raise too_large(uri, limit)
+        return data.getvalue()
 
 
-def _unquoted(payload: str) -> bytes:
-    if "%" not in payload:
-        return payload.encode()
-    # In pieces, because unquoting holds an object for each escape: 40 bytes for one.
-    return b"".join(unquote_to_bytes(piece[0]) for piece in _PIECE.finditer(payload))
+def _unquoted(uri: str, start: int) -> Iterator[bytes]:
+    if uri.find("%", start) < 0:
+        for position in range(start, len(uri), _PIECE_CHARACTERS):
+            yield uri[position : position + _PIECE_CHARACTERS].encode()
+    else:  # in small pieces, because unquoting holds an object for each escape: 40 bytes for one
+        for piece in _PIECE.finditer(uri, start):
+            yield unquote_to_bytes(piece[0])
 
 
-def _decoded(uri: str, packed: bytes) -> bytes:
+def _decoded(uri: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     try:
-        return binascii.a2b_base64(packed + b"=" * (-len(packed) % 4), strict_mode=True)
+        yield from _from_base64(pieces)
     except binascii.Error as error:
         raise bad_uri(uri, "holds data that is not base64") from error
+
+
+def _from_base64(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    rest, is_over = b"", False
+    for piece in pieces:
+        packed, pad, behind = (rest + piece.translate(None, _BLANKS)).partition(b"=")
+        if (is_over and packed) or behind.strip(b"="):
+            raise binascii.Error("Data follows the padding.")
+        if is_over := is_over or bool(pad):
+            yield _whole(packed)
+            rest = b""
+        else:
+            whole = len(packed) // 4 * 4
+            yield _whole(packed[:whole])
+            rest = packed[whole:]
+    yield _whole(rest)
+
+
+def _whole(packed: bytes) -> bytes:
+    return binascii.a2b_base64(packed + b"=" * (-len(packed) % 4), strict_mode=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.errors import InvalidRequestError
 from worker.quoting import shown_uri
+from worker.reservation import Reserve, unlimited
 from worker.sources.data import DataSource
 from worker.sources.file import FileSource
 from worker.sources.http import HttpSource
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Gives the bytes behind the URIs of one kind."""
 
-    def fetch(self, uri: str) -> bytes:
-        """Fetch the bytes, or raise an error of `worker.errors`."""
+    def fetch(self, uri: str, reserve: Reserve) -> bytes:
+        """Fetch the bytes, or raise an error of `worker.errors`, or what `reserve` raises."""
 
 
 class Fetcher:
@@ -67,8 +68,13 @@ class Fetcher:
         if upload_store is not None:
             self._sources["redis"] = UploadSource(upload_store, limits)
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Fetch the bytes behind a URI; what they are is for the decoder to find out.
+
+        Args:
+            uri: Of any scheme.
+            reserve: Called with the bytes of memory that the fetch takes, before it takes more than
+                `FIRST_BYTES`. What it raises ends the fetch.
 
         Raises:
             InvalidRequestError: The URI is wrong: `BAD_URI`, `UNSUPPORTED_SCHEME`.
@@ -84,4 +90,4 @@ class Fetcher:
                 f"{', '.join(sorted(self._sources))}.",
                 "UNSUPPORTED_SCHEME",
             )
-        return source.fetch(checked)
+        return source.fetch(checked, reserve)

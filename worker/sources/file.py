@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
 from worker.quoting import shown_uri
+from worker.reservation import Reserve, unlimited
 from worker.sources.refusals import too_large
 from worker.sources.uri import file_path
 
@@ -45,7 +46,7 @@ class FileSource:
         self._roots = tuple(Path(os.path.abspath(root)) for root in roots)  # noqa: PTH100 - keeps links
         self._limits = limits
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Read a regular file.
 
         Raises:
@@ -58,36 +59,37 @@ class FileSource:
         if not any(path.is_relative_to(root) for root in self._roots):
             raise _outside(uri)
         try:
-            return self._read(uri, path)
+            return self._read(uri, path, reserve)
         except OSError as error:
             raise _translated(uri, error) from error
 
-    def _read(self, uri: str, path: Path) -> bytes:
+    def _read(self, uri: str, path: Path, reserve: Reserve) -> bytes:
         root = next(root for root in self._roots if path.is_relative_to(root))
         try:
             descriptor = _open_below(root, path.relative_to(root).parts)
         except OSError as error:
             if error.errno not in _PERHAPS_LINKED:
                 raise
-            return self._read_linked(uri, path)
-        return self._read_descriptor(uri, descriptor)
+            return self._read_linked(uri, path, reserve)
+        return self._read_descriptor(uri, descriptor, reserve)
 
-    def _read_linked(self, uri: str, path: Path) -> bytes:
+    def _read_linked(self, uri: str, path: Path, reserve: Reserve) -> bytes:
         resolved = Path(os.path.realpath(path))
         for root in self._roots:
             real_root = Path(os.path.realpath(root))
             if resolved.is_relative_to(real_root):
                 descriptor = _open_below(real_root, resolved.relative_to(real_root).parts)
-                return self._read_descriptor(uri, descriptor)
+                return self._read_descriptor(uri, descriptor, reserve)
         raise _outside(uri)
 
-    def _read_descriptor(self, uri: str, descriptor: int) -> bytes:
+    def _read_descriptor(self, uri: str, descriptor: int, reserve: Reserve) -> bytes:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise _not_regular(uri)
             if status.st_size > self._limits.max_bytes:
                 raise too_large(uri, self._limits.max_bytes)
+            reserve(status.st_size)
             with open(descriptor, "rb", closefd=False) as file:
                 return file.read(status.st_size)  # and no more, should it have grown since
         finally:

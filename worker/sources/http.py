@@ -6,6 +6,7 @@ address: a name server that changes its mind, or a redirect to the inside, gains
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import ImageUnavailableError, InvalidRequestError
 from worker.quoting import quote, redacted, shown_uri
+from worker.reservation import FIRST_BYTES, Reserve, unlimited
 from worker.sources.deadline import Deadline
 from worker.sources.http_connection import Dialer
 from worker.sources.http_errors import status_error, translated_errors
@@ -62,7 +64,7 @@ class HttpSource:
         self._clock = clock
         self._now = now
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Fetch a URL's body, following redirects.
 
         Raises:
@@ -80,7 +82,7 @@ class HttpSource:
                 with self._get(url, deadline) as response:
                     location = _location(response)
                     if location is None:
-                        return self._body(uri, response)
+                        return self._body(uri, response, reserve)
                 url = _next_url(url, location)
         raise ImageUnavailableError(
             f"{shown_uri(uri)} redirects more than {self._limits.max_redirects} times.",
@@ -95,21 +97,26 @@ class HttpSource:
             connection.request("GET", url.target, headers=_headers(url), preload_content=False)
             yield cleanup.enter_context(closing(connection.getresponse()))
 
-    def _body(self, uri: str, response: BaseHTTPResponse) -> bytes:
+    def _body(self, uri: str, response: BaseHTTPResponse, reserve: Reserve) -> bytes:
         if response.status not in (200, 203):
             asked_s = retry_after_s(response.headers.get("Retry-After"), self._now())
             raise status_error(uri, response.status, asked_s)
         _check_encoding(uri, response)
         limit = self._limits.max_bytes
-        if (response.length_remaining or 0) > limit:
-            raise too_large(uri, limit)
-        body = bytearray()
+        length = response.length_remaining
+        if length is not None:
+            if length > limit:
+                raise too_large(uri, limit)
+            reserve(length)
+        body = io.BytesIO()  # whose bytes need no copy in the end
         # Not stream(): on a chunked body it reads a chunk's size line without any limit.
         while piece := response.read(_READ_BYTES, decode_content=False):
-            body += piece
-            if len(body) > limit:
+            if body.tell() + len(piece) > limit:
                 raise too_large(uri, limit)
-        return bytes(body)
+            if length is None and body.tell() + len(piece) > FIRST_BYTES:
+                reserve(limit)  # it may become as long as that
+            body.write(piece)
+        return body.getvalue()
 
 
 def _headers(url: HttpUrl) -> dict[str, str]:

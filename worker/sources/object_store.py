@@ -15,12 +15,15 @@ from worker.errors import (
     TemporaryError,
 )
 from worker.quoting import shown_uri
+from worker.reservation import NoRoomError, Reserve, unlimited
 from worker.sources.http_errors import may_pass
 from worker.sources.refusals import bad_uri, too_large
 from worker.sources.uri import scheme_of
 
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits
+
+_COPIES = 2  # of an object while a store's library puts its pieces together
 
 _EXTRAS = {
     "s3": "s3",
@@ -44,7 +47,7 @@ class ObjectStoreSource:
     def __init__(self, limits: FetchLimits) -> None:
         self._limits = limits
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Read an object.
 
         Raises:
@@ -56,13 +59,13 @@ class ObjectStoreSource:
         if "::" in uri:
             raise bad_uri(uri, "chains locations with '::'; name one object, as in s3://bucket/key")
         try:
-            return self._read(uri, _file_system(scheme_of(uri)))
-        except ClipWorkerError:
+            return self._read(uri, _file_system(scheme_of(uri)), reserve)
+        except (ClipWorkerError, NoRoomError):
             raise
         except Exception as error:  # each store's library has errors of its own
             raise _translated(uri, error) from error
 
-    def _read(self, uri: str, file_system: Any) -> bytes:
+    def _read(self, uri: str, file_system: Any, reserve: Reserve) -> bytes:
         # fsspec's bridge from its event loop takes a time-out; stores without a loop have none.
         options = {"timeout": self._limits.total_s} if file_system.async_impl else {}
         info = file_system.info(uri, **options)
@@ -71,6 +74,7 @@ class ObjectStoreSource:
         size = info["size"]
         if size > self._limits.max_bytes:
             raise too_large(uri, self._limits.max_bytes)
+        reserve(_COPIES * size)
         data = file_system.cat_file(uri, start=0, end=size, **options) if size else b""
         return bytes(data)
 

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
 from worker.quoting import shown_uri
+from worker.reservation import FIRST_BYTES, Reserve, unlimited
 from worker.sources.refusals import too_large
 from worker.sources.uri import UPLOAD_PREFIX, upload_digest
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TTL_S = 86_400.0
 _REDIS_STRING_MAX_BYTES = 512 * 1024 * 1024
+_COPIES = 2  # of a reply, while redis-py reads it
+_FIRST_BYTES = FIRST_BYTES // _COPIES
 
 
 class UploadStore:
@@ -60,12 +63,18 @@ class UploadStore:
             raise _store_failed(error) from error
         return UPLOAD_PREFIX + digest
 
-    def get(self, uri: str, max_bytes: int = _REDIS_STRING_MAX_BYTES - 1) -> bytes:
+    def get(
+        self,
+        uri: str,
+        max_bytes: int = _REDIS_STRING_MAX_BYTES - 1,
+        reserve: Reserve = unlimited,
+    ) -> bytes:
         """Fetch an upload's bytes.
 
         Args:
             uri: What `put` returned.
             max_bytes: The largest upload that is transferred.
+            reserve: As a `Fetcher` takes it.
 
         Raises:
             InvalidRequestError: `BAD_URI`.
@@ -74,8 +83,7 @@ class UploadStore:
         """
         key = self._prefix + upload_digest(uri)
         try:
-            # One byte over the cap tells that it is exceeded. A missing key reads as empty.
-            data = cast("bytes", self._redis.getrange(key, 0, max_bytes))
+            data = self._read(key, uri, max_bytes, reserve)
         except RedisError as error:
             raise _store_failed(error) from error
         if not data:
@@ -84,8 +92,20 @@ class UploadStore:
                 "upload it again.",
                 "UPLOAD_NOT_FOUND",
             )
-        if len(data) > max_bytes:
+        return data
+
+    def _read(self, key: str, uri: str, max_bytes: int, reserve: Reserve) -> bytes:
+        """All of it; of a missing key nothing. Small ones take one round trip."""
+        first = min(_FIRST_BYTES, max_bytes + 1)
+        data = cast("bytes", self._redis.getrange(key, 0, first - 1))
+        if len(data) < first:
+            return data
+        size = self._redis.strlen(key)
+        if size > max_bytes:
             raise too_large(uri, max_bytes)
+        if size > first:
+            reserve(_COPIES * size)
+            data = cast("bytes", self._redis.getrange(key, 0, size - 1))
         return data
 
 
@@ -101,9 +121,9 @@ class UploadSource:
         self._store = store
         self._limits = limits
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Fetch an upload's bytes; raises as `UploadStore.get` does."""
-        return self._store.get(uri, self._limits.max_bytes)
+        return self._store.get(uri, self._limits.max_bytes, reserve)
 
 
 def _store_failed(error: RedisError) -> TemporaryError:

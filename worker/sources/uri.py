@@ -35,7 +35,7 @@ def validate_uri(uri: str) -> str:
     text = _checked_text(uri)
     scheme = scheme_of(text)
     if scheme == "data":
-        split_data_uri(text)
+        data_start(text)
         return text
     _check_spelling(text)
     if scheme in ("http", "https"):
@@ -63,19 +63,19 @@ def scheme_of(uri: str) -> str:
     )
 
 
-def split_data_uri(uri: str) -> tuple[str, str]:
-    """Split RFC 2397's `data:[<mediatype>][;base64],<data>` at its comma.
+def data_start(uri: str) -> int:
+    """Where the data begin in RFC 2397's `data:[<mediatype>][;base64],<data>`.
 
-    >>> split_data_uri("data:image/gif;base64,R0lG")
-    ('image/gif;base64', 'R0lG')
+    >>> data_start("data:image/gif;base64,R0lG")
+    22
 
     Raises:
         InvalidRequestError: There is no comma.
     """
-    header, comma, payload = uri[len("data:") :].partition(",")
-    if not comma:
+    comma = uri.find(",")
+    if comma < 0:
         raise bad_uri(uri, "has no comma; write data:image/jpeg;base64,<data>")
-    return header, payload
+    return comma + 1
 
 
 def file_path(uri: str) -> str:

@@ -1,0 +1,35 @@
+"""What the C library keeps of memory that was freed, where it can be told.
+
+glibc keeps freed blocks of up to 32 MB for later, in each of eight arenas a core: two decodes of
+350 MB, one after the other on two threads, kept 700 MB; 150 files of 20 MB, a few of them at a
+time, kept 300 MB. With four arenas, and told to let go after each large picture, it kept 100 MB.
+To have it map larger blocks one by one instead keeps nothing, and costs a forward pass up to 20 %.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+_ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
+
+
+def limit_arenas(count: int) -> None:
+    """Let threads share so many arenas; before they are started."""
+    if libc := _libc():
+        libc.mallopt(_ARENA_MAX, count)
+
+
+def return_freed() -> None:
+    """Return to the system what is free; takes less than a millisecond, mostly."""
+    if libc := _libc():
+        libc.malloc_trim(ctypes.c_size_t(0))
+
+
+def _libc() -> Any:
+    """glibc; None where there is another C library, as on Alpine and macOS."""
+    try:
+        libc = ctypes.CDLL(None)
+        return libc if hasattr(libc, "gnu_get_libc_version") else None
+    except OSError:
+        return None
