@@ -80,10 +80,11 @@ def test_queues_take_turns_whatever_their_order(
     server.lpush("a", *["a"] * 100)
     server.lpush("c", *["c"] * 100)
 
-    for _ in range(10):
+    for worker.room in (1, 3, 50, 2, 7, 1):
         worker.intake.turn()
 
-    assert (worker.got.count(b"a"), worker.got.count(b"c")) == (40, 40)
+    assert len(worker.got) == 64
+    assert abs(worker.got.count(b"a") - worker.got.count(b"c")) <= 2
 
 
 def test_a_queue_that_has_little_leaves_the_room_to_the_others(
@@ -111,7 +112,8 @@ def test_inside_a_queue_priorities_keep_their_order(
     for _ in range(4):
         worker.intake.turn()
 
-    assert worker.got == [b"0", b"3", b"b", b"b", b"6", b"9", b"b", b"b"]
+    assert worker.got.count(b"b") == 4
+    assert [message for message in worker.got if message != b"b"] == [b"0", b"3", b"6", b"9"]
 
 
 @pytest.mark.parametrize("where", [*A.lists, *B.lists])

@@ -41,7 +41,7 @@ def build_path(
 
     Args:
         settings: Of this worker.
-        queues: Names of the queues to take from, which take turns.
+        queues: Names of the queues to take from, which share the room evenly.
         worker: This worker's name.
         replicas: Batches that run at the same time.
         watch: Called about once a second.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError, ResponseError
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 MOST_SUSPECTS = 64  # in hand at a time; other workers shall have some too
 LOOK_S = 0.1  # between two looks for what crashes returned, while there is no room for more
 WAIT_S = 0.5  # longest wait for messages; then what crashes returned is looked at
+NEVER = (-1, 0)
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
 
@@ -32,7 +35,7 @@ LAST_PAUSE_S = 1.0
 class Intake:
     """One thread that moves messages from the queues into this process's hand.
 
-    Queues take turns: which gave something last is asked last.
+    Queues share the room evenly, whatever their order; one leaves to the others what it can't fill.
 
     Args:
         ledgers: One a queue.
@@ -59,7 +62,8 @@ class Intake:
         self._looked = clock()
         self._was_all = False  # what the last turn found
         self._turns = itertools.count()
-        self._served: dict[Ledger, int] = {}  # the turn in which a queue last gave something
+        # When a queue last gave something, and how much: who had least has the first share.
+        self._served: dict[Ledger, tuple[int, int]] = {}
         self._waiting: list[Ledger] = []  # for which messages were waited for
         self._stopping = threading.Event()
         self._complaint = Complaint(logger, "No tasks can be taken")
@@ -121,16 +125,27 @@ class Intake:
             self._stopping.wait(WAIT_S)
 
     def _take(self, room: int) -> int:
-        turn, taken = next(self._turns), 0
-        for ledger in sorted(self.ledgers, key=lambda each: self._served.get(each, -1)):
-            suspects = max(0, MOST_SUSPECTS - self._held.suspects)
-            if entries := ledger.take(room - taken, suspects):
-                self._served[ledger] = turn
-                taken += len(entries)
-                self._receive(ledger, entries)
-            if taken >= room > 0:
-                break
-        return taken
+        """Take from each queue its share of the room, and what one leaves from those with more."""
+        taken: Counter[Ledger] = Counter()
+        asked = sorted(self.ledgers, key=lambda each: self._served.get(each, NEVER))
+        while asked:
+            have_more = []
+            for i, ledger in enumerate(asked):
+                share = math.ceil((room - taken.total()) / (len(asked) - i))
+                count = self._take_from(ledger, share)
+                taken[ledger] += count
+                if count >= share > 0:
+                    have_more.append(ledger)
+            asked = have_more if taken.total() < room else []
+        turn = next(self._turns)
+        self._served.update({each: (turn, count) for each, count in taken.items() if count})
+        return taken.total()
+
+    def _take_from(self, ledger: Ledger, most: int) -> int:
+        entries = ledger.take(most, max(0, MOST_SUSPECTS - self._held.suspects))
+        if entries:
+            self._receive(ledger, entries)
+        return len(entries)
 
     def _stop_waiting(self) -> None:
         for ledger in self._waiting:

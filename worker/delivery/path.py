@@ -49,7 +49,7 @@ class DeliveryPath(Endings):
     """Messages in, results out. Threads may share it.
 
     Args:
-        queues: Names of the queues to take from, which take turns.
+        queues: Names of the queues to take from, which share the room evenly.
         open_ledger: Makes a queue's ledger, with a client of its own.
         prefetch: How many to hold.
         isolation: Who may be in the making together.
