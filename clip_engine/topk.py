@@ -17,6 +17,7 @@ Array: TypeAlias = NDArray[Any] | Tensor
 
 MANY = 512  # scores in a row; fewer are sorted as quickly as they are searched
 FEW = 256  # scores in a row; NumPy sorts all rows in one call sooner than it searches each
+NUMPYS_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__")
 
 
 class TopK(NamedTuple):
@@ -150,12 +151,14 @@ def _as_numpy(scores: Any) -> NDArray[Any]:
 def _is_left_to_dlpack(scores: Any, array: NDArray[Any]) -> bool:
     """Whether NumPy found no numbers in an object that may hold some all the same.
 
-    If its own `__array__` gave Python objects, strings for instance, DLPack has no numbers either;
-    and TensorFlow, asked for strings by DLPack, aborts the process.
+    If it offers NumPy an array, and one of Python objects, strings for instance, DLPack has no
+    numbers either; and TensorFlow, asked for strings by DLPack, aborts the process.
     """
     if not hasattr(scores, "__dlpack__"):
         return False
-    return array.dtype.kind == "V" or (array.dtype.kind == "O" and not hasattr(scores, "__array__"))
+    if array.dtype.kind == "O":
+        return not any(hasattr(scores, protocol) for protocol in NUMPYS_PROTOCOLS)
+    return array.dtype.kind == "V"
 
 
 def _from_dlpack(scores: Any) -> NDArray[Any]:

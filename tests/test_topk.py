@@ -260,9 +260,22 @@ class OfStrings(OnlyDLPack):
         pytest.fail("asked for numbers that it can't have")
 
 
-def test_an_object_that_gave_strings_is_not_asked_for_numbers() -> None:
+class OfStringsByInterface(OnlyDLPack):
+    """The same through NumPy's other protocol."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(2))
+        self._strings = np.array([b"a", b"b"], dtype=object)
+        self.__array_interface__ = self._strings.__array_interface__
+
+    def __dlpack__(self, **options: Any) -> Any:
+        pytest.fail("asked for numbers that it can't have")
+
+
+@pytest.mark.parametrize("kind", [OfStrings, OfStringsByInterface])
+def test_an_object_that_gave_strings_is_not_asked_for_numbers(kind: Any) -> None:
     with pytest.raises(InputError, match=r"^The scores' type is object; give real numbers\.$"):
-        top_k(OfStrings(), 1)
+        top_k(kind(), 1)
 
 
 @pytest.mark.parametrize("mask", [[False, True, False], True])
