@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -18,6 +20,7 @@ from demo_model.measures import (
     guess_scenes,
     sample_scenes,
     scene_indices,
+    seeds_of,
 )
 
 TEMPLATES: Final = (
@@ -35,6 +38,9 @@ FILES: Final = {
     "300x500, JPEG quality 90": ((300, 500), 90),
 }
 GROUPED_AXES: Final = ("size", "texture", "shape")
+WEAK_SPOT_AXES: Final = ("size", "colour", "texture", "shape")
+WEAK_SPOTS: Final = 5
+NORMAL_95: Final = 1.959964  # standard deviations that 95 % of a normal distribution lie within
 # What the labels of a question tell.
 QUESTIONS: Final = {
     "shape": ("shape",),
@@ -58,13 +64,56 @@ class Score:
 
     Attributes:
         top1: Share of pictures, 0 to 1.
+        low: Where the 95 % interval of that share begins (Wilson 1927).
+        high: Where it ends.
         labels: Number of labels to choose from; chance is one in that many.
         pictures: Number of pictures asked about.
     """
 
     top1: float
+    low: float
+    high: float
     labels: int
     pictures: int
+
+    @classmethod
+    def of(cls, right: int, labels: int, pictures: int) -> Score:
+        """So many of the pictures were right."""
+        low, high = wilson(right, pictures)
+        return cls(round(right / pictures, 4), round(low, 4), round(high, 4), labels, pictures)
+
+
+def wilson(right: int, pictures: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which holds near 0 and 1 too.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+
+    >>> [round(bound, 4) for bound in wilson(95, 100)]
+    [0.8882, 0.9785]
+    """
+    share, scale = right / pictures, NORMAL_95**2 / pictures
+    middle = share + scale / 2
+    reach = math.sqrt(share * (1 - share) * scale + scale**2 / 4)
+    return (middle - reach) / (1 + scale), (middle + reach) / (1 + scale)
+
+
+@dataclass(frozen=True)
+class WeakSpot:
+    """Held-out pictures that are often described wrongly.
+
+    Attributes:
+        shows: What they have in common, as a label.
+        pictures: How many there were.
+        wrong: How many of these got a wrong description.
+        mostly_read_as: The wrong values in the commonest of the wrong descriptions.
+        times: How many times that one came.
+    """
+
+    shows: str
+    pictures: int
+    wrong: int
+    mostly_read_as: str
+    times: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +127,7 @@ class Evaluation:
         seen: The same for new pictures of compositions that were trained on.
         attributes: In the first of these, how often each attribute of the best scene is right.
         groups: Like `held_out`, for the scenes with each value of some axes.
+        weak_spots: The sizes, colours, textures and shapes with the most wrong descriptions.
         questions: Held-out pictures, short labels, by what the labels tell.
         templates: Like `held_out`, on fewer pictures, by template.
         files: Like `held_out`, on fewer pictures, by size and compression.
@@ -89,6 +139,7 @@ class Evaluation:
     seen: Score
     attributes: dict[str, float]
     groups: dict[str, Score]
+    weak_spots: list[WeakSpot]
     questions: dict[str, Score]
     templates: dict[str, Score]
     files: dict[str, Score]
@@ -101,7 +152,8 @@ class Evaluation:
             for name in ("groups", "questions", "templates", "files")
         }
         scores = {name: Score(**figures[name]) for name in ("held_out", "seen")}
-        return cls(**{**figures, **scores, **tables})
+        spots = [WeakSpot(**spot) for spot in figures["weak_spots"]]
+        return cls(**{**figures, **scores, **tables, "weak_spots": spots})
 
 
 def evaluate(engine: Engine, pictures: int, fewer: int, seed: int) -> Evaluation:
@@ -111,14 +163,15 @@ def evaluate(engine: Engine, pictures: int, fewer: int, seed: int) -> Evaluation
         engine: With the demo model.
         pictures: Pictures of the main figures and the questions.
         fewer: Pictures of each template and kind of file.
-        seed: Of the choice of scenes.
+        seed: Of the choice of scenes, and of their pictures.
     """
     everything = list(all_scenes())
     scenes = sample_scenes(pictures, seed, held_out=True)
-    images = encode_scenes(engine, scenes)
-    right = guess_scenes(engine, images, everything) == scene_indices(scenes)  # [B, A]
+    images = encode_scenes(engine, scenes, first_seed=seeds_of(seed))
+    guessed = guess_scenes(engine, images, everything)  # [B, A]
+    right = guessed == scene_indices(scenes)  # [B, A]
     seen = sample_scenes(pictures, seed, held_out=False)
-    seen_images = encode_scenes(engine, seen)
+    seen_images = encode_scenes(engine, seen, first_seed=seeds_of(seed) + pictures)
     return Evaluation(
         model_sha256=engine.identity.digest,
         seed=seed,
@@ -126,6 +179,7 @@ def evaluate(engine: Engine, pictures: int, fewer: int, seed: int) -> Evaluation
         seen=full_score(engine, seen, seen_images, everything),
         attributes=dict(zip(AXES, _rounded(right.float().mean(dim=0)), strict=True)),
         groups=_groups(right, scenes, len(everything)),
+        weak_spots=weak_spots(scenes, guessed),
         questions={name: ask(engine, scenes, images, told) for name, told in QUESTIONS.items()},
         templates={
             template: full_score(engine, scenes[:fewer], images[:fewer], everything, template)
@@ -133,7 +187,10 @@ def evaluate(engine: Engine, pictures: int, fewer: int, seed: int) -> Evaluation
         },
         files={
             name: full_score(
-                engine, scenes[:fewer], encode_scenes(engine, scenes[:fewer], *file), everything
+                engine,
+                scenes[:fewer],
+                encode_scenes(engine, scenes[:fewer], *file, first_seed=seeds_of(seed)),
+                everything,
             )
             for name, file in FILES.items()
         },
@@ -167,7 +224,33 @@ def ask(engine: Engine, scenes: Sequence[Scene], images: Tensor, told: Sequence[
     )
     truth = torch.tensor([labels.index(_label(scenes[i], told)) for i in rows])
     right = guess(engine, images[rows], labels) == truth
-    return Score(round(right.float().mean().item(), 4), len(labels), len(rows))
+    return Score.of(int(right.sum()), len(labels), len(rows))
+
+
+def weak_spots(scenes: Sequence[Scene], guessed: Tensor) -> list[WeakSpot]:
+    """Where most mistakes were made, worst first.
+
+    Args:
+        scenes: B scenes.
+        guessed: Indices of the values of each one's best description, int64 `[B, A]`.
+    """
+    pictures: Counter[str] = Counter()
+    readings: dict[str, Counter[str]] = {}
+    for scene, guess_ in zip(scenes, guessed.tolist(), strict=True):
+        values = asdict(scene)
+        shows = label({axis: values[axis] for axis in WEAK_SPOT_AXES})
+        pictures[shows] += 1
+        read = {axis: VALUES[axis][i] for axis, i in zip(AXES, guess_, strict=True)}
+        wrong = [value for axis, value in read.items() if value != values[axis]]
+        if wrong:
+            readings.setdefault(shows, Counter())[" and ".join(wrong)] += 1
+    worst = sorted(readings, key=lambda shows: (-readings[shows].total(), shows))[:WEAK_SPOTS]
+    return [
+        WeakSpot(
+            shows, pictures[shows], readings[shows].total(), *readings[shows].most_common(1)[0]
+        )
+        for shows in worst
+    ]
 
 
 def _groups(right: Tensor, scenes: Sequence[Scene], candidates: int) -> dict[str, Score]:
@@ -194,7 +277,7 @@ def _label(scene: Scene, told: Sequence[str]) -> str:
 
 
 def _all_right(right: Tensor, candidates: int) -> Score:
-    return Score(round(right.all(dim=1).float().mean().item(), 4), candidates, len(right))
+    return Score.of(int(right.all(dim=1).sum()), candidates, len(right))
 
 
 def _rounded(shares: Tensor) -> list[float]:

@@ -22,6 +22,7 @@ from clip_engine.prompts import DEFAULT_TEMPLATE
 # Training pictures' seeds come from a 31-bit range; these lie above it.
 FIRST_SEED = 2**40
 PICTURE_SIZE = (320, 240)
+ROWS_AT_ONCE = 1000  # against 36,864 labels, 150 MB
 
 
 def sample_scenes(count: int, seed: int, *, held_out: bool) -> list[Scene]:
@@ -36,6 +37,7 @@ def encode_scenes(
     scenes: Sequence[Scene],
     size: tuple[int, int] = PICTURE_SIZE,
     jpeg_quality: int | None = None,
+    first_seed: int = FIRST_SEED,
 ) -> Tensor:
     """Draw each scene, unlike any training picture, and encode it.
 
@@ -44,20 +46,29 @@ def encode_scenes(
         scenes: B scenes.
         size: Width and height of the pictures in pixels.
         jpeg_quality: None for pixels as drawn; else they pass through a JPEG of this quality.
+        first_seed: Of the first picture; the next has the next.
 
     Returns:
         float32 `[B, D]`, each row of length 1.
     """
-    pictures = (draw_scene(scene, size, FIRST_SEED + i) for i, scene in enumerate(scenes))
+    pictures = (draw_scene(scene, size, first_seed + i) for i, scene in enumerate(scenes))
     files = (_stored(picture, jpeg_quality) for picture in pictures)
     return engine.encode_pixels([engine.prepare(file) for file in files])
+
+
+def seeds_of(seed: int) -> int:
+    """The first picture's seed of an evaluation; no other evaluation or training has the same."""
+    return FIRST_SEED + seed * 2**20
 
 
 def guess(
     engine: Engine, images: Tensor, labels: Sequence[str], template: str = DEFAULT_TEMPLATE
 ) -> Tensor:
     """Index of the best label for each picture, int64 `[B]`."""
-    return (images @ engine.labels.get(labels, (template,)).T).argmax(dim=1)
+    features = engine.labels.get(labels, (template,))  # [L, D]
+    return torch.cat(
+        [(rows @ features.T).argmax(dim=1) for rows in torch.split(images, ROWS_AT_ONCE)]
+    )
 
 
 def guess_scenes(

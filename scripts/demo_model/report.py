@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 
-from demo_model.evaluation import Evaluation, Score
+from demo_model.evaluation import Evaluation, Score, WeakSpot
 
 BEGIN = "<!-- written by scripts/evaluate_demo_model.py -->"
 END = "<!-- end -->"
@@ -18,6 +19,7 @@ def tables(evaluation: Evaluation) -> str:
         "compositions seen in training, new pictures": evaluation.seen,
     }
     sections = [
+        textwrap.fill(f"In short: {headline(evaluation)}.", width=98),
         "Six attributes right at once, among the descriptions of all compositions:",
         _score_table("pictures of", main),
         "Each attribute of the best description, held-out compositions:",
@@ -26,6 +28,8 @@ def tables(evaluation: Evaluation) -> str:
         ),
         "By what the picture shows, held-out compositions, all descriptions:",
         _score_table("pictures with", evaluation.groups),
+        "Where most mistakes were made, held-out compositions, all descriptions:",
+        _spot_table(evaluation.weak_spots),
         "Short labels in the template `a photo of a {}.`, held-out compositions:",
         _score_table("labels tell", evaluation.questions),
         "Other templates, held-out compositions, all descriptions:",
@@ -34,6 +38,17 @@ def tables(evaluation: Evaluation) -> str:
         _score_table("file", evaluation.files),
     ]
     return "\n\n".join(sections)
+
+
+def headline(evaluation: Evaluation) -> str:
+    """What the README says, too: the main figure, how sure it is, and the weak spot."""
+    score, worst = evaluation.held_out, evaluation.weak_spots[0]
+    return (
+        f"of {score.labels:,} descriptions it finds the right one for {_percent(score.top1)} of "
+        f"{score.pictures:,} pictures whose colour, texture and shape it never saw together (95 % "
+        f"interval: {_interval(score)}); its weak spot is the {worst.shows}, which it reads as "
+        f"{worst.mostly_read_as} in {worst.times} of {worst.pictures} pictures"
+    )
 
 
 def with_tables(card: str, evaluation: Evaluation) -> str:
@@ -50,15 +65,39 @@ def with_tables(card: str, evaluation: Evaluation) -> str:
 
 def _score_table(title: str, scores: Mapping[str, Score]) -> str:
     rows = (
-        (name, _percent(s.top1), _percent(1 / s.labels), f"{s.labels:,}", f"{s.pictures:,}")
+        (
+            name,
+            _percent(s.top1),
+            _interval(s),
+            _percent(1 / s.labels),
+            f"{s.labels:,}",
+            f"{s.pictures:,}",
+        )
         for name, s in scores.items()
     )
-    return _table((title, "top-1", "chance", "labels", "pictures"), rows)
+    return _table((title, "top-1", "95 % interval", "chance", "labels", "pictures"), rows)
+
+
+def _spot_table(spots: Iterable[WeakSpot]) -> str:
+    rows = (
+        (
+            spot.shows,
+            f"{spot.wrong:,} ({_percent(spot.wrong / spot.pictures)})",
+            f"{spot.mostly_read_as}, {spot.times:,} times",
+            f"{spot.pictures:,}",
+        )
+        for spot in spots
+    )
+    return _table(("pictures show a", "wrong", "mostly read as", "pictures"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _interval(score: Score) -> str:
+    return f"{100 * score.low:.2f} to {100 * score.high:.2f} %"
 
 
 def _percent(share: float) -> str:
