@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clip_engine.preprocess import Preprocessor
 from worker import app
@@ -28,10 +28,10 @@ def _mark(what: str) -> None:
     os.close(file)
 
 
-def _mark_and_decode(self: Preprocessor, data: bytes) -> Tensor:
+def _mark_and_decode(self: Preprocessor, data: bytes, *rest: Any) -> Tensor:
     _mark("decode")
     time.sleep(float(os.environ.get("DECODE_S", "0")))
-    return _decode(self, data)
+    return _decode(self, data, *rest)
 
 
 @app.task(name="marking.note")
