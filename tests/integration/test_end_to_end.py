@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,9 @@ def test_a_foreign_task_on_a_shared_queue_is_put_back_for_the_worker_it_is_meant
     redis_url: str, users_worker: WorkerProcess, tmp_path: Path, plain: Celery
 ) -> None:
     # given our worker alone on a queue where it finds a user's task
-    with WorkerProcess(redis_url, tmp_path, queue="user") as ours:
+    app = ("env", f"PYTHONPATH={Path(__file__).parent}", sys.executable, "-m", "celery", "-A")
+    command = (*app, "patient_app", "worker", "-n", "ours@%h", "--loglevel", "info")
+    with WorkerProcess(redis_url, tmp_path, command=command, queue="user") as ours:
         answer = {"predictions": [{"label": "cat"}]}
         task = plain.send_task("user.best_label", args=[answer], queue="user")
         ours.wait_for_log("Put back the task 'user.best_label'")
@@ -159,6 +162,23 @@ def test_a_foreign_task_on_a_shared_queue_is_put_back_for_the_worker_it_is_meant
         users_worker.start()
         # then
         assert task.get(timeout=WAIT_S) == "cat"
+
+
+def test_a_foreign_task_goes_to_the_idle_worker_that_knows_it_and_not_to_the_dead_letters(
+    redis_url: str, users_worker: WorkerProcess, tmp_path: Path, plain: Celery
+) -> None:
+    # given our worker, which has waited for longest, and then the user's, on one queue
+    with WorkerProcess(redis_url, tmp_path, queue="user") as ours:
+        ours.wait_for_log(" ready.")
+        users_worker.start()
+        end = time.monotonic() + WAIT_S
+        while "user@" not in str(plain.control.ping(timeout=1.0)):
+            assert time.monotonic() < end, users_worker.log
+        # when
+        answer = {"predictions": [{"label": "cat"}]}
+        tasks = [plain.send_task("user.best_label", args=[answer], queue="user") for _ in range(5)]
+        # then
+        assert [task.get(timeout=WAIT_S) for task in tasks] == ["cat"] * 5
 
 
 def test_one_bad_picture_fails_alone_with_its_code(

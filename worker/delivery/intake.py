@@ -65,6 +65,7 @@ class Intake:
         # When a queue last gave something, and how much: who had least has the first share.
         self._served: dict[Ledger, tuple[int, int]] = {}
         self._waiting: list[Ledger] = []  # for which messages were waited for
+        self._yields_until = clock()
         self._stopping = threading.Event()
         self._complaint = Complaint(logger, "No tasks can be taken")
         self._refused = Complaint(logger, "Tasks are looked for twice a second")
@@ -78,6 +79,14 @@ class Intake:
     def remove(self, queue: str) -> None:
         """Take no more from a queue."""
         self.ledgers = [ledger for ledger in self.ledgers if ledger.keys.queue != queue]
+
+    def give_way(self, seconds: float) -> None:
+        """Wait for no message in Redis for so long, but look twice a second.
+
+        Who waits longest in Redis gets what comes. Other workers of the queue wait for a second at
+        a time, as kombu does, so what was put back for them would always come back here.
+        """
+        self._yields_until = self._clock() + seconds
 
     def start(self) -> None:
         """Start the thread."""
@@ -113,6 +122,10 @@ class Intake:
 
     def _wait(self) -> None:
         """Until a message comes, to any queue and with any priority, or for a while."""
+        if self._clock() < self._yields_until:
+            self._stop_waiting()
+            self._stopping.wait(WAIT_S)
+            return
         ledgers = list(self.ledgers)
         for ledger in self._waiting:
             if ledger not in ledgers:

@@ -256,7 +256,9 @@ class DeliveryPath(Endings):
         is_ours = task.startswith(self._rules.namespace)
         if is_ours or not self.put_back_unknown(delivery, UNKNOWN_PATIENCE_S):
             self.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
-        elif task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
+            return
+        self._intake.give_way(UNKNOWN_PATIENCE_S)
+        if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
             self._unknown_tasks.add(task)
             logger.warning(
                 "Put back the task %s, which is not registered here; unless another worker takes "
