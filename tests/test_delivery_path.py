@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import threading
@@ -123,24 +124,28 @@ class Stage:
             *(r.zcard(KEYS.leases), r.hlen(KEYS.started)),
         )
 
+    def close(self) -> None:
+        if self.path.is_started:
+            self.path.drain(0)
+        self.path.standard.close()
+        self.ledger.close()
+        self.app.close()
+        self.redis.close()
+
 
 NOTHING = (0, 0, 0, 0, 0)
 
 
 @pytest.fixture
-def stage(redis_url: str) -> Iterator[Stage]:
-    stage = Stage(redis_url)
-    yield stage
-    _close(stage)
+def open_stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
+    """Opens stages with a test's own rules, and closes them even if the test fails."""
+    with contextlib.ExitStack() as opened:
+        yield lambda **rules: opened.enter_context(contextlib.closing(Stage(redis_url, **rules)))
 
 
-def _close(stage: Stage) -> None:
-    if stage.path.is_started:
-        stage.path.drain(0)
-    stage.path.standard.close()
-    stage.ledger.close()
-    stage.app.close()
-    stage.redis.close()
+@pytest.fixture
+def stage(open_stage: Callable[..., Stage]) -> Stage:
+    return open_stage()
 
 
 def _die(ledger: Ledger, *entries: Entry) -> None:
@@ -202,10 +207,10 @@ def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
 
 
 def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
+    open_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given: messages of 6 units each, and room for 8
-    stage = Stage(redis_url, floor=8, size_of=lambda _: 6)
+    stage = open_stage(floor=8, size_of=lambda _: 6)
     back = stage.ledger.give_back
     gone_back: list[str] = []
     monkeypatch.setattr(stage.ledger, "give_back", lambda t: gone_back.extend(t) or back(t))
@@ -227,7 +232,7 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
     wait_until(lambda: stage.redis.llen("celery") == 3)
     assert len(gone_back) == 4
 
-    _close(stage)
+    stage.path.drain(0)
     assert stage.path.held.busy == 0
 
 
@@ -297,9 +302,9 @@ def test_no_more_is_taken_while_the_messages_in_hand_are_too_large_together(
 
 
 def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it(
-    redis_url: str, caplog: pytest.LogCaptureFixture
+    open_stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage = Stage(redis_url, is_registered=lambda name: name == TASK)
+    stage = open_stage(is_registered=lambda name: name == TASK)
     theirs = [str(stage.app.send_task("users.own" + "x" * 200).id) for _ in range(2)]
     ours = str(stage.app.send_task("clip.unheard_of").id)
 
@@ -312,7 +317,6 @@ def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it
     told = [record.getMessage() for record in caplog.records]
     assert sum("Put back the task 'users.own" in line for line in told) == 1
     assert all(len(line) < 700 for line in told)
-    _close(stage)
 
 
 def test_what_celery_rejects_is_a_dead_letter_that_leaves_the_tasks_result_alone(
@@ -401,8 +405,10 @@ def test_a_condemned_message_becomes_a_dead_letter_and_a_failure(stage: Stage) -
     assert stage.handler.got == []
 
 
-def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(redis_url: str) -> None:
-    stage = Stage(redis_url, task_timeout_s=0.2)
+def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(
+    open_stage: Callable[..., Stage],
+) -> None:
+    stage = open_stage(task_timeout_s=0.2)
     task_id = stage.send()
     stage.path.start(stage.handler)
 
@@ -412,25 +418,27 @@ def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(redis_u
     stage.path.succeed(stage.handler.got[0], "1")
     wait_until(lambda: stage.in_redis() == NOTHING)
     assert stage.result(task_id)["status"] == "FAILURE"
-    _close(stage)
 
 
-def test_what_celery_holds_for_long_is_not_failed_behind_its_back(redis_url: str) -> None:
+def test_what_celery_holds_for_long_is_not_failed_behind_its_back(
+    open_stage: Callable[..., Stage],
+) -> None:
     # given: a task that Celery has to run, and one of ours, in hand for longer than ours may take
-    stage = Stage(redis_url, task_timeout_s=0.2)
+    stage = open_stage(task_timeout_s=0.2)
     celerys = str(stage.app.send_task("users.own").id)
     ours = stage.send()
 
     stage.path.start(stage.handler)
 
     assert stage.result(ours)["result"]["exc_message"][1] == "TASK_TIMEOUT"
-    assert [delivery.id for delivery in stage.path.held.all()] == [celerys]
+    wait_until(lambda: [delivery.id for delivery in stage.path.held.all()] == [celerys])
     assert stage.redis.get(f"celery-task-meta-{celerys}") is None
-    _close(stage)
 
 
-def test_expired_and_revoked_tasks_do_not_reach_the_handler(redis_url: str) -> None:
-    stage = Stage(redis_url, revoked={"unwanted"})
+def test_expired_and_revoked_tasks_do_not_reach_the_handler(
+    open_stage: Callable[..., Stage],
+) -> None:
+    stage = open_stage(revoked={"unwanted"})
     expired, unwanted = stage.send(expires=-10), stage.send(task_id="unwanted")
 
     stage.path.start(stage.handler)
@@ -439,7 +447,6 @@ def test_expired_and_revoked_tasks_do_not_reach_the_handler(redis_url: str) -> N
     assert stage.result(unwanted)["result"]["exc_message"] == ["revoked"]
     assert stage.handler.got == []
     wait_until(lambda: stage.in_redis() == NOTHING)
-    _close(stage)
 
 
 def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
@@ -523,8 +530,10 @@ def test_a_drain_waits_for_what_ends_in_time_and_gives_back_the_rest(stage: Stag
 def test_a_result_waits_for_a_redis_that_is_away() -> None:
     executable = find_executable()
     assert executable is not None
-    with RedisServer(executable, "--appendonly", "yes", "--appendfsync", "always") as server:
-        stage = Stage(server.url)
+    with (
+        RedisServer(executable, "--appendonly", "yes", "--appendfsync", "always") as server,
+        contextlib.closing(Stage(server.url)) as stage,
+    ):
         task_id = stage.send()
         stage.path.start(stage.handler)
         wait_until(lambda: len(stage.handler.got) == 1)
@@ -536,7 +545,6 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
         assert stage.result(task_id)["result"] == 1
         wait_until(lambda: stage.in_redis() == NOTHING)
         assert len(stage.handler.got) == 1
-        _close(stage)
 
 
 def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_another(
