@@ -16,14 +16,14 @@ from torture.drills import (
 
 pytestmark = pytest.mark.integration
 
-KILLS = 60
+KILLS = 20
 SEED = 1
 LEASE = {"LEASE_S": 3}
 LATE = {"task_acks_late": True}
 QUIET = ("--without-mingle", "--without-gossip")  # which would add a second to each start
 
 
-def test_60_kills_of_a_busy_worker_on_kombus_transport_lose_messages() -> None:
+def test_20_kills_of_a_busy_worker_on_kombus_transport_lose_messages() -> None:
     """kombu#305: a message is popped and then stored, in two steps."""
     stock = Subject("stock", STOCK, arguments=("-P", "threads", "-c", "16", *QUIET), settings=LATE)
     lost = losses(stock, KILLS, SEED)
@@ -31,7 +31,7 @@ def test_60_kills_of_a_busy_worker_on_kombus_transport_lose_messages() -> None:
     assert lost.lost > 0
 
 
-def test_60_kills_of_a_busy_worker_on_our_queue_path_lose_none() -> None:
+def test_20_kills_of_a_busy_worker_on_our_queue_path_lose_none() -> None:
     lost = losses(Subject("ours", OUR_PATH), KILLS, SEED)
     assert lost.begun > KILLS
     assert lost.lost == 0

@@ -105,6 +105,18 @@ class Rig:
             time.sleep(POLL_S)
         return True
 
+    def wait_until_busy(self) -> Life:
+        """The life of the only worker, once it has begun a task.
+
+        Raises:
+            RuntimeError: It begins none.
+        """
+        if self.supervisor.wait_until_ready():
+            [life] = self.supervisor.current
+            if self.wait(lambda: any(entry.what == RUN for entry in life.journal.read())):
+                return life
+        raise RuntimeError(f"the worker of {self.subject.name!r} begins no task")
+
     def wait_until_done(self, limit_s: float = LIMIT_S) -> bool:
         """Whether all that was sent had a result within the limit."""
         return self.wait(lambda: len(self.messages.done()) == len(self.messages.numbers), limit_s)
@@ -284,11 +296,9 @@ def losses(
     rng = random.Random(seed)
     with rig(subject, workers=1, delay_s=delay_s) as drill:
         for _ in range(kills):
-            drill.supervisor.wait_until_ready()
             if drill.messages.waiting < backlog // 2:
                 drill.messages.send(backlog)
-            [life] = drill.supervisor.current
-            drill.wait(lambda: any(e.what == RUN for e in life.journal.read()))  # noqa: B023
+            life = drill.wait_until_busy()
             time.sleep(rng.uniform(0.0, 0.2))
             drill.supervisor.end(life, 0, "kill")
             life.kill_all()
@@ -326,11 +336,9 @@ def stops(subject: Subject, rounds: int, *, tasks: int = 2000, load_s: float = 1
     left = wrong = 0
     with rig(subject, workers=1) as drill:
         for _ in range(rounds):
-            drill.supervisor.wait_until_ready()
             if drill.messages.waiting < tasks:  # as many always wait: no stop is an idle one
                 drill.messages.send(tasks)
-            [life] = drill.supervisor.current
-            drill.wait(lambda: any(e.what == RUN for e in life.journal.read()))  # noqa: B023
+            life = drill.wait_until_busy()
             time.sleep(load_s)
             start = time.monotonic()
             drill.supervisor.end(life, signal.SIGTERM, "term")

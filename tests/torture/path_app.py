@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torture.journal import END, READY, RUN, Journal
-from torture.message import number_of
+from torture.message import TASK, number_of
+from worker.celery import app
 from worker.queue_path import build_path
 from worker.settings import Settings
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from worker.delivery.path import DeliveryPath
 
 THREADS = 16
+
+
+@app.task(name=TASK)
+def classify(**_: object) -> None:
+    """Never called: the queue path refuses a task that is not registered."""
 
 
 class Idler:
