@@ -24,8 +24,8 @@ from worker.quoting import redacted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.delivery.held import Delivery
-    from worker.delivery.path import DeliveryPath
+    from worker.delivery.in_flight import Delivery
+    from worker.delivery.queue_consumer import QueueConsumer
     from worker.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class Admission:
         pipeline: Does the work.
     """
 
-    def __init__(self, path: DeliveryPath, pipeline: Pipeline) -> None:
-        self._path = path
+    def __init__(self, consumer: QueueConsumer, pipeline: Pipeline) -> None:
+        self._consumer = consumer
         self._pipeline = pipeline
         self._questions: Questions[Question] = Questions(lambda request: request)
 
@@ -50,11 +50,11 @@ class Admission:
             try:
                 self._begin(delivery)
             except ClipWorkerError as error:
-                self._path.fail(delivery, error)
+                self._consumer.fail(delivery, error)
             except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker
                 reason = redacted(str(error))
                 told = ServiceError(f"The worker failed with {type(error).__name__}: {reason}.")
-                self._path.fail(delivery, told)
+                self._consumer.fail(delivery, told)
 
     def resting(self) -> int:
         """Pictures that wait for another attempt to fetch them."""
@@ -82,10 +82,10 @@ class Admission:
             many = Many(
                 [job_or_error(asked, image) for image in request.images],
                 self._pipeline,
-                most=lambda: self._path.window,
-                advanced=partial(self._path.advance, delivery),
+                most=lambda: self._consumer.window,
+                advanced=partial(self._consumer.advance, delivery),
                 ended=partial(self._succeed_with_all, delivery),
-                given_up=partial(self._path.give_back, delivery),
+                given_up=partial(self._consumer.give_back, delivery),
             )
             delivery.time_out = partial(_time_out, delivery, many)
             many.send()
@@ -95,21 +95,21 @@ class Admission:
         if error is None:
             self._succeed(delivery, future.result())
         elif is_stopping(error):
-            self._path.give_back(delivery)
+            self._consumer.give_back(delivery)
         else:
-            self._path.fail(delivery, error)
+            self._consumer.fail(delivery, error)
 
     def _succeed(self, delivery: Delivery, answer: Classification) -> None:
         try:
             told = answer.model_dump_json()
         except ValueError as error:  # as in the pipeline: whatever it is, somebody waits
-            self._path.fail(delivery, ServiceError(f"The answer can't be written: {error}."))
+            self._consumer.fail(delivery, ServiceError(f"The answer can't be written: {error}."))
         else:
-            self._path.succeed(delivery, told)
+            self._consumer.succeed(delivery, told)
 
     def _succeed_with_all(self, delivery: Delivery, outcomes: Sequence[Outcome]) -> None:
         told = ",".join(outcome.model_dump_json() for outcome in outcomes)
-        self._path.succeed(delivery, f"[{told}]")
+        self._consumer.succeed(delivery, f"[{told}]")
 
 
 def _time_out(delivery: Delivery, many: Many, error: ClipWorkerError) -> None:

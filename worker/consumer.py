@@ -1,4 +1,4 @@
-"""Celery's consumer with our queue path in the place of kombu's, and with respect for strangers.
+"""Celery's consumer, with our queue consumer in the place of kombu's transport.
 
 kombu's transport stays for remote control and events, and serves the queue as well where ours can't
 (`CLIP_WORKER_QUEUE_PATH`).
@@ -19,8 +19,8 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 
 from worker import exit_codes, runtime
 from worker.celery import OUR_PREFIX
-from worker.delivery.rules import CeleryLoop
-from worker.delivery.standard import DeliveryChannel
+from worker.delivery.celery_bridge import DeliveryChannel
+from worker.delivery.policy import CeleryLoop
 from worker.quoting import quote
 
 logger = logging.getLogger(__name__)
@@ -33,15 +33,15 @@ class SilentConsumer(KombuConsumer):
     """Knows the queues, for `inspect active_queues` and `control add_consumer`; takes nothing."""
 
     def consume(self, no_ack: bool | None = None) -> None:  # noqa: ARG002, FBT001  # kombu's
-        """Let the queue path take from all queues that are known by now."""
+        """Let the queue consumer take from all queues that are known by now."""
         for queue in self.queues or ():
-            runtime.current().path.take_from(queue.name)
+            runtime.current().consumer.take_from(queue.name)
 
     def cancel_by_queue(self, queue: str) -> None:
-        """Let the queue path take no more from this one."""
+        """Let the queue consumer take no more from this one."""
         queues: dict[str, Any] = self._queues or {}
         queues.pop(queue, None)
-        runtime.current().path.leave(queue)
+        runtime.current().consumer.leave(queue)
 
 
 class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
@@ -68,7 +68,7 @@ class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
     def register_with_event_loop(self, c: Any, hub: Any) -> None:
         """Take what has to run as an ordinary Celery task through this loop."""
         if self.is_ours:
-            runtime.current().path.attach(
+            runtime.current().consumer.attach(
                 CeleryLoop(
                     hub=hub,
                     on_message=c.create_task_handler(),
@@ -96,7 +96,7 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
         """End the work first: Celery's steps would wait for all that its threads run."""
         here = runtime.current()
         here.stopping.wait(exit_codes.status_of(self.controller.exitcode))
-        here.path.standard.close()
+        here.consumer.celery.close()
         super().stop()
 
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
     def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:
         """Put the message back after a second; an unknown task of our own name space fails.
 
-        This is for kombu's transport; on the queue path the path looks for unknown tasks itself.
+        This is for kombu's transport; our queue consumer looks for unknown tasks itself.
         """
         name = str((message.headers or {}).get("task", ""))
         if self._refuse(message, exc):
@@ -135,7 +135,7 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
         self.timer.call_after(PUT_BACK_AFTER_S, message.requeue)
 
     def _refuse(self, message: Any, error: BaseException) -> bool:
-        """End a message of the queue path as a dead letter; False if it is kombu's."""
+        """End a message of the queue consumer as a dead letter; False if it is kombu's."""
         if not isinstance(message.channel, DeliveryChannel):
             return False
         message.channel.refuse(error)
@@ -144,11 +144,11 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
     def _begin(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         channel = request.message.channel
         if isinstance(channel, DeliveryChannel):
-            delivery, path = channel.delivery, runtime.current().path
-            path.standard.begun(delivery)
+            delivery, consumer = channel.delivery, runtime.current().consumer
+            consumer.celery.begun(delivery)
             if delivery.ended:  # given back, for the worker stops
                 return None
-            request.on_accepted = _unless_given_back(partial(path.begin, delivery), request)
+            request.on_accepted = _unless_given_back(partial(consumer.begin, delivery), request)
         return self._run_in_pool(request, *args, **kwargs)
 
 
@@ -170,7 +170,7 @@ def _unless_given_back(begin: Callable[[], bool], request: Any) -> Callable[...,
 
 
 def _serves(here: runtime.Runtime, consumer: Any) -> bool:
-    """Whether our queue path can serve; else why not is logged, or ends the worker.
+    """Whether our queue consumer can serve; else why not is logged, or ends the worker.
 
     Raises:
         ConnectionError: Redis can't tell just now.
@@ -196,7 +196,7 @@ def _obstacle(here: runtime.Runtime, consumer: Any) -> str | None:
     if consumer.hub is None:
         return "Celery runs without an event loop here"
     try:
-        here.path.probe()
+        here.consumer.probe()
     except TEMPORARY as error:
         raise ConnectionError(str(error)) from error
     except ResponseError as error:

@@ -17,7 +17,7 @@ from worker import runtime
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
 
 ACTIVE, RESERVED = "active", "reserved"
 
@@ -55,16 +55,16 @@ def stats(state: Any, **_: object) -> dict[str, Any]:
     """Request worker statistics/information."""
     told: dict[str, Any] = _celerys["stats"](state)
     total = Counter(told["total"])
-    total.update(runtime.current().path.totals.counts())
+    total.update(runtime.current().consumer.acks.totals.counts())
     return told | {"total": dict(total)}
 
 
 def _held(state: Any, stage: str) -> list[dict[str, Any]]:
-    path = runtime.current().path
+    consumer = runtime.current().consumer
     return [
         _info(delivery, state.hostname)
-        for delivery in path.held.all()
-        if not path.standard.has(delivery) and delivery.begun == (stage == ACTIVE)
+        for delivery in consumer.in_flight.all()
+        if not consumer.celery.has(delivery) and delivery.begun == (stage == ACTIVE)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Builds the queue path of a worker from its settings."""
+"""Builds the queue consumer of a worker from its settings."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from celery.worker import state
 
 from worker.celery import app
 from worker.contract import CLASSIFY, CLASSIFY_MANY
-from worker.delivery.isolation import Isolation
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Ledger
-from worker.delivery.path import DeliveryPath
+from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
-from worker.delivery.rules import Rules
+from worker.delivery.quarantine import Quarantine
+from worker.delivery.queue_consumer import QueueConsumer
+from worker.delivery.redis_queue import RedisQueue
 from worker.errors import TemporaryError
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
     from worker.settings import Settings
 
 LEAST_MAKING = 256  # messages; fewer would starve a fast model, and a slow one holds fewer anyway
@@ -29,15 +29,15 @@ LEAST_CEILING = 1024
 FLOOR_A_REPLICA = 4
 
 
-def build_path(
+def build_queue_consumer(
     settings: Settings,
     *,
     queues: Sequence[str],
     worker: str,
     replicas: int,
     watch: Callable[[], None],
-) -> DeliveryPath:
-    """A path that has not been started.
+) -> QueueConsumer:
+    """A consumer that has not been started.
 
     Args:
         settings: Of this worker.
@@ -47,29 +47,29 @@ def build_path(
         watch: Called about once a second.
     """
 
-    def ledger(queue: str) -> Ledger:
-        return Ledger(
+    def open_queue(name: str) -> RedisQueue:
+        return RedisQueue(
             connect(settings.redis_url),
-            QueueKeys(queue),
+            QueueKeys(name),
             lease_s=settings.lease_s,
             result_ttl_s=settings.result_ttl_s,
         )
 
-    return DeliveryPath(
+    return QueueConsumer(
         queues=queues,
-        open_ledger=ledger,
+        open_queue=open_queue,
         prefetch=Prefetch(
             floor=FLOOR_A_REPLICA * replicas,
             ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.largest_batch),
             initial=2 * settings.largest_batch,
         ),
-        isolation=Isolation(
+        quarantine=Quarantine(
             # A batch for each replica, and the next being decoded.
             most=max(LEAST_MAKING, (replicas + 1) * settings.largest_batch),
             worker=worker,
         ),
         lease_s=settings.lease_s,
-        rules=_rules(settings),
+        policy=_policy(settings),
         watch=watch,
     )
 
@@ -104,8 +104,8 @@ def pictures_of(delivery: Delivery) -> int:
     return max(1, len(images)) if isinstance(images, list) else 1
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
+def _policy(settings: Settings) -> DeliveryPolicy:
+    return DeliveryPolicy(
         tasks=(CLASSIFY, CLASSIFY_MANY),
         max_deliveries=settings.max_deliveries,
         task_timeout_s=settings.task_timeout_s,

@@ -27,7 +27,7 @@ from worker import allocator, exit_codes
 from worker.admission import Admission
 from worker.batcher import Batcher
 from worker.crew import Crew
-from worker.delivery.path import DeliveryPath
+from worker.delivery.queue_consumer import QueueConsumer
 from worker.device import PinnedDevice, pin_device
 from worker.errors import ServiceError
 from worker.fatal import Fatal
@@ -37,7 +37,7 @@ from worker.label_sets import LabelSets
 from worker.memory_budget import MemoryBudget
 from worker.memory_limit import memory
 from worker.pipeline import Pipeline
-from worker.queue_path import build_path
+from worker.queue_path import build_queue_consumer
 from worker.redis_url import connect
 from worker.retry import RetryPolicy
 from worker.settings import Settings
@@ -65,17 +65,17 @@ class Runtime:
     engine: Engine
     batcher: Batcher[Tensor, Tensor]
     pipeline: Pipeline
-    path: DeliveryPath
+    consumer: QueueConsumer
     pools: tuple[Crew, Crew]
     stopping: Stopping
     signals: StopSignals
 
     def serve(self) -> None:
-        """Take tasks by the queue path from now on; again after a reconnect does nothing."""
-        if not self.path.is_started:
+        """Take tasks by the queue consumer from now on; again after a reconnect does nothing."""
+        if not self.consumer.is_started:
             self.stopping.start()
             self.signals.install()
-            self.path.start(Admission(self.path, self.pipeline))
+            self.consumer.start(Admission(self.consumer, self.pipeline))
 
 
 _current: Runtime | None = None
@@ -128,14 +128,14 @@ def start(
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
     engine = _load(settings, device.name, replicas, progress)
     settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
-    path = build_path(
+    consumer = build_queue_consumer(
         settings,
         queues=queues or (settings.queue,),
         worker=worker,
         replicas=replicas,
         watch=_watch,
     )
-    _current = _assemble(settings, device, engine, replicas, path)
+    _current = _assemble(settings, device, engine, replicas, consumer)
     _current.batcher.start()
     return _current
 
@@ -155,19 +155,19 @@ def stop(status: int = 0) -> int:
     _current.stopping.wait(status)
     runtime, _current = _current, None
     # Upstream first: each stage may still hand its work to the next.
-    if not runtime.path.is_started:
+    if not runtime.consumer.is_started:
         runtime.pipeline.drain(runtime.settings.pictures_drain_s)
-    given_up = runtime.pipeline.stop() + runtime.path.given_back
+    given_up = runtime.pipeline.stop() + runtime.consumer.given_back
     for pool in runtime.pools:
         pool.shutdown(wait=not given_up, cancel_futures=True)
     runtime.batcher.stop(timeout_s=1.0 if given_up else runtime.settings.pictures_drain_s)
     return given_up
 
 
-def _drain(path: DeliveryPath, settings: Settings, is_urgent: Callable[[], bool]) -> bool:
-    must_end = path.drain(settings.pictures_drain_s, settings.drain_timeout_s, is_urgent)
-    if path.given_back:
-        logger.warning("%d tasks were given back to the queue.", path.given_back)
+def _drain(consumer: QueueConsumer, settings: Settings, is_urgent: Callable[[], bool]) -> bool:
+    must_end = consumer.drain(settings.pictures_drain_s, settings.drain_timeout_s, is_urgent)
+    if consumer.given_back:
+        logger.warning("%d tasks were given back to the queue.", consumer.given_back)
     return must_end
 
 
@@ -189,8 +189,8 @@ def _end_process(status: int, reason: str) -> None:
     """Let the tasks in hand go and end at once; supervision starts the next process."""
     logger.critical("This worker ends itself: %s.", reason)
     try:
-        if _current is not None and _current.path.is_started:
-            _current.path.let_go()
+        if _current is not None and _current.consumer.is_started:
+            _current.consumer.let_go()
     except RedisError as error:  # their leases run out by themselves
         logger.warning("The tasks in hand return later than they should: %s", error)
     finally:
@@ -223,7 +223,7 @@ def _load(settings: Settings, device: str, replicas: int, progress: Progress | N
 
 
 def _assemble(
-    settings: Settings, device: PinnedDevice, engine: Engine, replicas: int, path: DeliveryPath
+    settings: Settings, device: PinnedDevice, engine: Engine, replicas: int, consumer: QueueConsumer
 ) -> Runtime:
     redis = connect(settings.redis_url)
     fetch_pool = Crew(settings.fetch_threads, "fetch")
@@ -246,20 +246,20 @@ def _assemble(
         batcher=batcher,
         fetch_pool=fetch_pool,
         decode_pool=decode_pool,
-        gate=IsolationGate(path),
+        gate=IsolationGate(consumer),
         fatal=Fatal(
             lambda error: isinstance(error, DeviceLostError),
             lambda error: _end_process(exit_codes.DEVICE_LOST, str(error)),
         ),
     )
     pools = (fetch_pool, decode_pool)
-    stopping = Stopping(partial(_drain, path, settings), longest_s=settings.drain_timeout_s)
+    stopping = Stopping(partial(_drain, consumer, settings), longest_s=settings.drain_timeout_s)
     signals = StopSignals(
         stopping,
-        wake=path.standard.wake,
+        wake=consumer.celery.wake,
         ignores_hangup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
     )
-    return Runtime(settings, device, engine, batcher, pipeline, path, pools, stopping, signals)
+    return Runtime(settings, device, engine, batcher, pipeline, consumer, pools, stopping, signals)
 
 
 def _fetcher(settings: Settings, redis: Redis) -> Fetcher:

@@ -81,7 +81,7 @@ class _Task:
     def __init__(self, task: Task, request: Question) -> None:
         self._here = runtime.current()
         self._began = time.monotonic()
-        self._delivery = self._here.path.held.get(_delivery_tag(task))
+        self._delivery = self._here.consumer.in_flight.get(_delivery_tag(task))
         if self._delivery:
             self._delivery.progress()  # it may have waited for an ETA
         self._asked = Asked(request, task.request.headers or {}, ticket=self._delivery)
@@ -97,7 +97,7 @@ class _Task:
         many = Many(
             [job_or_error(self._asked, image) for image in images],
             self._here.pipeline,
-            most=lambda: self._here.path.window,
+            most=lambda: self._here.consumer.window,
             advanced=self._advance,
             ended=done.set_result,
             given_up=partial(_give_up, done),
@@ -111,7 +111,7 @@ class _Task:
 
     def _advance(self) -> None:
         if self._delivery:
-            self._here.path.advance(self._delivery)
+            self._here.consumer.advance(self._delivery)
 
     def _wait(self, future: Future[Answer]) -> Answer:
         """What the future gives.

@@ -15,7 +15,7 @@ from celery import states
 from celery.concurrency import thread
 from celery.worker.state import task_ready
 
-from worker.delivery.standard import DeliveryChannel
+from worker.delivery.celery_bridge import DeliveryChannel
 from worker.errors import ServiceError
 
 if TYPE_CHECKING:

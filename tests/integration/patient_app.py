@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from worker import app
-from worker.delivery import path
+from worker.delivery import queue_consumer
 
-path.UNKNOWN_PATIENCE_S = 60.0
+queue_consumer.UNKNOWN_PATIENCE_S = 60.0
 
 __all__ = ["app"]

@@ -15,9 +15,9 @@ from PIL import Image
 from worker_process import WorkerProcess
 
 from worker.dead_letters import dead_key
-from worker.delivery.entry import Crash
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Ledger
+from worker.delivery.redis_queue import RedisQueue
+from worker.delivery.unacked_entry import Crash
 from worker.errors import InvalidRequestError
 from worker.settings import DEFAULT_QUEUE
 
@@ -189,15 +189,15 @@ def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
     member = plain.signature("clip.classify", args=(uri,), kwargs=LABELS)
     body = member.clone(immutable=True)
     result = chord([member, member.clone()], body, app=plain).apply_async()
-    ledger = Ledger(server, KEYS, lease_s=10, result_ttl_s=60)
-    [entry] = ledger.take(1)
+    queue = RedisQueue(server, KEYS, lease_s=10, result_ttl_s=60)
+    [entry] = queue.take(1)
     for _ in range(4):
-        ledger.start([entry.tag], Crash(1.0, 1, "gone"))
-        ledger.reap(1000)
-        ledger.extend([entry.tag], -1)
-        ledger.reap(1000)
-        [entry] = ledger.take(0, suspects=1)
-    ledger.give_back([entry.tag])
+        queue.start([entry.tag], Crash(1.0, 1, "gone"))
+        queue.reap(1000)
+        queue.extend([entry.tag], -1)
+        queue.reap(1000)
+        [entry] = queue.take(0, suspects=1)
+    queue.give_back([entry.tag])
 
     with WorkerProcess(redis_url, tmp_path):
         error = _end(result)

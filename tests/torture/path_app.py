@@ -1,4 +1,4 @@
-"""The product's queue path without the product's model: a worker that starts in a moment.
+"""The product's queue consumer without the product's model: a worker that starts in a moment.
 
 Its handler does nothing for `TORTURE_WORK_S` seconds, on 16 threads. Settings are the product's;
 `TORTURE_JOURNAL` as elsewhere.
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from torture.journal import END, READY, RUN, Journal
 from torture.message import TASK, number_of
 from worker.celery import app
-from worker.queue_path import build_path
+from worker.queue_path import build_queue_consumer
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.delivery.held import Delivery
-    from worker.delivery.path import DeliveryPath
+    from worker.delivery.in_flight import Delivery
+    from worker.delivery.queue_consumer import QueueConsumer
 
 THREADS = 16
 
@@ -37,8 +37,8 @@ def classify(**_: object) -> None:
 class Idler:
     """A handler that lets a little time pass."""
 
-    def __init__(self, path: DeliveryPath, journal: Journal, work_s: float) -> None:
-        self._path = path
+    def __init__(self, consumer: QueueConsumer, journal: Journal, work_s: float) -> None:
+        self._consumer = consumer
         self._journal = journal
         self._work_s = work_s
         self._pool = ThreadPoolExecutor(THREADS)
@@ -46,10 +46,10 @@ class Idler:
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Begin each when it may be in the making."""
         for delivery in deliveries:
-            self._path.isolation.enter(
+            self._consumer.quarantine.enter(
                 delivery,
                 lambda delivery=delivery: self._pool.submit(self._work, delivery),
-                lambda delivery=delivery: self._path.drop(delivery),
+                lambda delivery=delivery: self._consumer.drop(delivery),
             )
 
     def resting(self) -> int:
@@ -69,14 +69,14 @@ class Idler:
         self._journal.write(RUN, number)
         time.sleep(self._work_s)
         self._journal.write(END, number)
-        self._path.succeed(delivery, '"done"')
+        self._consumer.succeed(delivery, '"done"')
 
 
 def main(_: Sequence[str]) -> int:
     """Work until SIGTERM, then drain."""
     settings = Settings.load()
     journal = Journal(Path(os.environ["TORTURE_JOURNAL"]))
-    path = build_path(
+    consumer = build_queue_consumer(
         settings,
         queues=[settings.queue],
         worker=f"path-{os.getpid()}",
@@ -85,10 +85,10 @@ def main(_: Sequence[str]) -> int:
     )
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    path.start(Idler(path, journal, float(os.environ["TORTURE_WORK_S"])))
+    consumer.start(Idler(consumer, journal, float(os.environ["TORTURE_WORK_S"])))
     journal.write(READY)
     ending.wait()
-    path.drain(settings.pictures_drain_s)
+    consumer.drain(settings.pictures_drain_s)
     return 0
 
 

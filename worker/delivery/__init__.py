@@ -10,8 +10,8 @@ such a moment: kombu#305). Nothing here knows pictures or models.
       ▲                  │  lease runs out, or the worker gives it back
       └──────────────────┘  with a crash in its history: `returned`, run apart; at the limit: dead
 
-The pieces, from the bottom: `keys` (names in Redis), `entry` and `envelope` (what stands there),
-`ledger` (the scripts), `held`, `prefetch`, `isolation` (what this process holds, how much, and
-what may run together), `intake`, `finisher`, `keeper` (a thread each), `drain` (the end), `endings`
-and `path` (all of it).
+From the bottom: `keys` (names in Redis), `unacked_entry` and `envelope` (what stands there),
+`redis_queue` (the scripts), `in_flight`, `prefetch`, `quarantine` (what this process holds, how
+much, and what may run together), `poller`, `ack_writer`, `heartbeat` (a thread each), `acks`,
+`drain`, and `queue_consumer`, which holds them all.
 """

@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from worker.delivery.held import Delivery, Held
-    from worker.delivery.standard import StandardWay
+    from worker.delivery.celery_bridge import CeleryBridge
+    from worker.delivery.in_flight import Delivery, InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ class Drain:
 
     def __init__(
         self,
-        held: Held,
-        standard: StandardWay,
+        held: InFlight,
+        standard: CeleryBridge,
         *,
         handlers: Collection[str],
         give_back: Callable[[Sequence[Delivery]], None],
         is_urgent: Callable[[], bool],
     ) -> None:
         self.given_back = 0
-        self._held = held
+        self._in_flight = held
         self._standard = standard
         self._handlers = handlers
         self._put_back = give_back
@@ -55,13 +55,15 @@ class Drain:
 
     def give_back_waiting(self) -> None:
         """Give back what waits in Celery for an ETA, a rate limit or a thread."""
-        self._give_back(filter(self._held.claim_waiting, self._celerys()))
+        self._give_back(filter(self._in_flight.claim_waiting, self._celerys()))
 
     def finish(self, timeout_s: float) -> None:
         """Wait for what the handler can end, and give back the rest of that."""
-        self._wait_while(lambda: len(self._held) > len(self._others()), timeout_s)
+        self._wait_while(lambda: len(self._in_flight) > len(self._others()), timeout_s)
         others = set(self._others())
-        self._give_back(d for d in self._held.all() if d not in others and self._held.claim(d))
+        self._give_back(
+            d for d in self._in_flight.all() if d not in others and self._in_flight.claim(d)
+        )
 
     def finish_others(self, longest_s: float | None) -> None:
         """Wait for other tasks that a thread runs, which can't be ended."""
@@ -76,14 +78,14 @@ class Drain:
         left = self._others()
         for delivery in left:
             try:
-                delivery.ledger.extend(delivery.tags, RETURN_S)
+                delivery.queue.extend(delivery.tags, RETURN_S)
             except RedisError as error:  # their leases run out
                 logger.warning("Task %s[%s] goes back later: %s", *delivery.name, error)
         self.given_back += len(left)
         return bool(left)
 
     def _celerys(self) -> list[Delivery]:
-        return [delivery for delivery in self._held.all() if self._standard.has(delivery)]
+        return [delivery for delivery in self._in_flight.all() if self._standard.has(delivery)]
 
     def _others(self) -> list[Delivery]:
         return [d for d in self._celerys() if d.envelope.task not in self._handlers and not d.ended]

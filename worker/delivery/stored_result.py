@@ -1,7 +1,7 @@
 """A task's end, as Celery's Redis backend stores it.
 
 Celery's own encoder takes longer than all the rest of the way of a small task; this writes the same
-bytes (`tests/test_delivery_stored_result.py` holds them against Celery's).
+bytes (`tests/delivery/test_stored_result.py` holds them against Celery's).
 """
 
 from __future__ import annotations

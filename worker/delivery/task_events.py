@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worker.quoting import redacted
 
 if TYPE_CHECKING:
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
 
 logger = logging.getLogger(__name__)
 

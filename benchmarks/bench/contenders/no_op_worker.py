@@ -1,8 +1,8 @@
-"""clip-worker's queue path around a model that does nothing, in a process of its own.
+"""clip-worker's queue consumer around a model that does nothing, in a process of its own.
 
     python -m benchmarks.bench.contenders.no_op_worker handler|pipeline
 
-`handler` puts the no-op in the place of the worker's admission: what is left is the queue path.
+`handler` puts the no-op in the place of the worker's admission: what is left is the queue consumer.
 `pipeline` keeps the admission, which validates each request and builds each answer, and puts the
 no-op in the place of the pipeline of pictures. Either way each delivery is noted in Redis before
 it is made, as the guarantees want it.
@@ -22,10 +22,10 @@ from benchmarks.bench.contenders.no_op import answer
 from worker import garbage
 from worker.admission import Admission
 from worker.contract import Classification, Prediction, Timing
-from worker.delivery.held import Delivery
-from worker.delivery.path import DeliveryPath
+from worker.delivery.in_flight import Delivery
+from worker.delivery.queue_consumer import QueueConsumer
 from worker.job import Job
-from worker.queue_path import build_path
+from worker.queue_path import build_queue_consumer
 from worker.settings import Settings
 
 DIGEST = "0" * 64
@@ -34,14 +34,14 @@ DIGEST = "0" * 64
 class NoOpHandler:
     """Answers without looking."""
 
-    def __init__(self, path: DeliveryPath) -> None:
-        self._path = path
+    def __init__(self, consumer: QueueConsumer) -> None:
+        self._consumer = consumer
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Begin with each, which writes its start into Redis first."""
         for delivery in deliveries:
-            self._path.isolation.enter(
-                delivery, partial(self._make, delivery), partial(self._path.drop, delivery)
+            self._consumer.quarantine.enter(
+                delivery, partial(self._make, delivery), partial(self._consumer.drop, delivery)
             )
 
     def resting(self) -> int:
@@ -57,7 +57,7 @@ class NoOpHandler:
 
     def _make(self, delivery: Delivery) -> None:
         labels = delivery.arguments.kwargs["labels"]
-        self._path.succeed(delivery, json.dumps(answer(labels)))
+        self._consumer.succeed(delivery, json.dumps(answer(labels)))
 
 
 class NoOpPipeline:
@@ -66,18 +66,18 @@ class NoOpPipeline:
     resting = 0
     preparation_s = 0.0
 
-    def __init__(self, path: DeliveryPath) -> None:
-        self._path = path
+    def __init__(self, consumer: QueueConsumer) -> None:
+        self._consumer = consumer
 
     def submit(self, job: Job) -> Future[Classification]:
         """An answer as soon as the start is written into Redis."""
         future: Future[Classification] = Future()
         delivery = job.ticket
         assert isinstance(delivery, Delivery)
-        self._path.isolation.enter(
+        self._consumer.quarantine.enter(
             delivery,
             lambda: future.set_result(_classification(job)),
-            partial(self._path.drop, delivery),
+            partial(self._consumer.drop, delivery),
         )
         return future
 
@@ -108,19 +108,19 @@ def _classification(job: Job) -> Classification:
 def main(kind: str) -> None:
     """Serve until SIGTERM."""
     settings = Settings.load()
-    path = build_path(
+    consumer = build_queue_consumer(
         settings, queues=[settings.queue], worker="no-op", replicas=1, watch=lambda: None
     )
-    path.probe()
+    consumer.probe()
     if kind == "handler":
-        path.start(NoOpHandler(path))
+        consumer.start(NoOpHandler(consumer))
     else:
-        path.start(Admission(path, NoOpPipeline(path)))  # type: ignore[arg-type]  # a stand-in
+        consumer.start(Admission(consumer, NoOpPipeline(consumer)))  # type: ignore[arg-type]  # a stand-in
     garbage.settle(settings.gc_threshold)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
-    path.drain(settings.pictures_drain_s)
+    consumer.drain(settings.pictures_drain_s)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from messages import ID, KNOWN, SOUND, TASK, UNREADABLE, body_of, compressed, message, without
 
+from worker.delivery.celery_bridge import CeleryBridge
 from worker.delivery.envelope import Envelope, UnreadableMessageError
-from worker.delivery.held import Delivery
-from worker.delivery.standard import StandardWay
+from worker.delivery.in_flight import Delivery
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_whatever_stands_in_a_message_is_refused_or_taken_by_celery(
 
 def _for_celery(envelope: Envelope) -> Any:
     delivery = Delivery(None, envelope, b"", (), ["tag"])  # type: ignore[arg-type]
-    return StandardWay(None, lambda _: None)._message(delivery)  # type: ignore[arg-type]
+    return CeleryBridge(None, lambda _: None)._message(delivery)  # type: ignore[arg-type]
 
 
 @settings(max_examples=400, deadline=None)

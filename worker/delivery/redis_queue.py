@@ -19,8 +19,8 @@ from redis.exceptions import ResponseError
 from worker.dead_letters import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
 from worker.delivery.chunks import chunks
-from worker.delivery.entry import Crash, Entry
 from worker.delivery.lease_clock import lease_clock
+from worker.delivery.unacked_entry import Crash, UnackedEntry
 from worker.redis_calls import RedisCalls
 from worker.redis_faults import Fault, fault_of
 from worker.redis_url import SOCKET_TIMEOUT_S
@@ -52,7 +52,7 @@ class Finished(NamedTuple):
     result: str | bytes = b""
 
 
-class Ledger:
+class RedisQueue:
     """One queue's books in Redis. Threads may share it.
 
     Args:
@@ -101,7 +101,7 @@ class Ledger:
             if fault_of(error) is not Fault.MEMORY:  # what is known is refused for that
                 raise
 
-    def take(self, most: int, suspects: int = 0) -> list[Entry]:
+    def take(self, most: int, suspects: int = 0) -> list[UnackedEntry]:
         """Move messages into the unacknowledged set, under a lease.
 
         The message that brings the take to `MOST_BYTES` is its last, so a take of large ones
@@ -125,7 +125,7 @@ class Ledger:
         self._redis_ahead_s = float(now) - self._clock()
         held_until = sent + self.lease_s
         return [
-            Entry.decode(tag, entry, held_until)
+            UnackedEntry.decode(tag, entry, held_until)
             for tag, entry in zip(taken[::2], taken[1::2], strict=True)
         ]
 

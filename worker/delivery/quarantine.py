@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from redis.exceptions import RedisError
 
-from worker.delivery.complaint import Complaint
-from worker.delivery.entry import TOGETHER_UNKNOWN, Crash
+from worker.delivery.throttled_warning import ThrottledWarning
+from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def is_condemned(crashes: Sequence[Crash], max_deliveries: int) -> bool:
     return len(crashes) >= max_deliveries and crashes[0].together == 1
 
 
-class Isolation:
+class Quarantine:
     """Lets deliveries into the making, and notes that in Redis first. Has one thread.
 
     Args:
@@ -71,7 +71,7 @@ class Isolation:
         self._apart = False  # whether those in the making are suspects
         self._suspects_in_turn = 0  # let in since the crowd had its turn
         self._stopping = False
-        self._complaint = Complaint(logger, "Nothing can be begun")
+        self._warning = ThrottledWarning(logger, "Nothing can be begun")
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name="isolation", daemon=True)
 
@@ -190,10 +190,10 @@ class Isolation:
         """Write into Redis who is in the making; those whose message is still ours."""
         crash = Crash(self._now(), together, self._worker)
         held: set[Delivery] = set()
-        for ledger in {delivery.ledger: None for delivery in deliveries}:
-            ours = [delivery for delivery in deliveries if delivery.ledger is ledger]
+        for queue in {delivery.queue: None for delivery in deliveries}:
+            ours = [delivery for delivery in deliveries if delivery.queue is queue]
             pairs = [(delivery, tag) for delivery in ours for tag in delivery.tags]
-            flags = ledger.start([tag for _, tag in pairs], crash)
+            flags = queue.start([tag for _, tag in pairs], crash)
             held.update(delivery for (delivery, _), flag in zip(pairs, flags, strict=True) if flag)
         return held
 
@@ -202,5 +202,5 @@ class Isolation:
             try:
                 return note()
             except RedisError as error:
-                self._complaint.about(error)
+                self._warning.warn(error)
                 self._pause(RETRY_S)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.dead_letters import UNREADABLE, DeadLetter, Incident
-from worker.delivery.ledger import Finished
+from worker.delivery.redis_queue import Finished
 from worker.delivery.stored_result import failure, result_key
 from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
 from worker.quoting import quote
 
 if TYPE_CHECKING:
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
 
 REPLAY = "`clip-worker dead` shows and replays it"
 UNKNOWN_TASK = "UNKNOWN_TASK"  # code of a message whose task no worker of its queue knows
@@ -35,7 +35,7 @@ def unreadable(error: BaseException) -> ClipWorkerError:
 def unknown_task(delivery: Delivery) -> ClipWorkerError:
     """What is wrong with a message of a task that no worker of its queue knows."""
     return InvalidRequestError(
-        f"No worker of the queue {delivery.ledger.keys.queue!r} knows the task "
+        f"No worker of the queue {delivery.queue.keys.queue!r} knows the task "
         f"{quote(delivery.envelope.task)}. Send it to the queue of the workers that do; {REPLAY}.",
         UNKNOWN_TASK,
     )
@@ -69,5 +69,5 @@ def bury(
     if told is not None and delivery.envelope.id:
         key = result_key(delivery.envelope.id)
         stored = failure(delivery.envelope, told)
-    held = [delivery.ledger.bury(letter, Finished(tag, key, stored)) for tag in delivery.tags]
+    held = [delivery.queue.bury(letter, Finished(tag, key, stored)) for tag in delivery.tags]
     return any(held)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from worker.delivery.entry import Crash
-from worker.delivery.held import Delivery
+from worker.delivery.in_flight import Delivery
 from worker.delivery.prefetch import PERIOD_S, Prefetch, split
+from worker.delivery.unacked_entry import Crash
 
 
 class Bench:

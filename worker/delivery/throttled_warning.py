@@ -1,4 +1,4 @@
-"""One warning for a fault that comes again and again, not one each time."""
+"""A warning about a fault that may last: logged once in ten seconds, not each time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 QUIET_S = 10.0
 
 
-class Complaint:
-    """Warns of one kind of fault, at most every 10 seconds while it lasts. For one thread.
+class ThrottledWarning:
+    """Warns about one kind of Redis failure, at most every 10 seconds. For one thread.
 
     Args:
         logger: Where to.
-        text: What can't be done; the fault follows.
+        text: What is not possible meanwhile, as a sentence without a full stop.
         clock: Seconds, monotonic.
     """
 
@@ -29,9 +29,9 @@ class Complaint:
         self._clock = clock
         self._last = float("-inf")
 
-    def about(self, fault: BaseException) -> None:
-        """It has happened, perhaps again."""
+    def warn(self, error: BaseException) -> None:
+        """Log that it happened, unless that was logged just now."""
         now = self._clock()
         if now - self._last >= QUIET_S:
             self._last = now
-            self._logger.warning("%s, for Redis fails (%s); trying on.", self._text, fault)
+            self._logger.warning("%s because Redis fails (%s). Retrying.", self._text, error)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.delivery.complaint import Complaint
 from worker.delivery.lease_clock import lease_clock
+from worker.delivery.throttled_warning import ThrottledWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.held import Delivery, Held
-    from worker.delivery.ledger import Ledger
+    from worker.delivery.in_flight import Delivery, InFlight
+    from worker.delivery.redis_queue import RedisQueue
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +26,16 @@ STOP_S = 2.0  # for the thread to notice
 RETRY_S = 0.25  # after Redis failed
 
 
-class Keeper:
+class Heartbeat:
     """One thread that renews at a third of the lease, and reaps at least twice a second.
 
     A process may stand still, stopped or on a machine that sleeps, for longer than its leases last.
     What it then has in hand may be others' by now. So whoever is to begin something asks `holds`.
 
     Args:
-        ledgers: One a queue.
+        queues: One a queue.
         held: What is in hand.
-        lease_s: Of the ledgers.
+        lease_s: Of the queues.
         watch: Called at each turn, for what else has to be looked at now and then.
         lost: Called with a delivery that is no longer this worker's.
         clock: See `lease_clock`.
@@ -43,16 +43,16 @@ class Keeper:
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
-        ledgers: Sequence[Ledger],
-        held: Held,
+        queues: Sequence[RedisQueue],
+        held: InFlight,
         *,
         lease_s: float,
         watch: Callable[[], None],
         lost: Callable[[Delivery], None],
         clock: Callable[[], float] = lease_clock,
     ) -> None:
-        self._ledgers = ledgers
-        self._held = held
+        self._queues = queues
+        self._in_flight = held
         self._lease_s = lease_s
         self._watch = watch
         self._lost = lost
@@ -60,7 +60,7 @@ class Keeper:
         self._renewing = threading.Lock()
         self._renewed = clock()
         self._stopping = threading.Event()
-        self._complaint = Complaint(logger, "Leases can't be renewed")
+        self._warning = ThrottledWarning(logger, "Leases can't be renewed")
         self._thread = threading.Thread(target=self._serve, name="keeper", daemon=True)
 
     @property
@@ -87,13 +87,13 @@ class Keeper:
         if self._clock() - self._renewed >= self._lease_s / RENEWALS_A_LEASE - self.pause_s / 2:
             with self._renewing:
                 self._renew()
-        for ledger in list(self._ledgers):
-            count, blamed = ledger.reap(self._lease_s / 2)
+        for queue in list(self._queues):
+            count, blamed = queue.reap(self._lease_s / 2)
             if count:
                 logger.warning(
                     "%d messages of queue %r came back from a worker that is gone; %d of them were "
                     "in the making, and run apart.",
-                    *(count, ledger.keys.queue, blamed),
+                    *(count, queue.keys.queue, blamed),
                 )
 
     def holds(self, delivery: Delivery) -> bool:
@@ -106,7 +106,7 @@ class Keeper:
             try:
                 self.make_sure(delivery)
             except RedisError as error:
-                self._complaint.about(error)
+                self._warning.warn(error)
                 time.sleep(RETRY_S)
         return not delivery.ended
 
@@ -125,10 +125,10 @@ class Keeper:
 
     def _renew(self) -> None:
         now = self._clock()
-        deliveries, lost = self._held.all(), 0
-        for ledger in list(self._ledgers):
-            ours = [delivery for delivery in deliveries if delivery.ledger is ledger]
-            gone = ledger.renew(tag for delivery in ours for tag in delivery.tags)
+        deliveries, lost = self._in_flight.all(), 0
+        for queue in list(self._queues):
+            ours = [delivery for delivery in deliveries if delivery.queue is queue]
+            gone = queue.renew(tag for delivery in ours for tag in delivery.tags)
             for delivery in ours:
                 if not gone.issuperset(delivery.tags):
                     delivery.held_until = now + self._lease_s
@@ -151,7 +151,7 @@ class Keeper:
                 self._watch()
                 self.turn()
             except RedisError as error:
-                self._complaint.about(error)
+                self._warning.warn(error)
                 self._renewed = self._clock() - self._lease_s  # at once when it is back
                 pause_s = min(RETRY_S, self.pause_s)
             except Exception:  # a bug of ours must not let all leases run out

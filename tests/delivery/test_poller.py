@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from worker.delivery import arrivals, intake
-from worker.delivery.held import Held
-from worker.delivery.intake import Intake
+from worker.delivery import arrivals, poller
+from worker.delivery.in_flight import InFlight
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Ledger
+from worker.delivery.poller import Poller
+from worker.delivery.redis_queue import RedisQueue
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from worker.delivery.entry import Entry
+    from worker.delivery.unacked_entry import UnackedEntry
 
 pytestmark = pytest.mark.integration
 
@@ -34,10 +34,12 @@ class Worker:
     def __init__(self, url: str, *queues: QueueKeys) -> None:
         self.room = 8
         self.got: list[bytes] = []
-        self.ledgers = [Ledger(connect(url), keys, lease_s=60, result_ttl_s=60) for keys in queues]
-        self.intake = Intake(self.ledgers, Held(), room=lambda: self.room, receive=self._receive)
+        self.queues = [
+            RedisQueue(connect(url), keys, lease_s=60, result_ttl_s=60) for keys in queues
+        ]
+        self.poller = Poller(self.queues, InFlight(), room=lambda: self.room, receive=self._receive)
 
-    def _receive(self, _: Ledger, entries: Sequence[Entry]) -> None:
+    def _receive(self, _: RedisQueue, entries: Sequence[UnackedEntry]) -> None:
         self.got += [entry.message for entry in entries]
 
 
@@ -57,9 +59,9 @@ def start(redis_url: str) -> Iterator[Callable[..., Worker]]:
 
     yield start
     for worker in workers:
-        worker.intake.stop(LIMIT_S)
-        for ledger in worker.ledgers:
-            ledger.close()
+        worker.poller.stop(LIMIT_S)
+        for queue in worker.queues:
+            queue.close()
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -81,7 +83,7 @@ def test_queues_take_turns_whatever_their_order(
     server.lpush("c", *["c"] * 100)
 
     for worker.room in (1, 3, 50, 2, 7, 1):
-        worker.intake.turn()
+        worker.poller.turn()
 
     assert len(worker.got) == 64
     assert abs(worker.got.count(b"a") - worker.got.count(b"c")) <= 2
@@ -95,7 +97,7 @@ def test_a_queue_that_has_little_leaves_the_room_to_the_others(
     server.lpush("b", *["b"] * 3)
 
     for _ in range(2):
-        worker.intake.turn()
+        worker.poller.turn()
 
     assert (worker.got.count(b"a"), worker.got.count(b"b")) == (13, 3)
 
@@ -110,7 +112,7 @@ def test_inside_a_queue_priorities_keep_their_order(
         server.lpush(keys_step, name)
 
     for _ in range(4):
-        worker.intake.turn()
+        worker.poller.turn()
 
     assert worker.got.count(b"b") == 4
     assert [message for message in worker.got if message != b"b"] == [b"0", b"3", b"6", b"9"]
@@ -124,10 +126,10 @@ def test_a_message_wakes_an_idle_worker_in_whatever_list_it_comes(
     where: str,
 ) -> None:
     # given a worker that looks for itself only after ten minutes
-    monkeypatch.setattr(intake, "WAIT_S", LONG_S)
+    monkeypatch.setattr(poller, "WAIT_S", LONG_S)
     monkeypatch.setattr(arrivals, "BLOCK_S", LONG_S, raising=True)
     worker = start(A, B)
-    thread = threading.Thread(target=lambda: (worker.intake.turn(), worker.intake.turn()))
+    thread = threading.Thread(target=lambda: (worker.poller.turn(), worker.poller.turn()))
     thread.start()
     _until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
 
@@ -136,7 +138,7 @@ def test_a_message_wakes_an_idle_worker_in_whatever_list_it_comes(
     thread.join(LIMIT_S)
     assert worker.got == [b"m"]
     assert server.hlen(A.unacked) + server.hlen(B.unacked) == 1
-    worker.intake._stop_waiting()
+    worker.poller._stop_waiting()
 
 
 def test_a_worker_without_room_leaves_what_comes_to_the_idle_ones(
@@ -144,7 +146,7 @@ def test_a_worker_without_room_leaves_what_comes_to_the_idle_ones(
 ) -> None:
     full, idle = start(A), start(A)
     for worker in (full, idle):
-        worker.intake.start()
+        worker.poller.start()
     _until(lambda: _blocked(server) == 2 * len(A.lists))
     full.room = 0
     server.lpush("a", "m")  # this wakes the one that waits for longest
@@ -161,9 +163,9 @@ def test_a_queue_that_is_left_is_not_waited_for_any_more(
     server: redis.Redis, start: Callable[..., Worker]
 ) -> None:
     worker = start(A, B)
-    worker.intake.start()
+    worker.poller.start()
     _until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
-    worker.intake.remove("b")
+    worker.poller.remove("b")
     _until(lambda: _blocked(server) == len(A.lists))
     server.lpush("b", "b")
     server.lpush("a", "a")

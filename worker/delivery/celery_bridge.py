@@ -20,12 +20,12 @@ from kombu.message import Message
 from redis.exceptions import RedisError
 
 from worker.delivery.body import JSON
-from worker.delivery.burial import unreadable
+from worker.delivery.dead_lettering import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
     from worker.errors import ClipWorkerError
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class DeliveryChannel:
         self._ends.dead_letter(self.delivery, unreadable(reason))
 
 
-class StandardWay:
+class CeleryBridge:
     """Hands deliveries to Celery's event loop, which runs in the main thread.
 
     Args:

@@ -38,7 +38,7 @@ class Crash:
         return cls(float(at), int(together), worker)
 
 
-class Entry(NamedTuple):
+class UnackedEntry(NamedTuple):
     """A message that this process holds.
 
     Attributes:
@@ -54,7 +54,7 @@ class Entry(NamedTuple):
     held_until: float = math.inf
 
     @classmethod
-    def decode(cls, tag: bytes, entry: bytes, held_until: float) -> Entry:
+    def decode(cls, tag: bytes, entry: bytes, held_until: float) -> UnackedEntry:
         """Take apart what `take.lua` gave."""
         _source, count, rest = entry.split(b"\n", 2)
         if count == b"0":

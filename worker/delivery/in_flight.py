@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.delivery.body import Arguments
-    from worker.delivery.entry import Crash
     from worker.delivery.envelope import Envelope
-    from worker.delivery.ledger import Ledger
+    from worker.delivery.redis_queue import RedisQueue
+    from worker.delivery.unacked_entry import Crash
     from worker.errors import ClipWorkerError
 
 
@@ -25,7 +25,7 @@ class Delivery:
     """A message in hand, from its taking to its end.
 
     Attributes:
-        ledger: Of the queue that it came from.
+        queue: Of the queue that it came from.
         envelope: The message, read.
         message: The message as it was written.
         crashes: What it has been through, newest first.
@@ -40,7 +40,7 @@ class Delivery:
         held_until: When its lease ends at the earliest, by `lease_clock`.
     """
 
-    ledger: Ledger
+    queue: RedisQueue
     envelope: Envelope
     message: bytes
     crashes: tuple[Crash, ...]
@@ -74,7 +74,7 @@ class Delivery:
         return _shown(self.envelope.task or "without a name"), _shown(self.id)
 
 
-class Held:
+class InFlight:
     """All deliveries in hand. Threads may share it.
 
     A delivery is itself and not its task's id: `Task.retry` and `Task.replace` publish the next
@@ -117,7 +117,7 @@ class Held:
         with self._changed:
             for delivery in deliveries:
                 known = self._by_message.get(delivery.message)
-                if known and not known.ended and known.ledger is delivery.ledger:
+                if known and not known.ended and known.queue is delivery.queue:
                     known.tags.extend(delivery.tags)
                     continue
                 self._by_message[delivery.message] = delivery

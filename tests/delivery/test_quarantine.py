@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from worker.delivery.entry import TOGETHER_UNKNOWN, Crash
 from worker.delivery.envelope import Envelope
-from worker.delivery.held import Delivery
-from worker.delivery.isolation import GROUP, Isolation, is_condemned
+from worker.delivery.in_flight import Delivery
+from worker.delivery.quarantine import GROUP, Quarantine, is_condemned
+from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ LIMIT_S = 10.0
 
 
 class Books:
-    """A ledger that notes who was begun, and may fail or have lost some."""
+    """A queue that notes who was begun, and may fail or have lost some."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[tuple[str, ...], int]] = []
@@ -40,7 +40,7 @@ class Room:
 
     def __init__(self, most: int = 4) -> None:
         self.books = Books()
-        self.isolation = Isolation(most=most, worker="w", pause=lambda _: None, now=lambda: 7.0)
+        self.quarantine = Quarantine(most=most, worker="w", pause=lambda _: None, now=lambda: 7.0)
         self.went: list[str] = []
         self.lost: list[str] = []
         self._changed = threading.Condition()
@@ -51,7 +51,7 @@ class Room:
         return Delivery(books, Envelope(name, "t", {}, {}), b"", history, [name])
 
     def enter(self, delivery: Delivery) -> None:
-        self.isolation.enter(
+        self.quarantine.enter(
             delivery,
             lambda: self._note(self.went, delivery.id),
             lambda: self._note(self.lost, delivery.id),
@@ -73,7 +73,7 @@ class Room:
 def room() -> Iterator[Room]:
     room = Room()
     yield room
-    room.isolation.stop()
+    room.quarantine.stop()
 
 
 def test_a_crowd_goes_in_up_to_the_limit_and_the_rest_when_some_have_left(room: Room) -> None:
@@ -81,10 +81,10 @@ def test_a_crowd_goes_in_up_to_the_limit_and_the_rest_when_some_have_left(room: 
     for delivery in crowd:
         room.enter(delivery)
     assert room.went == ["d0"]  # it found nobody there, and waits for no thread
-    room.isolation.start()
+    room.quarantine.start()
     room.wait_for(went=4)
 
-    room.isolation.leave(crowd[:2])
+    room.quarantine.leave(crowd[:2])
 
     room.wait_for(went=6)
     assert room.books.begun == [
@@ -97,7 +97,7 @@ def test_a_crowd_goes_in_up_to_the_limit_and_the_rest_when_some_have_left(room: 
 def test_one_alone_is_noted_and_begun_by_its_own_thread_and_then_the_next(room: Room) -> None:
     first, second = room.delivery("d0"), room.delivery("d1")
     room.enter(first)
-    room.isolation.leave([first])
+    room.quarantine.leave([first])
     room.enter(second)
 
     assert room.went == ["d0", "d1"]
@@ -109,7 +109,7 @@ def test_one_alone_that_is_lost_or_has_ended_is_not_begun(room: Room) -> None:
     room.books.lost = {"gone"}
     room.enter(room.delivery("gone"))
     assert room.lost == ["gone"]
-    room.isolation.leave(list(room.isolation._making))
+    room.quarantine.leave(list(room.quarantine._making))
     ended = room.delivery("ended")
     ended.ended = True
 
@@ -122,16 +122,16 @@ def test_one_alone_that_is_lost_or_has_ended_is_not_begun(room: Room) -> None:
 def test_a_suspect_alone_waits_for_its_turn_and_nobody_enters_once_it_stops(room: Room) -> None:
     room.enter(room.delivery("suspect", crashes=1))
     assert room.went == []
-    room.isolation.stop()
+    room.quarantine.stop()
     other = Room()
-    other.isolation.stop()
+    other.quarantine.stop()
     other.enter(other.delivery("late"))
     assert other.went == []
 
 
 def test_suspects_of_one_crash_run_in_a_group_and_with_nothing_else(room: Room) -> None:
     plain = room.delivery("plain")
-    room.isolation.start()
+    room.quarantine.start()
     room.enter(plain)
     room.wait_for(went=1)
     suspects = [room.delivery(f"s{i}", crashes=1) for i in range(GROUP + 1)]
@@ -141,15 +141,15 @@ def test_suspects_of_one_crash_run_in_a_group_and_with_nothing_else(room: Room) 
     room.enter(late)
     assert room.went == ["plain"]
 
-    room.isolation.leave([plain])
+    room.quarantine.leave([plain])
     room.wait_for(went=1 + GROUP)
     assert room.books.begun[1] == (tuple(f"s{i}" for i in range(GROUP)), GROUP)
 
     # after as many suspects as make a crowd, the crowd has its turn before the next ones
-    room.isolation.leave(suspects[:GROUP])
+    room.quarantine.leave(suspects[:GROUP])
     room.wait_for(went=2 + GROUP)
     assert room.went[-1] == "late"
-    room.isolation.leave([late])
+    room.quarantine.leave([late])
     room.wait_for(went=3 + GROUP)
     assert room.books.begun[-1] == ((f"s{GROUP}",), 1)
 
@@ -158,10 +158,10 @@ def test_a_suspect_of_two_crashes_runs_alone(room: Room) -> None:
     suspects = [room.delivery(f"s{i}", crashes=2) for i in range(2)]
     for suspect in suspects:
         room.enter(suspect)
-    room.isolation.start()
+    room.quarantine.start()
     room.wait_for(went=1)
 
-    room.isolation.leave(suspects[:1])
+    room.quarantine.leave(suspects[:1])
 
     room.wait_for(went=2)
     assert room.books.begun == [(("s0",), 1), (("s1",), 1)]
@@ -172,7 +172,7 @@ def test_all_pictures_of_a_message_go_in_with_it(room: Room) -> None:
     room.enter(many)
     room.enter(many)
     room.enter(other)
-    room.isolation.start()
+    room.quarantine.start()
     room.wait_for(went=2)
 
     room.enter(many)
@@ -186,7 +186,7 @@ def test_a_message_that_has_become_anothers_is_not_begun(room: Room) -> None:
     room.enter(room.delivery("gone"))
     room.enter(room.delivery("here"))
 
-    room.isolation.start()
+    room.quarantine.start()
 
     room.wait_for(went=1, lost=1)
     assert (room.went, room.lost) == (["here"], ["gone"])
@@ -197,7 +197,7 @@ def test_a_message_that_has_ended_takes_no_place(room: Room) -> None:
     for delivery in ended:
         delivery.ended = True
         room.enter(delivery)
-    room.isolation.start()
+    room.quarantine.start()
     room.wait_for(went=0, lost=4)
 
     for i in range(4):
@@ -210,7 +210,7 @@ def test_while_redis_is_away_nothing_is_begun_and_then_it_is(room: Room) -> None
     room.books.failures = 3
     room.enter(room.delivery("d"))
 
-    room.isolation.start()
+    room.quarantine.start()
 
     room.wait_for(went=1)
     assert room.books.failures == 0
@@ -240,9 +240,9 @@ def test_one_that_cannot_be_begun_keeps_nobody_else_out(room: Room) -> None:
         raise ValueError("a bug")
 
     room.enter(room.delivery("first"))
-    room.isolation.enter(room.delivery("bad"), fail, fail)
+    room.quarantine.enter(room.delivery("bad"), fail, fail)
     room.enter(room.delivery("good"))
 
-    room.isolation.start()
+    room.quarantine.start()
 
     room.wait_for(went=2)

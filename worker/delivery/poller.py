@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError, ResponseError
 
 from worker.delivery.arrivals import wait_for_any
-from worker.delivery.complaint import Complaint
+from worker.delivery.throttled_warning import ThrottledWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.entry import Entry
-    from worker.delivery.held import Held
-    from worker.delivery.ledger import Ledger
+    from worker.delivery.in_flight import InFlight
+    from worker.delivery.redis_queue import RedisQueue
+    from worker.delivery.unacked_entry import UnackedEntry
 
 logger = logging.getLogger(__name__)
 
@@ -32,30 +32,30 @@ FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
 
 
-class Intake:
+class Poller:
     """One thread that moves messages from the queues into this process's hand.
 
     Queues share the room evenly, whatever their order; one leaves to the others what it can't fill.
 
     Args:
-        ledgers: One a queue.
+        queues: One a queue.
         held: What is in hand.
         room: How many more there is room for.
-        receive: Takes what was taken, with its ledger.
+        receive: Takes what was taken, with its queue.
         clock: Seconds, monotonic.
     """
 
     def __init__(
         self,
-        ledgers: Sequence[Ledger],
-        held: Held,
+        queues: Sequence[RedisQueue],
+        held: InFlight,
         *,
         room: Callable[[], int],
-        receive: Callable[[Ledger, Sequence[Entry]], None],
+        receive: Callable[[RedisQueue, Sequence[UnackedEntry]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ledgers = list(ledgers)
-        self._held = held
+        self.queues = list(queues)
+        self._in_flight = held
         self._room = room
         self._receive = receive
         self._clock = clock
@@ -63,22 +63,22 @@ class Intake:
         self._was_all = False  # what the last turn found
         self._turns = itertools.count()
         # When a queue last gave something, and how much: who had least has the first share.
-        self._served: dict[Ledger, tuple[int, int]] = {}
-        self._waiting: list[Ledger] = []  # for which messages were waited for
+        self._served: dict[RedisQueue, tuple[int, int]] = {}
+        self._waiting: list[RedisQueue] = []  # for which messages were waited for
         self._yields_until = clock()
         self._stopping = threading.Event()
-        self._complaint = Complaint(logger, "No tasks can be taken")
-        self._refused = Complaint(logger, "Tasks are looked for twice a second")
+        self._warning = ThrottledWarning(logger, "No tasks can be taken")
+        self._refused = ThrottledWarning(logger, "Tasks are looked for twice a second")
         self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
 
-    def add(self, ledger: Ledger) -> None:
+    def add(self, queue: RedisQueue) -> None:
         """Take from one more queue."""
-        if ledger not in self.ledgers:
-            self.ledgers.append(ledger)
+        if queue not in self.queues:
+            self.queues.append(queue)
 
-    def remove(self, queue: str) -> None:
+    def remove(self, name: str) -> None:
         """Take no more from a queue."""
-        self.ledgers = [ledger for ledger in self.ledgers if ledger.keys.queue != queue]
+        self.queues = [queue for queue in self.queues if queue.keys.queue != name]
 
     def give_way(self, seconds: float) -> None:
         """Wait for no message in Redis for so long, but look twice a second.
@@ -106,8 +106,8 @@ class Intake:
         """
         room = self._room()
         is_time = self._clock() - self._looked >= LOOK_S
-        if room <= 0 and (self._held.suspects or not is_time):
-            self._held.wait_for_change(LOOK_S)
+        if room <= 0 and (self._in_flight.suspects or not is_time):
+            self._in_flight.wait_for_change(LOOK_S)
             return
         if room <= 0:  # for a while: others shall have what comes
             self._stop_waiting()
@@ -118,7 +118,7 @@ class Intake:
             self._looked = self._clock()
             taken = self._take(room)
             # Less than there is room for: that was all, but of what crashes returned.
-            self._was_all = taken < room and not (taken and self._held.suspects)
+            self._was_all = taken < room and not (taken and self._in_flight.suspects)
 
     def _wait(self) -> None:
         """Until a message comes, to any queue and with any priority, or for a while."""
@@ -126,43 +126,43 @@ class Intake:
             self._stop_waiting()
             self._stopping.wait(WAIT_S)
             return
-        ledgers = list(self.ledgers)
-        for ledger in self._waiting:
-            if ledger not in ledgers:
-                ledger.stop_waiting()
-        self._waiting = ledgers
+        queues = list(self.queues)
+        for queue in self._waiting:
+            if queue not in queues:
+                queue.stop_waiting()
+        self._waiting = queues
         try:
-            wait_for_any([wait for ledger in ledgers for wait in ledger.waits], WAIT_S)
+            wait_for_any([wait for queue in queues for wait in queue.waits], WAIT_S)
         except ResponseError as error:  # as where memory is full, and so no message comes
-            self._refused.about(error)
+            self._refused.warn(error)
             self._stopping.wait(WAIT_S)
 
     def _take(self, room: int) -> int:
         """Take from each queue its share of the room, and what one leaves from those with more."""
-        taken: Counter[Ledger] = Counter()
-        asked = sorted(self.ledgers, key=lambda each: self._served.get(each, NEVER))
+        taken: Counter[RedisQueue] = Counter()
+        asked = sorted(self.queues, key=lambda each: self._served.get(each, NEVER))
         while asked:
             have_more = []
-            for i, ledger in enumerate(asked):
+            for i, queue in enumerate(asked):
                 share = math.ceil((room - taken.total()) / (len(asked) - i))
-                count = self._take_from(ledger, share)
-                taken[ledger] += count
+                count = self._take_from(queue, share)
+                taken[queue] += count
                 if count >= share > 0:
-                    have_more.append(ledger)
+                    have_more.append(queue)
             asked = have_more if taken.total() < room else []
         turn = next(self._turns)
         self._served.update({each: (turn, count) for each, count in taken.items() if count})
         return taken.total()
 
-    def _take_from(self, ledger: Ledger, most: int) -> int:
-        entries = ledger.take(most, max(0, MOST_SUSPECTS - self._held.suspects))
+    def _take_from(self, queue: RedisQueue, most: int) -> int:
+        entries = queue.take(most, max(0, MOST_SUSPECTS - self._in_flight.suspects))
         if entries:
-            self._receive(ledger, entries)
+            self._receive(queue, entries)
         return len(entries)
 
     def _stop_waiting(self) -> None:
-        for ledger in self._waiting:
-            ledger.stop_waiting()
+        for queue in self._waiting:
+            queue.stop_waiting()
         self._waiting = []
 
     def _serve(self) -> None:
@@ -172,7 +172,7 @@ class Intake:
                 self.turn()
                 pause_s = FIRST_PAUSE_S
             except RedisError as error:
-                self._complaint.about(error)
+                self._warning.warn(error)
                 self._stop_waiting()
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)

@@ -15,21 +15,21 @@ import redis
 from celery import Celery
 from redis_server import RedisServer, find_executable
 
-from worker.delivery import path
-from worker.delivery.entry import Crash, Entry
-from worker.delivery.isolation import Isolation
+from worker.delivery import queue_consumer
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Ledger
-from worker.delivery.path import DeliveryPath
+from worker.delivery.policy import CeleryLoop, DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
-from worker.delivery.rules import CeleryLoop, Rules
+from worker.delivery.quarantine import Quarantine
+from worker.delivery.queue_consumer import QueueConsumer
+from worker.delivery.redis_queue import RedisQueue
+from worker.delivery.unacked_entry import Crash, UnackedEntry
 from worker.errors import ImageInvalidError, TemporaryError
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
 
 pytestmark = pytest.mark.integration
 
@@ -81,24 +81,24 @@ class Stage:
         self.redis = redis.Redis.from_url(url)
         self.app = Celery(broker=url, set_as_current=False)
         self.handler = Handler()
-        self.ledger = Ledger(connect(url), KEYS, lease_s=2, result_ttl_s=60)
+        self.queue = RedisQueue(connect(url), KEYS, lease_s=2, result_ttl_s=60)
         given = {
             "tasks": (TASK,),
             "max_deliveries": 2,
             "task_timeout_s": 60.0,
             "timeout_error": lambda: TemporaryError("Too long.", "TASK_TIMEOUT"),
         }
-        self.path = DeliveryPath(
+        self.consumer = QueueConsumer(
             queues=["celery"],
-            open_ledger=lambda queue: (
-                self.ledger
+            open_queue=lambda queue: (
+                self.queue
                 if queue == "celery"
-                else Ledger(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
+                else RedisQueue(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
             ),
             prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
-            isolation=Isolation(most=8, worker="w"),
+            quarantine=Quarantine(most=8, worker="w"),
             lease_s=2,
-            rules=Rules(**(given | rules)),
+            policy=DeliveryPolicy(**(given | rules)),
         )
 
     def send(self, **options: Any) -> str:
@@ -125,10 +125,10 @@ class Stage:
         )
 
     def close(self) -> None:
-        if self.path.is_started:
-            self.path.drain(0)
-        self.path.standard.close()
-        self.ledger.close()
+        if self.consumer.is_started:
+            self.consumer.drain(0)
+        self.consumer.celery.close()
+        self.queue.close()
         self.app.close()
         self.redis.close()
 
@@ -148,11 +148,11 @@ def stage(open_stage: Callable[..., Stage]) -> Stage:
     return open_stage()
 
 
-def _die(ledger: Ledger, *entries: Entry) -> None:
+def _die(queue: RedisQueue, *entries: UnackedEntry) -> None:
     """Let leases run out, and somebody notice."""
-    ledger.reap(1000)
-    ledger.extend([entry.tag for entry in entries], -1)
-    ledger.reap(1000)
+    queue.reap(1000)
+    queue.extend([entry.tag for entry in entries], -1)
+    queue.reap(1000)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -164,28 +164,28 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def test_a_message_goes_to_the_handler_and_its_result_to_redis(stage: Stage) -> None:
     task_id = stage.send()
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
     [delivery] = stage.handler.got
     assert (delivery.id, delivery.arguments.kwargs) == (task_id, {"k": 1})
     assert stage.in_redis() == (0, 0, 1, 1, 0)
 
-    stage.path.succeed(delivery, '{"answer": 7}')
+    stage.consumer.succeed(delivery, '{"answer": 7}')
 
     assert stage.result(task_id)["result"] == {"answer": 7}
     wait_until(lambda: stage.in_redis() == NOTHING)
-    assert len(stage.path.held) == 0
+    assert len(stage.consumer.in_flight) == 0
 
 
 def test_only_the_first_end_of_a_delivery_counts(stage: Stage) -> None:
     task_id = stage.send()
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
     [delivery] = stage.handler.got
 
-    stage.path.fail(delivery, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
-    stage.path.succeed(delivery, '"late"')
-    stage.path.give_back(delivery)
+    stage.consumer.fail(delivery, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
+    stage.consumer.succeed(delivery, '"late"')
+    stage.consumer.give_back(delivery)
 
     result = stage.result(task_id)
     assert result["status"] == "FAILURE"
@@ -197,12 +197,12 @@ def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
     for _ in range(30):
         stage.send()
 
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     wait_until(lambda: len(stage.handler.got) == 8)
     assert stage.redis.llen("celery") == 22
     for delivery in stage.handler.got[:8]:
-        stage.path.succeed(delivery, "1")
+        stage.consumer.succeed(delivery, "1")
     wait_until(lambda: len(stage.handler.got) >= 12)
 
 
@@ -211,29 +211,29 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
 ) -> None:
     # given: messages of 6 units each, and room for 8
     stage = open_stage(floor=8, size_of=lambda _: 6)
-    back = stage.ledger.give_back
+    back = stage.queue.give_back
     gone_back: list[str] = []
-    monkeypatch.setattr(stage.ledger, "give_back", lambda t: gone_back.extend(t) or back(t))
+    monkeypatch.setattr(stage.queue, "give_back", lambda t: gone_back.extend(t) or back(t))
     sent = [stage.send() for _ in range(6)]
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 2 and stage.redis.llen("celery") == 4)
     first, second = stage.handler.got
     assert [first.id, second.id] == sent[:2]
-    assert stage.path.held.busy == 12
+    assert stage.consumer.in_flight.busy == 12
 
     # when the first is nearly done, then the next is taken, and only once
     for _ in range(5):
-        stage.path.advance(first)
-    assert stage.path.held.busy == 7
-    stage.path.advance(second)
-    stage.path.succeed(first, "1")
+        stage.consumer.advance(first)
+    assert stage.consumer.in_flight.busy == 7
+    stage.consumer.advance(second)
+    stage.consumer.succeed(first, "1")
     wait_until(lambda: len(stage.handler.got) == 3)
     assert stage.handler.got[2].id == sent[2]
     wait_until(lambda: stage.redis.llen("celery") == 3)
     assert len(gone_back) == 4
 
-    stage.path.drain(0)
-    assert stage.path.held.busy == 0
+    stage.consumer.drain(0)
+    assert stage.consumer.in_flight.busy == 0
 
 
 def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together(
@@ -242,12 +242,12 @@ def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together
     # given: the same message comes again, as after a lease that could not be renewed
     task_id = stage.send()
     [message] = stage.redis.lrange("celery", 0, -1)
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
     stage.redis.lpush("celery", message)
     wait_until(lambda: len(stage.handler.got[0].tags) == 2)
 
-    stage.path.succeed(stage.handler.got[0], "1")
+    stage.consumer.succeed(stage.handler.got[0], "1")
 
     assert stage.result(task_id)["result"] == 1
     wait_until(lambda: stage.in_redis() == NOTHING)
@@ -255,7 +255,7 @@ def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together
 
 
 def test_two_messages_of_one_id_are_both_handled_as_after_a_retry(stage: Stage) -> None:
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     stage.send(task_id="same", countdown=None)
     wait_until(lambda: len(stage.handler.got) == 1)
 
@@ -263,39 +263,39 @@ def test_two_messages_of_one_id_are_both_handled_as_after_a_retry(stage: Stage) 
 
     wait_until(lambda: len(stage.handler.got) == 2)
     for delivery in stage.handler.got:
-        stage.path.succeed(delivery, "1")
+        stage.consumer.succeed(delivery, "1")
     wait_until(lambda: stage.in_redis() == NOTHING)
 
 
 def test_a_message_that_is_given_back_is_taken_again_at_once(stage: Stage) -> None:
     # given: one whose end is decided, but which is still in hand, as while Redis answers
     stage.send()
-    [entry] = stage.ledger.take(1)
-    first = stage.path._read(stage.ledger, entry)
+    [entry] = stage.queue.take(1)
+    first = stage.consumer._read(stage.queue, entry)
     assert first is not None
-    stage.path.held.add([first])
-    assert stage.path.held.claim(first)
+    stage.consumer.in_flight.add([first])
+    assert stage.consumer.in_flight.claim(first)
     # when it comes again
-    again = stage.path._read(stage.ledger, Entry("another", (), entry.message))
+    again = stage.consumer._read(stage.queue, UnackedEntry("another", (), entry.message))
     assert again is not None
-    new = stage.path.held.add([again])
+    new = stage.consumer.in_flight.add([again])
     # then it is a delivery of its own, which the first one's end leaves in hand
     assert new == [again]
-    stage.path.held.remove([first])
-    assert stage.path.held.all() == [again]
+    stage.consumer.in_flight.remove([first])
+    assert stage.consumer.in_flight.all() == [again]
 
 
 def test_no_more_is_taken_while_the_messages_in_hand_are_too_large_together(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(path, "MOST_BYTES", 1)  # so that one is enough
-    stage.path.start(stage.handler)
+    monkeypatch.setattr(queue_consumer, "MOST_BYTES", 1)  # so that one is enough
+    stage.consumer.start(stage.handler)
     stage.send()
     wait_until(lambda: len(stage.handler.got) == 1)
     second = stage.send()
     wait_until(lambda: stage.redis.llen(KEYS.queue) + stage.redis.llen(KEYS.arrived[0]) == 1)
 
-    stage.path.succeed(stage.handler.got[0], "1")
+    stage.consumer.succeed(stage.handler.got[0], "1")
 
     wait_until(lambda: len(stage.handler.got) == 2)
     assert stage.handler.got[1].id == second
@@ -308,7 +308,7 @@ def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it
     theirs = [str(stage.app.send_task("users.own" + "x" * 200).id) for _ in range(2)]
     ours = str(stage.app.send_task("clip.unheard_of").id)
 
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     for task_id in (*theirs, ours):
         assert stage.result(task_id)["result"]["exc_type"] == "NotRegistered"
@@ -323,10 +323,10 @@ def test_what_celery_rejects_is_a_dead_letter_that_leaves_the_tasks_result_alone
     stage: Stage,
 ) -> None:
     hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
-    stage.path.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
+    stage.consumer.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
     task_id = stage.send(countdown=60)
-    stage.path.start(stage.handler)
-    wait_until(lambda: len(stage.path.held) == 1)
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
     hub.read()
 
     messages[0].reject(requeue=False)
@@ -345,16 +345,16 @@ def test_what_celery_cant_take_costs_its_own_task_and_not_celerys_loop(stage: St
         if len(taken) == 1:
             raise TypeError("argument of type 'int' is not iterable")
 
-    stage.path.attach(CeleryLoop(Hub(at_once=True), lambda _: None, None, lambda _: False))
+    stage.consumer.attach(CeleryLoop(Hub(at_once=True), lambda _: None, None, lambda _: False))
     hub = Hub()
-    stage.path.attach(CeleryLoop(hub, stumble_once, None, lambda _: False))
+    stage.consumer.attach(CeleryLoop(hub, stumble_once, None, lambda _: False))
     bad = stage.send(countdown=60)
-    stage.path.start(stage.handler)
-    wait_until(lambda: len(stage.path.held) == 1)
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
 
     hub.read()
     stage.send(countdown=60)
-    wait_until(lambda: len(stage.path.held) == 1)
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
     hub.read()
 
     assert stage.result(bad)["result"]["exc_message"][1] == "UNREADABLE"
@@ -365,7 +365,7 @@ def test_what_celery_cant_take_costs_its_own_task_and_not_celerys_loop(stage: St
 
 def test_leases_are_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
     stage.send()
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: stage.redis.zcard(KEYS.leases) == 1)
     [(_, first)] = stage.redis.zrange(KEYS.leases, 0, -1, withscores=True)
 
@@ -377,11 +377,11 @@ def test_leases_are_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
 def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
     # given: somebody took two messages, began one, and is gone
     waiting, begun = stage.send(), stage.send()
-    entries = stage.ledger.take(2)
-    stage.ledger.start([entries[1].tag], Crash(1.0, 1, "gone"))
-    _die(stage.ledger, *entries)
+    entries = stage.queue.take(2)
+    stage.queue.start([entries[1].tag], Crash(1.0, 1, "gone"))
+    _die(stage.queue, *entries)
 
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     wait_until(lambda: len(stage.handler.got) == 2)
     assert {d.id: len(d.crashes) for d in stage.handler.got} == {waiting: 0, begun: 1}
@@ -389,14 +389,14 @@ def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
 
 def test_a_condemned_message_becomes_a_dead_letter_and_a_failure(stage: Stage) -> None:
     task_id = stage.send()
-    [entry] = stage.ledger.take(1)
+    [entry] = stage.queue.take(1)
     for _ in range(2):
-        stage.ledger.start([entry.tag], Crash(1.0, 1, "gone"))
-        _die(stage.ledger, entry)
-        [entry] = stage.ledger.take(0, suspects=1)
-    stage.ledger.give_back([entry.tag])
+        stage.queue.start([entry.tag], Crash(1.0, 1, "gone"))
+        _die(stage.queue, entry)
+        [entry] = stage.queue.take(0, suspects=1)
+    stage.queue.give_back([entry.tag])
 
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     result = stage.result(task_id)
     assert result["result"]["exc_message"][1] == "POISON"
@@ -410,12 +410,12 @@ def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(
 ) -> None:
     stage = open_stage(task_timeout_s=0.2)
     task_id = stage.send()
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     result = stage.result(task_id)
 
     assert result["result"]["exc_message"] == ["Too long.", "TASK_TIMEOUT"]
-    stage.path.succeed(stage.handler.got[0], "1")
+    stage.consumer.succeed(stage.handler.got[0], "1")
     wait_until(lambda: stage.in_redis() == NOTHING)
     assert stage.result(task_id)["status"] == "FAILURE"
 
@@ -428,10 +428,10 @@ def test_what_celery_holds_for_long_is_not_failed_behind_its_back(
     celerys = str(stage.app.send_task("users.own").id)
     ours = stage.send()
 
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     assert stage.result(ours)["result"]["exc_message"][1] == "TASK_TIMEOUT"
-    wait_until(lambda: [delivery.id for delivery in stage.path.held.all()] == [celerys])
+    wait_until(lambda: [delivery.id for delivery in stage.consumer.in_flight.all()] == [celerys])
     assert stage.redis.get(f"celery-task-meta-{celerys}") is None
 
 
@@ -441,7 +441,7 @@ def test_expired_and_revoked_tasks_do_not_reach_the_handler(
     stage = open_stage(revoked={"unwanted"})
     expired, unwanted = stage.send(expires=-10), stage.send(task_id="unwanted")
 
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
 
     assert stage.result(expired)["result"]["exc_message"] == ["expired"]
     assert stage.result(unwanted)["result"]["exc_message"] == ["revoked"]
@@ -453,10 +453,10 @@ def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
     stage: Stage,
 ) -> None:
     hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
-    stage.path.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
+    stage.consumer.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
     stage.send(countdown=60)
-    stage.path.start(stage.handler)
-    wait_until(lambda: len(stage.path.held) == 1)
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
 
     hub.read()
 
@@ -470,19 +470,19 @@ def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
 
 def test_what_waits_for_its_time_takes_no_room_before(stage: Stage) -> None:
     stage.send(countdown=60)
-    stage.path.start(stage.handler)
-    wait_until(lambda: len(stage.path.held) == 1)
-    [delivery] = stage.path.held.all()
-    assert stage.path.held.busy == 0
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
+    [delivery] = stage.consumer.in_flight.all()
+    assert stage.consumer.in_flight.busy == 0
 
-    assert stage.path.begin(delivery)
-    assert stage.path.begin(delivery)
-    assert stage.path.held.busy == 1
+    assert stage.consumer.begin(delivery)
+    assert stage.consumer.begin(delivery)
+    assert stage.consumer.in_flight.busy == 1
 
-    stage.path.acknowledge(delivery)
+    stage.consumer.acks.acknowledge(delivery)
     wait_until(lambda: stage.in_redis() == NOTHING)
-    assert not stage.path.begin(delivery)
-    assert stage.path.held.busy == 0
+    assert not stage.consumer.begin(delivery)
+    assert stage.consumer.in_flight.busy == 0
 
 
 def test_a_path_that_never_began_leaves_nothing_open(redis_url: str) -> None:
@@ -498,32 +498,32 @@ def test_a_path_that_never_began_leaves_nothing_open(redis_url: str) -> None:
 
 def test_what_celery_forgets_on_a_reconnect_goes_back(stage: Stage) -> None:
     stage.send(countdown=60)
-    stage.path.start(stage.handler)
-    wait_until(lambda: len(stage.path.held) == 1)
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
     first: list[Any] = []
-    stage.path.attach(CeleryLoop(Hub(at_once=True), first.append, None, lambda _: False))
+    stage.consumer.attach(CeleryLoop(Hub(at_once=True), first.append, None, lambda _: False))
     assert len(first) == 1
 
     again: list[Any] = []
-    stage.path.attach(CeleryLoop(Hub(at_once=True), again.append, None, lambda _: False))
+    stage.consumer.attach(CeleryLoop(Hub(at_once=True), again.append, None, lambda _: False))
 
-    wait_until(lambda: len(stage.path.held) == 1)
-    assert stage.path.held.all()[0] is not first[0].channel.delivery
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
+    assert stage.consumer.in_flight.all()[0] is not first[0].channel.delivery
 
 
 def test_a_drain_waits_for_what_ends_in_time_and_gives_back_the_rest(stage: Stage) -> None:
     for _ in range(3):
         stage.send()
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 3)
     done = stage.handler.got[1]
-    threading.Timer(0.1, stage.path.succeed, (done, "1")).start()
+    threading.Timer(0.1, stage.consumer.succeed, (done, "1")).start()
 
-    stage.path.drain(0.5)
+    stage.consumer.drain(0.5)
 
     assert stage.result(done.id)["result"] == 1
     assert stage.in_redis() == (2, 0, 0, 0, 0)
-    assert stage.path.given_back == 2
+    assert stage.consumer.given_back == 2
     assert stage.handler.abandoned
 
 
@@ -535,10 +535,10 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
         contextlib.closing(Stage(server.url)) as stage,
     ):
         task_id = stage.send()
-        stage.path.start(stage.handler)
+        stage.consumer.start(stage.handler)
         wait_until(lambda: len(stage.handler.got) == 1)
         server.stop()
-        stage.path.succeed(stage.handler.got[0], "1")
+        stage.consumer.succeed(stage.handler.got[0], "1")
 
         server.restart()
 
@@ -550,25 +550,25 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
 def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish, threads = stage.ledger.finish, []
+    finish, threads = stage.queue.finish, []
 
     def finish_and_tell(done: Any) -> list[bool]:
         threads.append(threading.current_thread().name)
         return finish(done)
 
-    monkeypatch.setattr(stage.ledger, "finish", finish_and_tell)
-    stage.path.start(stage.handler)
+    monkeypatch.setattr(stage.queue, "finish", finish_and_tell)
+    stage.consumer.start(stage.handler)
     tasks = [stage.send() for _ in range(2)]
     wait_until(lambda: len(stage.handler.got) == 2)
     here = threading.current_thread().name
     # when the first of two is done
-    stage.path.succeed(stage.handler.got[0], "1")
-    wait_until(lambda: len(stage.path.held) == 1)
+    stage.consumer.succeed(stage.handler.got[0], "1")
+    wait_until(lambda: len(stage.consumer.in_flight) == 1)
     assert threads == ["finisher"]
     # and then the last
-    stage.path.succeed(stage.handler.got[1], "2")
+    stage.consumer.succeed(stage.handler.got[1], "2")
     assert threads == ["finisher", here]
-    assert len(stage.path.held) == 0
+    assert len(stage.consumer.in_flight) == 0
     assert sorted(stage.result(task)["result"] for task in tasks) == [1, 2]
 
 
@@ -576,20 +576,20 @@ def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given: storing fails once with what nobody foresaw
-    finish, failures = stage.ledger.finish, [ValueError("a bug")]
+    finish, failures = stage.queue.finish, [ValueError("a bug")]
 
     def finish_or_fail(done: Any) -> list[bool]:
         if failures:
             raise failures.pop()
         return finish(done)
 
-    monkeypatch.setattr(stage.ledger, "finish", finish_or_fail)
+    monkeypatch.setattr(stage.queue, "finish", finish_or_fail)
     task_id = stage.send()
-    stage.path.start(stage.handler)
+    stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
-    stage.path.succeed(stage.handler.got[0], "1")
+    stage.consumer.succeed(stage.handler.got[0], "1")
 
     # when its lease has run out, then it comes again and is stored
     wait_until(lambda: len(stage.handler.got) == 2)
-    stage.path.succeed(stage.handler.got[1], "2")
+    stage.consumer.succeed(stage.handler.got[1], "2")
     assert stage.result(task_id)["result"] == 2

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.delivery.complaint import Complaint
-from worker.delivery.ledger import Finished
+from worker.delivery.redis_queue import Finished
+from worker.delivery.throttled_warning import ThrottledWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.held import Delivery
-    from worker.delivery.ledger import Ledger
+    from worker.delivery.in_flight import Delivery
+    from worker.delivery.redis_queue import RedisQueue
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 1.0
 
 
-class Finisher:
+class AckWriter:
     """One thread that ends deliveries, for as long as Redis is away if it must.
 
     Args:
@@ -44,7 +44,7 @@ class Finisher:
         self._ended = ended
         self._pause = pause
         self._done: SimpleQueue[tuple[Delivery, str, str] | None] = SimpleQueue()  # None ends it
-        self._complaint = Complaint(logger, "Results wait")
+        self._warning = ThrottledWarning(logger, "Results can't be stored")
         self._thread = threading.Thread(target=self._serve, name="finisher", daemon=True)
 
     def start(self) -> None:
@@ -58,8 +58,8 @@ class Finisher:
 
     def finish_alone(self, done: tuple[Delivery, str, str]) -> None:
         """End one delivery on the caller's own thread; where Redis is away, as `add` does."""
-        ledger = done[0].ledger
-        self._finish_or_forget([done], lambda: ledger.finish(_finished([done])))
+        queue = done[0].queue
+        self._finish_or_forget([done], lambda: queue.finish(_finished([done])))
 
     def stop(self, timeout_s: float) -> None:
         """Store what was handed in, for at most so long; give up the rest."""
@@ -68,8 +68,8 @@ class Finisher:
 
     def _serve(self) -> None:
         while batch := self._next():
-            for ledger, items in groupby(batch, key=lambda item: item[0].ledger):
-                self._finish(ledger, list(items))
+            for queue, items in groupby(batch, key=lambda item: item[0].queue):
+                self._finish(queue, list(items))
 
     def _next(self) -> list[tuple[Delivery, str, str]]:
         """What has come, at least one; empty at the end."""
@@ -82,8 +82,8 @@ class Finisher:
             self._done.put(None)
         return batch
 
-    def _finish(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> None:
-        self._finish_or_forget(items, lambda: self._insist(ledger, items))
+    def _finish(self, queue: RedisQueue, items: Sequence[tuple[Delivery, str, str]]) -> None:
+        self._finish_or_forget(items, lambda: self._insist(queue, items))
 
     def _finish_or_forget(
         self, items: Sequence[tuple[Delivery, str, str]], finish: Callable[[], list[bool]]
@@ -104,13 +104,13 @@ class Finisher:
             )
         self._ended([delivery for delivery, _, _ in items])
 
-    def _insist(self, ledger: Ledger, items: Sequence[tuple[Delivery, str, str]]) -> list[bool]:
+    def _insist(self, queue: RedisQueue, items: Sequence[tuple[Delivery, str, str]]) -> list[bool]:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return ledger.finish(_finished(items))
+                return queue.finish(_finished(items))
             except RedisError as error:
-                self._complaint.about(error)
+                self._warning.warn(error)
                 self._pause(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
 

@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as LateReplyError
 from redis.retry import Retry
 
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import Ledger
+from worker.delivery.redis_queue import RedisQueue
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
@@ -67,19 +67,21 @@ class LosesReply:
 
 
 @pytest.fixture
-def ledger(redis_server: RedisServer) -> Iterator[tuple[Ledger, LosesReply]]:
+def queue(redis_server: RedisServer) -> Iterator[tuple[RedisQueue, LosesReply]]:
     line = LosesReply(redis_server.port)
-    ledger = Ledger(connect(f"redis://127.0.0.1:{line.port}/0"), KEYS, lease_s=10, result_ttl_s=60)
-    yield ledger, line
-    ledger.close()
+    queue = RedisQueue(
+        connect(f"redis://127.0.0.1:{line.port}/0"), KEYS, lease_s=10, result_ttl_s=60
+    )
+    yield queue, line
+    queue.close()
     line.close()
 
 
 def test_no_message_is_lost_with_the_reply_to_a_take(
-    redis_url: str, ledger: tuple[Ledger, LosesReply]
+    redis_url: str, queue: tuple[RedisQueue, LosesReply]
 ) -> None:
     # given: the script is known to Redis, and the next reply will be lost
-    books, line = ledger
+    books, line = queue
     books.take(1)
     with redis.Redis.from_url(redis_url) as server:
         server.lpush("q", *range(20))
@@ -101,7 +103,7 @@ def test_what_a_take_took_whose_reply_never_came_is_given_by_the_next(
         redis.Redis(port=line.port, socket_timeout=0.3, retry=Retry(NoBackoff(), 0)) as client,
     ):
         # given
-        books = Ledger(client, KEYS, lease_s=10, result_ttl_s=60)
+        books = RedisQueue(client, KEYS, lease_s=10, result_ttl_s=60)
         books.take(1)
         server.lpush("q", *range(20))
         line.armed.set()

@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from worker.delivery.keys import QueueKeys
-from worker.delivery.ledger import MOST_BYTES, Ledger
+from worker.delivery.redis_queue import MOST_BYTES, RedisQueue
 from worker.redis_url import connect
 
 if TYPE_CHECKING:
@@ -28,17 +28,17 @@ TAGS = [f"t-{i}" for i in range(MANY)]
 
 
 @pytest.fixture
-def ledger(server: RedisServer) -> Iterator[Ledger]:
-    """A ledger of a Redis with little patience, with all of TAGS in hand."""
+def queue(server: RedisServer) -> Iterator[RedisQueue]:
+    """A queue of a Redis with little patience, with all of TAGS in hand."""
     client = server.client()
     client.config_set("lua-time-limit", PATIENCE_MS)
     for start in range(0, MANY, 10_000):
         part = TAGS[start : start + 10_000]
         client.hset(KEYS.unacked, mapping={tag: f"q\n0\nmessage {tag}" for tag in part})
         client.zadd(KEYS.leases, dict.fromkeys(part, 1e12))
-    ledger = Ledger(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
-    yield ledger
-    ledger.close()
+    queue = RedisQueue(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
+    yield queue
+    queue.close()
     client.close()
 
 
@@ -67,10 +67,10 @@ def _somebody_asks(server: RedisServer) -> Iterator[list[RedisError]]:
 
 
 def test_others_are_answered_while_very_many_messages_are_given_back(
-    server: RedisServer, ledger: Ledger
+    server: RedisServer, queue: RedisQueue
 ) -> None:
     with _somebody_asks(server) as errors:
-        assert ledger.give_back(TAGS) == MANY
+        assert queue.give_back(TAGS) == MANY
 
     assert errors == []
     client = server.client()
@@ -81,10 +81,10 @@ def test_others_are_answered_while_very_many_messages_are_given_back(
 
 
 def test_others_are_answered_while_very_many_leases_are_renewed(
-    server: RedisServer, ledger: Ledger
+    server: RedisServer, queue: RedisQueue
 ) -> None:
     with _somebody_asks(server) as errors:
-        ledger.renew(TAGS)
+        queue.renew(TAGS)
 
     assert errors == []
     assert server.client().zcount(KEYS.leases, "-inf", 9e11) == MANY
@@ -98,7 +98,7 @@ def test_others_are_answered_while_very_many_leases_are_renewed(
     ],
 )
 def test_others_are_answered_while_very_many_leases_are_moved(
-    server: RedisServer, ledger: Ledger, looked: float | None, ends: float
+    server: RedisServer, queue: RedisQueue, looked: float | None, ends: float
 ) -> None:
     client = server.client()
     for part in range(0, MANY, 10_000):
@@ -108,7 +108,7 @@ def test_others_are_answered_while_very_many_leases_are_moved(
     before = time.time()
 
     with _somebody_asks(server) as errors:
-        assert ledger.reap(3.0) == (0, 0)
+        assert queue.reap(3.0) == (0, 0)
 
     assert errors == []
     after = time.time()
@@ -117,7 +117,7 @@ def test_others_are_answered_while_very_many_leases_are_moved(
 
 
 def test_large_messages_go_back_a_few_at_a_time(
-    server: RedisServer, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, queue: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = server.client()
     client.flushall()
@@ -126,16 +126,16 @@ def test_large_messages_go_back_a_few_at_a_time(
     for tag in tags:
         client.hset(KEYS.unacked, tag, f"q\n0\n{tag}".encode().ljust(size, b"."))
     sizes: list[int] = []
-    run = ledger._calls.run
+    run = queue._calls.run
 
     def run_and_look(*call: object) -> object:
         answer = run(*call)  # type: ignore[arg-type]  # handed on as it is
         sizes.append(client.llen("q"))
         return answer
 
-    monkeypatch.setattr(ledger._calls, "run", run_and_look)
+    monkeypatch.setattr(queue._calls, "run", run_and_look)
 
-    assert ledger.give_back(tags) == 5
+    assert queue.give_back(tags) == 5
 
     assert sizes == [2, 4, 5]
     assert client.lindex("q", -1)[:7] == b"large-4"  # type: ignore[index]  # it is there

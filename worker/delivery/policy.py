@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from worker.delivery.held import Delivery
+    from worker.delivery.in_flight import Delivery
     from worker.errors import ClipWorkerError
 
 
 class Handler(Protocol):
     """What does the work.
 
-    It ends each delivery some time, by `DeliveryPath.succeed`, `fail` or `give_back`, from any
+    It ends each delivery some time, by `QueueConsumer.succeed`, `fail` or `give_back`, from any
     thread and in any order.
     """
 
@@ -33,7 +33,7 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True)
-class Rules:
+class DeliveryPolicy:
     """How the path treats messages.
 
     Attributes:

@@ -11,11 +11,11 @@ import redis
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from worker.delivery.envelope import Envelope
-from worker.delivery.held import Delivery, Held
-from worker.delivery.keeper import Keeper
+from worker.delivery.heartbeat import Heartbeat
+from worker.delivery.in_flight import Delivery, InFlight
 from worker.delivery.keys import QueueKeys
 from worker.delivery.lease_clock import lease_clock
-from worker.delivery.ledger import Ledger
+from worker.delivery.redis_queue import RedisQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +31,13 @@ class Worker:
 
     def __init__(self, client: redis.Redis) -> None:
         self.now_s = 1000.0
-        self.ledger = Ledger(
+        self.queue = RedisQueue(
             client, KEYS, lease_s=LEASE_S, result_ttl_s=60, clock=lambda: self.now_s
         )
-        self.held = Held()
-        self.keeper = Keeper(
-            [self.ledger],
-            self.held,
+        self.in_flight = InFlight()
+        self.heartbeat = Heartbeat(
+            [self.queue],
+            self.in_flight,
             lease_s=LEASE_S,
             watch=lambda: None,
             lost=self._lost,
@@ -45,21 +45,21 @@ class Worker:
         )
 
     def _lost(self, delivery: Delivery) -> None:
-        self.held.claim(delivery)
-        self.held.remove([delivery])
+        self.in_flight.claim(delivery)
+        self.in_flight.remove([delivery])
 
     def take(self) -> list[Delivery]:
-        return self.held.add(
+        return self.in_flight.add(
             [
                 Delivery(
-                    self.ledger,
+                    self.queue,
                     Envelope("id", "t", {}, {}),
                     entry.message,
                     entry.crashes,
                     [entry.tag],
                     held_until=entry.held_until,
                 )
-                for entry in self.ledger.take(8)
+                for entry in self.queue.take(8)
             ]
         )
 
@@ -77,7 +77,7 @@ def worker(server: redis.Redis) -> Worker:
 
 def _others_take_over(server: redis.Redis, *deliveries: Delivery) -> list[bytes]:
     """Leases run out by Redis's clock, and another worker takes what they were for."""
-    other = Ledger(server, KEYS, lease_s=LEASE_S, result_ttl_s=60)
+    other = RedisQueue(server, KEYS, lease_s=LEASE_S, result_ttl_s=60)
     other.reap(LEASE_S)
     other.extend([tag for delivery in deliveries for tag in delivery.tags], -1)
     other.reap(LEASE_S)
@@ -91,7 +91,7 @@ def test_within_the_lease_nobody_is_asked(worker: Worker, server: redis.Redis) -
 
     worker.now_s += LEASE_S - 0.1
 
-    assert worker.keeper.holds(delivery)
+    assert worker.heartbeat.holds(delivery)
 
 
 def test_after_the_lease_what_others_have_is_dropped_and_the_rest_goes_on(
@@ -99,19 +99,19 @@ def test_after_the_lease_what_others_have_is_dropped_and_the_rest_goes_on(
 ) -> None:
     server.lpush("q", "a", "b", "c")
     theirs, ours, ended = worker.take()
-    worker.held.claim(ended)
+    worker.in_flight.claim(ended)
     assert _others_take_over(server, theirs) == [b"a"]
     worker.now_s += LEASE_S
 
     with caplog.at_level(logging.WARNING):
-        assert not worker.keeper.holds(theirs)
+        assert not worker.heartbeat.holds(theirs)
 
-    assert worker.held.all() == [ours, ended]
+    assert worker.in_flight.all() == [ours, ended]
     assert "Dropped 1 messages that are other workers' now" in caplog.text
     # and Redis has been asked for all at once, so not again
     server.flushall()
-    assert worker.keeper.holds(ours)
-    assert not worker.keeper.holds(ended)
+    assert worker.heartbeat.holds(ours)
+    assert not worker.heartbeat.holds(ended)
 
 
 def test_the_threads_own_renewal_finds_it_too(worker: Worker, server: redis.Redis) -> None:
@@ -120,12 +120,12 @@ def test_the_threads_own_renewal_finds_it_too(worker: Worker, server: redis.Redi
     _others_take_over(server, theirs)
     worker.now_s += LEASE_S
 
-    worker.keeper.turn()
+    worker.heartbeat.turn()
 
-    assert worker.held.all() == [ours]
+    assert worker.in_flight.all() == [ours]
     worker.now_s += LEASE_S - 0.1
     server.flushall()
-    assert worker.keeper.holds(ours)
+    assert worker.heartbeat.holds(ours)
 
 
 def test_a_message_that_came_again_to_the_same_worker_is_still_its_own(
@@ -133,14 +133,14 @@ def test_a_message_that_came_again_to_the_same_worker_is_still_its_own(
 ) -> None:
     server.lpush("q", "m")
     [delivery] = worker.take()
-    worker.ledger.reap(LEASE_S)
-    worker.ledger.extend(delivery.tags, -1)
-    worker.ledger.reap(LEASE_S)
+    worker.queue.reap(LEASE_S)
+    worker.queue.extend(delivery.tags, -1)
+    worker.queue.reap(LEASE_S)
     assert worker.take() == []
     assert len(delivery.tags) == 2
     worker.now_s += LEASE_S
 
-    assert worker.keeper.holds(delivery)
+    assert worker.heartbeat.holds(delivery)
 
 
 def test_where_redis_is_away_nothing_is_begun_until_it_is_back(
@@ -149,38 +149,38 @@ def test_where_redis_is_away_nothing_is_begun_until_it_is_back(
     server.lpush("q", "m")
     [delivery] = worker.take()
     worker.now_s += LEASE_S
-    renew, failures = worker.ledger.renew, [LostConnectionError("It is away.")] * 2
+    renew, failures = worker.queue.renew, [LostConnectionError("It is away.")] * 2
 
     def try_to_renew(tags: object) -> set[str]:
         if failures:
             raise failures.pop()
         return renew(tags)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker.ledger, "renew", try_to_renew)
+    monkeypatch.setattr(worker.queue, "renew", try_to_renew)
 
-    assert worker.keeper.holds(delivery)
+    assert worker.heartbeat.holds(delivery)
 
     assert not failures
     failures.append(LostConnectionError("It is away."))
     worker.now_s += LEASE_S
     with pytest.raises(LostConnectionError):
-        worker.keeper.make_sure(delivery)
+        worker.heartbeat.make_sure(delivery)
 
 
 def test_a_take_whose_reply_was_lost_counts_its_lease_from_when_it_was_first_sent(
     worker: Worker, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.lpush("q", "m")
-    run = worker.ledger._run
+    run = worker.queue._run
 
     def lose_the_reply(*args: object) -> object:
         run(*args)  # type: ignore[arg-type]
         raise LostConnectionError("Its reply was lost.")
 
-    monkeypatch.setattr(worker.ledger, "_run", lose_the_reply)
+    monkeypatch.setattr(worker.queue, "_run", lose_the_reply)
     with pytest.raises(LostConnectionError):
         worker.take()
-    monkeypatch.setattr(worker.ledger, "_run", run)
+    monkeypatch.setattr(worker.queue, "_run", run)
     worker.now_s += 4
 
     [delivery] = worker.take()
