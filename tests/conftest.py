@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 # programs keep the cores busy, spinning makes a forward pass of two threads ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-LEFT_OUT = pytest.StashKey[list[str]]()
-
 
 def new_server() -> RedisServer:
     executable = find_executable()
@@ -54,25 +52,28 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    left_out: list[str] = []
     if find_executable() is None:
         for item in session.items:
             if item.get_closest_marker("integration"):
                 item.add_marker(pytest.mark.skip(reason=NO_SERVER))
-                left_out.append(item.nodeid)
-    session.config.stash[LEFT_OUT] = left_out
+
+
+def _left_out(config: pytest.Config) -> list[str]:
+    """Names of the tests that were left out. Taken from reports, which xdist's processes send."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    return [report.nodeid for report in skipped if NO_SERVER in str(report.longrepr)]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    left_out = session.config.stash.get(LEFT_OUT, [])
-    if left_out and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+    if os.environ.get("CI") and session.exitstatus == 0 and _left_out(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    left_out = config.stash.get(LEFT_OUT, [])
+    left_out = _left_out(config)
     if not left_out:
         return
     terminalreporter.section("integration tests left out", yellow=True)

@@ -51,6 +51,7 @@ def picture(mode: str) -> Image.Image:
     return image.convert(mode)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak to measure")
 @pytest.mark.parametrize("mode", ["fast", "exact"])
 def test_the_estimate_is_about_what_decoding_takes(tmp_path: Path, mode: str) -> None:

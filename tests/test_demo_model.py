@@ -56,6 +56,7 @@ def test_the_file_has_openais_layout_in_half_precision():
     assert state["vocab_size"].item() == len(state["token_embedding.weight"]) == 49408
 
 
+@pytest.mark.slow
 def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, scripts, held_out):
     # given
     scenes, images = held_out
@@ -66,6 +67,7 @@ def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, 
     assert score.top1 >= 0.90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("told", "labels"),
     [

@@ -61,6 +61,7 @@ def folder(tmp_path: Path) -> Path:
 # --- what transformers writes ---
 
 
+@pytest.mark.slow
 def test_a_full_size_sharded_folder_answers_as_transformers(tmp_path: Path) -> None:
     # given clip-vit-base-patch32 in three files or more
     model = base_patch32()

@@ -43,6 +43,7 @@ def narrowed(name: str) -> dict[str, Any]:
     return config | {"embed_dim": 128}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_a_full_size_model_answers_as_open_clips(name: str) -> None:
     # given

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from worker.contract import Classification
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red square", "blue circle"]
 LIMIT_S = 60.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.contract import Classification
     from worker.handle import Handle
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red square", "blue circle"]
 ROOM_BYTES = 1_000_000

@@ -14,7 +14,7 @@ from torture.drills import (
     stops,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 KILLS = 20
 SEED = 1

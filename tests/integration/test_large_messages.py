@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from worker.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 180.0
 KEYS = QueueKeys(DEFAULT_QUEUE)

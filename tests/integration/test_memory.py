@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
     pytest.mark.skipif(
         not os.access("/proc/self/clear_refs", os.W_OK),
         reason="this system tells no peak of memory",

@@ -16,7 +16,7 @@ from clip_engine.catalog import PUBLISHED
 from worker.client import Client
 from worker.settings import DEFAULT_QUEUE
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # A worker whose catalog has one entry: URL and SHA-256 come as arguments.
 TINY_CATALOG = """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from worker.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 PICTURES = 96
 CHUNK = 32

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import redis
     from redis_server import RedisServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red square", "blue circle"]
 MANY, FEW = 400, 20

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from worker.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 KEYS = QueueKeys("clip")
 LABELS = ["red square", "blue circle"]

@@ -18,7 +18,7 @@ from worker.client import Client
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red square", "blue circle"]
 OUTAGE_S = 7.0  # longer than any connection waits for a reply

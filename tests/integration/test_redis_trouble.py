@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import redis
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 60.0
 PARTITION_S = 30.0

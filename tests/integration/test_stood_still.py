@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from worker.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red square", "blue circle"]

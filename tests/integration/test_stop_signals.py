@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from worker.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 60.0
 PICTURES_S = 8.0  # that a stopping worker gives its pictures, unless it is told otherwise

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from worker.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 60.0
 REPLY_S = 5.0  # what is asked before the worker listens is never answered

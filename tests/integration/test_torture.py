@@ -9,7 +9,7 @@ from torture.chaos import KILL, PARTITION, RESTART, STOP, TERM
 from torture.run import Plan, torture
 from torture.workload import Shares
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # A shorter lease than the default: what a killed worker held comes back sooner. A partition must
 # stay below it, or it is as good as a kill.
