@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 from celery import Celery
 
+from worker.cli.demo.embedded_redis import embedded_redis
 from worker.client import Client
 from worker.contract import CLASSIFY
-from worker.embedded import embedded_redis
 
 ROUNDS = 5
 QUEUE = "benchmark"

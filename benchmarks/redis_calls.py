@@ -1,4 +1,4 @@
-"""What one command to Redis takes, by redis-py's client and by `worker.redis_calls`.
+"""What one command to Redis takes, by redis-py's client and by `worker.redis.commands`.
 
     python benchmarks/redis_calls.py
 
@@ -20,8 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.bench.server import Server
-from worker.redis_calls import RedisCalls
-from worker.redis_url import connect
+from worker.redis.commands import RedisCalls
+from worker.redis.url import connect
 
 ROUNDS = 200
 PAUSE_S = 0.02

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from image_zoo import photo  # tests'
+from support.image_zoo import photo  # tests'
 
 from clip_engine.preprocess import Preprocessor
 

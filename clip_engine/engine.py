@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
-from clip_engine.buckets import buckets_up_to, usual_batch
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.image_input import ImageInput, check_images, file_or_picture
-from clip_engine.image_tower import ImageTower
-from clip_engine.labels import DEFAULT_CAPACITY, LabelFeatures
+from clip_engine.inference.buckets import buckets_up_to, usual_batch
+from clip_engine.inference.image_encoder import ImageTower
+from clip_engine.inference.text_encoder import TextTower
+from clip_engine.label_cache import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.model import CLIP
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.precision import Precision
 from clip_engine.preprocess import Preprocessor, Reserve
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.quoting import quoted
-from clip_engine.text_tower import TextTower
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.topk import check_k, top_k_of_numbers
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 
 from clip_engine.acceleration import Acceleration
-from clip_engine.catalog import PUBLISHED
-from clip_engine.download import default_cache_dir, fetch_weights
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.errors import DeviceError, ModelNotFoundError
 from clip_engine.formats import read_checkpoint
@@ -18,6 +16,8 @@ from clip_engine.model import Activation
 from clip_engine.precision import Precision, default_precision
 from clip_engine.preprocess import Mode, Preprocessor
 from clip_engine.tokenizer import Tokenizer
+from clip_engine.weights.cache import default_cache_dir, fetch_weights
+from clip_engine.weights.catalog import PUBLISHED
 
 DEFAULT_MODEL = "ViT-B/32"
 DEMO_MODEL = "demo"  # shipped with this package; see demo/MODEL_CARD.md

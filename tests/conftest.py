@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from redis_server import NO_SERVER, RedisServer, find_executable
+from support.redis_server import NO_SERVER, RedisServer, find_executable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import Any
 from click import ClickException
 from kombu.entity import Exchange, Queue
 
-from worker.redis_celery import RedisCelery, redis_configuration
+from worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.settings import Settings, SettingsError
 
 OUR_PREFIX = "clip."
@@ -44,8 +44,8 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         # So that all tasks in hand may store their results at once.
         "redis_max_connections": tasks_in_hand(settings) + SPARE_CONNECTIONS,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
-        "worker_pool": "worker.thread_pool:TaskPool",
-        "worker_consumer": "worker.consumer:GivingConsumer",
+        "worker_pool": "worker.runtime.task_pool:TaskPool",
+        "worker_consumer": "worker.runtime.celery_consumer:GivingConsumer",
         "worker_concurrency": tasks_in_hand(settings),
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": settings.remote_control,
@@ -91,7 +91,7 @@ def _configuration() -> dict[str, Any]:
 
 app = RedisCelery(
     "worker",
-    include=["worker.tasks", "worker.lifecycle", "worker.inspection"],
+    include=["worker.tasks", "worker.runtime.signals", "worker.runtime.inspect_commands"],
     set_as_current=False,
 )
 app.add_defaults(_configuration)

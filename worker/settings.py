@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.contract.text import decoded
 from worker.errors import InvalidRequestError, ServiceError
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.quoting import quote, without_password
-from worker.redis_url import redis_url_remedy
-from worker.text import decoded
+from worker.redis.url import redis_url_remedy
 
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
@@ -25,7 +25,7 @@ DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 # Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
 DEFAULT_QUEUE = "clip"
 PICTURES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
-GPU_BATCH = 32  # as in clip_engine.buckets, see below
+GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 
 
 # As in clip_engine.acceleration, which can't be imported here: it loads torch.

@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 from celery import Task
 from celery.exceptions import Reject
 
-from worker import runtime
-from worker.asked import Asked, read_request
 from worker.celery import app
 from worker.contract import (
     CLASSIFY,
@@ -29,8 +27,10 @@ from worker.contract import (
     Question,
 )
 from worker.errors import ClipWorkerError, TemporaryError
-from worker.many import STOPPING, Many, is_stopping, job_or_error
-from worker.queue_path import timeout_error
+from worker.pipeline.many import STOPPING, Many, is_stopping, job_or_error
+from worker.runtime import state as runtime
+from worker.runtime.job_builder import Asked, read_request
+from worker.runtime.queue_path import timeout_error
 
 Answer = TypeVar("Answer")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from worker.embedded import find_server_program
+from worker.cli.demo.embedded_redis import find_server_program
 
 PACKAGES = (
     "torch",

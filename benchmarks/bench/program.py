@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.bench.names import QUEUE
 from benchmarks.bench.server import BenchError
-from worker.tether import kill_tethered, start_tethered
+from worker.cli.demo.tether import kill_tethered, start_tethered
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ("--loglevel", "warning", "--without-gossip", "--without-mingle", "--without-heartbeat")

@@ -13,8 +13,8 @@ import psutil
 from redis import Redis
 
 from benchmarks.bench.names import QUEUE, RESULT_PREFIX, UNACKED
-from worker.embedded import IN_MEMORY, find_server_program
-from worker.redis_process import HOST, RedisProcess, start_on_free_port
+from worker.cli.demo.embedded_redis import IN_MEMORY, find_server_program
+from worker.cli.demo.redis_server import HOST, RedisProcess, start_on_free_port
 
 SCRATCH = 9  # database where messages lie until the clock starts
 KEYS_A_COMMAND = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from clip_engine.acceleration.attention import plain_attention
-from clip_engine.acceleration.patches import linear_patches
+from clip_engine.acceleration.linear_patches import linear_patches
 from clip_engine.acceleration.pieces import Acceleration
 from clip_engine.acceleration.prepacked import prepack
 from clip_engine.acceleration.quick_gelu import fold_quick_gelu

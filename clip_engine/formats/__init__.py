@@ -6,6 +6,6 @@ OpenAI's layout and what the weights don't tell.
 """
 
 from clip_engine.formats.checkpoint import Checkpoint
-from clip_engine.formats.reading import read_checkpoint
+from clip_engine.formats.read import read_checkpoint
 
 __all__ = ["Checkpoint", "read_checkpoint"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clip_engine.formats.checkpoint import Checkpoint
 from clip_engine.formats.config_file import read_config
-from clip_engine.formats.folder import OPEN_CLIP_CONFIG
+from clip_engine.formats.find_weights import OPEN_CLIP_CONFIG
 from clip_engine.formats.open_clip_config import OpenCLIPConfig
 from clip_engine.formats.weights_file import WeightsFile
 from clip_engine.model import Activation, Traits

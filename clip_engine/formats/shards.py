@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from clip_engine.errors import CheckpointError
 from clip_engine.formats.config_file import read_config
-from clip_engine.model.problems import name_problems
+from clip_engine.model.state_dict_diff import name_problems
 
 INDEX_SUFFIX = ".index.json"
 

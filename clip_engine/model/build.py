@@ -8,7 +8,7 @@ from torch import Tensor
 from clip_engine.errors import CheckpointError
 from clip_engine.model.clip import CLIP
 from clip_engine.model.config import OPENAI_TRAITS, StateDict, Traits, infer_config
-from clip_engine.model.problems import name_problems
+from clip_engine.model.state_dict_diff import name_problems
 
 # OpenAI's archives carry these three numbers as tensors beside the weights.
 METADATA_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})

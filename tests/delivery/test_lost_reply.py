@@ -15,12 +15,12 @@ from redis.retry import Retry
 
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import RedisQueue
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

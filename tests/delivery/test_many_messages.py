@@ -12,12 +12,12 @@ from redis.exceptions import RedisError
 
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import MOST_BYTES, RedisQueue
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ from worker.delivery.in_flight import InFlight
 from worker.delivery.keys import QueueKeys
 from worker.delivery.poller import Poller
 from worker.delivery.redis_queue import RedisQueue
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from celery import Celery
-from redis_server import RedisServer, find_executable
+from support.redis_server import RedisServer, find_executable
 
 from worker.delivery import queue_consumer
 from worker.delivery.keys import QueueKeys
@@ -24,7 +24,7 @@ from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
 from worker.delivery.unacked_entry import Crash, UnackedEntry
 from worker.errors import ImageInvalidError, TemporaryError
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

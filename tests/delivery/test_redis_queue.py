@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-import redis_clock
+from support import redis_clock
 from redis.exceptions import OutOfMemoryError
 
-from worker.dead_letters import DeadLetter, DeadLetters
+from worker.redis.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import MOST_BYTES, Finished, RedisQueue
 from worker.delivery.unacked_entry import Crash
@@ -19,7 +19,7 @@ from worker.delivery.unacked_entry import Crash
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
     from worker.delivery.unacked_entry import UnackedEntry
 

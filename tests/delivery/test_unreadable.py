@@ -16,7 +16,17 @@ from celery import Celery
 from celery.worker.request import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from messages import ID, KNOWN, SOUND, TASK, UNREADABLE, body_of, compressed, message, without
+from support.messages import (
+    ID,
+    KNOWN,
+    SOUND,
+    TASK,
+    UNREADABLE,
+    body_of,
+    compressed,
+    message,
+    without,
+)
 
 from worker.delivery.celery_bridge import CeleryBridge
 from worker.delivery.envelope import Envelope, UnreadableMessageError

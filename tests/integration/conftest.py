@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
 from clip_engine import Engine, load_engine
 from worker.client import Client

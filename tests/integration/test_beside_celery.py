@@ -15,12 +15,12 @@ import pytest
 import redis
 from backend_producer import Backend
 from celery import chain, chord, group
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
 from clip_engine.demo.pictures import draw_demo_pictures
 from worker.client import Client
-from worker.dead_letters import dead_key
 from worker.errors import ImageUnavailableError, ServiceError
+from worker.redis.dead_letters import dead_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from image_zoo import write_zoo
-from redis_server import RedisServer, find_executable
-from worker_process import WorkerProcess
+from support.image_zoo import write_zoo
+from support.redis_server import RedisServer, find_executable
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
+from worker.client.handle import as_completed
 from worker.errors import ImageUnavailableError, QueueFullError, QueueUnavailableError
-from worker.handle import as_completed
 from worker.settings import DEFAULT_QUEUE
 
 pytestmark = pytest.mark.integration

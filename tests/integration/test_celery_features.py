@@ -12,9 +12,9 @@ import redis
 from celery import chord
 from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
 from PIL import Image
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
-from worker.dead_letters import dead_key
+from worker.redis.dead_letters import dead_key
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import RedisQueue
 from worker.delivery.unacked_entry import Crash

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, signature
-from image_zoo import write_zoo
-from worker_process import WorkerProcess, clean_environment
+from support.image_zoo import write_zoo
+from support.worker_process import WorkerProcess, clean_environment
 
 from clip_engine import Engine, Prediction
 from worker.client import Client

@@ -15,13 +15,13 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from image_zoo import write_zoo
-from messages import SOUND, UNREADABLE, body_of, compressed, message
-from worker_process import WorkerProcess
+from support.image_zoo import write_zoo
+from support.messages import SOUND, UNREADABLE, body_of, compressed, message
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
-from worker.dead_letters import DeadLetters
 from worker.delivery.keys import QueueKeys
+from worker.redis.dead_letters import DeadLetters
 from worker.settings import Settings
 
 if TYPE_CHECKING:

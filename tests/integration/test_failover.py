@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 from celery import signature
 from redis.exceptions import RedisError
-from redis_sentinel import SentinelDeployment
-from worker_process import WorkerProcess
+from support.redis_sentinel import SentinelDeployment
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.errors import QueueUnavailableError
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

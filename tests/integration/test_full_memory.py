@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.contract import CLASSIFY
@@ -17,10 +17,10 @@ from worker.errors import QueueUnavailableError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
+    from worker.client.handle import Handle
     from worker.contract import Classification
-    from worker.handle import Handle
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

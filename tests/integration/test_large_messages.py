@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import faulty_app
 import pytest
 import redis
-from image_zoo import photo
-from scripted_server import response, scripted_server
-from test_stopping import faulty
-from worker_process import WorkerProcess
+from support.faulty_worker import faulty
+from support.image_zoo import photo
+from support.scripted_server import response, scripted_server
+from support.worker_process import WorkerProcess
 
 from worker.contract import MAX_IMAGES
 from worker.delivery.keys import QueueKeys

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from image_zoo import photo
-from worker_process import WorkerProcess, clean_environment
+from support.image_zoo import photo
+from support.worker_process import WorkerProcess, clean_environment
 
 from worker.client import Client
 from worker.delivery.keys import QueueKeys
 from worker.errors import InvalidRequestError, ServiceError
-from worker.label_sets import KEY_PREFIX
+from worker.redis.label_sets import KEY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from answers import ANSWER
-from redis_sentinel import SentinelDeployment
-from redis_server import RedisServer
+from support.answers import ANSWER
+from support.redis_sentinel import SentinelDeployment
+from support.redis_server import RedisServer
 
 from worker.client import Client
+from worker.client.handle import as_completed
+from worker.client.subscription import MOST_SUBSCRIPTIONS
 from worker.errors import QueueUnavailableError
-from worker.handle import as_completed
-from worker.redis_pool import MOST_CONNECTIONS
-from worker.watch import MOST_SUBSCRIPTIONS
+from worker.redis.pool import MOST_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from image_zoo import photo
 from PIL import Image
-from worker_process import WorkerProcess
+from support.image_zoo import photo
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.errors import ClipWorkerError

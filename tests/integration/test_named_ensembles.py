@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
-from image_zoo import write_zoo
-from worker_process import WorkerProcess
+from support.image_zoo import write_zoo
+from support.worker_process import WorkerProcess
 
 from clip_engine import Engine
 from clip_engine.prompts import ensemble

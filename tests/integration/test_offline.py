@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from scripted_server import scripted_server
-from tiny_clip import TINY_VIT, tiny_state
-from weights_server import WeightsServer, published
-from worker_process import WorkerProcess
+from support.scripted_server import scripted_server
+from support.tiny_clip import TINY_VIT, tiny_state
+from support.weights_server import WeightsServer, published
+from support.worker_process import WorkerProcess
 
-from clip_engine.catalog import PUBLISHED
+from clip_engine.weights.catalog import PUBLISHED
 from worker.client import Client
 from worker.settings import DEFAULT_QUEUE
 
@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # A worker whose catalog has one entry: URL and SHA-256 come as arguments.
 TINY_CATALOG = """
 import sys
-from clip_engine import catalog, loader
+from clip_engine import loader
+from clip_engine.weights import catalog
 loader.PUBLISHED = {"tiny": catalog.Published("tiny", sys.argv[1], sys.argv[2], 32)}
 from worker.celery import app
 app.worker_main(["worker", "--loglevel", "info"])

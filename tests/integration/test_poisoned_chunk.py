@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import faulty_app
 import pytest
-from image_zoo import photo
-from worker_process import WorkerProcess
+from support.image_zoo import photo
+from support.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

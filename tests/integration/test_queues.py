@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
-from worker.dead_letters import RESULT_PREFIX
+from worker.redis.dead_letters import RESULT_PREFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import redis
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -12,13 +12,13 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as LateError
 
-from worker.redis_calls import RedisCalls
-from worker.redis_url import connect
+from worker.redis.commands import RedisCalls
+from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

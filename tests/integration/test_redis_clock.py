@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
-import redis_clock
-from worker_process import WorkerProcess
+from support import redis_clock
+from support.worker_process import WorkerProcess
 
 from worker.delivery.keys import QueueKeys
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import redis
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
     from worker.client import Client
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
-from redis_server import RedisServer
-from worker_process import WorkerProcess
+from support.redis_server import RedisServer
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
 

@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from image_zoo import photo
-from redis_server import RedisServer, find_executable
+from support.image_zoo import photo
+from support.redis_server import RedisServer, find_executable
+from support.worker_process import WorkerProcess
 from torture.proxy import Proxy
-from worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.delivery.keys import QueueKeys

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
 from worker.delivery.keys import QueueKeys
 from worker.settings import Settings

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from celery.exceptions import TimeoutError as CeleryTimeoutError
-from scripted_server import answering, response, scripted_server
-from secret_uris import MALFORMED, SECRET, SIGNED
-from worker_process import WorkerProcess
+from support.scripted_server import answering, response, scripted_server
+from support.secret_uris import MALFORMED, SECRET, SIGNED
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
-from worker.dead_letters import DeadLetter, dead_key
+from worker.redis.dead_letters import DeadLetter, dead_key
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

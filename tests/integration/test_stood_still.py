@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
-from worker_process import WorkerProcess
+from support.worker_process import WorkerProcess
 
 from worker.contract import CLASSIFY
 from worker.delivery.keys import QueueKeys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
-    from redis_server import RedisServer
+    from support.redis_server import RedisServer
 
     from worker.client import Client
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from image_zoo import photo
 from lone_app import BEGUN, GO
-from scripted_server import response, scripted_server
-from worker_process import READY, WorkerProcess
+from support.image_zoo import photo
+from support.scripted_server import response, scripted_server
+from support.worker_process import READY, WorkerProcess
 
 from worker.delivery.keys import QueueKeys
 from worker.settings import Settings

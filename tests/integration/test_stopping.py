@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING
 import faulty_app
 import pytest
 import redis
-from image_zoo import photo
-from scripted_server import response, scripted_server
-from worker_process import WorkerProcess
+from support.faulty_worker import faulty
+from support.image_zoo import photo
+from support.scripted_server import response, scripted_server
+from support.worker_process import WorkerProcess
 
-from worker import exit_codes
-from worker.dead_letters import dead_key
 from worker.delivery.keys import QueueKeys
+from worker.redis.dead_letters import dead_key
+from worker.runtime import exit_codes
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -174,12 +174,3 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     assert handles[20].state == "FAILURE"
     [letter] = server.hkeys(dead_key(DEFAULT_QUEUE))
     assert letter.decode() == handles[20].id
-
-
-def faulty(redis_url: str, folder: Path, **settings: str) -> WorkerProcess:
-    path = Path(__file__).parent
-    command = (
-        *("env", f"PYTHONPATH={path}", sys.executable, "-m", "celery", "-A", "faulty_app"),
-        *("worker", "-n", "faulty@%h", "--loglevel", "info"),
-    )
-    return WorkerProcess(redis_url, folder, name="faulty", command=command, lease_s="3", **settings)

@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 from celery import signature
 from kombu.exceptions import OperationalError
-from redis_tls import tls_server
-from worker_process import WorkerProcess
+from support.redis_tls import tls_server
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.errors import QueueUnavailableError, ResultTimeoutError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from redis_tls import TlsServer
+    from support.redis_tls import TlsServer
 
 pytestmark = [
     pytest.mark.integration,

@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from answers import ANSWER
-from redis_server import RedisServer, find_executable
+from support.answers import ANSWER
+from support.redis_server import RedisServer, find_executable
 
 from worker.client import Client
 from worker.errors import QueueUnavailableError, ResultTimeoutError, ServiceError
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 pytestmark = [
     pytest.mark.integration,

@@ -8,19 +8,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from answers import ANSWER
 from redis import Redis
-from redis_server import RedisServer
+from support.answers import ANSWER
+from support.redis_server import RedisServer
 
 from worker.client import Client
+from worker.client.subscription import MOST_IDLE
 from worker.contract import Classification
 from worker.errors import ImageUnavailableError, ResultTimeoutError
-from worker.watch import MOST_IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.handle import Handle
+    from worker.client.handle import Handle
 
 pytestmark = [
     pytest.mark.integration,

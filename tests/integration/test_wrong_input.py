@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from image_zoo import write_zoo
-from worker_process import WorkerProcess
+from support.image_zoo import write_zoo
+from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.errors import (

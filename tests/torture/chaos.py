@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 from torture.monitor import Monitor
 from torture.proxy import Proxy

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redis_server import NO_SERVER, RedisServer, find_executable
+from support.redis_server import NO_SERVER, RedisServer, find_executable
 
 from torture.journal import RUN
 from torture.message import Messages
@@ -29,9 +29,9 @@ OURS, OUR_PATH, STOCK, BATCHES = (
     "torture.batches_app",
 )
 PRELOADED = {
-    OURS: ("worker.tasks", "worker.lifecycle", "worker.runtime", "worker.cli.start",
+    OURS: ("worker.tasks", "worker.runtime.signals", "worker.runtime.state", "worker.cli.start",
            "torch._dynamo", "torch._refs"),
-    OUR_PATH: ("worker.queue_path",),
+    OUR_PATH: ("worker.runtime.queue_path",),
     STOCK: ("celery.bin.worker", "celery.concurrency.thread", "kombu.transport.redis"),
     BATCHES: ("celery.bin.worker", "celery.concurrency.thread", "kombu.transport.redis"),
 }  # fmt: skip

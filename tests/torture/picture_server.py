@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from scripted_server import ScriptedServer, response, scripted_server
+from support.scripted_server import ScriptedServer, response, scripted_server
 
 TIMEOUTS = 2  # requests for a picture before one is answered
 

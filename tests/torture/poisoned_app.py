@@ -25,7 +25,7 @@ from clip_engine.preprocess import Preprocessor
 from torture.journal import END, READY, RUN, Journal
 from torture.mark import Mark
 from worker.cli.entry import run
-from worker.pipeline import Pipeline
+from worker.pipeline.pipeline import Pipeline
 
 # A decoder's segmentation fault, and the kernel's answer to one that takes all memory.
 POISONS = {"segfault": signal.SIGSEGV, "oom": signal.SIGKILL}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from redis_server import NO_SERVER, RedisServer, find_executable
+from support.redis_server import NO_SERVER, RedisServer, find_executable
 
 from torture.accounting import Account, Evidence, account
 from torture.chaos import Chaos
@@ -26,12 +26,12 @@ from torture.supervisor import Life, Supervisor
 from torture.verdict import Aftermath, Rule, print_events, print_rules, rules
 from torture.workload import Job, Shares, Workload
 from worker.client import Client
-from worker.dead_letters import dead_key
+from worker.redis.dead_letters import dead_key
 
 APP = "torture.poisoned_app"
 # All that a worker imports, also late: torch loads its compiler when a model is built.
 PRELOADED = (
-    *(APP, "worker.tasks", "worker.lifecycle", "worker.runtime", "worker.cli.start"),
+    *(APP, "worker.tasks", "worker.runtime.signals", "worker.runtime.state", "worker.cli.start"),
     *("torch._dynamo", "torch._refs"),
 )
 DURABLE = (

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 import click
 
 from worker.cli.lazy_group import LazyGroup
-from worker.cli.wrong_input import WRONG_INPUT_STATUS, say
+from worker.cli.output.usage_error import WRONG_INPUT_STATUS, say
 from worker.errors import ClipWorkerError, InvalidRequestError
 from worker.version import __version__
 

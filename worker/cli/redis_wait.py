@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 
 from redis.exceptions import AuthenticationError
 
-from worker.client_errors import translated
+from worker.client.errors import translated
 from worker.errors import QueueUnavailableError
-from worker.redis_url import connect
+from worker.redis.url import connect
 
 PAUSE_S = 1.0
 

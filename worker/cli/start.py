@@ -17,8 +17,8 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 
 from worker.celery import app
+from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.redis_wait import wait_for_redis
-from worker.cli.wrong_input import WrongInputError, say
 from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX, Settings, SettingsError
 
 READY_SENTENCE = "taking tasks; Ctrl-C finishes those in hand and ends"

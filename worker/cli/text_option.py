@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from worker.contract.text import decoded
 from worker.quoting import quote
-from worker.text import decoded
 
 
 def text(value: str) -> str:
-    """An option's or argument's text, see `worker.text.decoded`; for click's `type`.
+    """An option's or argument's text, see `worker.contract.text.decoded`; for click's `type`.
 
     Raises:
         BadParameter: It is none in the locale's encoding, and no UTF-8.

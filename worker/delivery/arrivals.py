@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from worker.redis_calls import is_as_it_was_left
-from worker.redis_url import SOCKET_TIMEOUT_S
+from worker.redis.commands import is_as_it_was_left
+from worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,8 +13,8 @@ from typing import Annotated, Any, NamedTuple, Protocol
 from celery.canvas import Signature
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
+from worker.contract.text import read_json
 from worker.quoting import quote
-from worker.text import read_json
 
 JSON = "application/json"
 ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", "binary")  # all that JSON may be named

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.dead_letters import UNREADABLE, DeadLetter, Incident
+from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
 from worker.delivery.redis_queue import Finished
 from worker.delivery.stored_result import failure, result_key
 from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from worker.contract.text import is_text, read_json
 from worker.delivery.body import (
     JSON,
     Arguments,
@@ -27,7 +28,6 @@ from worker.delivery.headers import (
     parse_time,
 )
 from worker.quoting import quote
-from worker.text import is_text, read_json
 
 NO_ARGUMENTS = Arguments([], {}, {})
 # Headers of protocol 2 that stand in the body of protocol 1.

@@ -24,8 +24,8 @@ from pydantic import (
     ValidationError,
 )
 
+from worker.contract.text import NO_TEXT, is_text
 from worker.quoting import quote
-from worker.text import NO_TEXT, is_text
 
 MOST_ID_CHARS = 255
 MOST_TOLD = 3  # wrong fields that an error names

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from worker.dead_letters import dead_index_key, dead_key
+from worker.redis.dead_letters import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
 from worker.delivery.chunks import chunks
 from worker.delivery.lease_clock import lease_clock
 from worker.delivery.unacked_entry import Crash, UnackedEntry
-from worker.redis_calls import RedisCalls
-from worker.redis_faults import Fault, fault_of
-from worker.redis_url import SOCKET_TIMEOUT_S
+from worker.redis.commands import RedisCalls
+from worker.redis.errors import Fault, fault_of
+from worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from worker.dead_letters import DeadLetter
+    from worker.redis.dead_letters import DeadLetter
     from worker.delivery.keys import QueueKeys
 
 SCRIPTS = ("take", "start", "finish", "give_back", "extend", "put_back", "reap", "bury", "probe")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from celery import states
 
-from worker.dead_letters import RESULT_PREFIX
+from worker.redis.dead_letters import RESULT_PREFIX
 
 if TYPE_CHECKING:
     from worker.delivery.envelope import Envelope

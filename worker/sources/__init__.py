@@ -4,9 +4,9 @@ fetcher = Fetcher(FetchPolicy(file_roots=(Path("/data"),)), FetchLimits())
 fetcher.fetch("file:///data/cat.jpg")  # -> bytes, or an error of worker.errors
 """
 
+from worker.contract.uri import validate_uri
 from worker.sources.fetcher import Fetcher
 from worker.sources.policy import FetchLimits, FetchPolicy
 from worker.sources.upload import UploadStore
-from worker.sources.uri import validate_uri
 
 __all__ = ["FetchLimits", "FetchPolicy", "Fetcher", "UploadStore", "validate_uri"]

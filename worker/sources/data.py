@@ -8,9 +8,9 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from worker.reservation import Reserve, unlimited
-from worker.sources.refusals import bad_uri, too_large
-from worker.sources.uri import data_start
+from worker.contract.uri import data_start
+from worker.contract.uri_errors import bad_uri, too_large
+from worker.pipeline.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.contract.uri import file_path
+from worker.contract.uri_errors import too_large
 from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from worker.pipeline.reservation import Reserve, unlimited
 from worker.quoting import shown_uri
-from worker.reservation import Reserve, unlimited
-from worker.sources.refusals import too_large
-from worker.sources.uri import file_path
 
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits

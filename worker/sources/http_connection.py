@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
 
+    from worker.contract.http_url import HttpUrl
     from worker.sources.deadline import Deadline
-    from worker.sources.http_url import HttpUrl
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(;.*)?\r?\n", re.DOTALL)
 _CHUNK_LINE_BYTES = 4096  # a chunk's size and its extensions

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.uri import scheme_of
+from worker.contract.uri_errors import bad_uri, too_large
 from worker.errors import (
     ClipWorkerError,
     ImageUnavailableError,
     InvalidRequestError,
     TemporaryError,
 )
+from worker.pipeline.reservation import NoRoomError, Reserve, unlimited
 from worker.quoting import shown_uri
-from worker.reservation import NoRoomError, Reserve, unlimited
 from worker.sources.http_errors import may_pass
-from worker.sources.refusals import bad_uri, too_large
-from worker.sources.uri import scheme_of
 
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits

@@ -13,7 +13,7 @@ from worker.quoting import quote
 from worker.sources.addresses import is_permitted
 
 if TYPE_CHECKING:
-    from worker.sources.http_url import HttpUrl
+    from worker.contract.http_url import HttpUrl
     from worker.sources.policy import FetchPolicy
 
 Resolver = Callable[[str, int], Sequence[str]]

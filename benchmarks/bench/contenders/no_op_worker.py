@@ -19,13 +19,13 @@ from concurrent.futures import Future
 from functools import partial
 
 from benchmarks.bench.contenders.no_op import answer
-from worker import garbage
-from worker.admission import Admission
+from worker.runtime import gc_tuning as garbage
+from worker.runtime.batch_handler import Admission
 from worker.contract import Classification, Prediction, Timing
 from worker.delivery.in_flight import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
-from worker.job import Job
-from worker.queue_path import build_queue_consumer
+from worker.pipeline.job import Job
+from worker.runtime.queue_path import build_queue_consumer
 from worker.settings import Settings
 
 DIGEST = "0" * 64

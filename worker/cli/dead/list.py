@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import click
 
 from worker.cli.dead.options import dead_letters, queue_option, redis_url_option
-from worker.cli.table import printable
-from worker.dead_letters import DeadLetter
+from worker.cli.output.table import printable
+from worker.redis.dead_letters import DeadLetter
 
 HEADINGS = ("died (UTC)", "id", "task", "code", "tries", "reason")
 GAP = "  "

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.text_option import text
-from worker.cli.wrong_input import WrongInputError, say
-from worker.dead_letters import DeadLetters
 from worker.quoting import quote
-from worker.redis_url import check_redis_url, connect
+from worker.redis.dead_letters import DeadLetters
+from worker.redis.url import check_redis_url, connect
 from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
 
 redis_url_option = click.option(

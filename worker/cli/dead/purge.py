@@ -14,7 +14,7 @@ from worker.cli.dead.options import (
     redis_url_option,
     tell_missing,
 )
-from worker.cli.wrong_input import WrongInputError
+from worker.cli.output.usage_error import WrongInputError
 
 
 @click.command("purge")

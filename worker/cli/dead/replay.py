@@ -15,9 +15,9 @@ from worker.cli.dead.options import (
     result_url_option,
     tell_missing,
 )
-from worker.cli.wrong_input import say
-from worker.dead_letters import DeadLetters
+from worker.cli.output.usage_error import say
 from worker.errors import InvalidRequestError
+from worker.redis.dead_letters import DeadLetters
 
 
 @click.command("replay")

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from worker.cli.dead.options import dead_letters, queue_option, redis_url_option, tell_missing
-from worker.cli.table import printable
+from worker.cli.output.table import printable
 from worker.cli.text_option import text
-from worker.dead_letters import DeadLetter, Incident
 from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.quoting import quote, shown_uri
+from worker.redis.dead_letters import DeadLetter, Incident
 
 PICTURES = ("image", "images")
 MOST_ITEMS = 5  # of a list of labels or pictures

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from rich.filesize import decimal
 
-from clip_engine.download import fetch_weights
 from clip_engine.errors import DownloadError
+from clip_engine.weights.cache import fetch_weights
 from worker.cli.models.options import cache_dir_option, find_published, mirror_option
-from worker.cli.wrong_input import say
-from worker.progress import DownloadProgress
+from worker.cli.output.usage_error import say
+from worker.runtime.download_progress import DownloadProgress
 from worker.settings import ENV_PREFIX
 
 

@@ -13,12 +13,12 @@ from typing import Any, Self
 import click
 from torch import Tensor
 
-from clip_engine.catalog import PUBLISHED
 from clip_engine.errors import CheckpointError
 from clip_engine.formats import Checkpoint, read_checkpoint
 from clip_engine.loader import DEMO_MODEL, locate_checkpoint
+from clip_engine.weights.catalog import PUBLISHED
 from worker.cli.models.options import cache_dir_option, download_hint
-from worker.cli.wrong_input import WrongInputError
+from worker.cli.output.usage_error import WrongInputError
 from worker.quoting import quote
 
 

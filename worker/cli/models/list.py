@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import click
 from rich.filesize import decimal
 
-from clip_engine.catalog import PUBLISHED, Published
-from clip_engine.download import part_of
-from clip_engine.http_pool import split_login
-from clip_engine.verification import is_noted
+from clip_engine.weights.cache import part_of
+from clip_engine.weights.catalog import PUBLISHED, Published
+from clip_engine.weights.checksum import is_noted
+from clip_engine.weights.http import split_login
 from worker.cli.models.options import cache_dir_option, mirror_option
-from worker.cli.wrong_input import WrongInputError
+from worker.cli.output.usage_error import WrongInputError
 from worker.quoting import quote
 
 Cached: TypeAlias = Literal["verified", "unchecked", "partly", "no"]

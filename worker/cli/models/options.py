@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from clip_engine.catalog import PUBLISHED, Published
-from clip_engine.download import default_cache_dir
-from worker.cli.wrong_input import WrongInputError
+from clip_engine.weights.cache import default_cache_dir
+from clip_engine.weights.catalog import PUBLISHED, Published
+from worker.cli.output.usage_error import WrongInputError
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.quoting import quote
 from worker.settings import ENV_PREFIX

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from clip_engine.catalog import PUBLISHED, Published
-from clip_engine.verification import digest_anew
+from clip_engine.weights.catalog import PUBLISHED, Published
+from clip_engine.weights.checksum import digest_anew
 from worker.cli.models.options import cache_dir_option, download_hint, find_published
-from worker.cli.wrong_input import say
+from worker.cli.output.usage_error import say
 
 
 @click.command("verify")

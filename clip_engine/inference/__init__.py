@@ -1,0 +1,1 @@
+"""How batches run: buckets, encoders, memory limits, errors of a device."""

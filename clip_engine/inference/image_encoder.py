@@ -1,0 +1,108 @@
+"""The image tower as a machine: uint8 pictures in, unit features out, in batches of fixed sizes.
+
+Axes: B images, D embedding, R pixels a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clip_engine.acceleration import Acceleration
+from clip_engine.acceleration.cuda_graphs import BucketGraphs
+from clip_engine.inference.memory_limit import BatchLimit
+from clip_engine.model import CLIP
+from clip_engine.normalisation import Normalisation
+
+
+class ImageTower:
+    """Runs a model's image tower. Threads may share it.
+
+    Args:
+        model: On its device, in its precision.
+        normalisation: Of the pixels, as the model was trained.
+        device: Where the model is.
+        buckets: Batch sizes, ascending.
+        pieces: Which accelerations are in use.
+    """
+
+    def __init__(
+        self,
+        model: CLIP,
+        *,
+        normalisation: Normalisation,
+        device: torch.device,
+        buckets: tuple[int, ...],
+        pieces: Acceleration,
+    ) -> None:
+        self.buckets = buckets
+        self.limit = BatchLimit(buckets[-1], "pictures")
+        self._model = model
+        self._device = device
+        self._mean = torch.tensor(normalisation.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(normalisation.std, device=device).view(3, 1, 1)
+        cuda = device.type == "cuda"
+        self._pin = cuda and pieces.pinned_upload
+        self._records = cuda and pieces.cuda_graphs
+        self._graphs = BucketGraphs(self._encode)
+
+    @torch.inference_mode()
+    def encode(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Encode pictures.
+
+        Args:
+            pixels: B pictures, uint8 `[3, R, R]` each; any number, run in buckets.
+
+        Returns:
+            float32 `[B, D]`, each row of length 1, on the CPU.
+
+        Raises:
+            ClipEngineError: The device's memory doesn't hold a single picture's batch.
+            DeviceLostError: The device is gone.
+        """
+        features = self.limit.run(pixels, self._run_bucket, self._bucket)
+        return torch.cat(features) if features else torch.empty(0, self._model.config.embed_dim)
+
+    @torch.inference_mode()
+    def warm(self) -> None:
+        """Do now what the first batch would pay for.
+
+        On CUDA that is one run of each bucket, and recording its graph. A CPU has nothing to set up
+        for a size, so there one picture does.
+        """
+        resolution = self._model.config.image_resolution
+        blank = torch.zeros(3, resolution, resolution, dtype=torch.uint8)
+        for bucket in self.buckets if self._device.type == "cuda" else self.buckets[:1]:
+            self.encode([blank] * bucket)
+        if self._records:
+            sizes = [size for size in self.buckets if size <= self.limit.largest]
+            shape = (3, resolution, resolution)
+            self._graphs.record(
+                [
+                    torch.randint(256, (size, *shape), dtype=torch.uint8, device=self._device)
+                    for size in sizes
+                ]
+            )
+
+    def _bucket(self, count: int) -> int:
+        return next(size for size in self.buckets if size >= count)
+
+    def _run_bucket(self, pixels: Sequence[Tensor], size: int) -> Tensor:
+        batch = self._upload(pixels, size)
+        features = self._graphs.run(batch)[: len(pixels)]
+        return functional.normalize(features.float(), dim=-1).cpu()
+
+    def _upload(self, pixels: Sequence[Tensor], size: int) -> Tensor:
+        """The pictures as one batch on the device, uint8 `[size, 3, R, R]`, padded with black."""
+        batch = torch.empty((size, *pixels[0].shape), dtype=torch.uint8, pin_memory=self._pin)
+        torch.stack(list(pixels), out=batch[: len(pixels)])
+        batch[len(pixels) :] = 0
+        # torch keeps pinned memory until the copy that reads it is done, then uses it again.
+        return batch.to(self._device, non_blocking=self._pin)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        """Pixels as they come to features as the tower gives them, all on the device."""
+        return self._model.encode_image((pixels.float() / 255 - self._mean) / self._std)

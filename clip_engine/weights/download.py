@@ -1,0 +1,162 @@
+"""One file over HTTP into a `.part` file, taken up again where it broke off."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from clip_engine.errors import DownloadError
+from clip_engine.weights.http import open_pool
+
+if TYPE_CHECKING:
+    import io
+    from pathlib import Path
+
+# Bytes that have come, and of how many, where the server says so.
+Progress = Callable[[int, int | None], None]
+Pause = Callable[[float], None]
+
+_LOG = logging.getLogger(__name__)
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between five attempts
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
+_REDIRECTS_ONLY = urllib3.Retry(total=5, connect=0, read=0, status=0, other=0)
+_READ_BYTES = 1024 * 1024
+_BUSY = frozenset({408, 425, 429})
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+
+
+class _BrokenOffError(Exception):
+    """An attempt failed in a way that the next may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A file's way from a URL to a `.part` file.
+
+    Attributes:
+        url: Where the file lies.
+        part: Where its bytes go; what is there already is not asked for again.
+        progress: Told of bytes as they come.
+        pause: Waits so many seconds between attempts.
+        headers: Sent with every request; what is secret belongs here and not in the URL, which is
+            shown.
+    """
+
+    url: str
+    part: Path
+    progress: Progress
+    pause: Pause
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Bring the file over, in up to five attempts.
+
+        Raises:
+            DownloadError: The server has no such file, can't be reached or keeps breaking off.
+            OSError: The disk, never the network.
+        """
+        with open_pool(self.url) as pool:
+            for pause_s in _PAUSES_S:
+                try:
+                    return self._attempt(pool)
+                except (_BrokenOffError, HTTPError) as error:
+                    _LOG.info("Fetching %s broke off and is tried again: %s", self.url, error)
+                    self.pause(pause_s)
+            try:
+                return self._attempt(pool)
+            except (_BrokenOffError, HTTPError) as error:
+                reason = getattr(error, "reason", error)  # of urllib3's "max retries exceeded"
+                raise DownloadError(
+                    f"{self.url} could not be fetched in {len(_PAUSES_S) + 1} attempts ({reason}); "
+                    f"check the network, name a mirror, or put the file at {self._target} yourself."
+                ) from error
+
+    @property
+    def _target(self) -> Path:
+        return self.part.with_suffix("")
+
+    def _attempt(self, pool: urllib3.PoolManager) -> None:
+        have = self.part.stat().st_size if self.part.exists() else 0
+        headers = {**self.headers, "Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        with contextlib.closing(
+            pool.request(
+                "GET",
+                self.url,
+                headers=headers,
+                preload_content=False,
+                retries=_REDIRECTS_ONLY,
+                timeout=_TIMEOUT,
+            )
+        ) as response:
+            if response.status == 416 and have and _whole_bytes(response) == have:
+                return  # all had come before; the last run ended just short of the check
+            self._append(response, self._start(response, have))
+
+    def _start(self, response: urllib3.BaseHTTPResponse, have: int) -> int:
+        """Where in the file the response's body begins.
+
+        Raises:
+            DownloadError: The status says that another attempt is of no use.
+        """
+        status = response.status
+        if status == 200:
+            return 0  # this server knows no ranges: from the beginning
+        if status == 206 and _first_byte(response) == have:
+            return have
+        if status in (206, 416):
+            self.part.unlink(missing_ok=True)  # not a piece of this file, or longer than the whole
+            raise _BrokenOffError(f"status {status} does not continue at byte {have}")
+        if status >= 500 or status in _BUSY:
+            raise _BrokenOffError(f"status {status}")
+        raise DownloadError(
+            f"{self.url} answered with status {status}; check the address or the mirror, or put "
+            f"the file at {self._target} yourself."
+        )
+
+    def _append(self, response: urllib3.BaseHTTPResponse, start: int) -> None:
+        total = _whole_bytes(response)
+        self._check_space((total or start) - start)
+        done = start
+        # Unbuffered, so that what has come survives a process that is killed.
+        with self.part.open("r+b" if start else "wb", buffering=0) as file:
+            file.seek(start)
+            while piece := response.read1(_READ_BYTES, decode_content=False):
+                _write_all(file, piece)
+                done += len(piece)
+                self.progress(done, total)
+        if total is not None and done < total:
+            raise _BrokenOffError(f"only {done} of {total} bytes came")
+
+    def _check_space(self, needed_bytes: int) -> None:
+        free_bytes = shutil.disk_usage(self.part.parent).free
+        if needed_bytes > free_bytes:
+            raise OSError(errno.ENOSPC, f"{needed_bytes} bytes are needed and {free_bytes} free")
+
+
+def _write_all(file: io.FileIO, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _first_byte(response: urllib3.BaseHTTPResponse) -> int | None:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(match[1]) if match and match[1] else None
+
+
+def _whole_bytes(response: urllib3.BaseHTTPResponse) -> int | None:
+    if response.status == 200:
+        return response.length_remaining
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(match[2]) if match and match[2] != "*" else None

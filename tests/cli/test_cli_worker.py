@@ -1,0 +1,200 @@
+"""`clip-worker start` and `clip-worker classify` together, as processes, over a real Redis."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.redis_server import RedisServer, find_executable
+from support.worker_process import WorkerProcess, clean_environment
+
+from clip_engine.demo import DemoPicture, draw_demo_pictures
+from worker.cli.demo.redis_server import find_free_port
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 120.0
+CLIP_WORKER = (sys.executable, "-m", "worker.cli")
+START = (*CLIP_WORKER, "start")
+TAKING_TASKS = "taking tasks"
+
+
+@pytest.fixture(scope="module")
+def started(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerProcess]:
+    """`clip-worker start` with the demo model, for all tests of this module that only ask it."""
+    folder = tmp_path_factory.mktemp("started")
+    worker = WorkerProcess(redis_server.url, folder, command=START, queue="cli")
+    worker.start()
+    worker.wait_for_log(TAKING_TASKS)
+    yield worker
+    worker.kill()
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoPicture]]:
+    folder = tmp_path_factory.mktemp("drawn")
+    return folder, draw_demo_pictures(folder)
+
+
+def clip_worker(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CLIP_WORKER, *arguments],
+        env=clean_environment() | {"PYTHONIOENCODING": "utf-8"} | settings,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+@pytest.fixture
+def classify(started: WorkerProcess, redis_server: RedisServer):
+    settings = {"CLIP_WORKER_REDIS_URL": redis_server.url, "CLIP_WORKER_QUEUE": "cli"}
+    return lambda *arguments: clip_worker("classify", *arguments, **settings)
+
+
+def test_each_picture_gets_the_label_that_was_drawn(classify, drawn):
+    folder, pictures = drawn
+    for picture in pictures[:3]:
+        labels = ",".join(picture.labels)
+
+        done = classify(str(folder / picture.file_name), "--labels", labels, "-k", "1")
+
+        name, rest = done.stdout.split("  ", 1)
+        assert (name, rest.split("  ")[0]) == (str(folder / picture.file_name), picture.answer)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_with_a_broken_picture_is_answered_but_for_that_one(classify, drawn, tmp_path):
+    # given
+    folder, pictures = drawn
+    for picture in pictures:
+        (tmp_path / picture.file_name).symlink_to(folder / picture.file_name)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
+
+    done = classify(str(tmp_path), "--labels", "circle,star,heart", "-k", "2", "--json")
+
+    answers: dict[str, Any] = {
+        Path(answer["image"]).name: answer for answer in map(json.loads, done.stdout.splitlines())
+    }
+    assert done.returncode == 1
+    assert done.stderr == f"clip-worker: 1 of {len(pictures) + 1} pictures failed.\n"
+    assert answers.pop("broken.jpg")["error"]["code"] == "DECODE_UNRECOGNIZED"
+    assert answers.keys() == {picture.file_name for picture in pictures}
+    for answer in answers.values():
+        first, second = answer["predictions"]
+        assert answer["model"] == "demo"
+        assert {first["label"], second["label"]} < {"circle", "star", "heart"}
+        assert first["probability"] >= second["probability"]
+
+
+def test_an_address_that_is_not_public_is_refused_in_its_row(classify):
+    done = classify("http://127.0.0.1/cat.jpg", "--labels", "a,b")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("http://127.0.0.1/cat.jpg  ")
+    assert "127.0.0.1" in done.stdout.removeprefix("http://127.0.0.1/cat.jpg")
+
+
+def test_a_queue_that_no_worker_takes_from_is_told_after_the_timeout(classify, drawn):
+    folder, pictures = drawn
+    path = str(folder / pictures[0].file_name)
+
+    done = classify(path, "--labels", "a,b", "--queue", "nobody", "--timeout", "0.5")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("clip-worker: No answer came for 0.5 s: no worker seems to")
+    assert "'nobody'" in done.stderr
+
+
+def test_a_reader_that_has_read_enough_is_no_error(started, redis_server, drawn):
+    folder, _ = drawn
+    command = f"{' '.join(CLIP_WORKER)} classify {folder} --labels a,b --queue cli | head -n 1"
+    environment = clean_environment() | {"CLIP_WORKER_REDIS_URL": redis_server.url}
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+def test_a_worker_says_what_it_is_and_ends_in_order(redis_url, tmp_path, number, status):
+    worker = WorkerProcess(redis_url, tmp_path, command=START)
+    worker.start()
+    worker.wait_for_log(TAKING_TASKS)
+
+    worker.running.send_signal(number)
+
+    assert worker.wait_for_end() == status
+    lines = [line for line in worker.log.splitlines() if line]
+    assert lines[0] == "clip-worker: loading demo ..."
+    assert lines[1].startswith("clip-worker: demo (")
+    assert lines[2].startswith("clip-worker: taking tasks; Ctrl-C")
+    assert all("Warm shutdown" in line or "Hitting Ctrl+C" in line for line in lines[3:])
+
+
+def test_a_worker_waits_for_a_redis_that_comes_late(tmp_path):
+    executable = find_executable()
+    assert executable is not None
+    with RedisServer(executable) as redis:
+        # given
+        redis.stop()
+        worker = WorkerProcess(redis.url, tmp_path, command=START)
+        worker.start()
+        worker.wait_for_log("Waiting for it for up to 30 s")
+
+        redis.restart()
+
+        worker.wait_for_log(TAKING_TASKS)
+        assert worker.log.count("can't be used") == 1
+        assert worker.stop() == 0
+
+
+def test_a_worker_without_redis_gives_up_with_a_sentence_and_without_the_password():
+    url = f"redis://:hunter2@127.0.0.1:{find_free_port()}/0"
+
+    done = clip_worker("start", "--redis-url", url, "--redis-wait", "0.5")
+
+    first, last = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert first.endswith("Waiting for it for up to 0.5 s ...")
+    assert last.startswith("clip-worker: After 0.5 s, still: Redis at redis://:***@127.0.0.1:")
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_a_worker_with_an_unknown_model_takes_no_task(redis_url):
+    done = clip_worker("start", "--redis-url", redis_url, "--model", "ViT-B/23")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    loading, why = done.stderr.splitlines()
+    assert loading == "clip-worker: loading ViT-B/23 ..."
+    assert why.startswith("clip-worker: The model CLIP_WORKER_MODEL='ViT-B/23' can't be loaded.")
+    assert "ViT-B/32" in why
+
+
+def test_wrong_settings_of_a_worker_are_told_together():
+    done = clip_worker("start", "--device", "gpu", CLIP_WORKER_MAX_BATCH="none")
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+    assert "CLIP_WORKER_DEVICE is 'gpu'" in done.stderr
+    assert "CLIP_WORKER_MAX_BATCH is 'none'" in done.stderr

@@ -1,0 +1,343 @@
+"""OpenCLIP's checkpoints, as OpenCLIP and torch write them, against the model that wrote them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.push_to_hf_hub import save_for_hf
+from PIL import Image
+from support.oracles import assert_agree, open_clip_answers, open_clip_model, our_answers
+from support.refusals import refusal
+
+from clip_engine import load_engine
+from clip_engine.errors import InputError
+from clip_engine.formats import read_checkpoint
+from clip_engine.model import CLIP, Traits, build_model, infer_config
+from clip_engine.normalisation import OPENAI_NORMALISATION as OPENAI
+from clip_engine.normalisation import RGB, Normalisation
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:timm", "ignore::UserWarning:timm")
+
+# Name, head width, and the parameters that open_clip's docs/model_profile.csv has, in millions.
+PUBLISHED = {
+    "ViT-B-32": (64, 151.28),
+    "ViT-B-16": (64, 149.62),
+    "ViT-L-14": (64, 427.62),
+    "ViT-H-14": (80, 986.11),
+    "ViT-g-14": (88, 1366.68),
+}
+
+
+def narrowed(name: str) -> dict[str, Any]:
+    """The model of this name, its depth, patches, head and MLP ratio kept, with two heads only."""
+    config = open_clip.get_model_config(name)
+    config["vision_cfg"]["width"] = 2 * config["vision_cfg"].get("head_width", 64)
+    config["vision_cfg"]["image_size"] = 4 * config["vision_cfg"]["patch_size"]
+    config["text_cfg"] |= {"width": 128, "heads": 2}
+    return config | {"embed_dim": 64}
+
+
+SMALL = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 56, "layers": 2, "width": 160, "head_width": 80, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 2},
+}
+
+
+class NoTokenizer:
+    """Stands in for the tokenizer whose files OpenCLIP saves too; those can't be fetched here."""
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Save nothing."""
+
+
+def save_folder(
+    oracle: Any,
+    config: dict[str, Any],
+    folder: Path,
+    mean: RGB = OPENAI.mean,
+    std: RGB = OPENAI.std,
+    *,
+    safe: bool = True,
+) -> Path:
+    """Write a folder as OpenCLIP does before it uploads it."""
+    set_model_preprocess_cfg(oracle, {"mean": mean, "std": std})
+    save_for_hf(oracle, NoTokenizer(), config, folder, safe_serialization=safe)  # type: ignore[arg-type]
+    return folder
+
+
+def small_oracle(*, quick_gelu: bool = False) -> Any:
+    return open_clip_model(SMALL | {"quick_gelu": quick_gelu}, seed=5)
+
+
+# --- folders with a config ---
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "ViT-B-32-quickgelu"])
+def test_a_folder_answers_as_the_model_that_was_saved(name: str, tmp_path: Path) -> None:
+    # given
+    config = narrowed(name)
+    oracle = open_clip_model(config, seed=6)
+    save_folder(oracle, config, tmp_path)
+    # when
+    checkpoint = read_checkpoint(tmp_path)
+    model = checkpoint.build()
+    # then
+    assert checkpoint.format == "OpenCLIP, safetensors with open_clip_config.json"
+    assert model.config.vision_head_width == config["vision_cfg"].get("head_width", 64)
+    assert sum(w.numel() for w in model.parameters()) == sum(w.numel() for w in oracle.parameters())
+    assert_agree(our_answers(model), open_clip_answers(oracle))
+
+
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_a_folder_with_a_pickled_file_answers_the_same(tmp_path: Path, *, quick_gelu: bool) -> None:
+    # given
+    oracle = small_oracle(quick_gelu=quick_gelu)
+    config = SMALL | {"quick_gelu": quick_gelu}
+    save_folder(oracle, config, tmp_path, safe=False)
+    # when the folder or the file in it is asked for
+    for path in (tmp_path, tmp_path / "open_clip_pytorch_model.bin"):
+        checkpoint = read_checkpoint(path)
+        # then
+        assert checkpoint.format == "OpenCLIP, state dict with open_clip_config.json"
+        assert_agree(our_answers(checkpoint.build()), open_clip_answers(oracle))
+
+
+def test_other_sets_of_weights_in_the_folder_do_not_matter(tmp_path: Path) -> None:
+    # given a folder that also has timm's config and weights of the image tower
+    oracle = small_oracle()
+    save_folder(oracle, SMALL, tmp_path)
+    (tmp_path / "config.json").write_text('{"architecture": "vit_huge_patch14_clip_224"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    # then
+    assert_agree(our_answers(read_checkpoint(tmp_path).build()), open_clip_answers(oracle))
+
+
+def test_a_wrong_activation_or_head_width_would_show(tmp_path: Path) -> None:
+    oracle = small_oracle()
+    ours = {
+        traits: our_answers(build_model(oracle.state_dict(), traits))
+        for traits in (
+            Traits(activation="gelu", vision_head_width=80, transformer_head_width=32),
+            Traits(activation="quick_gelu", vision_head_width=80, transformer_head_width=32),
+            Traits(activation="gelu", vision_head_width=40, transformer_head_width=32),
+            Traits(activation="gelu", vision_head_width=80, transformer_head_width=48),
+        )
+    }
+    right, *wrong = ours.values()
+    assert_agree(right, open_clip_answers(oracle))
+    for answers in wrong:
+        assert (answers.logits - right.logits).abs().max() > 0.1
+
+
+def test_the_pixels_are_normalised_as_the_config_says(tmp_path: Path) -> None:
+    # given a model that was trained with other means, as OpenCLIP's ViT-L-14 on LAION-2B
+    oracle = small_oracle()
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.25, 0.125)
+    save_folder(oracle, SMALL, tmp_path, mean, std)
+    # when a grey picture is encoded
+    engine = load_engine(str(tmp_path))
+    grey = engine.encode_pixels([engine.prepare(Image.new("RGB", (56, 56), (255, 128, 0)))])
+    # then by hand: (value / 255 - 0.5) / std
+    assert read_checkpoint(tmp_path).normalisation == Normalisation(mean, std)
+    pixels = torch.tensor([1.0, (128 / 255 - 0.5) / 0.25, -4.0]).view(1, 3, 1, 1)
+    with torch.inference_mode():
+        told = torch.nn.functional.normalize(oracle.encode_image(pixels.expand(1, 3, 56, 56)))
+    assert (grey - told).abs().max() < 1e-5
+
+
+# --- without a config ---
+
+
+def training_checkpoint(oracle: Any, prefix: str = "") -> dict[str, Any]:
+    """As OpenCLIP's trainer saves it."""
+    return {
+        "epoch": 3,
+        "name": "run",
+        "state_dict": {prefix + name: value for name, value in oracle.state_dict().items()},
+        "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]},
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_training_checkpoint_is_taken_for_gelu(tmp_path: Path, prefix: str) -> None:
+    # given
+    config = narrowed("ViT-B-32")
+    oracle = open_clip_model(config, seed=7)
+    torch.save(training_checkpoint(oracle, prefix), tmp_path / "epoch_3.pt")
+    # when
+    checkpoint = read_checkpoint(tmp_path / "epoch_3.pt")
+    # then
+    assert checkpoint.traits == Traits(activation="gelu")
+    assert_agree(our_answers(checkpoint.build()), open_clip_answers(oracle))
+
+
+def test_bare_weights_are_taken_for_openais_and_the_caller_may_overrule(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given
+    config = narrowed("ViT-B-32")
+    gelu, quick = (
+        open_clip_model(config | {"quick_gelu": quick_gelu}, seed=7) for quick_gelu in (False, True)
+    )
+    path = tmp_path / "weights.pt"
+    torch.save(gelu.state_dict(), path)
+    # when
+    assumed, told = read_checkpoint(path), read_checkpoint(path, activation="gelu")
+    # then
+    assert "quick_gelu is assumed" in caplog.text
+    assert_agree(our_answers(assumed.build()), open_clip_answers(quick))
+    assert_agree(our_answers(told.build()), open_clip_answers(gelu))
+    # and features of the two are never mixed up in a cache
+    assert assumed.digest() != told.digest()
+    assert read_checkpoint(path, activation="quick_gelu").digest() == assumed.digest()
+
+
+def test_an_unknown_activation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'relu'; give one of quick_gelu, gelu"):
+        read_checkpoint(tmp_path, activation="relu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name", ["ViT-H-14", "ViT-H-16", "ViT-g-14", "ViT-bigG-14", "ViT-e-14", "ViT-L-14"]
+)
+def test_head_widths_of_the_large_models_are_known_without_a_config(
+    name: str, tmp_path: Path
+) -> None:
+    # given weights of the true width and depth, whose other axes are cut down
+    config = open_clip.get_model_config(name)
+    width, layers = config["vision_cfg"]["width"], config["vision_cfg"]["layers"]
+    state = {"visual.class_embedding": torch.zeros(width)} | {
+        f"visual.transformer.resblocks.{index}.ln_1.bias": torch.zeros(1) for index in range(layers)
+    }
+    torch.save(state, tmp_path / "weights.pt")
+    # when
+    traits = read_checkpoint(tmp_path / "weights.pt").traits
+    # then
+    assert traits.vision_head_width == config["vision_cfg"].get("head_width", 64)
+    assert traits.activation == ("quick_gelu" if name == "ViT-L-14" else "gelu")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_shapes_and_parameter_counts_of_the_published_models_are_right(name: str) -> None:
+    # given OpenCLIP's model without its weights' values
+    head_width, millions = PUBLISHED[name]
+    with torch.device("meta"):
+        oracle = open_clip.CLIP(**open_clip.get_model_config(name)).state_dict()
+        # when
+        config = infer_config(oracle, Traits(activation="gelu", vision_head_width=head_width))
+        ours = CLIP(config)
+    # then
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {
+        k: v.shape for k, v in oracle.items()
+    }
+    parameters = sum(weight.numel() for weight in ours.parameters())
+    assert parameters / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+# --- what is refused ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound folder, for tests to break."""
+    return save_folder(small_oracle(), SMALL, tmp_path)
+
+
+def edit_config(folder: Path, section: str, **entries: Any) -> None:
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    (config if section == "" else config[section]).update(entries)
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("tower", "option", "value"),
+    [
+        ("vision_cfg", "timm_model_name", "vit_base_patch16_siglip_224"),
+        ("vision_cfg", "no_ln_pre", True),
+        ("vision_cfg", "pool_type", "avg"),
+        ("vision_cfg", "attentional_pool", True),
+        ("vision_cfg", "ls_init_value", 1e-5),
+        ("vision_cfg", "image_size", [56, 28]),
+        ("vision_cfg", "width", 0),
+        ("vision_cfg", "width", "wide"),
+        ("vision_cfg", "never_heard_of", 1),
+        ("text_cfg", "hf_model_name", "roberta-base"),
+        ("text_cfg", "no_causal_mask", True),
+        ("text_cfg", "pool_type", "last"),
+        ("text_cfg", "tokenizer_kwargs", {"clean": "canonicalize"}),
+        ("text_cfg", "heads", 7),
+    ],
+)
+def test_an_option_that_is_not_built_here_is_named(
+    folder: Path, tower: str, option: str, value: object
+) -> None:
+    # given
+    edit_config(folder, "model_cfg", **{tower: SMALL[tower] | {option: value}})
+    # then
+    message = refusal(folder)
+    assert repr(str(folder / "open_clip_config.json")) in message
+    assert option in message
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("interpolation", "bilinear"), ("resize_mode", "squash"), ("mean", [0.5])],
+)
+def test_preprocessing_that_is_not_built_here_is_named(
+    folder: Path, option: str, value: object
+) -> None:
+    edit_config(folder, "preprocess_cfg", **{option: value})
+    assert f"preprocess_cfg.{option}" in refusal(folder)
+
+
+def test_a_custom_text_model_and_a_sigmoid_model_are_refused(folder: Path) -> None:
+    edit_config(folder, "model_cfg", custom_text=True, init_logit_bias=-10)
+    message = refusal(folder)
+    assert "model_cfg.custom_text" in message
+    assert "model_cfg.init_logit_bias is -10" in message
+
+
+def test_the_config_of_another_model_is_told_with_both_sizes(folder: Path) -> None:
+    edit_config(
+        folder,
+        "model_cfg",
+        embed_dim=512,
+        vision_cfg=SMALL["vision_cfg"] | {"layers": 12},  # type: ignore[operator]
+    )
+    message = refusal(folder)
+    assert "embed_dim is 512 there and 64 here" in message
+    assert "vision_layers is 12 there and 2 here" in message
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"model_cfg": 1}', "{}", "\xff"])
+def test_a_config_that_is_none_is_refused(folder: Path, text: str) -> None:
+    (folder / "open_clip_config.json").write_text(text, encoding="latin-1")
+    assert "open_clip_config.json" in refusal(folder)
+
+
+def test_a_model_with_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    # given a text tower of 32,000 tokens
+    config = SMALL | {"text_cfg": SMALL["text_cfg"] | {"vocab_size": 32000}}  # type: ignore[operator]
+    save_folder(open_clip_model(config, seed=1), config, tmp_path)
+    # then
+    assert "knows 32000 tokens" in refusal(tmp_path)
+
+
+def test_the_config_is_part_of_the_digest(folder: Path) -> None:
+    before = read_checkpoint(folder).digest()
+    edit_config(folder, "model_cfg", quick_gelu=True)
+    assert read_checkpoint(folder).digest() != before
+    assert len(before) == 64
+
+
+def test_openais_preprocessing_is_the_default(folder: Path) -> None:
+    edit_config(folder, "", preprocess_cfg={})
+    assert read_checkpoint(folder).normalisation == OPENAI

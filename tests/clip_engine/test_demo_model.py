@@ -1,0 +1,183 @@
+"""The shipped demo model: its file, its accuracy on what it never saw, and the card's figures."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from clip_engine.demo import draw_demo_pictures
+from clip_engine.demo.scenes import Scene, all_scenes
+from clip_engine.formats import read_checkpoint
+from clip_engine.loader import load_engine, locate_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "clip_engine" / "demo"
+PICTURES = 500
+SEED = 11  # not the one of the model card
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return load_engine("demo")
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The measuring code of `scripts/`, which is no installed package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        from demo_model import evaluation, measures, report
+
+        yield {"evaluation": evaluation, "measures": measures, "report": report}
+
+
+@pytest.fixture(scope="module")
+def held_out(engine, scripts):
+    """Scenes whose colour, texture and shape never met in training, and their features."""
+    scenes = scripts["measures"].sample_scenes(PICTURES, SEED, held_out=True)
+    return scenes, scripts["measures"].encode_scenes(engine, scenes)
+
+
+def test_the_file_is_small_enough_to_ship():
+    assert locate_checkpoint("demo").stat().st_size <= 8_000_000
+
+
+def test_the_file_has_openais_layout_in_half_precision():
+    # when
+    state = read_checkpoint(locate_checkpoint("demo")).state
+    # then
+    floats = [value for value in state.values() if value.is_floating_point()]
+    assert {value.dtype for value in floats} == {torch.float16}
+    assert state["input_resolution"].item() == 96
+    assert state["context_length"].item() == 77
+    assert state["vocab_size"].item() == len(state["token_embedding.weight"]) == 49408
+
+
+@pytest.mark.slow
+def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, scripts, held_out):
+    # given
+    scenes, images = held_out
+    # when
+    score = scripts["evaluation"].full_score(engine, scenes, images, list(all_scenes()))
+    # then: chance is 1 in 36,864
+    assert score.labels == 36864
+    assert score.top1 >= 0.90
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("told", "labels"),
+    [
+        (("shape",), 8),
+        (("colour",), 8),
+        (("texture",), 4),
+        (("size",), 3),
+        (("background",), 6),
+        (("count",), 4),
+        (("position",), 5),
+        (("colour", "shape"), 64),
+        (("count", "shape"), 32),
+    ],
+)
+def test_short_labels_are_found_on_held_out_pictures(engine, scripts, held_out, told, labels):
+    # when
+    score = scripts["evaluation"].ask(engine, *held_out, told)
+    # then
+    assert score.labels == labels
+    assert score.top1 >= 0.90
+
+
+def test_the_demos_pictures_are_tagged_rightly(engine, tmp_path):
+    # given
+    pictures = draw_demo_pictures(tmp_path)
+    # when
+    best = {
+        picture.file_name: engine.classify(
+            [tmp_path / picture.file_name], picture.labels, k=picture.k
+        )[0][0].label
+        for picture in pictures
+    }
+    # then
+    assert best == {picture.file_name: picture.answer for picture in pictures}
+
+
+@pytest.fixture
+def evaluation(scripts):
+    """What was measured on the shipped model."""
+    figures = json.loads((DEMO / "evaluation.json").read_text(encoding="utf-8"))
+    return scripts["evaluation"].Evaluation.from_figures(figures)
+
+
+def test_the_card_has_the_figures_that_the_script_measured_on_this_file(scripts, evaluation):
+    # when
+    card = (DEMO / "MODEL_CARD.md").read_text(encoding="utf-8")
+    # then
+    assert scripts["report"].with_tables(card, evaluation) == card
+    assert evaluation.model_sha256 == hashlib.sha256((DEMO / "demo.pt").read_bytes()).hexdigest()
+    assert evaluation.held_out.pictures >= 3000
+
+
+def test_the_readme_and_the_card_state_the_measured_share_with_its_interval_and_weak_spot(
+    scripts, evaluation
+):
+    # given
+    headline = scripts["report"].headline(evaluation)
+    score, worst = evaluation.held_out, evaluation.weak_spots[0]
+    # then
+    for file in (ROOT / "README.md", DEMO / "MODEL_CARD.md"):
+        assert headline in " ".join(file.read_text(encoding="utf-8").split()), file
+    assert f"{100 * score.top1:.2f} %" in headline
+    assert f"{100 * score.low:.2f} to {100 * score.high:.2f} %" in headline
+    assert worst.shows in headline
+
+
+def test_the_interval_is_that_of_the_measured_share(scripts, evaluation):
+    score = evaluation.held_out
+    low, high = scripts["evaluation"].wilson(round(score.top1 * score.pictures), score.pictures)
+    assert (score.low, score.high) == pytest.approx((low, high), abs=1e-4)
+    assert high - low < 0.003
+
+
+@pytest.mark.parametrize(
+    ("right", "pictures", "interval"),
+    [(95, 100, (0.8882, 0.9785)), (0, 10, (0, 0.2775)), (10, 10, (0.7225, 1)), (1, 1, (0.2065, 1))],
+)
+def test_wilsons_interval_by_published_examples(scripts, right, pictures, interval):
+    assert scripts["evaluation"].wilson(right, pictures) == pytest.approx(interval, abs=5e-5)
+
+
+def test_the_weak_spot_is_where_most_descriptions_are_wrong(scripts):
+    # given pictures of two kinds, of which one is read wrongly twice, and the other once
+    moon = Scene("left", "small", "yellow", "solid", "moon", "grass")
+    star = Scene("two", "large", "red", "hollow", "star", "sand")
+    scenes = [star, moon, moon, moon]
+    guessed = scripts["measures"].scene_indices(
+        [
+            replace(star, shape="moon"),
+            replace(moon, texture="dotted"),
+            moon,
+            replace(moon, texture="dotted", placement="two"),
+        ]
+    )
+    # when
+    spots = scripts["evaluation"].weak_spots(scenes, guessed)
+    # then
+    assert [(spot.shows, spot.pictures, spot.wrong, spot.times) for spot in spots] == [
+        ("small yellow solid moon", 3, 2, 1),
+        ("large red hollow star", 1, 1, 1),
+    ]
+    assert spots[1].mostly_read_as == "moon"
+
+
+def test_another_seed_draws_other_pictures(engine, scripts):
+    scenes = scripts["measures"].sample_scenes(2, SEED, held_out=True)
+    first, second = (
+        scripts["measures"].encode_scenes(
+            engine, scenes, first_seed=scripts["measures"].seeds_of(seed)
+        )
+        for seed in (1, 2)
+    )
+    assert not torch.equal(first, second)

@@ -1,0 +1,243 @@
+"""Each piece of acceleration against the plain path, and the pieces' names."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from support.image_zoo import photo
+from support.tiny_clip import TINY_RESNET, TINY_VIT, tiny_engine, tiny_state, tokenizer
+from torch import nn
+from torch.nn import functional
+
+from clip_engine.acceleration import AROUND_THE_MODEL, PLAIN, Acceleration, accelerate, prepacked
+from clip_engine.acceleration.attention import plain_attention
+from clip_engine.acceleration.linear_patches import LinearPatches
+from clip_engine.acceleration.prepacked import PackedLinear, packing_works
+from clip_engine.errors import InputError
+from clip_engine.model import CLIPConfig, build_model
+from clip_engine.model.layers import Conv2d
+from clip_engine.model.transformer import QuickGELU
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
+
+LABELS = ["cat", "dog", "a very old tree", "grass", "sea"]
+# Of features of length 1. bfloat16 has 8 bits, and the pieces round elsewhere than the plain path.
+TOLERANCES = {"float32": 1e-6, "bfloat16": 5e-3}
+CONFIGS = {
+    "ViT": TINY_VIT,
+    "ViT with GELU": dataclasses.replace(TINY_VIT, activation="gelu"),
+    "ResNet": TINY_RESNET,
+}
+packs = pytest.mark.skipif(  # not by our own probe, or a mistake in packing would skip its tests
+    not torch.backends.mkldnn.is_available() or platform.machine() not in {"x86_64", "AMD64"},
+    reason="weights are packed by oneDNN, and that it can is only known of x86-64",
+)
+
+
+def only(piece: str) -> Acceleration:
+    return dataclasses.replace(PLAIN, **{piece: True})
+
+
+def pictures(engine: Engine, count: int) -> list[Tensor]:
+    side = engine.preprocessor.resolution
+    return [engine.prepare(photo((side, side), seed=seed)) for seed in range(count)]
+
+
+def features(engine: Engine) -> tuple[Tensor, Tensor]:
+    return engine.encode_pixels(pictures(engine, 5)), engine.labels.get(LABELS, ("a {}.",))
+
+
+# --- against the plain path ---
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("piece", [*Acceleration.names(), "all"])
+def test_a_piece_changes_features_by_no_more_than_rounding(
+    piece: str, name: str, precision: Any
+) -> None:
+    # given the plain path, and it with one piece or with all
+    pieces = Acceleration() if piece == "all" else only(piece)
+    plain = features(tiny_engine(CONFIGS[name], precision=precision, acceleration=PLAIN))
+    # when
+    images, texts = features(tiny_engine(CONFIGS[name], precision=precision, acceleration=pieces))
+    # then
+    assert (images - plain[0]).abs().max() <= TOLERANCES[precision]
+    assert (texts - plain[1]).abs().max() <= TOLERANCES["float32"]
+    # and pictures and labels differ by more than that, or else nothing would be shown
+    assert (plain[0][0] - plain[0][1]).abs().max() > 5 * TOLERANCES[precision]
+    assert (plain[1][0] - plain[1][1]).abs().max() > 5 * TOLERANCES["float32"]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_plain_attention_is_torchs(causal: bool) -> None:  # noqa: FBT001  # a case
+    query, key, value = torch.randn(3, 2, 4, 7, 16, generator=torch.Generator().manual_seed(0))
+    fused = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    assert torch.allclose(plain_attention(query, key, value, is_causal=causal), fused, atol=1e-6)
+
+
+@pytest.mark.parametrize(("resolution", "patch"), [(32, 8), (30, 8), (56, 14), (8, 8)])
+def test_linear_patches_are_the_convolution_even_where_a_rest_is_left(
+    resolution: int, patch: int
+) -> None:
+    torch.manual_seed(0)
+    conv = Conv2d(3, 24, kernel_size=patch, stride=patch, bias=False).requires_grad_(
+        requires_grad=False
+    )
+    pixels = torch.randn(2, 3, resolution, resolution)
+    assert torch.allclose(LinearPatches(conv)(pixels), conv(pixels), atol=1e-6)
+
+
+@packs
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 96), (3, 7, 96), (2, 1, 1, 96)])
+def test_a_packed_linear_is_the_plain_one_for_inputs_of_any_shape(
+    shape: tuple[int, ...],
+    with_bias: bool,  # noqa: FBT001  # a case
+) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(shape), torch.randn(80, 96) / 10, torch.randn(80)
+    packed = PackedLinear(weight, bias if with_bias else None)
+    plain = functional.linear(x, weight, bias if with_bias else None)
+    assert torch.allclose(packed(x), plain, atol=1e-5)
+
+
+# --- which piece does what ---
+
+
+def kinds(model: nn.Module) -> set[type[nn.Module]]:
+    return {type(module) for module in model.modules()}
+
+
+def accelerated(pieces: Acceleration, config: CLIPConfig = TINY_VIT) -> nn.Module:
+    model = build_model(tiny_state(config))
+    accelerate(model, pieces, "float32")
+    return model
+
+
+def test_the_plain_model_keeps_the_checkpoints_names_and_weights() -> None:
+    for pieces in (PLAIN, AROUND_THE_MODEL):
+        state = accelerated(pieces).state_dict()
+        assert state.keys() == tiny_state().keys()
+        assert all(torch.equal(state[name], value) for name, value in tiny_state().items())
+
+
+def test_each_piece_that_changes_the_model_is_where_it_should_be() -> None:
+    assert LinearPatches in kinds(accelerated(only("linear_patches")))
+    assert QuickGELU in kinds(accelerated(PLAIN))
+    assert QuickGELU not in kinds(accelerated(only("folded_gelu")))
+    assert {LinearPatches, QuickGELU} & kinds(accelerated(Acceleration())) == {LinearPatches}
+
+
+@packs
+@pytest.mark.parametrize("config", [TINY_VIT, TINY_RESNET], ids=["ViT", "ResNet"])
+def test_packing_leaves_no_plain_product_behind(config: CLIPConfig) -> None:
+    model = accelerated(Acceleration(), config)
+    assert PackedLinear in kinds(model)
+    assert not any(isinstance(module, nn.Linear) for module in model.modules())
+    assert not [name for name, _ in model.named_parameters() if "in_proj" in name]
+
+
+@pytest.mark.parametrize("error", [AttributeError("no such operator"), RuntimeError("no AVX")])
+def test_where_torch_cant_pack_the_plain_layers_stay(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(prepacked.PackedLinear, "__init__", refuse)
+    state = accelerated(only("prepacked")).state_dict()
+    assert state.keys() == tiny_state().keys()
+
+
+def test_operators_that_compute_something_else_are_not_relied_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a torch whose private operator has come to mean something else
+    def wrong(_: object, x: Tensor) -> Tensor:
+        return x.new_zeros(*x.shape[:-1], 32)
+
+    monkeypatch.setattr(prepacked.PackedLinear, "forward", wrong)
+    assert not packing_works(torch.float32)
+
+
+def test_attention_is_fused_unless_it_is_left_out() -> None:
+    for pieces, attend in (
+        (PLAIN, plain_attention),
+        (Acceleration(), functional.scaled_dot_product_attention),
+    ):
+        model = build_model(tiny_state())
+        accelerate(model, pieces, "float32")
+        assert model.visual.transformer.resblocks[0].attn.attend is attend
+
+
+def test_texts_are_trimmed_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pieces, length in ((PLAIN, 77), (only("trimmed_text"), 5)):
+        engine = tiny_engine(acceleration=pieces)
+        rows = computed_rows(monkeypatch, engine)
+        tokens = tokenizer().tokenize(["a very old"])
+        assert int(tokens.argmax()) == 4  # start, three words, end
+        engine.labels.get(["very old"], ("a {}",))
+        assert set(rows) == {length}
+
+
+def test_beginnings_are_shared_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # "a cat" and "a dog" are start, a, cat, end and start, a, dog, end
+    for pieces, count in ((Acceleration.without(["shared_prefixes"]), 8), (Acceleration(), 6)):
+        engine = tiny_engine(acceleration=pieces)
+        rows = computed_rows(monkeypatch, engine)
+        engine.labels.get(["cat", "dog"], ("a {}",))
+        assert set(rows) == {count}
+
+
+def computed_rows(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[int]:
+    """How many rows the MLP of the text tower's first block is given, as that happens."""
+    rows: list[int] = []
+    block = engine.model.transformer.resblocks[0]
+    compute = block.mlp.forward
+
+    def watched(x: Tensor) -> Any:
+        rows.append(x.numel() // x.shape[-1])
+        return compute(x)
+
+    monkeypatch.setattr(block.mlp, "forward", watched)
+    return rows
+
+
+def test_labels_are_encoded_anew_each_time_if_caching_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for pieces, calls in ((Acceleration.without(["cached_text"]), 2), (Acceleration(), 1)):
+        engine = tiny_engine(acceleration=pieces)
+        seen: list[int] = []
+        encode = engine.texts.encode_tokens
+
+        def watched(rows: Any, encode: Any = encode, seen: list[int] = seen) -> Tensor:
+            seen.append(len(rows))
+            return encode(rows)  # type: ignore[no-any-return]  # as above
+
+        monkeypatch.setattr(engine.texts, "encode_tokens", watched)
+        first, second = (engine.labels.get(LABELS, ("{}",)) for _ in range(2))
+        assert seen == [len(LABELS)] * calls
+        assert torch.equal(first, second)
+
+
+# --- names ---
+
+
+def test_pieces_are_left_out_by_name() -> None:
+    pieces = Acceleration.without(["prepacked", "cuda_graphs"])
+    assert (pieces.prepacked, pieces.cuda_graphs) == (False, False)
+    assert dataclasses.replace(pieces, prepacked=True, cuda_graphs=True) == Acceleration()
+
+
+def test_a_name_that_is_no_piece_is_quoted_and_all_are_told() -> None:
+    with pytest.raises(InputError, match=r"^'turbo' is no piece; there are sdpa, .*cuda_graphs\.$"):
+        Acceleration.without(["prepacked", "turbo"])

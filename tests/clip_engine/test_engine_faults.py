@@ -1,0 +1,286 @@
+"""A device that runs out of memory, and one that is gone: injected, neither comes when called."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from support.image_zoo import photo
+from support.tiny_clip import tiny_engine
+
+from clip_engine.errors import ClipEngineError, DeviceLostError
+from clip_engine.inference.device_errors import device_losses, is_device_lost, is_out_of_memory
+from clip_engine.inference.memory_limit import BatchLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+# As torch 2.11 to 2.15 word them.
+LOST = (
+    "CUDA error: device-side assert triggered",
+    "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be asynchronous",
+    "CUDA error: unspecified launch failure",
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+)
+OUT_OF_MEMORY_WORDS = (
+    "CUDA error: out of memory",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+)
+ELSEWHERE = ("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", "out of memory of names")
+
+
+def pixels_of(engine: Engine, count: int) -> list[Tensor]:
+    side = engine.preprocessor.resolution
+    return [engine.prepare(photo((side, side), seed=seed)) for seed in range(count)]
+
+
+def hold_at_most(
+    monkeypatch: pytest.MonkeyPatch, model: Any, rows: int, encode: str = "encode_image"
+) -> list[int]:
+    """Let the tower fail above so many rows; gives the list of sizes that it is asked for."""
+    asked: list[int] = []
+    original = getattr(model, encode)
+
+    def forward(batch: Tensor, **options: bool) -> Tensor:
+        asked.append(len(batch))
+        if len(batch) > rows:
+            raise OUT_OF_MEMORY
+        return original(batch, **options)  # type: ignore[no-any-return]  # torch's calls are Any
+
+    monkeypatch.setattr(model, encode, forward)
+    return asked
+
+
+# --- out of memory ---
+
+
+def test_a_batch_that_doesnt_fit_is_halved_and_its_size_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given a device that holds three pictures
+    engine = tiny_engine(buckets=(1, 2, 4, 8))
+    pixels = pixels_of(engine, 11)
+    expected = engine.encode_pixels(pixels)
+    asked = hold_at_most(monkeypatch, engine.model, 3)
+    # when
+    features = engine.encode_pixels(pixels)
+    # then all come out, in order
+    assert asked == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert torch.allclose(features, expected, atol=1e-6)
+    # and the size is remembered, and told once for each time it fell
+    assert engine.max_batch == 2
+    asked.clear()
+    engine.encode_pixels(pixels)
+    assert asked == [2, 2, 2, 2, 2, 1]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert caplog.messages[-1] == (
+        "A batch of 4 pictures doesn't fit into the device's memory; from now on at most 2."
+    )
+
+
+def test_a_half_that_is_no_bucket_becomes_a_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_engine(buckets=(8,))
+    pixels = pixels_of(engine, 5)
+    expected = engine.encode_pixels(pixels)
+    asked = hold_at_most(monkeypatch, engine.model, 5)
+    assert torch.allclose(engine.encode_pixels(pixels), expected, atol=1e-6)
+    assert asked == [8, 4, 4]
+
+
+def test_a_single_picture_that_doesnt_fit_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_engine()
+    pixels = pixels_of(engine, 1)
+    hold_at_most(monkeypatch, engine.model, 0)
+    with pytest.raises(ClipEngineError, match="doesn't hold a batch of 1 of the pictures; free"):
+        engine.encode_pixels(pixels)
+
+
+def test_long_lists_of_prompts_are_halved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [f"label {index}" for index in range(300)]
+    expected = tiny_engine().labels.get(labels, ("{}",))
+    engine = tiny_engine()
+    asked = hold_at_most(monkeypatch, engine.texts, 150, "encode_tokens")
+    assert torch.allclose(engine.labels.get(labels, ("{}",)), expected, atol=1e-6)
+    assert asked == [256, 128, 128, 44]
+
+
+def test_a_thread_that_fails_late_does_not_raise_the_limit_again() -> None:
+    # given a run that is under way at 8 while another learns that only 2 fit
+    limit = BatchLimit(8, "pictures")
+    rows = list(torch.zeros(8, 1))
+    tries: list[int] = []
+
+    def inner(chunk: Any, _: int) -> Tensor:
+        tries.append(len(chunk))
+        if len(chunk) > 2:
+            raise OUT_OF_MEMORY
+        return torch.stack(chunk)
+
+    def outer(chunk: Any, _: int) -> Tensor:
+        if len(chunk) > 2:
+            limit.run(rows, inner)
+            raise OUT_OF_MEMORY
+        return torch.stack(chunk)
+
+    # when
+    done = limit.run(rows, outer)
+    # then
+    assert tries == [8, 4, 2, 2, 2, 2]
+    assert (limit.largest, sum(map(len, done))) == (2, 8)
+
+
+class Interrupted(list["Tensor"]):
+    """Pictures of a thread that is held up, once, between taking a chunk of them and running it."""
+
+    def __init__(self, pixels: Iterable[Tensor], meanwhile: Callable[[], object]) -> None:
+        super().__init__(pixels)
+        self._meanwhile = [meanwhile]
+
+    def __getitem__(self, place: Any) -> Any:
+        chunk = super().__getitem__(place)
+        if self._meanwhile:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(self._meanwhile.pop()).result()
+        return chunk
+
+
+@pytest.mark.parametrize("count", [5, 8, 13])
+def test_two_threads_that_run_out_of_memory_together_get_each_their_own_pictures_back(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    # given two threads with batches of 8 on a device that holds two pictures
+    engine = tiny_engine(buckets=(1, 2, 4, 8))
+    mine, others = pixels_of(engine, count), pixels_of(engine, 8)[::-1]
+    expected = [engine.encode_pixels(pixels) for pixels in (mine, others)]
+    asked = hold_at_most(monkeypatch, engine.model, 2)
+    theirs: list[Tensor] = []
+    held_up = Interrupted(mine, lambda: theirs.append(engine.encode_pixels(others)))
+    # when one has its chunk in hand while the other learns that no more than two fit
+    features = engine.encode_pixels(held_up)
+    # then each gets a row for each of its pictures, in order
+    assert [len(features), len(theirs[0])] == [count, 8]
+    assert torch.allclose(features, expected[0], atol=1e-6)
+    assert torch.allclose(theirs[0], expected[1], atol=1e-6)
+    # and the first's failure, at 8, halves nothing that the second has halved already
+    assert engine.max_batch == 2
+    assert asked[:8] == [8, 4, 2, 2, 2, 2, 8, 2]
+
+
+def test_threads_that_run_out_of_memory_at_any_time_get_their_own_pictures_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a device that holds fewer pictures the more often it is asked
+    engine = tiny_engine(buckets=(1, 2, 4, 8, 16, 32))
+    pixels = pixels_of(engine, 32)
+    expected = engine.encode_pixels(pixels)
+    for _ in range(5):
+        engine._tower.limit.largest = 32
+        hold_at_most(monkeypatch, engine.model, 3)
+        # when four threads bring all of them, each in an order of its own
+        orders = [torch.randperm(32).tolist() for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            results = list(
+                pool.map(lambda order: engine.encode_pixels([pixels[i] for i in order]), orders)
+            )
+        # then
+        for features, order in zip(results, orders, strict=True):
+            assert torch.allclose(features, expected[order], atol=1e-6)
+
+
+def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
+    # given a forward that holds a large object when it fails
+    class Large:
+        alive = 0
+
+        def __init__(self) -> None:
+            Large.alive += 1
+
+        def __del__(self) -> None:
+            Large.alive -= 1
+
+    alive: list[int] = []
+
+    def forward(chunk: Any, _: int) -> Tensor:
+        alive.append(Large.alive)
+        held = Large()
+        if len(chunk) > 1:
+            raise torch.OutOfMemoryError
+        del held
+        return torch.stack(chunk)
+
+    # when
+    BatchLimit(4, "pictures").run(list(torch.zeros(2, 1)), forward)
+    # then no try began while another's was alive
+    assert alive == [0] * 3
+
+
+def test_other_errors_of_a_forward_pass_unchanged() -> None:
+    error = RuntimeError(ELSEWHERE[0])
+
+    def forward(*_: object) -> Tensor:
+        raise error
+
+    with pytest.raises(RuntimeError) as caught:
+        BatchLimit(4, "pictures").run(list(torch.zeros(2, 1)), forward)
+    assert caught.value is error
+
+
+# --- a lost device ---
+
+
+@pytest.mark.parametrize("text", LOST)
+@pytest.mark.parametrize("tower", ["visual", "transformer"])
+def test_a_device_that_will_not_heal_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tower: str, text: str
+) -> None:
+    engine = tiny_engine()
+    error = RuntimeError(text)
+
+    def fail(*_: object, **__: object) -> Tensor:
+        raise error
+
+    for part in engine.model.get_submodule(tower).modules():
+        monkeypatch.setattr(part, "forward", fail)
+    with pytest.raises(DeviceLostError, match="start a fresh process") as caught:
+        engine.classify([photo((40, 40), seed=0)], ["cat"])
+    assert caught.value.__cause__ is error
+    assert text.partition("\n")[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this torch has no such class")
+def test_torchs_own_class_for_it_counts_whatever_its_words() -> None:
+    error = torch.AcceleratorError("something new")
+    assert is_device_lost(error)
+    with pytest.raises(DeviceLostError), device_losses():
+        raise error
+
+
+@pytest.mark.parametrize("text", OUT_OF_MEMORY_WORDS)
+def test_memory_that_ran_out_behind_torchs_back_is_no_lost_device(text: str) -> None:
+    error = RuntimeError(text)
+    assert is_out_of_memory(error)
+    assert not is_device_lost(error)
+
+
+@pytest.mark.parametrize("text", ELSEWHERE)
+def test_errors_that_have_nothing_to_do_with_a_device_are_neither(text: str) -> None:
+    error = RuntimeError(text)
+    assert not is_out_of_memory(error)
+    assert not is_device_lost(error)
+
+
+def test_torchs_out_of_memory_is_no_lost_device() -> None:
+    assert is_out_of_memory(OUT_OF_MEMORY)
+    assert not is_device_lost(OUT_OF_MEMORY)

@@ -1,0 +1,141 @@
+"""What is imported is named in pyproject.toml, instead of coming by chance with something else."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+# Import names that differ from the name of what is installed, or belong to a part of it.
+INSTALLED_AS = {"PIL": "pillow", "open_clip": "open-clip-torch", "pydantic_core": "pydantic"}
+# The drills compare with celery-batches, as the benchmarks do.
+DRILLS = "tests/torture"
+
+
+@cache
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group, those that it includes among them."""
+    found: list[str] = []
+    for entry in project()["dependency-groups"][name]:
+        found += [entry] if isinstance(entry, str) else group(entry["include-group"])
+    return found
+
+
+def named(*groups: str) -> set[str]:
+    """What the project with its extras and these groups installs on every Python and machine."""
+    requirements = list(project()["project"]["dependencies"])
+    for name in groups:
+        requirements += group(name)
+    for extra in project()["project"]["optional-dependencies"].values():
+        requirements += extra
+    parsed = [Requirement(line) for line in requirements]
+    return {normalized(one.name) for one in parsed if one.marker is None}
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """The dotted names of all that a file imports, at its head or in a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+@cache
+def own_file(name: str, folder: Path) -> Path | None:
+    """The file of a module of ours: in its importer's folder, or where tests and scripts look."""
+    for place in (folder, ROOT, ROOT / "tests", ROOT / "scripts"):
+        stem = place / name.replace(".", "/")
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if path.exists():
+                return path
+    return None
+
+
+def is_ours(root: str, importer: Path) -> bool:
+    return own_file(root, importer.parent) is not None or (ROOT / root).is_dir()
+
+
+def with_what_they_import(paths: list[Path]) -> list[Path]:
+    """The files, and those of ours that they lead to."""
+    found = dict.fromkeys(paths)
+    waiting = list(paths)
+    while waiting:
+        importer = waiting.pop()
+        reached = {own_file(name, importer.parent) for name in imported(importer)} - {None}
+        new = [path for path in reached if path is not None and path not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return list(found)
+
+
+def unnamed(paths: list[Path], known: set[str]) -> dict[str, str]:
+    """Third-party imports whose package `known` lacks, each with a file that imports it."""
+    found: dict[str, str] = {}
+    for path in with_what_they_import(paths):
+        roots = {name.partition(".")[0] for name in imported(path)}
+        for root in roots - sys.stdlib_module_names:
+            package = normalized(INSTALLED_AS.get(root, root))
+            if package not in known and not is_ours(root, path):
+                found[root] = str(path.relative_to(ROOT))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "groups"),
+    [
+        ("clip_engine", ()),
+        ("worker", ()),
+        ("tests", ("test",)),
+        ("scripts", ("dev",)),
+        ("benchmarks", ("bench",)),
+        (DRILLS, ("test", "bench")),
+    ],
+)
+def test_each_third_party_module_that_is_imported_is_named_in_pyproject(
+    folder: str, groups: tuple[str, ...]
+):
+    # given
+    paths = files(folder)
+    if folder == "tests":
+        paths = [path for path in paths if not path.is_relative_to(ROOT / DRILLS)]
+    assert paths
+    # then
+    assert unnamed(paths, named(*groups)) == {}
+
+
+def test_a_module_whose_package_is_not_named_is_found():
+    # given
+    path = ROOT / "tests" / "test_dependencies.py"
+    # then
+    assert unnamed([path], named("test") - {"pytest"}) == {"pytest": "tests/test_dependencies.py"}
+
+
+def test_what_comes_only_with_another_module_of_ours_is_found():
+    # given a test that imports benchmarks, which import psutil
+    path = ROOT / "tests" / "test_benchmarks.py"
+    # then
+    assert "psutil" in unnamed([path], named("test") - {"psutil"})

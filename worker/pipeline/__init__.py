@@ -1,0 +1,1 @@
+"""From a request for one image to its result: fetch, decode, batch, score."""

@@ -1,0 +1,59 @@
+"""From what goes wrong inside a worker to the errors that callers know."""
+
+from __future__ import annotations
+
+from clip_engine.errors import ImageError, InputError, TextTooLongError
+from worker.errors import (
+    ClipWorkerError,
+    ImageInvalidError,
+    InvalidRequestError,
+    ServiceError,
+    TemporaryError,
+)
+from worker.pipeline.batcher import BatcherStoppedError
+from worker.pipeline.thread_pool import CrewDismissedError
+from worker.quoting import quote, redacted, shown_uri
+
+
+def translate(error: BaseException, image: str) -> ClipWorkerError:
+    """The error of `worker.errors` that stands for another, with the other as its cause.
+
+    Args:
+        error: Anything that was raised while a picture was handled.
+        image: The picture's URI, for the sentence.
+    """
+    translated = _translate(error, image)
+    if translated is not error:
+        translated.__cause__ = error
+    return translated
+
+
+def stopping(image: str) -> TemporaryError:
+    """The error of a picture that a worker has in hand when it ends."""
+    return TemporaryError(f"{shown_uri(image)}: the worker is stopping; send it again.", "STOPPING")
+
+
+def _translate(error: BaseException, image: str) -> ClipWorkerError:
+    if isinstance(error, ClipWorkerError):
+        return error
+    if isinstance(error, ImageError):
+        return ImageInvalidError(f"{shown_uri(image)}: {error.message}", error.code)
+    if isinstance(error, InputError):
+        is_long = isinstance(error, TextTooLongError)
+        return InvalidRequestError(str(error), "LABEL_TOO_LONG" if is_long else None)
+    if isinstance(error, MemoryError):
+        return TemporaryError(
+            f"{shown_uri(image)}: the worker ran out of memory; send it again.", "OUT_OF_MEMORY"
+        )
+    if isinstance(error, BatcherStoppedError | CrewDismissedError) or _is_closed_pool(error):
+        return stopping(image)
+    reason = quote(redacted(str(error), image))
+    return ServiceError(
+        f"{shown_uri(image)}: the worker failed with {type(error).__name__} ({reason}); its log "
+        "tells where."
+    )
+
+
+def _is_closed_pool(error: BaseException) -> bool:
+    # Neither an executor's shutdown nor the interpreter's has an exception class of its own.
+    return isinstance(error, RuntimeError) and "cannot schedule new futures" in str(error)

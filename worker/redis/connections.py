@@ -1,0 +1,54 @@
+"""Connections to Redis that leave a server which is a replica by now.
+
+After a failover behind one name (a service, a proxy, a DNS entry) the old master may still answer,
+and refuse to write until the last connection to it is closed. So a refusal of this kind is treated
+as a lost connection: the next one asks for the name, or the sentinels, again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.connection import AbstractConnection, Connection, SSLConnection
+from redis.exceptions import ConnectionError as LostConnectionError
+from redis.exceptions import ResponseError
+from redis.sentinel import SentinelManagedConnection
+
+from worker.redis.errors import Fault, fault_of
+
+
+class DemotedError(LostConnectionError):
+    """The server is a replica; the connection to it was closed."""
+
+
+class _Leaving(AbstractConnection):
+    # Whatever arguments this version of redis-py passes are passed on.
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            response = super().read_response(*args, **kwargs)
+        except (ResponseError, LostConnectionError) as error:
+            self._leave_replica(error)
+            raise
+        if isinstance(response, list):  # EXEC answers with its commands' errors, raised by nobody
+            for item in response:
+                if isinstance(item, ResponseError):
+                    self._leave_replica(item)
+        return response
+
+    def _leave_replica(self, error: Exception) -> None:
+        if isinstance(error, DemotedError) or fault_of(error) is not Fault.REPLICA:
+            return
+        self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+        raise DemotedError(f"READONLY {error}") from error
+
+
+class LeavingConnection(_Leaving, Connection):
+    """Over TCP."""
+
+
+class LeavingSSLConnection(_Leaving, SSLConnection):
+    """Over TLS."""
+
+
+class LeavingManagedConnection(_Leaving, SentinelManagedConnection):
+    """Over TCP, to the master that sentinels name."""

@@ -1,0 +1,115 @@
+"""kombu's Redis connections, with `worker.redis.connections`'s below them.
+
+Remote control, events and Celery's own way of consuming stay with kombu, which would go on talking
+to a master that was demoted: its scripts run inside MULTI, where it takes READONLY for a command's
+own failure. And it would not connect to a Redis whose memory is full, for it writes when it does;
+but a worker has to, since it is workers who empty such a Redis.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
+from kombu.transport import redis
+from redis.exceptions import ResponseError
+
+from worker.redis.connections import (
+    LeavingConnection,
+    LeavingManagedConnection,
+    LeavingSSLConnection,
+)
+from worker.redis.errors import Fault, fault_of
+
+logger = logging.getLogger(__name__)
+
+
+class _LenientQoS(redis.QoS):
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        with _unless_memory_is_full("what kombu left unacknowledged is not restored"):
+            super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
+
+
+class _LenientChannel(redis.Channel):
+    QoS = _LenientQoS
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        # Consuming needs no binding, and who sends to the queue makes it again.
+        with _unless_memory_is_full(f"the queue {queue} is not bound to the exchange {exchange}"):
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[no-untyped-call]  # kombu's
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        try:
+            super().maybe_refresh_binding_expiry()  # type: ignore[no-untyped-call]  # likewise
+        except ResponseError as error:  # kombu would log it, with its traceback, twice a second
+            if fault_of(error) is not Fault.MEMORY:
+                raise
+
+    def _size(self, queue: str) -> int:
+        # kombu asks inside MULTI, where a Redis whose memory is full refuses even to read.
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for step in self.priority_steps:
+                pipe.llen(self._q_for_pri(queue, step))  # type: ignore[no-untyped-call]  # likewise
+            return sum(pipe.execute())
+
+    def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
+        with _unless_memory_is_full(f"the queue {queue} is not deleted"):
+            super()._delete(queue, *args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
+
+
+class LeavingChannel(_LenientChannel):
+    """Over TCP or TLS."""
+
+    connection_class = LeavingConnection
+    connection_class_ssl = LeavingSSLConnection
+
+
+class LeavingSentinelChannel(_LenientChannel, redis.SentinelChannel):
+    """To the master that sentinels name."""
+
+    connection_class = LeavingManagedConnection
+
+
+class LeavingTransport(redis.Transport):
+    """kombu's `redis` and `rediss`."""
+
+    Channel = LeavingChannel
+
+
+class LeavingSentinelTransport(redis.SentinelTransport):
+    """kombu's `sentinel`."""
+
+    Channel = LeavingSentinelChannel
+
+
+class BrokerConnection(Connection):
+    """kombu's connection, which takes our transports for the schemes that it names."""
+
+    def get_transport_cls(self) -> Any:
+        """The transport's class; URLs, banners and logs keep the scheme's name."""
+        if self.transport_cls in ("redis", "rediss"):
+            return LeavingTransport
+        if self.transport_cls == "sentinel":
+            return LeavingSentinelTransport
+        return super().get_transport_cls()  # type: ignore[no-untyped-call]  # kombu's
+
+
+class BrokerAMQP(AMQP):  # type: ignore[misc]  # Celery has no type information
+    """What a Celery application speaks to its broker through."""
+
+    Connection = BrokerConnection
+    BrokerConnection = BrokerConnection
+
+
+@contextmanager
+def _unless_memory_is_full(consequence: str) -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as error:
+        if fault_of(error) is not Fault.MEMORY:
+            raise
+        logger.warning("Redis's memory is full, so %s.", consequence)

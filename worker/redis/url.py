@@ -1,0 +1,125 @@
+"""Which Redis URLs are taken, and the connection that goes with one."""
+
+from __future__ import annotations
+
+from redis import Redis
+from redis.backoff import FullJitterBackoff
+from redis.connection import parse_url
+from redis.exceptions import ConnectionError as LostConnectionError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from worker.contract.text import NO_TEXT, is_text
+from worker.errors import InvalidRequestError
+from worker.quoting import quote, without_password
+from worker.redis.connections import (
+    LeavingConnection,
+    LeavingManagedConnection,
+    LeavingSSLConnection,
+)
+from worker.redis.pool import MOST_CONNECTIONS, WaitingPool, WaitingSentinelPool
+from worker.redis.sentinel_url import SCHEME as SENTINEL_SCHEME
+from worker.redis.sentinel_url import SentinelUrl
+from worker.redis.tls import SCHEME as TLS_SCHEME
+from worker.redis.tls import split_tls
+
+SCHEMES = ("redis://", TLS_SCHEME)
+EXAMPLE = "redis://localhost:6379/0"
+SOCKET_TIMEOUT_S = 5.0  # without one a process hangs for good when the network is cut
+# A lost connection is made anew at once, then twice more within about a second. A reply that does
+# not come is not waited for again.
+RETRIES = 3
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 0.5
+
+
+def redis_url_remedy(url: str) -> str | None:
+    """What to give instead of a URL that is none of ours; None if it is fine."""
+    if not isinstance(url, str) or not url.startswith((SENTINEL_SCHEME, *SCHEMES)):
+        return f"give one such as {EXAMPLE}"
+    if not is_text(url):
+        return f"it {NO_TEXT}"
+    try:
+        if url.startswith(SENTINEL_SCHEME):
+            SentinelUrl.parse(url)
+        else:
+            split_tls(url)
+    except ValueError as error:
+        return str(error)
+    return (
+        None if url.startswith(SENTINEL_SCHEME) or _is_taken(url) else f"give one such as {EXAMPLE}"
+    )
+
+
+def _is_taken(url: str) -> bool:
+    """Whether redis-py takes the URL and all that stands in it."""
+    try:
+        _direct(url, 0).connection_pool.make_connection()
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def check_redis_url(url: str) -> str:
+    """Give the URL back if it can be used: `redis://`, `rediss://` or `sentinel://`.
+
+    Raises:
+        InvalidRequestError: `BAD_REDIS_URL`.
+    """
+    if remedy := redis_url_remedy(url):
+        raise InvalidRequestError(
+            f"{quote(without_password(url) if isinstance(url, str) else url)} is no Redis URL; "
+            f"{remedy}.",
+            "BAD_REDIS_URL",
+        )
+    return url
+
+
+def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -> Redis:
+    """A client for a checked URL, which connects when it is first used. Threads may share it.
+
+    A server that became a replica is left as if it had gone; under Sentinel the next attempt finds
+    the new master.
+
+    Args:
+        url: See `check_redis_url`.
+        retries: How often a command is tried again when its connection was lost, which may repeat
+            it.
+        most: Connections at a time; see `worker.redis.pool`.
+    """
+    open_client = _managed if url.startswith(SENTINEL_SCHEME) else _direct
+    client = open_client(url, retries)
+    client.connection_pool.max_connections = most
+    return client
+
+
+def _direct(url: str, retries: int) -> Redis:
+    address, tls = split_tls(url)
+    options = parse_url(address)  # type: ignore[no-untyped-call]  # redis-py's
+    options["connection_class"] = LeavingSSLConnection if tls else LeavingConnection
+    limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
+    pool = WaitingPool(**(limits | options | tls), retry=_persistence(retries))
+    return Redis.from_pool(pool)
+
+
+def _managed(url: str, retries: int) -> Redis:
+    parsed = SentinelUrl.parse(url)
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
+        list(parsed.hosts), sentinel_kwargs=parsed.sentinel_options
+    )
+    client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]  # likewise
+        parsed.master,
+        connection_pool_class=WaitingSentinelPool,
+        connection_class=LeavingManagedConnection,
+        db=parsed.db,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        retry=_persistence(retries),
+        **parsed.credentials,
+    )
+    return client
+
+
+def _persistence(retries: int) -> Retry:
+    pauses = FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
+    return Retry(pauses, retries, supported_errors=(LostConnectionError,))

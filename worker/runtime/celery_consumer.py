@@ -1,0 +1,205 @@
+"""Celery's consumer, with our queue consumer in the place of kombu's transport.
+
+kombu's transport stays for remote control and events, and serves the queue as well where ours can't
+(`CLIP_WORKER_QUEUE_PATH`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.tasks import Tasks
+from kombu.common import QoS
+from kombu.messaging import Consumer as KombuConsumer
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
+
+from worker.celery import OUR_PREFIX
+from worker.delivery.celery_bridge import DeliveryChannel
+from worker.delivery.policy import CeleryLoop
+from worker.quoting import quote
+from worker.runtime import exit_codes
+from worker.runtime import state as runtime
+
+logger = logging.getLogger(__name__)
+
+TEMPORARY = (BusyLoadingError, OutOfMemoryError, ReadOnlyError)
+PUT_BACK_AFTER_S = 1.0  # so that a lone worker does not spin on it
+
+
+class SilentConsumer(KombuConsumer):
+    """Knows the queues, for `inspect active_queues` and `control add_consumer`; takes nothing."""
+
+    def consume(self, no_ack: bool | None = None) -> None:  # noqa: ARG002, FBT001  # kombu's
+        """Let the queue consumer take from all queues that are known by now."""
+        for queue in self.queues or ():
+            runtime.current().consumer.take_from(queue.name)
+
+    def cancel_by_queue(self, queue: str) -> None:
+        """Let the queue consumer take no more from this one."""
+        queues: dict[str, Any] = self._queues or {}
+        queues.pop(queue, None)
+        runtime.current().consumer.leave(queue)
+
+
+class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
+    """Celery's step that opens the queue: ours if Redis can serve it, else Celery's own."""
+
+    def __init__(self, c: Any, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+        self.is_ours = False
+
+    def start(self, c: Any) -> None:
+        """Open the queue, for the first time or after a reconnect."""
+        here = runtime.current()
+        if not self.is_ours and not _serves(here, c):
+            super().start(c)
+            return
+        self.is_ours = True
+        c.update_strategies()
+        c.task_consumer = SilentConsumer(  # type: ignore[no-untyped-call]  # kombu's
+            c.connection.default_channel, list(c.app.amqp.queues.consume_from.values())
+        )
+        c.qos = QoS(c.task_consumer.qos, c.initial_prefetch_count)  # type: ignore[no-untyped-call]  # likewise
+        here.serve()
+
+    def register_with_event_loop(self, c: Any, hub: Any) -> None:
+        """Take what has to run as an ordinary Celery task through this loop."""
+        if self.is_ours:
+            runtime.current().consumer.attach(
+                CeleryLoop(
+                    hub=hub,
+                    on_message=c.create_task_handler(),
+                    dispatcher=c.event_dispatcher,
+                    is_limited=lambda task: bool(c.task_buckets.get(task)),
+                )
+            )
+
+
+class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
+    """Makes dead letters of the messages that Celery would discard and acknowledge."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # likewise
+        """Celery's steps, with ours for the queue."""
+
+        def _finalize_steps(self, steps: Any) -> list[Any]:
+            ordered = super()._finalize_steps(steps)
+            return [QueuePath if step is Tasks else step for step in ordered]
+
+    def __init__(self, on_task_request: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(self._begin, *args, **kwargs)
+        self._run_in_pool = on_task_request
+
+    def stop(self) -> None:
+        """End the work first: Celery's steps would wait for all that its threads run."""
+        here = runtime.current()
+        here.stopping.wait(exit_codes.status_of(self.controller.exitcode))
+        here.consumer.celery.close()
+        super().stop()
+
+    def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Acknowledge at once where that is ours to do: it neither blocks nor needs this thread."""
+        message = getattr(p, "__self__", None)
+        if isinstance(getattr(message, "channel", None), DeliveryChannel):
+            return p(*args, **kwargs)
+        return super().call_soon(p, *args, **kwargs)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """End a message that Celery takes for none."""
+        self._refuse(message, ValueError("it is no task message of Celery's")) or (
+            super().on_unknown_message(body, message)
+        )
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        """End a message whose body Celery can't decode."""
+        self._refuse(message, exc) or super().on_decode_error(message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        """End a message whose headers Celery refuses."""
+        self._refuse(message, exc) or super().on_invalid_task(body, message, exc)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        """Put the message back after a second; an unknown task of our own name space fails.
+
+        This is for kombu's transport; our queue consumer looks for unknown tasks itself.
+        """
+        name = str((message.headers or {}).get("task", ""))
+        if self._refuse(message, exc):
+            return
+        if not name or name.startswith(OUR_PREFIX):
+            super().on_unknown_task(body, message, exc)
+            return
+        logger.warning("Put back the task %s, which is not registered here.", quote(name))
+        self.timer.call_after(PUT_BACK_AFTER_S, message.requeue)
+
+    def _refuse(self, message: Any, error: BaseException) -> bool:
+        """End a message of the queue consumer as a dead letter; False if it is kombu's."""
+        if not isinstance(message.channel, DeliveryChannel):
+            return False
+        message.channel.refuse(error)
+        return True
+
+    def _begin(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        channel = request.message.channel
+        if isinstance(channel, DeliveryChannel):
+            delivery, consumer = channel.delivery, runtime.current().consumer
+            consumer.celery.begun(delivery)
+            if delivery.ended:  # given back, for the worker stops
+                return None
+            request.on_accepted = _unless_given_back(partial(consumer.begin, delivery), request)
+        return self._run_in_pool(request, *args, **kwargs)
+
+
+class GivenBackError(Exception):
+    """A task was given back before a thread could begin it."""
+
+
+def _unless_given_back(begin: Callable[[], bool], request: Any) -> Callable[..., None]:
+    """What Celery calls on the thread that is to run a task; an error from there ends it."""
+    accept = request.on_accepted
+
+    def accept_if_held(*args: Any) -> None:
+        del request.on_accepted  # or the two would hold each other
+        if not begin():
+            raise GivenBackError(request.id)
+        accept(*args)
+
+    return accept_if_held
+
+
+def _serves(here: runtime.Runtime, consumer: Any) -> bool:
+    """Whether our queue consumer can serve; else why not is logged, or ends the worker.
+
+    Raises:
+        ConnectionError: Redis can't tell just now.
+    """
+    wanted = here.settings.queue_path
+    if wanted == "stock":
+        logger.warning("kombu's own transport serves the queue; it can lose messages (kombu#305).")
+        return False
+    reason = _obstacle(here, consumer)
+    if reason is None:
+        return True
+    if wanted == "batch":
+        raise SystemExit(
+            f"clip-worker: CLIP_WORKER_QUEUE_PATH is 'batch', but {reason}; mend that, or set auto."
+        )
+    logger.warning(
+        "%s, so kombu's own transport serves the queue; it can lose messages (kombu#305).", reason
+    )
+    return False
+
+
+def _obstacle(here: runtime.Runtime, consumer: Any) -> str | None:
+    if consumer.hub is None:
+        return "Celery runs without an event loop here"
+    try:
+        here.consumer.probe()
+    except TEMPORARY as error:
+        raise ConnectionError(str(error)) from error
+    except ResponseError as error:
+        return f"this Redis is older than 6.2 or lacks commands ({error})"
+    return None

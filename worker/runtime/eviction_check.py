@@ -1,0 +1,99 @@
+"""Whether a Redis may drop what it was given: its eviction policy, looked at when a worker starts.
+
+Below `maxmemory` Redis drops nothing. At it, `noeviction` refuses writes, which producers and
+workers are told; `allkeys-*` drops any key, a queue with all its messages too; `volatile-*` drops
+keys that would expire some time, which queues don't, but results and uploads do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import ResponseError
+
+from worker.client.errors import translated
+from worker.errors import QueueUnavailableError, ServiceError
+from worker.quoting import quote, without_password
+from worker.redis.url import connect
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from worker.settings import Settings
+
+SAFE = "noeviction"
+REMEDY = f"set its maxmemory-policy to {SAFE}"
+
+
+def check_eviction(settings: Settings) -> list[str]:
+    """Look at the Redis of the queue, and at that of the results.
+
+    Returns:
+        A sentence for each that may drop something, or that doesn't tell.
+
+    Raises:
+        ServiceError: `REDIS_EVICTS`: the queue's may drop messages.
+    """
+    warnings = []
+    for url in dict.fromkeys([settings.redis_url, settings.results_url]):
+        where = without_password(url)
+        try:
+            with translated(url), connect(url, retries=0) as redis:
+                danger = _danger(redis, where, queue=url == settings.redis_url)
+        except QueueUnavailableError as error:
+            warnings.append(f"warning: whether Redis may drop messages is not known. {error}")
+        else:
+            if danger:
+                warnings.append(f"warning: Redis at {where} {danger}.")
+    return warnings
+
+
+def _danger(redis: Redis, where: str, *, queue: bool) -> str | None:
+    limit, policy = _memory(redis)
+    if policy == SAFE:
+        return None
+    if policy is None:
+        return (
+            "answers neither INFO nor CONFIG, so whether it may drop messages is not known; "
+            f"see to it that its maxmemory-policy is {SAFE}"
+        )
+    if not policy.startswith(("allkeys-", "volatile-")):
+        return f"has the maxmemory-policy {quote(policy)}, which is not known here; {REMEDY}"
+    if limit == 0:
+        return _without_limit(policy)
+    if policy.startswith("volatile-"):
+        return (
+            f"drops results and uploads early when its memory is full ({policy}), and their "
+            f"callers wait in vain; {REMEDY}"
+        )
+    if queue:
+        raise ServiceError(
+            f"Redis at {where} may drop waiting messages when its memory is full: its "
+            f"maxmemory-policy is {policy}; {REMEDY} (CONFIG SET maxmemory-policy {SAFE}), or give "
+            "clip-worker a Redis of its own.",
+            "REDIS_EVICTS",
+        )
+    return f"drops results when its memory is full ({policy}), and callers wait in vain; {REMEDY}"
+
+
+def _without_limit(policy: str) -> str | None:
+    if policy.startswith("volatile-"):
+        return None
+    return (
+        f"would drop waiting messages ({policy}) if it had a limit of memory, which it has not "
+        f"now; {REMEDY} before you set one"
+    )
+
+
+def _memory(redis: Redis) -> tuple[int, str | None]:
+    """Limit in bytes, 0 for none, and policy; None where the server doesn't tell."""
+    try:
+        told = redis.info("memory")
+        return int(told["maxmemory"]), str(told["maxmemory_policy"])
+    except (ResponseError, LookupError):  # not allowed, or not known
+        pass
+    try:
+        told = cast("dict[str, Any]", redis.config_get("maxmemory*"))
+        return int(told["maxmemory"]), str(told["maxmemory-policy"])
+    except (ResponseError, LookupError):
+        return 0, None

@@ -1,0 +1,119 @@
+"""Builds the queue consumer of a worker from its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celery.app.task import Context
+from celery.worker import state
+
+from worker.celery import app
+from worker.contract import CLASSIFY, CLASSIFY_MANY
+from worker.delivery.keys import QueueKeys
+from worker.delivery.policy import DeliveryPolicy
+from worker.delivery.prefetch import Prefetch
+from worker.delivery.quarantine import Quarantine
+from worker.delivery.queue_consumer import QueueConsumer
+from worker.delivery.redis_queue import RedisQueue
+from worker.errors import TemporaryError
+from worker.redis.url import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.delivery.in_flight import Delivery
+    from worker.settings import Settings
+
+LEAST_MAKING = 256  # messages; fewer would starve a fast model, and a slow one holds fewer anyway
+LEAST_CEILING = 1024
+FLOOR_A_REPLICA = 4
+
+
+def build_queue_consumer(
+    settings: Settings,
+    *,
+    queues: Sequence[str],
+    worker: str,
+    replicas: int,
+    watch: Callable[[], None],
+) -> QueueConsumer:
+    """A consumer that has not been started.
+
+    Args:
+        settings: Of this worker.
+        queues: Names of the queues to take from, which share the room evenly.
+        worker: This worker's name.
+        replicas: Batches that run at the same time.
+        watch: Called about once a second.
+    """
+
+    def open_queue(name: str) -> RedisQueue:
+        return RedisQueue(
+            connect(settings.redis_url),
+            QueueKeys(name),
+            lease_s=settings.lease_s,
+            result_ttl_s=settings.result_ttl_s,
+        )
+
+    return QueueConsumer(
+        queues=queues,
+        open_queue=open_queue,
+        prefetch=Prefetch(
+            floor=FLOOR_A_REPLICA * replicas,
+            ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.largest_batch),
+            initial=2 * settings.largest_batch,
+        ),
+        quarantine=Quarantine(
+            # A batch for each replica, and the next being decoded.
+            most=max(LEAST_MAKING, (replicas + 1) * settings.largest_batch),
+            worker=worker,
+        ),
+        lease_s=settings.lease_s,
+        policy=_policy(settings),
+        watch=watch,
+    )
+
+
+def timeout_error(settings: Settings) -> TemporaryError:
+    """What a task fails with that made no progress for too long."""
+    return TemporaryError(
+        f"The task made no progress for {settings.task_timeout_s:g} s, the longest that this "
+        "worker waits for that (CLIP_WORKER_TASK_TIMEOUT_S).",
+        "TASK_TIMEOUT",
+    )
+
+
+def tell_dependents(delivery: Delivery, error: BaseException) -> None:
+    """Let Celery call a task's errbacks, and end its chord and the rest of its chain.
+
+    Raises:
+        Exception: Whatever Celery's backend raises.
+    """
+    embed = delivery.arguments.embed
+    if any(embed.values()):
+        request = Context(delivery.envelope.headers, **embed)
+        app.backend.mark_as_failure(delivery.id, error, request=request)
+
+
+def pictures_of(delivery: Delivery) -> int:
+    """How many pictures a message asks about, as far as it can be read."""
+    if delivery.envelope.task != CLASSIFY_MANY:
+        return 1
+    args, kwargs, _ = delivery.arguments
+    images = kwargs.get("images", args[0] if args else None)
+    return max(1, len(images)) if isinstance(images, list) else 1
+
+
+def _policy(settings: Settings) -> DeliveryPolicy:
+    return DeliveryPolicy(
+        tasks=(CLASSIFY, CLASSIFY_MANY),
+        max_deliveries=settings.max_deliveries,
+        task_timeout_s=settings.task_timeout_s,
+        timeout_error=lambda: timeout_error(settings),
+        size_of=pictures_of,
+        revoked=state.revoked,
+        # One script ends a task, so its result has to lie where its message lies.
+        everything_standard=settings.results_url != settings.redis_url,
+        tell_dependents=tell_dependents,
+        is_registered=app.tasks.__contains__,
+    )

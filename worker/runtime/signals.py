@@ -1,0 +1,97 @@
+"""The two moments of a worker's life that Celery tells us: before its first task, after its last.
+
+The model is loaded in `worker_init`, which Celery sends before it opens the queue: a worker that
+can't load its model ends there, with one sentence, and has taken no task.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from celery import concurrency
+from celery.signals import worker_init, worker_shutdown
+
+from worker.errors import ServiceError
+from worker.quoting import without_password
+from worker.runtime import exit_codes
+from worker.runtime import gc_tuning as garbage
+from worker.runtime import state as runtime
+from worker.runtime.download_progress import DownloadProgress
+from worker.runtime.eviction_check import check_eviction
+from worker.runtime.task_pool import TaskPool
+from worker.settings import Settings
+
+POOLS = ("threads", "solo")  # those whose tasks run in the process that holds the model
+
+
+@worker_init.connect
+def load_model(sender: Any, **_: object) -> None:
+    """Start this process's runtime, or end the process with one sentence and exit status 1."""
+    try:
+        sender.pool_cls = _checked_pool(sender.pool_cls)
+        settings = Settings.load()
+        for warning in check_eviction(settings):
+            _say(warning)
+        queues = _queues(sender.app)
+        _say(f"loading {settings.model} ...")
+        with DownloadProgress() as progress:
+            here = runtime.start(
+                settings,
+                progress.update,
+                queues=queues,
+                worker=sender.hostname,
+            )
+    except ServiceError as error:
+        raise SystemExit(f"clip-worker: {error}") from None
+    # Registered first, it is called last: after Celery has saved its state and its pidfile is gone.
+    atexit.register(here.stopping.run_anew)
+    settings = here.settings
+    garbage.settle(settings.gc_threshold)
+    _say(
+        f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
+        f"{here.device.name}, {here.engine.precision}, batches of up to {settings.largest_batch}, "
+        f"{_named(queues)} at {without_password(settings.redis_url)}"
+    )
+
+
+@worker_shutdown.connect
+def end(sender: Any = None, **_: object) -> None:
+    """Finish what has begun and end all threads."""
+    here, status = runtime.running(), exit_codes.status_of(getattr(sender, "exitcode", None))
+    if runtime.stop(status) and here:  # a stuck thread would keep the process while it is stuck
+        here.stopping.leave(status)
+
+
+def _queues(app: Any) -> list[str]:
+    """Names of the queues to take tasks from: that of the settings, or those of `-Q`."""
+    queues = app.amqp.queues
+    names = list(queues.consume_from)
+    # Or else Celery consumes, from its next reconnect on, every queue that it has published to.
+    queues.select(names)
+    return names
+
+
+def _named(queues: Sequence[str]) -> str:
+    names = ", ".join(repr(name) for name in queues)
+    return f"queue {names}" if len(queues) == 1 else f"queues {names}"
+
+
+def _checked_pool(pool: Any) -> Any:
+    """The pool to use: one that sees the model, and that of threads as we have it."""
+    implementation = concurrency.get_implementation(pool)
+    known = {concurrency.get_implementation(name): name for name in POOLS} | {TaskPool: "threads"}
+    if implementation not in known:
+        raise ServiceError(
+            f"The pool is {implementation.__module__.rpartition('.')[2]!r}, whose tasks would not "
+            "see the one model of this process; start with -P threads (the default) or -P solo.",
+            "WRONG_POOL",
+        )
+    return TaskPool if known[implementation] == "threads" else implementation
+
+
+def _say(sentence: str) -> None:
+    # Celery sets logging up only after worker_init.
+    print(f"clip-worker: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
