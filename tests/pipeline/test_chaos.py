@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from clip_engine.engine import Engine
-    from worker.pipeline.reservation import Reserve
+    from worker.sources.reservation import Reserve
 
 JOBS = 800
 HOSTS = 20

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clip_engine.engine import Engine
     from worker.pipeline.gate import Go, Refuse
     from worker.pipeline.job import Job
-    from worker.pipeline.reservation import Reserve
+    from worker.sources.reservation import Reserve
 
 MIB = 1024 * 1024
 

@@ -10,7 +10,7 @@ import pytest
 
 from clip_engine.errors import ImageError
 from worker.pipeline.memory_budget import MemoryBudget
-from worker.pipeline.reservation import FIRST_BYTES, Holder, NoRoomError, Reservation
+from worker.sources.reservation import FIRST_BYTES, Holder, NoRoomError, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 INSTALLED_AS = {"PIL": "pillow", "open_clip": "open-clip-torch", "pydantic_core": "pydantic"}
 # The drills compare with celery-batches, as the benchmarks do.
 DRILLS = "tests/torture"
+TEST_PLACES = (ROOT / "tests", ROOT / "tests" / "integration")  # pytest's `pythonpath`
 
 
 @cache
@@ -67,7 +68,7 @@ def imported(path: Path) -> frozenset[str]:
 @cache
 def own_file(name: str, folder: Path) -> Path | None:
     """The file of a module of ours: in its importer's folder, or where tests and scripts look."""
-    for place in (folder, ROOT, ROOT / "tests", ROOT / "scripts"):
+    for place in (folder, ROOT, *TEST_PLACES, ROOT / "scripts"):
         stem = place / name.replace(".", "/")
         for path in (stem.with_suffix(".py"), stem / "__init__.py"):
             if path.exists():
@@ -76,7 +77,9 @@ def own_file(name: str, folder: Path) -> Path | None:
 
 
 def is_ours(root: str, importer: Path) -> bool:
-    return own_file(root, importer.parent) is not None or (ROOT / root).is_dir()
+    return own_file(root, importer.parent) is not None or any(
+        (place / root).is_dir() for place in (ROOT, ROOT / "tests")
+    )
 
 
 def with_what_they_import(paths: list[Path]) -> list[Path]:
@@ -129,13 +132,15 @@ def test_each_third_party_module_that_is_imported_is_named_in_pyproject(
 
 def test_a_module_whose_package_is_not_named_is_found():
     # given
-    path = ROOT / "tests" / "test_dependencies.py"
+    path = ROOT / "tests" / "project" / "test_dependencies.py"
     # then
-    assert unnamed([path], named("test") - {"pytest"}) == {"pytest": "tests/test_dependencies.py"}
+    assert unnamed([path], named("test") - {"pytest"}) == {
+        "pytest": "tests/project/test_dependencies.py"
+    }
 
 
 def test_what_comes_only_with_another_module_of_ours_is_found():
     # given a test that imports benchmarks, which import psutil
-    path = ROOT / "tests" / "test_benchmarks.py"
+    path = ROOT / "tests" / "project" / "test_benchmarks.py"
     # then
     assert "psutil" in unnamed([path], named("test") - {"psutil"})

@@ -24,7 +24,7 @@ from redis.sentinel import MasterNotFoundError
 
 from clip_engine import errors as engine_errors
 from worker import errors
-from worker.client.errors import result_error, translated
+from worker.client.result_error import result_error
 from worker.errors import (
     ClipWorkerError,
     ExpiredError,
@@ -33,6 +33,7 @@ from worker.errors import (
     ServiceError,
     TemporaryError,
 )
+from worker.redis.error_translation import translated
 from worker.settings import SettingsError
 
 if TYPE_CHECKING:

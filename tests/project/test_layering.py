@@ -24,58 +24,26 @@ PACKAGES = ("clip_engine", "worker")
 LAYERS = {
     "worker": (
         ("worker.cli",),
-        (
-            "worker.tasks",
-            "worker.runtime.signals",
-            "worker.runtime.celery_consumer",
-            "worker.runtime.inspect_commands",
-        ),
-        ("worker.runtime.state",),
-        (
-            "worker.runtime.batch_handler",
-            "worker.runtime.isolation_gate",
-            "worker.runtime.queue_path",
-        ),
-        ("worker.pipeline.pipeline", "worker.delivery", "worker.runtime.job_builder"),
-        ("worker.pipeline.passage",),
-        ("worker.pipeline.errand",),
-        ("worker.pipeline.line",),
-        ("worker.pipeline.score_stage",),
-        (
-            "worker.pipeline.gate",
-            "worker.pipeline.fatal",
-            "worker.pipeline.host_limiter",
-            "worker.pipeline.retry",
-        ),
-        (
-            "worker.pipeline.error_translation",
-            "worker.pipeline.job",
-            "worker.pipeline.timer",
-            "worker.pipeline.circuit_breaker",
-        ),
-        (
-            "worker.pipeline.batcher",
-            "worker.pipeline.thread_pool",
-            "worker.client",
-            "worker.cli.demo.embedded_redis",
-        ),
-        ("worker.pipeline.batch_result",),
-        ("worker.client.handle", "worker.redis.label_sets"),
-        ("worker.contract", "worker.settings", "worker.client.errors"),
+        ("worker.tasks", "worker.runtime"),
+        ("worker.celery",),
+        ("worker.pipeline", "worker.delivery", "worker.client"),
         ("worker.sources",),
+        ("worker.redis", "worker.settings"),
+        ("worker.contract", "worker.delivery.keys"),
         ("worker.quoting", "worker.errors", "worker.contract.text"),
     ),
     "clip_engine": (
         ("clip_engine.loader",),
         ("clip_engine.engine",),
-        ("clip_engine.label_cache", "clip_engine.weights.cache", "clip_engine.formats"),
+        ("clip_engine.label_cache", "clip_engine.weights", "clip_engine.formats"),
+        ("clip_engine.inference",),
+        ("clip_engine.acceleration",),
         (
             "clip_engine.model",
             "clip_engine.tokenizer",
             "clip_engine.preprocess",
             "clip_engine.prompts",
             "clip_engine.topk",
-            "clip_engine.weights.catalog",
         ),
         ("clip_engine.errors",),
     ),
@@ -164,11 +132,15 @@ def loaded_with(module: str) -> set[str]:
 
 
 def layer_of(module: str) -> int | None:
+    """Of the longest name that fits, for a module may lie below its package."""
     layers = LAYERS[module.partition(".")[0]]
-    for index, names in enumerate(layers):
-        if any(module == name or module.startswith(f"{name}.") for name in names):
-            return index
-    return None
+    found = [
+        (len(name), index)
+        for index, names in enumerate(layers)
+        for name in names
+        if module == name or module.startswith(f"{name}.")
+    ]
+    return max(found)[1] if found else None
 
 
 def test_each_named_layer_is_there() -> None:

@@ -11,8 +11,8 @@ import fsspec
 import pytest
 from support.scripted_server import answering, response, scripted_server
 
-from worker.pipeline.reservation import FIRST_BYTES, NoRoomError
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
+from worker.sources.reservation import FIRST_BYTES, NoRoomError
 
 if TYPE_CHECKING:
     import socket

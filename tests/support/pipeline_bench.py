@@ -12,8 +12,8 @@ from support.image_zoo import photo
 from worker.errors import ClipWorkerError
 from worker.pipeline.batcher import Batcher
 from worker.pipeline.pipeline import Job, Pipeline
-from worker.pipeline.reservation import Reserve, unlimited
 from worker.pipeline.thread_pool import Crew
+from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

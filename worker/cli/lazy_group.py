@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import click
 
@@ -31,8 +32,13 @@ class LazyGroup(click.Group):
         """Load a command."""
         if cmd_name not in self._lines:
             return None
-        command: click.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
-        return command
+        module = importlib.import_module(f"{self._package}.{cmd_name}")
+        if not hasattr(module, "command"):  # a package, with its command in a module of its own
+            module = importlib.import_module(f"{module.__name__}.command")
+        command = module.command
+        if isinstance(command, ModuleType):  # which the package has once it is loaded
+            command = command.command
+        return cast("click.Command", command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands' lines without loading the commands."""

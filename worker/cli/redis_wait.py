@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from redis.exceptions import AuthenticationError
 
-from worker.client.errors import translated
 from worker.errors import QueueUnavailableError
+from worker.redis.error_translation import translated
 from worker.redis.url import connect
 
 PAUSE_S = 1.0

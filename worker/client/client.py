@@ -22,7 +22,6 @@ from worker.client.arguments import (
     picture_bytes,
     uri_of,
 )
-from worker.client.errors import translated
 from worker.client.handle import Handle
 from worker.client.outcome_stream import OutcomeStream
 from worker.client.publisher import Bound, Publisher, WhenFull
@@ -36,6 +35,7 @@ from worker.contract.request_cache import Questions
 from worker.errors import InvalidRequestError
 from worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.redis.dead_letters import DeadLetters
+from worker.redis.error_translation import translated
 from worker.redis.label_sets import LabelSets
 from worker.redis.url import check_redis_url, connect
 from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL

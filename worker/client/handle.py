@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from celery.states import PENDING
 
-from worker.client.errors import result_error
+from worker.client.result_error import result_error
 from worker.client.result_reader import StoredResults
 from worker.client.subscription import Watch
 from worker.errors import (

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
-from worker.client.errors import translated
 from worker.delivery.keys import PRIORITY_STEPS, QueueKeys
 from worker.errors import InvalidRequestError, QueueFullError
 from worker.quoting import without_password
 from worker.redis.commands import RedisCalls
+from worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
     from redis import Redis

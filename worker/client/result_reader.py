@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from celery.states import READY_STATES
 from kombu.exceptions import DecodeError
 
-from worker.client.errors import translated
 from worker.client.subscription import Ears, Watch
 from worker.contract.text import read_json
 from worker.redis.dead_letters import RESULT_PREFIX
+from worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -16,9 +16,9 @@ from worker.errors import ExpiredError, TemporaryError
 from worker.pipeline.host_limiter import host_of
 from worker.pipeline.job import Job
 from worker.pipeline.line import Line
-from worker.pipeline.reservation import FIRST_BYTES, Holder, NoRoomError, Reservation
 from worker.pipeline.retry import so_far, with_reason
 from worker.quoting import shown_uri
+from worker.sources.reservation import FIRST_BYTES, Holder, NoRoomError, Reservation
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from worker.pipeline.gate import Gate
 from worker.pipeline.host_limiter import Hosts
 from worker.pipeline.memory_budget import MemoryBudget
-from worker.pipeline.reservation import Reserve
 from worker.pipeline.retry import Random, RetryPolicy
 from worker.pipeline.score_stage import Scoring
 from worker.pipeline.thread_pool import Pool
 from worker.pipeline.timer import Timer
+from worker.sources.reservation import Reserve
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 from clip_engine.errors import ImageError
-from worker.pipeline.reservation import FIRST_BYTES, Reservation, Reserve
+from worker.sources.reservation import FIRST_BYTES, Reservation, Reserve
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worker.client.errors import translated
 from worker.errors import InvalidRequestError, ServiceError
 from worker.quoting import quote
+from worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import ResponseError
 
-from worker.client.errors import translated
 from worker.errors import QueueUnavailableError, ServiceError
 from worker.quoting import quote, without_password
+from worker.redis.error_translation import translated
 from worker.redis.url import connect
 
 if TYPE_CHECKING:

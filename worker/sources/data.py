@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from worker.contract.uri import data_start
 from worker.contract.uri_errors import bad_uri, too_large
-from worker.pipeline.reservation import Reserve, unlimited
+from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

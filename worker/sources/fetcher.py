@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.contract.uri import scheme_of, validate_uri
 from worker.errors import InvalidRequestError
-from worker.pipeline.reservation import Reserve, unlimited
 from worker.quoting import shown_uri
 from worker.sources.data import DataSource
 from worker.sources.file import FileSource
 from worker.sources.http import HttpSource
 from worker.sources.object_store import ObjectStoreSource
 from worker.sources.policy import FetchLimits, FetchPolicy
+from worker.sources.reservation import Reserve, unlimited
 from worker.sources.resolve import AddressGuard, system_resolver
 from worker.sources.upload import UploadSource
 

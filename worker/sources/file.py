@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from worker.contract.uri import file_path
 from worker.contract.uri_errors import too_large
 from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
-from worker.pipeline.reservation import Reserve, unlimited
 from worker.quoting import shown_uri
+from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from worker.contract.http_url import HttpUrl
 from worker.contract.uri_errors import too_large
 from worker.errors import ImageUnavailableError, InvalidRequestError
-from worker.pipeline.reservation import FIRST_BYTES, Reserve, unlimited
 from worker.quoting import quote, redacted, shown_uri
 from worker.sources.deadline import Deadline
 from worker.sources.http_connection import Dialer
 from worker.sources.http_errors import status_error, translated_errors
+from worker.sources.reservation import FIRST_BYTES, Reserve, unlimited
 from worker.sources.retry_after import retry_after_s
 from worker.version import __version__
 

@@ -16,9 +16,9 @@ from worker.errors import (
     InvalidRequestError,
     TemporaryError,
 )
-from worker.pipeline.reservation import NoRoomError, Reserve, unlimited
 from worker.quoting import shown_uri
 from worker.sources.http_errors import may_pass
+from worker.sources.reservation import NoRoomError, Reserve, unlimited
 
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits

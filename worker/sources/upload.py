@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 from worker.contract.uri import UPLOAD_PREFIX, upload_digest
 from worker.contract.uri_errors import too_large
 from worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
-from worker.pipeline.reservation import FIRST_BYTES, Reserve, unlimited
 from worker.quoting import shown_uri
+from worker.sources.reservation import FIRST_BYTES, Reserve, unlimited
 
 if TYPE_CHECKING:
     from redis import Redis
