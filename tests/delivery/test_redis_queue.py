@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from support import redis_clock
 from redis.exceptions import OutOfMemoryError
+from support import redis_clock
 
-from worker.redis.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import MOST_BYTES, Finished, RedisQueue
 from worker.delivery.unacked_entry import Crash
+from worker.redis.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
 from PIL import Image
 from support.worker_process import WorkerProcess
 
-from worker.redis.dead_letters import dead_key
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import RedisQueue
 from worker.delivery.unacked_entry import Crash
 from worker.errors import InvalidRequestError
+from worker.redis.dead_letters import dead_key
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

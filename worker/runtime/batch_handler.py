@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.runtime.job_builder import Asked, named_arguments
 from worker.contract import (
     CLASSIFY,
     Classification,
@@ -16,10 +15,11 @@ from worker.contract import (
     Question,
     parse,
 )
+from worker.contract.request_cache import Questions
 from worker.errors import ClipWorkerError, ServiceError
 from worker.pipeline.many import Many, is_stopping, job_or_error
-from worker.contract.request_cache import Questions
 from worker.quoting import redacted
+from worker.runtime.job_builder import Asked, named_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,33 +19,33 @@ from redis.exceptions import RedisError
 from torch import Tensor
 
 from clip_engine.acceleration import Acceleration
-from clip_engine.inference.buckets import buckets_up_to
 from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError, DeviceLostError
+from clip_engine.inference.buckets import buckets_up_to
 from clip_engine.loader import load_engine
 from worker import allocator
-from worker.runtime import exit_codes
-from worker.runtime.batch_handler import Admission
-from worker.pipeline.batcher import Batcher
-from worker.pipeline.thread_pool import Crew
 from worker.delivery.queue_consumer import QueueConsumer
-from worker.runtime.device import PinnedDevice, pin_device
 from worker.errors import ServiceError
+from worker.memory_limit import memory
+from worker.pipeline.batcher import Batcher
 from worker.pipeline.fatal import Fatal
 from worker.pipeline.host_limiter import Hosts
-from worker.runtime.isolation_gate import IsolationGate
-from worker.redis.label_sets import LabelSets
 from worker.pipeline.memory_budget import MemoryBudget
-from worker.memory_limit import memory
 from worker.pipeline.pipeline import Pipeline
-from worker.runtime.queue_path import build_queue_consumer
-from worker.redis.url import connect
 from worker.pipeline.retry import RetryPolicy
-from worker.settings import Settings
-from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
+from worker.pipeline.thread_pool import Crew
+from worker.pipeline.timer import Timer
+from worker.redis.label_sets import LabelSets
+from worker.redis.url import connect
+from worker.runtime import exit_codes
+from worker.runtime.batch_handler import Admission
+from worker.runtime.device import PinnedDevice, pin_device
+from worker.runtime.isolation_gate import IsolationGate
+from worker.runtime.queue_path import build_queue_consumer
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
-from worker.pipeline.timer import Timer
+from worker.settings import Settings
+from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
 
 logger = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from concurrent.futures import Future
 from functools import partial
 
 from benchmarks.bench.contenders.no_op import answer
-from worker.runtime import gc_tuning as garbage
-from worker.runtime.batch_handler import Admission
 from worker.contract import Classification, Prediction, Timing
 from worker.delivery.in_flight import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.pipeline.job import Job
+from worker.runtime import gc_tuning as garbage
+from worker.runtime.batch_handler import Admission
 from worker.runtime.queue_path import build_queue_consumer
 from worker.settings import Settings
 
