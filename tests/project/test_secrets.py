@@ -16,7 +16,7 @@ from support.scripted_server import Script, ScriptedServer, answering, response,
 from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.tiny_clip import tiny_engine
 
-from worker.contract import ClassifyManyRequest, ClassifyRequest, Question, parse
+from worker.contract import ClassifyManyRequest, ClassifyRequest, RequestOptions, parse
 from worker.contract.message_writer import WrittenQuestion
 from worker.contract.results import Failure
 from worker.delivery.envelope import Envelope
@@ -256,7 +256,7 @@ def test_a_request_that_is_refused_does_not_show_its_uris_secret(uri: str) -> No
 
 @pytest.mark.parametrize("uri", [f"https://example.com/cat.jpg{SIGNED}", *MALFORMED])
 def test_what_a_message_shows_to_logs_and_flower_holds_no_secret(uri: str) -> None:
-    written = WrittenQuestion(parse(Question, {"labels": LABELS}))
+    written = WrittenQuestion(parse(RequestOptions, {"labels": LABELS}))
     assert SECRET not in written.about(uri).shown
     assert SECRET not in written.about_many([uri] * 3).shown
     # while the message itself has all of it

@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Question:
+class RequestOptions:
     """A scene's bytes, a list of labels, and what the engine says to it."""
 
     jpeg: bytes
@@ -127,21 +127,21 @@ def shuffled_kinds(count: int, shares: Shares, rng: random.Random) -> list[str]:
     return kinds
 
 
-def clear_questions(rng: random.Random) -> list[Question]:
+def clear_questions(rng: random.Random) -> list[RequestOptions]:
     """Scenes and label lists that go together, each with the engine's own answer."""
     torch.set_num_threads(1)
     engine = load_engine("demo", precision="float32")
     scenes = rng.sample(list(all_scenes()), SCENES)
     jpegs = [_jpeg(scene, seed) for seed, scene in enumerate(scenes)]
     features = engine.encode_pixels([engine.prepare(jpeg) for jpeg in jpegs])  # [B, D]
-    questions: list[Question] = []
+    questions: list[RequestOptions] = []
     for labels in _label_lists(scenes, rng):
         texts = engine.labels.get(labels, (TEMPLATE,))  # [L, D]
         answers = engine.classify_features(features, texts, labels, 2)
         for jpeg, (first, second) in zip(jpegs, answers, strict=True):
             if first.probability - second.probability > CLEAR:
                 expected = Expected("SUCCESS", first.label, first.probability)
-                questions.append(Question(jpeg, labels, expected))
+                questions.append(RequestOptions(jpeg, labels, expected))
     return questions
 
 

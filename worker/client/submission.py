@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from worker.client.arguments import given, uri_of
-from worker.contract import CLASSIFY, Question, parse
+from worker.contract import CLASSIFY, RequestOptions, parse
 from worker.contract.message_writer import Arguments, WrittenQuestion
 from worker.contract.uri import validate_uri
 from worker.errors import InvalidRequestError, TemporaryError
@@ -16,7 +16,7 @@ from worker.errors import InvalidRequestError, TemporaryError
 if TYPE_CHECKING:
     from worker.client.publisher import Publisher
     from worker.contract.message_writer import MessageWriter
-    from worker.contract.request_cache import Questions
+    from worker.contract.request_cache import RequestCache
 
 Request: TypeAlias = str | Mapping[str, Any]  # a URI, or it and what is asked of this picture alone
 LEAST_URGENT = 9
@@ -55,7 +55,7 @@ class Submission:
     """
 
     def __init__(
-        self, writer: MessageWriter, publisher: Publisher, questions: Questions[WrittenQuestion]
+        self, writer: MessageWriter, publisher: Publisher, questions: RequestCache[WrittenQuestion]
     ) -> None:
         self._writer = writer
         self._publisher = publisher
@@ -141,7 +141,7 @@ class Submission:
                 own["image"] = uri_of(own["image"])
             return self._about({**shared, **own})
         if not written:
-            written.append(WrittenQuestion(parse(Question, shared)))
+            written.append(WrittenQuestion(parse(RequestOptions, shared)))
         return written[0].about(validate_uri(uri_of(request)))
 
     def _about(self, request: Mapping[str, Any]) -> Arguments:

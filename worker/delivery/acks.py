@@ -60,6 +60,11 @@ class Acks:
         """Write what has ended, for at most so long; give up the rest."""
         self._writer.stop(timeout_s)
 
+    def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
+        """End deliveries with results, given as JSON."""
+        for delivery, result_json in results:
+            self.succeed(delivery, result_json)
+
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
         if self._claim(delivery):

@@ -1,18 +1,16 @@
-"""What may be in the making together, so that one bad message is found and no good one is punished.
+"""Which messages were begun when a worker died, so that one that kills workers is found.
 
-A message in the making when its worker died is a suspect. After one crash it runs with a few other
-suspects and nothing else, after two or more it runs alone. Only one that was alone can be
-condemned. Making means what may kill the process: decoding and the forward pass. Waiting and
-fetching don't count.
+What was begun when its worker died is a suspect: the batcher (`worker.pipeline.batcher`) runs it
+with a few other suspects and nothing else after one crash, and alone after two or more. Only a
+message that was alone is ever given up. Begun means handed to the model; what was only fetched,
+prepared or waiting is never a suspect.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
@@ -23,12 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.delivery.in_flight import Delivery
+    from worker.delivery.redis_queue import RedisQueue
 
 logger = logging.getLogger(__name__)
 
-_Waiting: TypeAlias = "tuple[Delivery, Callable[[], None], Callable[[], None]]"
-
-GROUP = 8  # suspects of one crash that run together
 RETRY_S = 0.25  # after Redis failed
 
 
@@ -43,11 +39,9 @@ def is_condemned(crashes: Sequence[Crash], max_deliveries: int) -> bool:
 
 
 class Quarantine:
-    """Lets deliveries into the making, and notes that in Redis first. Has one thread.
+    """Notes in Redis what is begun. Threads may share it.
 
     Args:
-        most: Deliveries without a history that may be in the making at a time. After as many
-            suspects these have their turn, where both wait.
         worker: This worker's name, for the histories.
         pause: Sleeps for so many seconds.
         now: Unix time in seconds.
@@ -56,151 +50,45 @@ class Quarantine:
     def __init__(
         self,
         *,
-        most: int,
         worker: str,
         pause: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._most = most
         self._worker = worker
         self._pause = pause
         self._now = now
-        self._crowd: deque[_Waiting] = deque()
-        self._suspects: deque[_Waiting] = deque()
-        self._making: set[Delivery] = set()
-        self._apart = False  # whether those in the making are suspects
-        self._suspects_in_turn = 0  # let in since the crowd had its turn
-        self._stopping = False
         self._warning = ThrottledWarning(logger, "Nothing can be begun")
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._serve, name="isolation", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def begin(self, deliveries: Sequence[Delivery], together: int | None) -> list[Delivery]:
+        """Note that deliveries are begun; while Redis is away it waits.
 
-    def stop(self) -> None:
-        """Let nobody in any more."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        Args:
+            deliveries: In flight.
+            together: How many run apart from all others, None for any number of others.
 
-    def enter(self, delivery: Delivery, go: Callable[[], None], lost: Callable[[], None]) -> None:
-        """Call `go` when the making may begin, or `lost` if the message is no longer ours.
-
-        What belongs to a delivery that is in the making already goes at once. One that finds nobody
-        else there is let in by the caller's own thread, so that alone it waits for no other.
+        Returns:
+            Those that are still this worker's.
         """
-        with self._changed:
-            is_in = delivery in self._making
-            is_alone = not (is_in or delivery.crashes or self._stopping or self._is_somebody_here())
-            if is_alone:
-                self._apart, self._suspects_in_turn = False, 0
-                self._count_in({delivery})
-            elif not is_in:
-                (self._suspects if delivery.crashes else self._crowd).append((delivery, go, lost))
-                self._changed.notify()
-        if is_in:
-            go()
-        elif is_alone:
-            self._begin_alone(delivery, go, lost)
+        crash = Crash(self._now(), together or TOGETHER_UNKNOWN, self._worker)
+        by_queue: dict[RedisQueue, list[Delivery]] = {}
+        for delivery in deliveries:
+            by_queue.setdefault(delivery.queue, []).append(delivery)
+        return [
+            delivery
+            for queue, its in by_queue.items()
+            for delivery in self._begin(queue, its, crash)
+        ]
 
-    def _is_somebody_here(self) -> bool:
-        return bool(self._making or self._crowd or self._suspects)
-
-    def leave(self, deliveries: Sequence[Delivery]) -> None:
-        """These have ended, and Redis knows."""
-        with self._changed:
-            self._making.difference_update(deliveries)
-            self._changed.notify()
-
-    def _serve(self) -> None:
-        while batch := self._next():
-            self._begin(batch)
-
-    def _next(self) -> list[_Waiting]:
-        with self._changed:
-            while not self._stopping:
-                if batch := self._admissible():
-                    return batch
-                self._changed.wait()
-            return []
-
-    def _admissible(self) -> list[_Waiting]:
-        """Who may go in now; they are counted as in the making."""
-        is_crowds_turn = self._crowd and self._suspects_in_turn >= self._most
-        if self._suspects and not is_crowds_turn:
-            return self._let_in_suspects() if not self._making else []
-        if self._apart and self._making:
-            return []
-        room = self._most - len(self._making)
-        batch = [self._crowd.popleft() for _ in range(min(room, len(self._crowd)))]
-        if batch:
-            self._apart, self._suspects_in_turn = False, 0
-            self._count_in({delivery for delivery, _, _ in batch})
-        return batch
-
-    def _let_in_suspects(self) -> list[_Waiting]:
-        first = self._suspects[0][0]
-        alone = len(first.crashes) > 1
-        batch = []
-        deliveries: set[Delivery] = set()
-        for waiting in list(self._suspects):
-            delivery = waiting[0]
-            fits = delivery is first or (not alone and len(delivery.crashes) == 1)
-            if fits and (delivery in deliveries or len(deliveries) < GROUP):
-                deliveries.add(delivery)
-                batch.append(waiting)
-                self._suspects.remove(waiting)
-        self._apart = True
-        self._suspects_in_turn += len(deliveries)
-        self._count_in(deliveries)
-        return batch
-
-    def _count_in(self, deliveries: set[Delivery]) -> None:
-        # One that has ended meanwhile (it took too long) would never leave.
-        self._making.update(delivery for delivery in deliveries if not delivery.ended)
-
-    def _begin_alone(
-        self, delivery: Delivery, go: Callable[[], None], lost: Callable[[], None]
-    ) -> None:
-        try:
-            held = self._note([] if delivery.ended else [delivery], TOGETHER_UNKNOWN)
-        except RedisError:  # the isolation's own thread has the patience
-            with self._changed:
-                self._making.discard(delivery)
-                self._crowd.append((delivery, go, lost))
-                self._changed.notify()
-        else:
-            delivery.begun = True
-            (go if delivery in held else lost)()
-
-    def _begin(self, batch: Sequence[_Waiting]) -> None:
-        deliveries = list({delivery: None for delivery, _, _ in batch if not delivery.ended})
-        together = len(deliveries) if self._apart else TOGETHER_UNKNOWN
-        held = self._insist(lambda: self._note(deliveries, together))
-        for delivery, go, lost in batch:
-            delivery.begun = True
-            try:
-                (go if delivery in held else lost)()
-            except Exception:  # a bug of ours must not keep all others out
-                logger.exception("Task %s can't be begun", delivery.id)
-
-    def _note(self, deliveries: Sequence[Delivery], together: int) -> set[Delivery]:
-        """Write into Redis who is in the making; those whose message is still ours."""
-        crash = Crash(self._now(), together, self._worker)
-        held: set[Delivery] = set()
-        for queue in {delivery.queue: None for delivery in deliveries}:
-            ours = [delivery for delivery in deliveries if delivery.queue is queue]
-            pairs = [(delivery, tag) for delivery in ours for tag in delivery.tags]
-            flags = queue.start([tag for _, tag in pairs], crash)
-            held.update(delivery for (delivery, _), flag in zip(pairs, flags, strict=True) if flag)
-        return held
-
-    def _insist(self, note: Callable[[], set[Delivery]]) -> set[Delivery]:
+    def _begin(
+        self, queue: RedisQueue, deliveries: Sequence[Delivery], crash: Crash
+    ) -> list[Delivery]:
+        pairs = [(delivery, tag) for delivery in deliveries for tag in delivery.tags]
         while True:
             try:
-                return note()
+                flags = queue.start([tag for _, tag in pairs], crash)
             except RedisError as error:
-                self._warning.warn(error)
+                self._warning.about(error)
                 self._pause(RETRY_S)
+            else:
+                held = (delivery for (delivery, _), ours in zip(pairs, flags, strict=True) if ours)
+                return list(dict.fromkeys(held))

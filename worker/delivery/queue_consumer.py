@@ -52,7 +52,7 @@ class QueueConsumer:
         queues: Names of the queues to take from, which share the room evenly.
         open_queue: Opens a queue by its name, with a client of its own.
         prefetch: How many to hold.
-        quarantine: Who may be in the making together.
+        quarantine: Notes what is begun.
         lease_s: Of the queues.
         policy: See there.
         watch: Called about once a second.
@@ -73,7 +73,7 @@ class QueueConsumer:
     ) -> None:
         self.in_flight = InFlight()
         self.acks = Acks(policy, self.in_flight, self._ended, now)
-        self.quarantine = quarantine
+        self._quarantine = quarantine
         self.is_started = False
         self.given_back = 0  # by the drain
         self._is_drained = False
@@ -116,7 +116,6 @@ class QueueConsumer:
         self.is_started = True
         self._handler = handler
         self.acks.start()
-        self.quarantine.start()
         self.heartbeat.start()
         self._poller.start()
 
@@ -176,7 +175,6 @@ class QueueConsumer:
         self.stop_taking()
         drain.give_back_waiting()
         drain.finish(timeout_s)
-        self.quarantine.stop()
         self._handler.abandon()
         drain.finish_others(longest_s)
         self.acks.stop(STOP_S)
@@ -190,6 +188,24 @@ class QueueConsumer:
     def begin(self, delivery: Delivery) -> bool:
         """Note that a thread runs it from now on; False if it must not."""
         return self.heartbeat.holds(delivery) and self.in_flight.begin(delivery)
+
+    def begin_all(self, deliveries: Sequence[Delivery], together: int | None) -> list[Delivery]:
+        """Note that the model gets deliveries now; while Redis is away it waits.
+
+        Args:
+            deliveries: In flight.
+            together: How many run apart from all others, None for any number of others.
+
+        Returns:
+            Those that may run: the others have ended, are not wanted or are another worker's.
+        """
+        ours = [d for d in deliveries if self.heartbeat.holds(d) and self.acks.is_wanted(d)]
+        begun = self._quarantine.begin(ours, together)
+        for delivery in ours:
+            delivery.begun = True
+        for lost in set(ours).difference(begun):
+            self.acks.drop(lost)
+        return begun
 
     def advance(self, delivery: Delivery) -> None:
         """Note that one of several units of its work is done."""
@@ -284,7 +300,6 @@ class QueueConsumer:
             )
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
-        self.quarantine.leave(deliveries)
         self.in_flight.remove(deliveries)
         self._prefetch.finished(sum(delivery.size for delivery in deliveries))
 

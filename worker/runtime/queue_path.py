@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from worker.delivery.in_flight import Delivery
     from worker.settings import Settings
 
-LEAST_MAKING = 256  # messages; fewer would starve a fast model, and a slow one holds fewer anyway
 LEAST_CEILING = 1024
 FLOOR_A_REPLICA = 4
 
@@ -64,8 +63,6 @@ def build_queue_consumer(
             initial=2 * settings.largest_batch,
         ),
         quarantine=Quarantine(
-            # A batch for each replica, and the next being decoded.
-            most=max(LEAST_MAKING, (replicas + 1) * settings.largest_batch),
             worker=worker,
         ),
         lease_s=settings.lease_s,
