@@ -50,6 +50,8 @@ class Backlog:
                     process.is_alone = True
                     self._send(process, self.suspects, 1)
         able = [each for each in processes if not each.is_alone and not each.is_slow]
+        if self.suspects and len(able) == len(processes) > 1:  # one has to become idle
+            able.remove(min(able, key=lambda each: len(each.in_hand)))
         while self.waiting and self.free_slots and able:
             process = min(able, key=lambda each: len(each.in_hand))
             share = math.ceil(len(self.waiting) / len(able))

@@ -14,7 +14,7 @@ from worker.preparation.error_codec import PreparationError, known_error
 from worker.preparation.fetch_stage import Picture
 from worker.preparation.limits import MemoryLimit
 from worker.preparation.shared_images import SharedImages
-from worker.reservation import Reserve
+from worker.sources.reservation import Reserve
 
 _LARGE_BYTES = 4 * 1024 * 1024
 _MB = 1_000_000
@@ -36,6 +36,7 @@ class DecodeStage:
         preprocessor: Decodes and resizes.
         own_bytes: Memory that a decode may take.
         shared_bytes: What it may have on top, if the pool grants it.
+        limit: Lifted while `shared_bytes` are used.
         before_large: Called before a decode that may take long, with its ticket; it waits for the
             memory that is needed beyond `own_bytes`, if that is more than 0.
     """
@@ -48,6 +49,7 @@ class DecodeStage:
         preprocessor: Prepares,
         own_bytes: int,
         shared_bytes: int,
+        limit: MemoryLimit,
         before_large: Callable[[int, int], None],
     ) -> None:
         self._place = place
@@ -56,7 +58,7 @@ class DecodeStage:
         self._own_bytes = own_bytes
         self._shared_bytes = shared_bytes
         self._before_large = before_large
-        self._limit = MemoryLimit(own_bytes, own_bytes + shared_bytes)
+        self._limit = limit
 
     def run(self, picture: Picture) -> tuple[float, PreparationError | None]:
         """Decode a picture into its slot.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from worker.preparation.handle import ProcessHandle
+from worker.preparation.settings import PreparationSettings
 
 TICK_S = 0.25
 SLOW_S = 0.4  # after which the other pictures of the process go elsewhere
@@ -29,15 +30,13 @@ class DecodeWatch:
     """Looks at one process, tick by tick.
 
     Args:
-        cpu_s: Processor time that one picture may take.
-        wall_s: Time by the clock that one picture may take, or a fetch and a decode without a sign.
-        stopped_s: How long the process may be stopped.
+        settings: Of these, how long a fetch and a decode may take.
     """
 
-    def __init__(self, cpu_s: float, wall_s: float, stopped_s: float) -> None:
-        self._cpu_s = cpu_s
-        self._wall_s = wall_s
-        self._stopped_s = stopped_s
+    def __init__(self, settings: PreparationSettings) -> None:
+        self._cpu_s = self._stopped_s = settings.decode_cpu_s
+        self._wall_s = settings.decode_wall_s
+        self._fetch_s = settings.limits.total_s
         self._seen: tuple[int, int] = (0, 0)
         self._cpu_before_s = 0.0
         self._lasted_s = 0.0
@@ -49,10 +48,9 @@ class DecodeWatch:
         Args:
             process: To look at.
             ticket: What it is decoding, or 0.
-            elapsed_s: Since the last look.
+            elapsed_s: Since the last look, or less if that is long ago.
         """
         state, cpu_s = process.state()
-        elapsed_s = min(elapsed_s, 2 * TICK_S)
         self._stopped_for_s = self._stopped_for_s + elapsed_s if state in STOPPED else 0.0
         if self._stopped_for_s >= self._stopped_s:
             return Verdict.STOPPED
@@ -66,6 +64,6 @@ class DecodeWatch:
             return Verdict.SLOW if self._lasted_s >= SLOW_S else Verdict.FINE
         if ticket and cpu_s - self._cpu_before_s >= self._cpu_s:
             return Verdict.TOO_EXPENSIVE
-        if self._lasted_s >= self._wall_s:
+        if self._lasted_s >= (self._wall_s if ticket else self._wall_s + self._fetch_s):
             return Verdict.STUCK
         return Verdict.SLOW if self._lasted_s >= SLOW_S and ticket else Verdict.FINE

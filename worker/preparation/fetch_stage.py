@@ -14,7 +14,7 @@ from typing import Protocol
 from worker.errors import ExpiredError, TemporaryError
 from worker.preparation.error_codec import PreparationError, known_error
 from worker.quoting import shown_uri
-from worker.reservation import Reserve
+from worker.sources.reservation import Reserve
 
 _STACK_BYTES = 1024 * 1024
 

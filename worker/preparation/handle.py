@@ -67,7 +67,9 @@ class ProcessHandle:
         granted_bytes: Memory beyond its own that it has now.
         large_ticket: The picture that it wants or has this memory for, or 0.
         pictures: How many it has prepared.
+        overran: The picture that it is being ended for, or 0: it took too long.
         reason: Why it is being ended.
+        waited_s: How long the fork server has owed us word of its start or its end.
     """
 
     def __init__(self, place: int, connection: socket.socket) -> None:
@@ -79,7 +81,8 @@ class ProcessHandle:
         self.bytes_in_hand = 0
         self.is_alone = self.is_slow = self.is_sound = self.is_broken = False
         self.wants_bytes: int | None = None
-        self.granted_bytes = self.large_ticket = self.pictures = 0
+        self.granted_bytes = self.large_ticket = self.overran = self.pictures = 0
+        self.waited_s = 0.0
         self.reason = ""
         self._outgoing: deque[memoryview] = deque()
         self._reader = ReplyReader()
@@ -156,12 +159,12 @@ class ProcessHandle:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def wait_for_end(self, timeout_s: float) -> None:
-        """Wait until a process that was killed has let go of its socket, and so of its memory."""
+    def last_replies(self, timeout_s: float) -> Iterator[Reply]:
+        """What it has sent before it ended, until it has let go of its socket and its memory."""
         self.connection.settimeout(timeout_s)
         with contextlib.suppress(OSError):
-            while self.connection.recv(_RECEIVED_BYTES):
-                pass
+            while data := self.connection.recv(_RECEIVED_BYTES):
+                yield from self._reader.feed(data)
 
     def state(self) -> tuple[str, float]:
         """What Linux says of its main thread; ("", 0.0) where it says nothing.

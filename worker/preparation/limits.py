@@ -58,15 +58,15 @@ class MemoryLimit:
 
     Args:
         own_bytes: It may always have.
-        most_bytes: It may have for a large picture; the limit can't be lifted above this.
+        shared_bytes: It may have on top, at most, for a large picture.
     """
 
-    def __init__(self, own_bytes: int, most_bytes: int) -> None:
+    def __init__(self, own_bytes: int, shared_bytes: int) -> None:
         self._own_bytes = own_bytes
         mapped = _mapped_bytes()
         self._base = None if mapped is None else mapped + _SLACK_BYTES
         before = resource.getrlimit(resource.RLIMIT_AS)[1]
-        self._hard = (self._base or 0) + max(own_bytes, most_bytes)
+        self._hard = (self._base or 0) + own_bytes + shared_bytes
         if before != resource.RLIM_INFINITY:
             self._hard = min(self._hard, before)
         self.restore()

@@ -11,6 +11,7 @@ else: the others that the process had in hand are sent to another.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -22,23 +23,21 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from clip_engine.errors import ImageError
-from worker.errors import ExpiredError, TemporaryError
 from worker.preparation import messages
-from worker.preparation.backlog import Backlog
 from worker.preparation.decode_watch import TICK_S, DecodeWatch, Verdict
-from worker.preparation.error_codec import PreparationError
 from worker.preparation.handle import Picture, ProcessHandle
 from worker.preparation.memory_grants import MemoryGrants
 from worker.preparation.messages import Done, ProtocolError, Reply, Returned, Want
 from worker.preparation.processes import Processes
 from worker.preparation.records import ImageRequest, PreparedImage
+from worker.preparation.registry import Registry, crashed, too_expensive
 from worker.preparation.settings import PreparationSettings
 from worker.preparation.shared_images import SharedImages
 from worker.quoting import shown_uri
 
 logger = logging.getLogger(__name__)
 
+_END_S = 5.0  # that a killed process may take to end
 _MOST_DEATHS = 3  # of processes, after which a picture that was in hand each time runs alone
 
 OnPrepared = Callable[[Sequence[PreparedImage]], None]
@@ -62,15 +61,13 @@ class PreparationPool:
         self._shared = SharedImages.create(settings.slots, settings.resolution, settings.places)
         self.images: Tensor = torch.from_numpy(self._shared.pixels)
         self.capacity = settings.slots
-        self._backlog = Backlog(settings, self._expire)
+        self._registry = Registry(settings)
+        self._backlog = self._registry.backlog
         self._grants = MemoryGrants(settings.shared_decode_bytes)
-        self._pictures: dict[int, Picture] = {}  # by key: all that nobody was told of
-        self._handed_out: set[int] = set()  # slots that the caller has
-        self._ended: list[PreparedImage] = []
         self._inbox: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._processes = Processes(
-            settings, self._shared, self._selector, self._bury, self._fail_waiting
+            settings, self._shared, self._selector, self._bury, self._registry.fail_waiting
         )
         self._watches: dict[ProcessHandle, DecodeWatch] = {}
         self._wakeup, self._wakeup_end = os.pipe()
@@ -98,11 +95,11 @@ class PreparationPool:
 
     def submit(self, requests: Sequence[ImageRequest]) -> None:
         """Have pictures prepared, in order. After `stop` they fail at once."""
-        self._call(lambda: self._take(requests))
+        self._call(lambda: self._registry.take(requests))
 
     def cancel(self, keys: Iterable[int]) -> None:
         """Forget pictures; `on_prepared` is not told of them, unless it has been already."""
-        self._call(lambda: self._cancel(keys))
+        self._call(lambda: self._registry.cancel(keys))
 
     def release(self, slots: Sequence[int]) -> None:
         """Give slots back whose pixels have been copied.
@@ -110,12 +107,7 @@ class PreparationPool:
         Raises:
             ValueError: A slot was not handed out, or was given back before.
         """
-        for slot in slots:
-            try:
-                self._handed_out.remove(slot)
-            except KeyError:
-                raise ValueError(f"Slot {slot} was not handed out.") from None
-            self._backlog.free_slots.append(slot)
+        self._registry.release(slots)
         if self._backlog.waiting or self._backlog.suspects:
             self._wake()
 
@@ -176,8 +168,7 @@ class PreparationPool:
             except Exception:
                 logger.exception("The preparation pool failed; going on")
                 time.sleep(TICK_S)
-        for picture in list(self._pictures.values()):
-            self._end(picture, error=_stopping(picture))
+        self._registry.fail_all()
         self._tell()
         self._processes.stop(self._stop_within_s)
 
@@ -205,7 +196,7 @@ class PreparationPool:
 
     def _timeout_s(self) -> float | None:
         pauses = [self._processes.pause_s()]
-        if any(process.in_hand for process in self._processes.by_place.values()):
+        if self._registry.is_busy:
             pauses.append(TICK_S)
         known = [each for each in pauses if each is not None]
         return min(known) if known else None
@@ -226,7 +217,7 @@ class PreparationPool:
             for reply in process.replies():
                 self._handle(process, reply)
         except EOFError:
-            self._selector.modify(process.connection, selectors.EVENT_WRITE, process)
+            self._selector.modify(process.connection, 0, process)
             self._processes.broken(process, "")
         except ProtocolError as error:
             self._processes.broken(process, f"it sent {error}")
@@ -258,47 +249,10 @@ class PreparationPool:
             if outcome.ticket == process.large_ticket:
                 self._grants.release(process)
             if picture is not None:
-                self._end(picture, outcome.error, outcome.fetch_s, outcome.decode_s)
-
-    def _take(self, requests: Sequence[ImageRequest]) -> None:
-        for request in requests:
-            picture = self._pictures[request.key] = Picture(request)
-            self._backlog.waiting.append(picture)
-
-    def _cancel(self, keys: Iterable[int]) -> None:
-        for key in keys:
-            if (picture := self._pictures.pop(key, None)) is not None:
-                picture.is_cancelled = True
-                if picture in self._backlog.waiting:
-                    self._backlog.waiting.remove(picture)
-
-    def _expire(self, picture: Picture) -> None:
-        self._end(picture, ExpiredError("The deadline passed before the picture was prepared."))
-
-    def _end(
-        self,
-        picture: Picture,
-        error: PreparationError | None = None,
-        fetch_s: float = 0.0,
-        decode_s: float = 0.0,
-    ) -> None:
-        slot, picture.slot = picture.slot, -1
-        is_wanted = self._pictures.pop(picture.request.key, None) is picture
-        has_pixels = is_wanted and error is None
-        if slot >= 0 and not has_pixels:
-            self._backlog.free_slots.append(slot)
-        if not is_wanted:
-            return
-        if has_pixels:
-            self._handed_out.add(slot)
-        key = picture.request.key
-        self._ended.append(
-            PreparedImage(key, slot if has_pixels else None, error, fetch_s, decode_s)
-        )
+                self._registry.end(picture, outcome.error, outcome.fetch_s, outcome.decode_s)
 
     def _tell(self) -> None:
-        if self._ended:
-            ended, self._ended = self._ended, []
+        if ended := self._registry.take_ended():
             try:
                 self._on_prepared(ended)
             except Exception:
@@ -307,22 +261,20 @@ class PreparationPool:
     # --- processes that end, or should ---
 
     def _tick(self, elapsed_s: float) -> None:
+        elapsed_s = min(elapsed_s, 2 * TICK_S)  # the machine, or this process, may have slept
+        self._processes.tick(elapsed_s)
         for process in self._processes.live:
             if not process.in_hand:
                 process.is_slow = False
                 continue
-            watch = self._watches.setdefault(process, self._watch())
+            watch = self._watches.setdefault(process, DecodeWatch(self._settings))
             ticket = int(self._shared.decoding[process.place])
             verdict = watch.look(process, ticket, elapsed_s)
             process.is_slow = verdict is Verdict.SLOW
-            if verdict is Verdict.SLOW:
+            if verdict is Verdict.SLOW and len(process.in_hand) > 1:
                 process.send(messages.message(messages.GIVE_BACK))
-            elif verdict is not Verdict.FINE:
+            elif verdict not in (Verdict.FINE, Verdict.SLOW):
                 self._give_up(process, ticket, verdict)
-
-    def _watch(self) -> DecodeWatch:
-        cpu_s, wall_s = self._settings.decode_cpu_s, self._settings.decode_wall_s
-        return DecodeWatch(cpu_s, wall_s, stopped_s=cpu_s)
 
     def _give_up(self, process: ProcessHandle, ticket: int, verdict: Verdict) -> None:
         reasons = {
@@ -330,17 +282,20 @@ class PreparationPool:
             Verdict.STUCK: "it made no progress",
             Verdict.STOPPED: "it was stopped by a signal",
         }
-        if verdict is Verdict.TOO_EXPENSIVE and (picture := process.in_hand.get(ticket)):
-            self._end(picture, error=_too_expensive(self._settings.decode_cpu_s))
+        process.overran = ticket if verdict is Verdict.TOO_EXPENSIVE else 0
         if verdict is Verdict.STOPPED:
             self._shared.decoding[process.place] = 0
         self._processes.broken(process, reasons[verdict])
 
     def _bury(self, process: ProcessHandle) -> None:
         """What a process had in hand when it ended is sent to others, or has ended with it."""
+        with contextlib.suppress(ProtocolError):
+            for reply in process.last_replies(_END_S):
+                self._handle(process, reply)
         self._watches.pop(process, None)
         self._grants.release(process)
-        culprit = process.in_hand.get(int(self._shared.decoding[process.place]))
+        ticket = process.overran or int(self._shared.decoding[process.place])
+        culprit = process.in_hand.get(ticket)
         pictures = list(process.in_hand.values())
         if pictures:
             logger.warning(
@@ -354,39 +309,10 @@ class PreparationPool:
             culprit = pictures[0]
         for picture in pictures:
             picture.deaths += 1
-            if picture is culprit and picture.is_suspect:
-                self._end(picture, error=_crashed(process.reason))
+            if picture is culprit and process.overran:
+                self._registry.end(picture, too_expensive(self._settings.decode_cpu_s))
+            elif picture is culprit and picture.is_suspect:
+                self._registry.end(picture, crashed(process.reason))
             picture.is_suspect |= picture is culprit or picture.deaths >= _MOST_DEATHS
+        process.in_hand.clear()
         self._backlog.put_back([each for each in pictures if each.slot >= 0])
-
-    def _fail_waiting(self, reason: str) -> None:
-        for line in (self._backlog.waiting, self._backlog.suspects):
-            while line:
-                self._end(
-                    line.popleft(),
-                    error=TemporaryError(
-                        f"The worker can't prepare pictures at the moment ({reason}); send it "
-                        "again.",
-                        "PREPARATION_UNAVAILABLE",
-                    ),
-                )
-
-
-def _too_expensive(cpu_s: float) -> ImageError:
-    return ImageError(
-        f"The picture took more than {cpu_s:g} s of processor time to decode; give a smaller one, "
-        "or save it anew.",
-        "DECODE_TOO_EXPENSIVE",
-    )
-
-
-def _crashed(reason: str) -> ImageError:
-    return ImageError(
-        f"The picture's decoder crashed twice ({reason}); give a sound file.", "DECODE_CRASHED"
-    )
-
-
-def _stopping(picture: Picture) -> TemporaryError:
-    return TemporaryError(
-        f"{shown_uri(picture.request.uri)}: the worker is stopping; send it again.", "STOPPING"
-    )

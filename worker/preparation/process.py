@@ -11,17 +11,18 @@ import queue
 import socket
 import threading
 import time
+import traceback
 from typing import NoReturn
 
 from worker.preparation import messages
 from worker.preparation.decode_stage import DecodeStage, Prepares
 from worker.preparation.error_codec import PreparationError
 from worker.preparation.fetch_stage import Fetches, FetchStage, FileMemory, Picture
-from worker.preparation.limits import restrict_process
+from worker.preparation.limits import MemoryLimit, restrict_process
 from worker.preparation.messages import Outcome, Work
 from worker.preparation.settings import CHUNK, PreparationSettings
 from worker.preparation.shared_images import SharedImages
-from worker.reservation import unlimited
+from worker.sources.reservation import unlimited
 
 _OTHER_FILES = 64  # open ones, besides two a fetch
 
@@ -64,6 +65,12 @@ class PreparationProcess:
             preprocessor=preprocessor,
             own_bytes=settings.decode_bytes_each,
             shared_bytes=settings.shared_decode_bytes,
+            limit=MemoryLimit(
+                settings.decode_bytes_each
+                + settings.file_bytes_each
+                + 2 * settings.limits.max_bytes,
+                settings.shared_decode_bytes,
+            ),
             before_large=self._before_large,
         )
 
@@ -100,11 +107,11 @@ class PreparationProcess:
         try:
             while True:
                 self._handle(messages.receive(self._connection))
-        except EOFError:
+        except (EOFError, ConnectionError):
             os._exit(0)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # without this thread the process is deaf
+            traceback.print_exc()
             os._exit(1)
-            raise
 
     def _handle(self, fields: list[object]) -> None:
         match fields:

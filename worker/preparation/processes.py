@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _PATIENCE = 3  # attempts to start something, after which those who wait are told
-_END_S = 5.0  # that a killed process may take to end
+_SERVER_S = 10.0  # that the fork server may take to tell of a process
+_SURPLUS = "it is not needed any more"
 
 
 class Processes:
@@ -107,11 +108,13 @@ class Processes:
 
     def bury(self, process: ProcessHandle) -> None:
         """A process is gone for good: nothing writes to its slots any more."""
-        if self.by_place.get(process.place) is process:
-            del self.by_place[process.place]
-            self._selector.unregister(process.connection)
-            process.connection.close()
-            self._died(process)
+        if self.by_place.pop(process.place, None) is None:
+            return
+        self._selector.unregister(process.connection)
+        self._died(process)
+        process.connection.close()
+        if self._server is None:
+            _reap(process.pid)
 
     def broken(self, process: ProcessHandle, reason: str) -> None:
         """A process has to end; it is buried once the fork server has seen it go."""
@@ -119,11 +122,22 @@ class Processes:
         if self._server is None:
             self.bury(process)
 
+    def tick(self, elapsed_s: float) -> None:
+        """End a fork server that tells nothing; it may have been stopped."""
+        for process in self.by_place.values():
+            is_owed = process.is_broken or not process.pid
+            process.waited_s = process.waited_s + elapsed_s if is_owed else 0.0
+            if process.waited_s >= _SERVER_S and self._server:
+                logger.error("The fork server does not answer; starting another")
+                self._server.process.kill()
+                return
+
     def stop(self, timeout_s: float) -> None:
         """End all of them."""
-        for process in list(self.by_place.values()):
-            process.is_broken = True
-            self.bury(process)
+        for process in self.by_place.values():
+            self._selector.unregister(process.connection)
+            process.connection.close()
+        self.by_place.clear()
         if self._server:
             self._selector.unregister(self._server.socket)
             self._server.close(timeout_s)
@@ -176,7 +190,7 @@ class Processes:
         is_unable = not process.reason and not process.is_sound
         process.is_broken = True
         process.reason = process.reason or f"it {_how_it_ended(status)}"
-        self.restarts += 1
+        self.restarts += process.reason != _SURPLUS
         self.bury(process)
         if is_unable:
             self._failed(
@@ -201,8 +215,6 @@ class Processes:
         self._server = None
         for process in list(self.by_place.values()):
             process.kill("its fork server ended")
-            process.wait_for_end(_END_S)
-            _reap(process.pid)
             self.bury(process)
         if was_ready:
             logger.error("The fork server %s; starting another", _how_it_ended(status))
@@ -212,7 +224,7 @@ class Processes:
     def _retire(self) -> None:
         for process in self.live:
             if not process.in_hand:
-                process.kill("it is not needed any more")
+                process.kill(_SURPLUS)
                 return
 
 
