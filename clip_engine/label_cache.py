@@ -92,10 +92,10 @@ class LabelFeatures:
         for labels, templates in lists:
             together.setdefault(templates, {}).update(dict.fromkeys(labels))
         if len(lists) > 1:
-            for templates, labels in together.items():
+            for templates, union in together.items():
                 # A label at fault fails its own lists below, one by one.
                 with suppress(TextTooLongError), torch.inference_mode():
-                    self._find_or_encode(list(labels), templates)
+                    self._find_or_encode(list(union), templates)
         return [self._get_or_error(labels, templates) for labels, templates in lists]
 
     def _get_or_error(

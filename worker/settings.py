@@ -130,8 +130,8 @@ class Settings(BaseSettings):
         description="Most pictures in hand at a time; or 1024, or 8 batches if that is more.",
     )
     fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
-    decode_threads: int | None = Field(
-        None, ge=1, le=256, description="Decodes at the same time; or one a core."
+    preparation_processes: int | None = Field(
+        None, ge=1, le=256, description="Processes that fetch and decode images; or one a core."
     )
     task_timeout_s: float = Field(
         300.0, gt=0, description="Longest that one task may make no progress; then it is ended."

@@ -29,7 +29,14 @@ from worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from worker.client.result_reader import StoredResults
 from worker.client.submission import Post, Request, Submission
 from worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
-from worker.contract import CLASSIFY_MANY, MAX_IMAGES, Classification, Outcome, RequestOptions, parse
+from worker.contract import (
+    CLASSIFY_MANY,
+    MAX_IMAGES,
+    Classification,
+    Outcome,
+    RequestOptions,
+    parse,
+)
 from worker.contract.message_writer import MessageWriter, WrittenQuestion
 from worker.contract.request_cache import RequestCache
 from worker.errors import InvalidRequestError
@@ -91,7 +98,9 @@ class Client:
             None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
         )
         publisher = Publisher(self._redis, url, queue, bound)
-        self._submission = Submission(MessageWriter(queue), publisher, RequestCache(WrittenQuestion))
+        self._submission = Submission(
+            MessageWriter(queue), publisher, RequestCache(WrittenQuestion)
+        )
         elsewhere = None if self._results_redis is self._redis else self._results_redis
         self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
 

@@ -87,7 +87,7 @@ class Quarantine:
             try:
                 flags = queue.start([tag for _, tag in pairs], crash)
             except RedisError as error:
-                self._warning.about(error)
+                self._warning.warn(error)
                 self._pause(RETRY_S)
             else:
                 held = (delivery for (delivery, _), ours in zip(pairs, flags, strict=True) if ours)

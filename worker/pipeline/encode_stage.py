@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.errors import ExpiredError, TemporaryError
 from worker.pipeline.fetch_stage import check_deadline
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Given messages and how many run apart from all others (None for any number of others), notes that
 # they are begun. Gives those that may run; the others are revoked or another worker's.
-Begin = Callable[[Sequence["Message"], int | None], Sequence["Message"]]
+Begin = Callable[[Sequence[Any], int | None], Sequence[Any]]
 
 
 def begin_all(messages: Sequence[Message], together: int | None) -> Sequence[Message]:  # noqa: ARG001  # as `Begin`

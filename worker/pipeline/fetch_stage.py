@@ -218,7 +218,9 @@ class FetchStage:
 
     def _is_late(self, task: ImageTask, now: float) -> bool:
         try:
-            check_deadline(task, now, "it was tried again" if task.attempts else "the task was started")
+            check_deadline(
+                task, now, "it was tried again" if task.attempts else "the task was started"
+            )
         except ExpiredError as error:
             self._failed(task, error)
             return True

@@ -134,9 +134,7 @@ class Pipeline:
             now=now,
             draw=draw,
         )
-        self._labels = LabelStage(
-            engine.labels, label_sets, then=self._fetch.run, failed=self.fail
-        )
+        self._labels = LabelStage(engine.labels, label_sets, then=self._fetch.run, failed=self.fail)
 
     def start(self) -> None:
         """Start the batch runners."""

@@ -22,7 +22,7 @@ MOST_AT_ONCE = 32  # uploads a round trip
 class ReadsUploads(Protocol):
     """Gives the bytes of uploads; `worker.sources.upload.UploadStore` does."""
 
-    def get_small(self, uris: Sequence[str]) -> list[bytes | None | Exception]:
+    def get_small(self, uris: Sequence[str]) -> list[bytes | Exception | None]:
         """The bytes of each, None where they are many, or what is wrong with it."""
 
     def get(self, uri: str, max_bytes: int) -> bytes:

@@ -96,7 +96,7 @@ def assemble(
     image_memory = image_memory_bytes(settings)
     pool = PreparationPool(
         preparation_settings(settings, engine, image_memory, batches_at_once),
-        lambda images: pipeline.prepared(images),
+        lambda images: pipeline.prepared(images),  # noqa: PLW0108  # it is not made yet
     )
     pipeline = Pipeline(
         engine=engine,

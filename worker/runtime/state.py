@@ -123,9 +123,7 @@ def start(
         device_lost=lambda error: _end_process(exit_codes.DEVICE_LOST, str(error)),
     )
     stopping, signals = _stopping(settings, consumer)
-    _current = Runtime(
-        settings, device, engine, pool, pipeline, consumer, stopping, signals
-    )
+    _current = Runtime(settings, device, engine, pool, pipeline, consumer, stopping, signals)
     pool.start()  # the processes start while the model warms up
     with told_by_name(settings):
         engine.warm()

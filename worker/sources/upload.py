@@ -93,7 +93,7 @@ class UploadStore:
             raise _not_found(uri)
         return data
 
-    def get_small(self, uris: Sequence[str]) -> list[bytes | None | Exception]:
+    def get_small(self, uris: Sequence[str]) -> list[bytes | Exception | None]:
         """Fetch several uploads in one round trip.
 
         Args:
@@ -103,7 +103,7 @@ class UploadStore:
             For each its bytes; None if there are more than `SMALL_BYTES`, then `get` it; or what
             `get` raises.
         """
-        found: list[bytes | None | Exception] = []
+        found: list[bytes | Exception | None] = []
         keys: list[str] = []
         for uri in uris:
             try:
@@ -157,7 +157,7 @@ class UploadSource:
         return self._store.get(uri, self._limits.max_bytes, reserve)
 
 
-def _small(part: bytes | RedisError, uri: str) -> bytes | None | Exception:
+def _small(part: bytes | RedisError, uri: str) -> bytes | Exception | None:
     if isinstance(part, RedisError):
         return _store_failed(part)
     if not part:
