@@ -23,9 +23,7 @@ from worker.delivery.envelope import Envelope
 from worker.delivery.stored_result import failure
 from worker.errors import ClipWorkerError, InvalidRequestError
 from worker.pipeline.circuit_breaker import RestPolicy
-from worker.pipeline.host_limiter import Hosts
 from worker.pipeline.retry import RetryPolicy
-from worker.pipeline.timer import Timer
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, object_store
 
 if TYPE_CHECKING:
@@ -137,7 +135,6 @@ def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def bench(case: Case, rest: RestPolicy | None = None) -> Bench:
-        timer = Timer()
         fetcher = Fetcher(
             FetchPolicy(allow_networks=LOOPBACK, **case.policy),
             FetchLimits(**({"max_redirects": 1} | case.limits)),
@@ -148,8 +145,7 @@ def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
                 engine,
                 fetcher=fetcher,
                 retry=RetryPolicy(attempts=2),
-                timer=timer,
-                hosts=Hosts(timer, threads=4, rest=rest),
+                rest=rest,
                 draw=lambda: 0.0,
             )
         )

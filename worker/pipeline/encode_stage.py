@@ -101,6 +101,8 @@ class EncodeStage:
     def _encode(self, tasks: list[ImageTask]) -> None:
         start = self._clock()
         features = self._engine.encode_pixels([self._images[task.slot or 0] for task in tasks])
+        if len(features) != len(tasks):
+            raise RuntimeError(f"{len(tasks)} images went in, {len(features)} features came out.")
         self._then([Encoded(tasks, features, start, self._clock() - start)])
 
     def _is_wanted(self, task: ImageTask) -> bool:

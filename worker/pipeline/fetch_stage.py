@@ -112,6 +112,13 @@ class FetchStage:
         if remote:
             self._hosts.enter(remote)
 
+    def in_time(self, tasks: Sequence[ImageTask]) -> list[ImageTask]:
+        """Those whose deadline has not passed; the others fail."""
+        now = self._now()
+        return [
+            task for task in tasks if task.request.deadline is None or not self._is_late(task, now)
+        ]
+
     def start(self, tasks: Sequence[ImageTask]) -> Iterable[ImageTask]:
         """Begin an attempt for each; those whose task has ended, or ends here."""
         requests, refused = [], []
@@ -173,7 +180,7 @@ class FetchStage:
         if reports:
             self._hosts.report(reports)
         for task, error in failed:
-            self._not_prepared(task, error)
+            self.retry_or_fail(task, error, self.run)
 
     def _take(self, task: ImageTask, image: PreparedImage) -> None:
         task.slot, task.decode_s = image.slot, image.decode_s
@@ -188,10 +195,21 @@ class FetchStage:
 
     def _upload_failed(self, task: ImageTask, error: BaseException) -> None:
         task.attempts += 1
-        self._not_prepared(task, error)
+        self.retry_or_fail(task, error, self.run)
 
-    def _not_prepared(self, task: ImageTask, error: BaseException) -> None:
-        """Try again, if that makes sense and there is time."""
+    def retry_or_fail(
+        self,
+        task: ImageTask,
+        error: BaseException,
+        again: Callable[[Sequence[ImageTask]], None],
+    ) -> None:
+        """Have a task tried again after a pause, if that makes sense and there is time.
+
+        Args:
+            task: Whose attempt failed.
+            error: What it failed with.
+            again: Makes the next attempt.
+        """
         if not isinstance(error, TemporaryError):
             self._failed(task, error)
             return
@@ -206,12 +224,12 @@ class FetchStage:
             self._failed(task, with_reason(error, then.given_up))
             return
         self._stats.pausing.add(task.key)
-        self._timer.call_after(then.pause_s, lambda: self._resume(task))
+        self._timer.call_after(then.pause_s, lambda: self._resume(task, again))
 
-    def _resume(self, task: ImageTask) -> None:
+    def _resume(self, task: ImageTask, again: Callable[[Sequence[ImageTask]], None]) -> None:
         self._stats.pausing.discard(task.key)
         if task.key in self._in_flight:
-            self.run([task])
+            again([task])
 
     def _trying_s(self, task: ImageTask) -> float:
         return 0.0 if task.since_s is None else self._timer.clock() - task.since_s

@@ -134,7 +134,7 @@ class Pipeline:
             now=now,
             draw=draw,
         )
-        self._labels = LabelStage(engine.labels, label_sets, then=self._fetch.run, failed=self.fail)
+        self._labels = LabelStage(engine.labels, label_sets, then=self._fetch.run, failed=self._no_labels)
 
     def start(self) -> None:
         """Start the batch runners."""
@@ -149,7 +149,7 @@ class Pipeline:
             for task in tasks:
                 self.fail(task, stopping(task.image))
         else:
-            self._labels.run(tasks)
+            self._labels.run(self._fetch.in_time(tasks))
 
     def prepared(self, images: Sequence[PreparedImage]) -> None:
         """Take what came of images; called by the pool."""
@@ -221,6 +221,10 @@ class Pipeline:
         translated.__cause__ = translated.__context__ = translated.__traceback__ = None
         task.error = translated
         self._tell([task])
+
+    def _no_labels(self, task: ImageTask, error: BaseException) -> None:
+        task.attempts += 1
+        self._fetch.retry_or_fail(task, error, self._labels.run)
 
     def _add_to_batch(self, tasks: Sequence[ImageTask]) -> None:
         now = self._now()
