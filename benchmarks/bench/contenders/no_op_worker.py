@@ -19,7 +19,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from benchmarks.bench.contenders.no_op import answer
-from worker.contract import Classification, Prediction, Timing
+from worker.celery import app
+from worker.contract import CLASSIFY, Classification, Prediction, Timing
 from worker.delivery.in_flight import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.pipeline.job import Job
@@ -29,6 +30,11 @@ from worker.runtime.queue_path import build_queue_consumer
 from worker.settings import Settings
 
 DIGEST = "0" * 64
+
+
+@app.task(name=CLASSIFY)
+def classify(**_: object) -> None:
+    """Never called: the queue path refuses a task that is not registered."""
 
 
 class NoOpHandler:
