@@ -108,9 +108,13 @@ def _revoked(app: Celery) -> list[str]:
 
 
 def test_inspection_shows_the_queue_and_what_is_in_hand(
-    running_worker: WorkerProcess, plain: Celery, uri: str
+    redis_url: str, tmp_path: Path, plain: Celery, uri: str
 ) -> None:
-    assert running_worker.running.poll() is None
+    with WorkerProcess(redis_url, tmp_path):
+        _inspect(plain, uri)
+
+
+def _inspect(plain: Celery, uri: str) -> None:
     held = plain.send_task("clip.classify", (uri,), LABELS, countdown=600)
     inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
     _wait_until(lambda: held.id in str(inspect.scheduled()))
@@ -135,6 +139,7 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
     assert isinstance(_end(held), TaskRevokedError)
 
 
+@pytest.mark.slow
 def test_a_worker_takes_from_the_queues_of_its_command_line_and_names_them(
     redis_url: str, tmp_path: Path, plain: Celery, server: redis.Redis, uri: str
 ) -> None:
@@ -168,6 +173,7 @@ def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(
     _wait_until(lambda: _is_nothing_in_hand(server))
 
 
+@pytest.mark.slow
 def test_tasks_with_a_higher_priority_number_wait_behind_others(
     tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
 ) -> None:
@@ -181,6 +187,7 @@ def test_tasks_with_a_higher_priority_number_wait_behind_others(
     assert server.llen(KEYS.lists[3]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
 def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
     tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str

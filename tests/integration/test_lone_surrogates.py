@@ -19,18 +19,20 @@ import redis
 from support.image_zoo import photo
 from support.worker_process import WorkerProcess, clean_environment
 
-from worker.client import Client
 from worker.delivery.keys import QueueKeys
 from worker.errors import InvalidRequestError, ServiceError
 from worker.redis.label_sets import KEY_PREFIX
+from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from worker.client import Client
+
 pytestmark = pytest.mark.integration
 
-QUEUE = "half"
+QUEUE = DEFAULT_QUEUE
 KEYS = QueueKeys(QUEUE)
 HALF = "\ud83d"  # of an emoji
 LABELS = ["red circle", "blue square"]
@@ -45,16 +47,9 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+def worker(running_worker: WorkerProcess, tmp_path: Path) -> WorkerProcess:
     photo((64, 48), seed=1).save(tmp_path / "cat.jpg")
-    with WorkerProcess(redis_url, tmp_path, queue=QUEUE) as worker:
-        yield worker
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    with Client(redis_url, queue=QUEUE) as client:
-        yield client
+    return running_worker
 
 
 def push(
@@ -188,7 +183,7 @@ def test_the_command_line_reads_utf_8_in_any_locale(
     picture.write_bytes((tmp_path / "cat.jpg").read_bytes())
     command = [
         *(sys.executable, "-m", "worker.cli", "classify", picture, "--labels", "grün,blau"),
-        *("--redis-url", redis_url, "--queue", QUEUE),
+        *("--redis-url", redis_url),
     ]
     environment = clean_environment() | {"LC_ALL": "C", "PYTHONUTF8": "0"}
     for options in ([], ["--json"]):
