@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from worker.delivery.envelope import Envelope
 from worker.delivery.in_flight import Delivery
+from worker.delivery.lease import Lease
 from worker.delivery.quarantine import GROUP, Quarantine, is_condemned
 from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
 
@@ -27,7 +28,7 @@ class Books:
         self.failures = 0
         self.lost: set[str] = set()
 
-    def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
+    def start(self, _: object, tags: Sequence[str], crash: Crash) -> list[bool]:
         if self.failures:
             self.failures -= 1
             raise RedisConnectionError("away")
@@ -40,6 +41,8 @@ class Room:
 
     def __init__(self, most: int = 4) -> None:
         self.books = Books()
+        books: Any = self.books
+        self.lease = Lease(books, 1e9)
         self.quarantine = Quarantine(most=most, worker="w", pause=lambda _: None, now=lambda: 7.0)
         self.went: list[str] = []
         self.lost: list[str] = []
@@ -47,8 +50,7 @@ class Room:
 
     def delivery(self, name: str, crashes: int = 0) -> Delivery:
         history = tuple(Crash(1.0, 1, "w") for _ in range(crashes))
-        books: Any = self.books
-        return Delivery(books, Envelope(name, "t", {}, {}), b"", history, [name])
+        return Delivery(self.lease, Envelope(name, "t", {}, {}), b"", history, [name])
 
     def enter(self, delivery: Delivery) -> None:
         self.quarantine.enter(

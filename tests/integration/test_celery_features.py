@@ -12,11 +12,10 @@ import redis
 from celery import chord
 from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
 from PIL import Image
+from support.queue_state import accuse, unacked
 from support.worker_process import WorkerProcess
 
 from worker.delivery.keys import QueueKeys
-from worker.delivery.redis_queue import RedisQueue
-from worker.delivery.unacked_entry import Crash
 from worker.errors import InvalidRequestError
 from worker.redis.dead_letters import dead_key
 from worker.settings import DEFAULT_QUEUE
@@ -64,7 +63,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def _is_nothing_in_hand(server: redis.Redis) -> bool:
-    return server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen(DEFAULT_QUEUE) == 0
+    return unacked(server, KEYS) == server.llen(DEFAULT_QUEUE) == 0
 
 
 def test_the_ways_that_celery_offers_to_send_a_task(
@@ -196,15 +195,7 @@ def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
     member = plain.signature("clip.classify", args=(uri,), kwargs=LABELS)
     body = member.clone(immutable=True)
     result = chord([member, member.clone()], body, app=plain).apply_async()
-    queue = RedisQueue(server, KEYS, lease_s=10, result_ttl_s=60)
-    [entry] = queue.take(1)
-    for _ in range(4):
-        queue.start([entry.tag], Crash(1.0, 1, "gone"))
-        queue.reap(1000)
-        queue.extend([entry.tag], -1)
-        queue.reap(1000)
-        [entry] = queue.take(0, suspects=1)
-    queue.give_back([entry.tag])
+    accuse(server, KEYS, 4)
 
     with WorkerProcess(redis_url, tmp_path):
         error = _end(result)

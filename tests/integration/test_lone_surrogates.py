@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from support.image_zoo import photo
+from support.queue_state import unacked
 from support.worker_process import WorkerProcess, clean_environment
 
 from worker.delivery.keys import QueueKeys
@@ -164,7 +165,7 @@ def test_a_task_whose_id_is_half_an_emoji_is_a_dead_letter_with_one_log_line(
     [letter] = client.dead_letters.newest(5)
     assert r"\ud83d" in letter.reason
     assert worker.log.count(letter.id) == 1
-    assert server.hlen(KEYS.unacked) == 0
+    assert unacked(server, KEYS) == 0
 
 
 def test_labels_stored_with_half_an_emoji_are_told_to_whoever_asks_for_them(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
 from worker.delivery.keys import QueueKeys
@@ -78,7 +79,7 @@ def test_tasks_that_retry_or_replace_themselves_are_not_lost(
         answers = [result.get(LIMIT_S) for result, _ in sent]
 
         assert answers == [answer for _, answer in sent]
-        _wait_until(lambda: server.hlen(KEYS.unacked) == 0, workers[0].log[-2000:])
+        _wait_until(lambda: unacked(server, KEYS) == 0, workers[0].log[-2000:])
         assert server.llen(QUEUE) == 0
 
 
@@ -92,6 +93,6 @@ def test_a_task_that_is_rejected_or_fails_outside_of_its_code_ends(
 
         with pytest.raises(MemoryError):
             failed.get(LIMIT_S)
-        _wait_until(lambda: server.hlen(KEYS.unacked) == 0, worker.log[-2000:])
+        _wait_until(lambda: unacked(server, KEYS) == 0, worker.log[-2000:])
         assert server.hkeys(f"clip-worker:{QUEUE}:dead") == [rejected.id.encode()]
         assert worker.running.poll() is None

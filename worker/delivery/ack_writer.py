@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.delivery.in_flight import Delivery
-    from worker.delivery.redis_queue import RedisQueue
+    from worker.delivery.lease import Lease
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class AckWriter:
         self._pause = pause
         self._done: SimpleQueue[tuple[Delivery, str, str] | None] = SimpleQueue()  # None ends it
         self._warning = ThrottledWarning(logger, "Results can't be stored")
-        self._thread = threading.Thread(target=self._serve, name="finisher", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="ack-writer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -58,8 +58,8 @@ class AckWriter:
 
     def finish_alone(self, done: tuple[Delivery, str, str]) -> None:
         """End one delivery on the caller's own thread; where Redis is away, as `add` does."""
-        queue = done[0].queue
-        self._finish_or_forget([done], lambda: queue.finish(_finished([done])))
+        lease = done[0].lease
+        self._finish_or_forget([done], lambda: lease.queue.finish(lease, _finished([done])))
 
     def stop(self, timeout_s: float) -> None:
         """Store what was handed in, for at most so long; give up the rest."""
@@ -68,8 +68,8 @@ class AckWriter:
 
     def _serve(self) -> None:
         while batch := self._next():
-            for queue, items in groupby(batch, key=lambda item: item[0].queue):
-                self._finish(queue, list(items))
+            for lease, items in groupby(batch, key=lambda item: item[0].lease):
+                self._finish(lease, list(items))
 
     def _next(self) -> list[tuple[Delivery, str, str]]:
         """What has come, at least one; empty at the end."""
@@ -82,8 +82,8 @@ class AckWriter:
             self._done.put(None)
         return batch
 
-    def _finish(self, queue: RedisQueue, items: Sequence[tuple[Delivery, str, str]]) -> None:
-        self._finish_or_forget(items, lambda: self._insist(queue, items))
+    def _finish(self, lease: Lease, items: Sequence[tuple[Delivery, str, str]]) -> None:
+        self._finish_or_forget(items, lambda: self._insist(lease, items))
 
     def _finish_or_forget(
         self, items: Sequence[tuple[Delivery, str, str]], finish: Callable[[], list[bool]]
@@ -93,22 +93,23 @@ class AckWriter:
         except RedisError:
             self.add(items)
         except Exception:  # a bug of ours must not end the thread that ends all tasks
-            logger.exception("%d tasks come again, for their results can't be stored", len(items))
+            logger.exception("Can't store %d results; their tasks will run again", len(items))
             self._ended([delivery for delivery, _, _ in items])
 
     def _let_go(self, items: Sequence[tuple[Delivery, str, str]], held: Sequence[bool]) -> None:
         if lost := held.count(False):
             logger.warning(
-                "%d results were not stored: their leases ran out, and the tasks are others' now.",
+                "%d results were not stored: their tasks are other workers' by now, because this "
+                "worker's lease lapsed.",
                 lost,
             )
         self._ended([delivery for delivery, _, _ in items])
 
-    def _insist(self, queue: RedisQueue, items: Sequence[tuple[Delivery, str, str]]) -> list[bool]:
+    def _insist(self, lease: Lease, items: Sequence[tuple[Delivery, str, str]]) -> list[bool]:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return queue.finish(_finished(items))
+                return lease.queue.finish(lease, _finished(items))
             except RedisError as error:
                 self._warning.warn(error)
                 self._pause(pause_s)

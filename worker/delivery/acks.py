@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from worker.delivery.ack_writer import AckWriter
-from worker.delivery.dead_lettering import bury
+from worker.delivery.dead_lettering import file_dead_letter
 from worker.delivery.stored_result import failure, result_key, revoked, success
 from worker.delivery.task_events import TaskEvents
 from worker.delivery.totals import Totals
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from worker.delivery.envelope import Envelope
     from worker.delivery.in_flight import Delivery, InFlight
+    from worker.delivery.lease import Lease
     from worker.delivery.policy import DeliveryPolicy
-    from worker.delivery.redis_queue import RedisQueue
     from worker.errors import ClipWorkerError
 
 logger = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ class Acks:
         if self._claim(delivery):
             self.requeue([delivery])
 
-    def put_back_unknown(self, delivery: Delivery, patience_s: float) -> bool:
-        """Let a worker that knows the task have it, after a pause that grows.
+    def park(self, delivery: Delivery, patience_s: float) -> bool:
+        """Requeue a delivery after a pause that grows, for a worker that knows its task.
 
         Args:
             delivery: Whose task is not registered here.
@@ -106,7 +106,7 @@ class Acks:
         Returns:
             False if that time has passed: then nothing was done.
         """
-        if not delivery.queue.put_back(delivery.tags, delivery.id, patience_s):
+        if not delivery.queue.park(delivery.lease, delivery.tags, delivery.id, patience_s):
             return False
         if self._claim(delivery):
             self._ended([delivery])
@@ -118,7 +118,7 @@ class Acks:
         """End a delivery as a dead letter, and store its failure under its id.
 
         Args:
-            delivery: In hand.
+            delivery: In flight.
             reason: Why, for the operator.
             told: What its caller gets, if that is another error.
         """
@@ -126,7 +126,7 @@ class Acks:
             logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
             self._tell_dependents(delivery, told or reason)
             self.events.failed(delivery, told or reason)
-            self._bury(delivery, reason, told or reason)
+            self._file(delivery, reason, told or reason)
             self._ended([delivery])
 
     def reject(self, delivery: Delivery) -> None:
@@ -134,11 +134,11 @@ class Acks:
         if self._claim(delivery):
             reason = ServiceError("The task raised Reject, or Celery refused it.", "REJECTED")
             logger.warning("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
-            self._bury(delivery, reason, None)
+            self._file(delivery, reason, None)
             self._ended([delivery])
 
     def drop(self, delivery: Delivery) -> None:
-        """Forget a delivery that has become somebody else's."""
+        """Forget a delivery that another worker has by now."""
         if self._claim(delivery):
             self._ended([delivery])
 
@@ -161,13 +161,13 @@ class Acks:
         except Exception:  # it must be given up all the same
             logger.exception("Those who depend on task %s were not told", delivery.id)
 
-    def _bury(
+    def _file(
         self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None
     ) -> None:
         try:
-            bury(delivery, reason, told, self._now())
-        except RedisError as error:  # its lease runs out, and it comes again
-            logger.warning("A dead letter can't be filed yet, for Redis fails: %s", error)
+            file_dead_letter(delivery, reason, told, self._now())
+        except RedisError as error:  # the heartbeat requeues it
+            logger.warning("Can't file a dead letter yet because Redis fails: %s", error)
 
     def _stored(
         self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object
@@ -188,12 +188,12 @@ class Acks:
 
     def requeue_unseen(self, deliveries: Sequence[Delivery]) -> None:
         """Requeue deliveries that were never in flight."""
-        by_queue: dict[RedisQueue, list[str]] = {}
+        by_lease: dict[Lease, list[str]] = {}
         for delivery in deliveries:
-            by_queue.setdefault(delivery.queue, []).extend(delivery.tags)
-        for queue, tags in by_queue.items():
+            by_lease.setdefault(delivery.lease, []).extend(delivery.tags)
+        for lease, tags in by_lease.items():
             try:
                 # The last taken goes back first, so that the queue's order stays.
-                queue.give_back(tags[::-1])
-            except RedisError as error:  # their leases run out
-                logger.warning("%d tasks go back later than they should: %s", len(tags), error)
+                lease.queue.requeue(lease, tags[::-1])
+            except RedisError as error:  # the heartbeat does it later
+                logger.warning("%d tasks are requeued later than they should: %s", len(tags), error)

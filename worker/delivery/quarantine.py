@@ -190,10 +190,10 @@ class Quarantine:
         """Write into Redis who is in the making; those whose message is still ours."""
         crash = Crash(self._now(), together, self._worker)
         held: set[Delivery] = set()
-        for queue in {delivery.queue: None for delivery in deliveries}:
-            ours = [delivery for delivery in deliveries if delivery.queue is queue]
+        for lease in {delivery.lease: None for delivery in deliveries}:
+            ours = [delivery for delivery in deliveries if delivery.lease is lease]
             pairs = [(delivery, tag) for delivery in ours for tag in delivery.tags]
-            flags = queue.start([tag for _, tag in pairs], crash)
+            flags = lease.queue.start(lease, [tag for _, tag in pairs], crash)
             held.update(delivery for (delivery, _), flag in zip(pairs, flags, strict=True) if flag)
         return held
 

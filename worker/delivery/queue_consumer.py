@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_S = 2.0  # for a thread to notice
+RETURN_S = 1.0  # for the process to end, before what its threads run goes back
 MOST_BYTES = 128 * 1024 * 1024  # of messages in hand; with that many no more are taken
 UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
 MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
@@ -79,6 +80,7 @@ class QueueConsumer:
         self._is_drained = False
         self._is_limited: Callable[[str], bool] = lambda _: False
         self._policy = policy
+        self._lease_s = lease_s
         self._prefetch = prefetch
         self._watch = watch
         self._unknown_tasks: set[str] = set()  # whose putting back was logged
@@ -88,7 +90,12 @@ class QueueConsumer:
         self._handler: Handler
         self._poller = Poller(self._queues, self.in_flight, room=self._most, receive=self._receive)
         self.heartbeat = Heartbeat(
-            self._queues, self.in_flight, lease_s=lease_s, watch=self._turn, lost=self.acks.drop
+            self._queues,
+            self.in_flight,
+            lease_s=lease_s,
+            watch=self._turn,
+            lost=self.acks.drop,
+            wake=self._poller.wake,
         )
         self.celery = CeleryBridge(self.acks, self.heartbeat.make_sure)
 
@@ -122,7 +129,7 @@ class QueueConsumer:
 
     def take_from(self, name: str) -> None:
         """Take from one more queue."""
-        queue = next((known for known in self._queues if known.keys.queue == name), None)
+        queue = next((known for known in self._queues if known.name == name), None)
         if queue is None:
             queue = self._open_queue(name)
             self._queues.append(queue)
@@ -182,8 +189,7 @@ class QueueConsumer:
         self.acks.stop(STOP_S)
         self.heartbeat.stop()
         must_end = drain.leave_others()
-        for queue in self._queues:
-            queue.close()
+        self._end_leases(RETURN_S if must_end else 0.0)
         self.given_back = drain.given_back
         return must_end
 
@@ -198,9 +204,18 @@ class QueueConsumer:
             self._prefetch.finished(1)
 
     def let_go(self) -> None:
-        """Let all leases run out now: this process is about to end by itself, after a fault."""
-        for delivery in self.in_flight.all():
-            delivery.queue.extend(delivery.tags, 0)
+        """Let all leases lapse now: this process is about to end by itself, after a fault."""
+        for queue in self._queues:
+            queue.reap(self._lease_s / 2, 0.0)
+
+    def _end_leases(self, seconds: float) -> None:
+        """Let what is still held go back so many seconds from now, and close the queues."""
+        for queue in self._queues:
+            try:
+                queue.reap(self._lease_s / 2, seconds)
+            except RedisError as error:  # then it lapses by itself
+                logger.warning("The lease on queue %r can't be ended: %s", queue.name, error)
+            queue.close()
 
     def _room(self) -> tuple[int, int]:
         """For how many more pictures there is room, and how many have room in all."""
@@ -219,22 +234,22 @@ class QueueConsumer:
             return 0
         return math.ceil(room / self._usual_size)
 
-    def _receive(self, queue: RedisQueue, entries: Sequence[UnackedEntry]) -> None:
-        read = [d for entry in entries if (d := self._read(queue, entry))]
+    def _receive(self, entries: Sequence[UnackedEntry]) -> None:
+        read = [d for entry in entries if (d := self._read(entry))]
         kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.in_flight.suspects)
         self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
         new = self.in_flight.add(kept)
         self.acks.requeue_unseen(rest)
         self._handler.handle([delivery for delivery in new if self._is_ours(delivery)])
 
-    def _read(self, queue: RedisQueue, entry: UnackedEntry) -> Delivery | None:
+    def _read(self, entry: UnackedEntry) -> Delivery | None:
         try:
             envelope = Envelope.decode(entry.message)
         except UnreadableMessageError as error:
-            delivery = _delivery(queue, entry, error.envelope)
+            delivery = _delivery(entry, error.envelope)
             self.acks.dead_letter(delivery, unreadable(error))
             return None
-        delivery = _delivery(queue, entry, envelope)
+        delivery = _delivery(entry, envelope)
         delivery.waits_for_eta = bool(envelope.headers.get("eta"))
         delivery.size = self._policy.size_of(delivery)
         return delivery
@@ -252,8 +267,8 @@ class QueueConsumer:
                 if self.acks.events.wanted:
                     self.acks.events.received(delivery)
                 return True
-        except RedisError as error:  # its lease runs out, and it comes again
-            logger.warning("Task %s[%s] waits, for Redis fails: %s", *delivery.name, error)
+        except RedisError as error:  # the heartbeat requeues it
+            logger.warning("Task %s[%s] waits because Redis fails: %s", *delivery.name, error)
             self.drop(delivery)
         except Exception as error:  # a bug of ours must cost one task, not the worker
             logger.exception("Task %s can't be handed on", delivery.id)
@@ -270,7 +285,7 @@ class QueueConsumer:
         """Leave a task that is not registered here to a worker that knows it, for some seconds."""
         task = delivery.envelope.task
         is_ours = task.startswith(self._policy.namespace)
-        if is_ours or not self.acks.put_back_unknown(delivery, UNKNOWN_PATIENCE_S):
+        if is_ours or not self.acks.park(delivery, UNKNOWN_PATIENCE_S):
             self.acks.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
             return
         self._poller.give_way(UNKNOWN_PATIENCE_S)
@@ -280,7 +295,7 @@ class QueueConsumer:
                 "Put back the task %s, which is not registered here; unless another worker takes "
                 "it within %g s it becomes a dead letter. Send it to its own workers' queue, not "
                 "to clip-worker's (CLIP_WORKER_QUEUE), which is %s.",
-                *(quote(task), UNKNOWN_PATIENCE_S, quote(delivery.queue.keys.queue)),
+                *(quote(task), UNKNOWN_PATIENCE_S, quote(delivery.queue.name)),
             )
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
@@ -298,6 +313,5 @@ class QueueConsumer:
                 (delivery.time_out or partial(self.fail, delivery))(error)
 
 
-def _delivery(queue: RedisQueue, entry: UnackedEntry, envelope: Envelope) -> Delivery:
-    tag, crashes, message, held_until = entry
-    return Delivery(queue, envelope, message, crashes, [tag], held_until=held_until)
+def _delivery(entry: UnackedEntry, envelope: Envelope) -> Delivery:
+    return Delivery(entry.lease, envelope, entry.message, entry.crashes, [entry.tag])
