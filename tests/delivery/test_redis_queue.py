@@ -324,6 +324,7 @@ def test_a_worker_can_let_its_lease_lapse_at_once_or_soon(
     assert _left_s(server, queue) == pytest.approx(3, abs=2)
     assert other.reap(GAP_S).reclaimed == 0
 
+    server.delete(KEYS.tick)  # even where nobody has looked for long
     assert queue.reap(GAP_S, 0.0).reclaimed == 1
 
     assert _everywhere(server) == NOWHERE | {"queue": 1}
@@ -458,6 +459,22 @@ def test_a_dead_letter_is_filed_with_its_failure_and_can_be_replayed(
     assert dead.get("t") == LETTER
     assert dead.replay(["t"]) == []
     assert [entry.message for entry in queue.take(1)] == [b"m"]
+
+
+def test_what_a_version_with_a_lease_a_message_left_is_reclaimed_once_its_workers_are_gone(
+    server: redis.Redis, queue: RedisQueue
+) -> None:
+    server.hset("clip-worker:q:unacked", mapping={"t-0": "q\n0\nwaiting", "t-1": "q\n0\nbegun"})
+    server.hset("clip-worker:q:started", "t-1", CRASH.encode())
+    server.zadd("clip-worker:q:leases", {"t-0": 1, "t-1": time.time() + 60})
+    queue.reap(GAP_S)
+    assert _everywhere(server) == NOWHERE
+    server.zadd("clip-worker:q:leases", {"t-1": 1})
+
+    assert queue.reap(GAP_S)[:2] == (2, 1)
+
+    assert _everywhere(server) == NOWHERE | {"queue": 1, "suspects": 1}
+    assert set(server.keys("clip-worker:q:*")) == {KEYS.suspects.encode(), KEYS.tick.encode()}
 
 
 @pytest.fixture

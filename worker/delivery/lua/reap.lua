@@ -22,31 +22,37 @@ end
 
 -- A lease that lapsed has an end of 0 while its messages are reclaimed: it can't be renewed.
 local is_ours = tonumber(redis.call('ZSCORE', leases, ARGV[1]) or 0) > 0
-if is_ours then
+if is_ours and tonumber(ARGV[2]) > 0 then
   set_end(ARGV[1], ARGV[2])
+elseif is_ours then
+  redis.call('ZADD', leases, 0, ARGV[1])
 end
 
 local last = tonumber(redis.call('GET', tick) or 0)
 redis.call('SET', tick, string.format('%.6f', now))
-local count, blamed = 0, 0
-local function answer(is_more)
-  local waiting = redis.call('EXISTS', unpack(KEYS, 3))
-  return {is_ours and 1 or 0, count, blamed, is_more, waiting, string.format('%.6f', now - last)}
-end
-
 if last - now > gap then
   local found = redis.call('ZRANGEBYSCORE', leases, last, '+inf', 'WITHSCORES')
   for i = 1, #found, 2 do
     set_end(found[i], math.max(found[i + 1] - last, gap))
   end
-  return answer(0)
 elseif now - last > gap then
   for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, '(0', '(' .. now + gap)) do
     set_end(lease, gap)
   end
-  return answer(0)
 end
 
+-- What versions with a lease a message held, once none of their workers renews any more.
+local old, old_leases = string.sub(ARGV[6], 1, -2), string.gsub(ARGV[6], 'unacked:$', 'leases')
+if redis.call('EXISTS', old) == 1 and redis.call('ZCOUNT', old_leases, now, '+inf') == 0 then
+  redis.call('RENAME', old, ARGV[6] .. 'old')
+  if redis.call('EXISTS', string.sub(ARGV[7], 1, -2)) == 1 then
+    redis.call('RENAME', string.sub(ARGV[7], 1, -2), ARGV[7] .. 'old')
+  end
+  redis.call('DEL', old_leases)
+  redis.call('ZADD', leases, 0, 'old')
+end
+
+local count, blamed = 0, 0
 local function reclaim(lease)
   local unacked, started = ARGV[6] .. lease, ARGV[7] .. lease
   local is_parked = string.find(lease, 'parked:', 1, true) == 1
@@ -73,9 +79,10 @@ end
 
 local due = redis.call('ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, most)
 for _, lease in ipairs(due) do
-  if most <= 0 or left <= 0 then
-    return answer(1)
+  if most > 0 and left > 0 then
+    reclaim(lease)
   end
-  reclaim(lease)
 end
-return answer(redis.call('ZSCORE', leases, due[#due] or '') and 1 or 0)
+local is_more = redis.call('ZSCORE', leases, due[#due] or '') and 1 or 0
+local waiting = redis.call('EXISTS', unpack(KEYS, 3))
+return {is_ours and 1 or 0, count, blamed, is_more, waiting, string.format('%.6f', now - last)}
