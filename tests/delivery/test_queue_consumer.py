@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from celery import Celery
+from redis.exceptions import ConnectionError as RedisConnectionError
 from support.queue_state import accuse, started, unacked
 from support.redis_server import RedisServer, find_executable
 
@@ -99,6 +100,7 @@ class Stage:
             prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
             quarantine=Quarantine(most=8, worker="w"),
             lease_s=2,
+            worker="w",
             policy=DeliveryPolicy(**(given | rules)),
         )
 
@@ -208,9 +210,7 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
     requeue = stage.queue.requeue
     gone_back: list[str] = []
     monkeypatch.setattr(
-        monkeypatch.setattr(
-            stage.queue, "requeue", lambda lease, t: gone_back.extend(t) or requeue(lease, t)
-        )
+        stage.queue, "requeue", lambda lease, t: gone_back.extend(t) or requeue(lease, t)
     )
     sent = [stage.send() for _ in range(6)]
     stage.consumer.start(stage.handler)
@@ -269,12 +269,12 @@ def test_a_message_that_is_given_back_is_taken_again_at_once(stage: Stage) -> No
     # given: one whose end is decided, but which is still in hand, as while Redis answers
     stage.send()
     [entry] = stage.queue.take(1)
-    first = stage.consumer._read(entry)
+    first = stage.consumer._router.read(entry)
     assert first is not None
     stage.consumer.in_flight.add([first])
     assert stage.consumer.in_flight.claim(first)
     # when it comes again
-    again = stage.consumer._read(entry._replace(tag="another"))
+    again = stage.consumer._router.read(entry._replace(tag="another"))
     assert again is not None
     new = stage.consumer.in_flight.add([again])
     # then it is a delivery of its own, which the first one's end leaves in hand
@@ -565,6 +565,47 @@ def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_anoth
     assert threads == ["ack-writer", here]
     assert len(stage.consumer.in_flight) == 0
     assert sorted(stage.result(task)["result"] for task in tasks) == [1, 2]
+
+
+def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
+    open_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given four deliveries: one is revoked by now, one is nobody knows where
+    revoked: set[str] = set()
+    stage = open_stage(revoked=revoked)
+    for _ in range(4):
+        stage.send()
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 4)
+    first, second, unwanted, lost = stage.handler.got
+    revoked.add(unwanted.id)
+    stage.redis.hdel(KEYS.unacked(lost.lease.name), *lost.tags)
+    start, failures = stage.queue.start, [RedisConnectionError("away")] * 2
+
+    def start_or_fail(*args: Any) -> list[bool]:
+        if failures:
+            raise failures.pop()
+        return start(*args)
+
+    monkeypatch.setattr(stage.queue, "start", start_or_fail)
+
+    begun = stage.consumer.begin_all([first, second, unwanted, lost], together=2)
+
+    assert begun == [first, second]
+    assert [delivery.begun for delivery in begun] == [True, True]
+    assert lost.ended
+    assert stage.result(unwanted.id)["status"] == "REVOKED"
+    lines = started(stage.redis, KEYS)
+    assert set(lines) == {first.tags[0].encode(), second.tags[0].encode()}
+    assert {line.split(b" ", 1)[1] for line in lines.values()} == {b"2 w"}
+
+    # when all end together, the first has ended before
+    stage.consumer.fail(first, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
+    stage.consumer.succeed_all([(first, "1"), (second, "2")])
+    assert stage.result(first.id)["status"] == "FAILURE"
+    assert stage.result(second.id)["result"] == 2
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.consumer.acks.totals() == {TASK: 2}
 
 
 def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from worker.delivery.ack_writer import AckWriter
+from worker.delivery.ack_writer import Ack, AckWriter
 from worker.delivery.dead_lettering import file_dead_letter
 from worker.delivery.stored_result import failure, result_key, revoked, success
 from worker.delivery.task_events import TaskEvents
-from worker.delivery.totals import Totals
 from worker.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.delivery.envelope import Envelope
     from worker.delivery.in_flight import Delivery, InFlight
@@ -44,12 +45,13 @@ class Acks:
         ended: Callable[[Sequence[Delivery]], None],
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.totals = Totals()  # of the batch path; Celery counts what it runs itself
         self.events = TaskEvents()
         self._policy = policy
         self._in_flight = in_flight
         self._ended = ended
         self._now = now
+        self._totals: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._writer = AckWriter(ended)
 
     def start(self) -> None:
@@ -62,15 +64,21 @@ class Acks:
 
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
-        if self._claim(delivery):
-            self.totals.add(delivery.envelope.task)
-            if self.events.wanted or logger.isEnabledFor(logging.INFO):
-                self._tell_of_success(delivery, result_json)
-            done = self._stored(delivery, success, result_json)
-            if len(self._in_flight) == 1:  # nobody waits meanwhile; waking a thread takes time
-                self._writer.finish_alone(done)
-            else:
-                self._writer.add([done])
+        self.succeed_all([(delivery, result_json)])
+
+    def succeed_all(self, done: Sequence[tuple[Delivery, str]]) -> None:
+        """End deliveries with their results, given as JSON."""
+        results = dict(done)
+        claimed = self._in_flight.claim_all(list(results))
+        self._count(claimed)
+        if self.events.wanted or logger.isEnabledFor(logging.INFO):
+            for delivery in claimed:
+                self._tell_of_success(delivery, results[delivery])
+        acks = [self._stored(delivery, success, results[delivery]) for delivery in claimed]
+        if len(acks) == len(self._in_flight) == 1:  # nobody waits; waking a thread takes time
+            self._writer.write_alone(acks[0])
+        else:
+            self._writer.add(acks)
 
     def _tell_of_success(self, delivery: Delivery, result_json: str) -> None:
         taken_s = time.monotonic() - delivery.taken_at
@@ -81,10 +89,19 @@ class Acks:
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
         if self._claim(delivery):
-            self.totals.add(delivery.envelope.task)
+            self._count([delivery])
             logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self.events.failed(delivery, error)
             self._writer.add([self._stored(delivery, failure, error)])
+
+    def totals(self) -> dict[str, int]:
+        """How many tasks have succeeded or failed here, by name; Celery counts its own."""
+        with self._counting:
+            return dict(self._totals)
+
+    def _count(self, deliveries: Iterable[Delivery]) -> None:
+        with self._counting:
+            self._totals.update(delivery.envelope.task for delivery in deliveries)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
@@ -171,7 +188,7 @@ class Acks:
 
     def _stored(
         self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object
-    ) -> tuple[Delivery, str, str]:
+    ) -> Ack:
         ignore = delivery.envelope.headers.get("ignore_result")
         if self._policy.ignore_result if ignore is None else ignore:
             return delivery, "", ""

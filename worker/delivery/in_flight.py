@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from worker.quoting import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.delivery.body import Arguments
     from worker.delivery.envelope import Envelope
@@ -132,9 +132,15 @@ class InFlight:
 
     def claim(self, delivery: Delivery) -> bool:
         """Decide that a delivery ends; whether this is the first to decide it."""
+        return bool(self.claim_all([delivery]))
+
+    def claim_all(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """The same of several; those for which it is the first."""
         with self._changed:
-            first, delivery.ended = not delivery.ended, True
-            return first
+            first = [delivery for delivery in deliveries if not delivery.ended]
+            for delivery in first:
+                delivery.ended = True
+        return first
 
     def claim_waiting(self, delivery: Delivery) -> bool:
         """The same, but no for what has begun: that goes on."""

@@ -12,25 +12,24 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
 from worker.delivery.acks import Acks
 from worker.delivery.celery_bridge import CeleryBridge
-from worker.delivery.dead_lettering import poison, unknown_task, unreadable
 from worker.delivery.drain import Drain
-from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.heartbeat import Heartbeat
 from worker.delivery.in_flight import Delivery, InFlight
 from worker.delivery.poller import MOST_SUSPECTS, Poller
 from worker.delivery.prefetch import split
-from worker.delivery.quarantine import Quarantine, is_condemned
-from worker.errors import ServiceError
-from worker.quoting import quote
+from worker.delivery.quarantine import Quarantine
+from worker.delivery.router import Router
+from worker.delivery.throttled_warning import ThrottledWarning
+from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.delivery.lease import Lease
     from worker.delivery.policy import CeleryLoop, DeliveryPolicy, Handler
     from worker.delivery.prefetch import Prefetch
     from worker.delivery.redis_queue import RedisQueue
@@ -39,10 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_S = 2.0  # for a thread to notice
+RETRY_S = 0.25  # after Redis failed
 RETURN_S = 1.0  # for the process to end, before what its threads run goes back
 MOST_BYTES = 128 * 1024 * 1024  # of messages in hand; with that many no more are taken
-UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
-MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
 
 
@@ -57,6 +55,7 @@ class QueueConsumer:
         lease_s: Of the queues.
         policy: See there.
         watch: Called about once a second.
+        worker: This worker's name, for the histories of messages.
         now: Unix time in seconds.
     """
 
@@ -70,6 +69,7 @@ class QueueConsumer:
         lease_s: float,
         policy: DeliveryPolicy,
         watch: Callable[[], None] = lambda: None,
+        worker: str = "worker",
         now: Callable[[], float] = time.time,
     ) -> None:
         self.in_flight = InFlight()
@@ -78,12 +78,13 @@ class QueueConsumer:
         self.is_started = False
         self.given_back = 0  # by the drain
         self._is_drained = False
-        self._is_limited: Callable[[str], bool] = lambda _: False
         self._policy = policy
         self._lease_s = lease_s
+        self._worker = worker
+        self._now = now
+        self._warning = ThrottledWarning(logger, "No task can be begun")
         self._prefetch = prefetch
         self._watch = watch
-        self._unknown_tasks: set[str] = set()  # whose putting back was logged
         self._usual_size = 1.0  # of the messages that were taken last
         self._open_queue = open_queue
         self._queues = [open_queue(name) for name in queues]
@@ -98,8 +99,10 @@ class QueueConsumer:
             wake=self._poller.wake,
         )
         self.celery = CeleryBridge(self.acks, self.heartbeat.make_sure)
+        self._router = Router(policy, self.acks, self.celery, self._poller.give_way)
 
         self.succeed = self.acks.succeed
+        self.succeed_all = self.acks.succeed_all
         self.fail = self.acks.fail
         self.give_back = self.acks.give_back
         self.drop = self.acks.drop
@@ -143,7 +146,7 @@ class QueueConsumer:
         """Go on with a new event loop; what the last one had scheduled is given back."""
         self.celery.forgotten()
         self.acks.events.listen(loop.dispatcher)
-        self._is_limited = loop.is_limited
+        self._router.is_limited = loop.is_limited
         self.celery.attach(loop.hub, loop.on_message)
 
     def stop_taking(self) -> None:
@@ -197,6 +200,44 @@ class QueueConsumer:
         """Note that a thread runs it from now on; False if it must not."""
         return self.heartbeat.holds(delivery) and self.in_flight.begin(delivery)
 
+    def begin_all(
+        self, deliveries: Sequence[Delivery], together: int | None = None
+    ) -> list[Delivery]:
+        """Note in Redis that this worker works on these from now on, however long that takes.
+
+        If it dies meanwhile, that becomes part of their histories.
+
+        Args:
+            deliveries: In flight.
+            together: How many it works on in all; None for a crowd, whose size changes.
+
+        Returns:
+            Those that are still this worker's, and wanted; the others have ended.
+        """
+        wanted = [d for d in deliveries if self.heartbeat.holds(d) and self.acks.is_wanted(d)]
+        crash = Crash(self._now(), together or TOGETHER_UNKNOWN, self._worker)
+        begun: list[Delivery] = []
+        for lease in {delivery.lease: None for delivery in wanted}:
+            ours = [delivery for delivery in wanted if delivery.lease is lease]
+            held = self._note(lease, ours, crash)
+            for delivery in ours:
+                if held.isdisjoint(delivery.tags):
+                    self.acks.drop(delivery)
+                elif self.in_flight.begin(delivery):
+                    begun.append(delivery)
+        return begun
+
+    def _note(self, lease: Lease, deliveries: Sequence[Delivery], crash: Crash) -> set[str]:
+        """Tags of those that are still held; while Redis is away nobody knows."""
+        tags = [tag for delivery in deliveries for tag in delivery.tags]
+        while True:
+            try:
+                flags = lease.queue.start(lease, tags, crash)
+                return {tag for tag, flag in zip(tags, flags, strict=True) if flag}
+            except RedisError as error:
+                self._warning.warn(error)
+                time.sleep(RETRY_S)
+
     def advance(self, delivery: Delivery) -> None:
         """Note that one of several units of its work is done."""
         delivery.progress()
@@ -235,68 +276,12 @@ class QueueConsumer:
         return math.ceil(room / self._usual_size)
 
     def _receive(self, entries: Sequence[UnackedEntry]) -> None:
-        read = [d for entry in entries if (d := self._read(entry))]
+        read = [delivery for entry in entries if (delivery := self._router.read(entry))]
         kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.in_flight.suspects)
         self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
         new = self.in_flight.add(kept)
         self.acks.requeue_unseen(rest)
-        self._handler.handle([delivery for delivery in new if self._is_ours(delivery)])
-
-    def _read(self, entry: UnackedEntry) -> Delivery | None:
-        try:
-            envelope = Envelope.decode(entry.message)
-        except UnreadableMessageError as error:
-            delivery = _delivery(entry, error.envelope)
-            self.acks.dead_letter(delivery, unreadable(error))
-            return None
-        delivery = _delivery(entry, envelope)
-        delivery.waits_for_eta = bool(envelope.headers.get("eta"))
-        delivery.size = self._policy.size_of(delivery)
-        return delivery
-
-    def _is_ours(self, delivery: Delivery) -> bool:
-        """Whether the handler shall have it; if not, it goes where it belongs."""
-        try:
-            if is_condemned(delivery.crashes, self._policy.max_deliveries):
-                self.acks.dead_letter(delivery, poison(delivery))
-            elif not self._policy.is_registered(delivery.envelope.task):
-                self._put_back_or_bury(delivery)
-            elif not self._is_plain(delivery):
-                self.celery.deliver(delivery)
-            elif self.is_wanted(delivery):
-                if self.acks.events.wanted:
-                    self.acks.events.received(delivery)
-                return True
-        except RedisError as error:  # the heartbeat requeues it
-            logger.warning("Task %s[%s] waits because Redis fails: %s", *delivery.name, error)
-            self.drop(delivery)
-        except Exception as error:  # a bug of ours must cost one task, not the worker
-            logger.exception("Task %s can't be handed on", delivery.id)
-            self.fail(delivery, ServiceError(f"The worker failed with {type(error).__name__}."))
-        return False
-
-    def _is_plain(self, delivery: Delivery) -> bool:
-        envelope = delivery.envelope
-        if self._policy.everything_standard or envelope.task not in self._policy.tasks:
-            return False
-        return envelope.is_plain and not self._is_limited(envelope.task)
-
-    def _put_back_or_bury(self, delivery: Delivery) -> None:
-        """Leave a task that is not registered here to a worker that knows it, for some seconds."""
-        task = delivery.envelope.task
-        is_ours = task.startswith(self._policy.namespace)
-        if is_ours or not self.acks.park(delivery, UNKNOWN_PATIENCE_S):
-            self.acks.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
-            return
-        self._poller.give_way(UNKNOWN_PATIENCE_S)
-        if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
-            self._unknown_tasks.add(task)
-            logger.warning(
-                "Put back the task %s, which is not registered here; unless another worker takes "
-                "it within %g s it becomes a dead letter. Send it to its own workers' queue, not "
-                "to clip-worker's (CLIP_WORKER_QUEUE), which is %s.",
-                *(quote(task), UNKNOWN_PATIENCE_S, quote(delivery.queue.name)),
-            )
+        self._handler.handle(list(filter(self._router.is_for_handler, new)))
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
         self.quarantine.leave(deliveries)
@@ -311,7 +296,3 @@ class QueueConsumer:
             if delivery.progressed_at < oldest and not self.celery.has(delivery):
                 error = self._policy.timeout_error()
                 (delivery.time_out or partial(self.fail, delivery))(error)
-
-
-def _delivery(entry: UnackedEntry, envelope: Envelope) -> Delivery:
-    return Delivery(entry.lease, envelope, entry.message, entry.crashes, [entry.tag])

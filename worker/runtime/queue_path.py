@@ -71,6 +71,7 @@ def build_queue_consumer(
         lease_s=settings.lease_s,
         policy=_policy(settings),
         watch=watch,
+        worker=worker,
     )
 
 
