@@ -14,7 +14,7 @@ from clip_engine.errors import DeviceError, ModelNotFoundError
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import Activation
 from clip_engine.precision import Precision, default_precision
-from clip_engine.preprocess import Mode, Preprocessor
+from clip_engine.preprocess import DEFAULT_MAX_PIXELS, Mode, Preprocessor
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.weights.cache import default_cache_dir, fetch_weights
 from clip_engine.weights.catalog import PUBLISHED
@@ -69,12 +69,12 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     path = locate_checkpoint(model, cache_dir, progress, mirror=mirror, offline=offline)
     checkpoint = read_checkpoint(path, activation)
     clip = checkpoint.build()
-    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+    most_pixels = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     return Engine(
         clip,
         identity=ModelIdentity(model_name(model), checkpoint.digest()),
         tokenizer=Tokenizer(),
-        preprocessor=Preprocessor(clip.config.image_resolution, preprocessing, **limits),
+        preprocessor=Preprocessor(clip.config.image_resolution, preprocessing, most_pixels),
         normalisation=checkpoint.normalisation,
         device=target,
         precision=precision or default_precision(target),

@@ -56,11 +56,13 @@ class Preprocessor:
             within 0.35/255 on smooth pictures and within 2/255 on photographs that are sharp to the
             pixel, half a level in the mean of these (`benchmarks/scaled_decode.py`).
         max_pixels: Largest width times height that is decoded.
+        formats: Image formats that are decoded, of `FORMATS`.
     """
 
     resolution: int
     mode: Mode = "fast"
     max_pixels: int = DEFAULT_MAX_PIXELS
+    formats: tuple[str, ...] = FORMATS
 
     def from_bytes(self, data: bytes, reserve: Reserve | None = None) -> Tensor:
         """Decode an encoded picture; of an animation, its first frame.
@@ -133,11 +135,11 @@ class Preprocessor:
         if not data:
             raise ImageError("The picture is empty (0 bytes); give a whole file.", "EMPTY_IMAGE")
         try:
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+            return Image.open(io.BytesIO(data), formats=self.formats)
         except UnidentifiedImageError as error:
             raise ImageError(
                 f"These {len(data)} bytes, which begin with {data[:12]!r}, are no picture that is "
-                f"known; give one of {', '.join(FORMATS)}.",
+                f"known; give one of {', '.join(self.formats)}.",
                 "DECODE_UNRECOGNIZED",
             ) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -1,0 +1,176 @@
+"""The small process that preparation processes are forked from.
+
+It is started by exec before anything else, so it has no CUDA, no Redis connection and no thread,
+and it has imported all that decoding needs: a new preparation process is there in milliseconds. It
+starts a process for each socket that it is sent, reaps those that end, and tells the pool of both.
+`multiprocessing`'s own fork server takes 33 ms a process, imports the worker's main module in each,
+is shared by the whole program, and does not end what it has started when it is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import io
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from typing import Final, NoReturn
+
+import torch
+from PIL import Image
+
+from clip_engine.errors import ImageError
+from clip_engine.preprocess import Preprocessor
+from worker.preparation.limits import end_with_parent, restrict_fork_server
+from worker.preparation.process import PreparationProcess
+from worker.preparation.settings import PreparationSettings
+from worker.preparation.shared_images import SharedImages
+from worker.sources.fetcher import Fetcher
+
+REQUEST = struct.Struct("<i")  # the place that a process shall take; a socket comes with it
+REPORT = struct.Struct("<iii")  # what, place, process id or error or status
+READY, STARTED, FAILED, EXITED = range(4)
+
+
+class ForkServer:
+    """Forks preparation processes.
+
+    Args:
+        control: The socket that requests come from.
+        settings: What the processes are told.
+        images: Where they put pixels.
+    """
+
+    def __init__(
+        self, control: socket.socket, settings: PreparationSettings, images: SharedImages
+    ) -> None:
+        self._control = control
+        self._settings = settings
+        self._images = images
+        self._places: dict[int, int] = {}  # by process id
+        # Made once: certificates take 20 ms to read.
+        self._fetcher = Fetcher(settings.policy, settings.limits)
+        self._preprocessor = Preprocessor(
+            settings.resolution, settings.mode, settings.max_pixels, settings.formats
+        )
+
+    def run(self) -> NoReturn:
+        """Serve until the pool is gone; then all processes are ended."""
+        wakeup, wakeup_end = os.pipe()
+        for descriptor in (wakeup, wakeup_end):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+        self._warm_up()
+        gc.freeze()  # so that a collection in a process does not copy what all share
+        self._report(READY, 0, 0)
+        while True:
+            readable, _, _ = select.select([self._control.fileno(), wakeup], [], [])
+            if wakeup in readable:
+                os.read(wakeup, 4096)
+                self._reap()
+            if self._control.fileno() in readable and not self._serve():
+                break
+        for pid in self._places:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os._exit(0)  # Python's own end takes a second with torch
+
+    def _warm_up(self) -> None:
+        """Load what is loaded with the first picture, so that no process has to: 80 ms."""
+        Image.init()
+        for kind in ("JPEG", "PNG"):
+            file = io.BytesIO()
+            Image.new("RGB", (64, 48)).save(file, kind)
+            with contextlib.suppress(ImageError):  # of a format that is not accepted
+                self._preprocessor.from_bytes(file.getvalue())
+
+    def _serve(self) -> bool:
+        """Start one process; False if the pool is gone."""
+        data, descriptors, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
+        if not data:
+            return False
+        (place,) = REQUEST.unpack(data)
+        connection = socket.socket(fileno=descriptors[0])
+        server = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._report(FAILED, place, error.errno or errno.EAGAIN)
+            connection.close()
+            return True
+        if pid == 0:
+            self._become_process(server, place, connection)
+        connection.close()
+        self._places[pid] = place
+        self._report(STARTED, place, pid)
+        return True
+
+    def _become_process(self, server: int, place: int, connection: socket.socket) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            end_with_parent(server)
+            self._control.close()
+            PreparationProcess(
+                place=place,
+                connection=connection,
+                settings=self._settings,
+                images=self._images,
+                fetcher=self._fetcher,
+                preprocessor=self._preprocessor,
+            ).run()
+        except ConnectionError:  # the pool is gone
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # nothing may return into the server's loop
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                place = self._places.pop(pid, None)
+                if place is not None:
+                    self._report(EXITED, place, os.waitstatus_to_exitcode(status))
+
+    def _report(self, kind: int, place: int, value: int) -> None:
+        with contextlib.suppress(OSError):  # the pool is gone; the next look at its socket tells
+            self._control.sendall(REPORT.pack(kind, place, value))
+
+
+def main(parent: int, control_descriptor: int, images_descriptor: int) -> None:
+    """Run a fork server; the settings come as the first message, from the program's own pool."""
+    restrict_fork_server(parent)
+    torch.set_num_threads(1)
+    control = socket.socket(fileno=control_descriptor)
+    (length,) = _LENGTH.unpack(_receive(control, _LENGTH.size))
+    settings: PreparationSettings = pickle.loads(_receive(control, length))  # noqa: S301
+    images = SharedImages(images_descriptor, settings.slots, settings.resolution, settings.places)
+    ForkServer(control, settings, images).run()
+
+
+_LENGTH: Final = struct.Struct("!I")
+
+
+def settings_message(settings: PreparationSettings) -> bytes:
+    """What `main` expects first."""
+    text = pickle.dumps(settings)
+    return _LENGTH.pack(len(text)) + text
+
+
+def _receive(control: socket.socket, size: int) -> bytes:
+    data = control.recv(size, socket.MSG_WAITALL)
+    if len(data) < size:
+        sys.exit(0)
+    return data

@@ -1,0 +1,44 @@
+"""What goes into the preparation pool, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clip_engine.errors import ClipEngineError
+from worker.errors import ClipWorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """A picture to prepare.
+
+    Attributes:
+        key: The caller's name for it, unique among those in flight.
+        uri: Where it is, or was, fetched from.
+        data: Its file, where the caller has it already; else it is fetched from the URI.
+        within_s: Seconds after which nobody wants it any more.
+    """
+
+    key: int
+    uri: str
+    data: bytes | None = None
+    within_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """What came of a request. Exactly one of `slot` and `error` is set.
+
+    Attributes:
+        key: The request's.
+        slot: Where its pixels are in `PreparationPool.images`.
+        error: Why there are none.
+        fetch_s: Seconds that the fetch took.
+        decode_s: Seconds that decoding and resizing took, without waiting for memory.
+    """
+
+    key: int
+    slot: int | None
+    error: ClipWorkerError | ClipEngineError | None
+    fetch_s: float = 0.0
+    decode_s: float = 0.0
