@@ -6,9 +6,10 @@
     python -m benchmarks.model_process --before COMMIT      (another commit to compare with)
 
 Two workers run, each a real process with a `redis-server` of its own: one from `git archive` of
-the commit to compare with, one from the present tree. Both get the same messages, in rounds that
-take turns; figures are medians of the rounds. Only the image tower is replaced: it answers at once
-with a constant feature, so what is left is all the other work of a picture.
+the commit to compare with, one from the present tree. Both get the same messages, in short rounds
+that take turns; figures are medians of the rounds, and a ratio is the median of the ratios within
+a round. Only the image tower is replaced: it answers at once with a constant feature, so what is
+left is all the other work of a picture.
 
 How it is measured, and its bias:
 

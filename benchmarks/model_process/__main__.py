@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks import model_process
 from benchmarks.bench import machine
+from benchmarks.bench.server import BenchError
 from benchmarks.model_process import end_to_end, report
 from benchmarks.model_process.case import CASES, QUICK_CASES, Case
 from benchmarks.model_process.costless import CostlessWorker, rounds
@@ -41,12 +41,12 @@ class Scale:
     idle_tasks: int
 
 
-FULL = Scale(CASES, rounds=7, seconds=4.0, idle_tasks=400)
-QUICK = Scale(QUICK_CASES, rounds=2, seconds=1.0, idle_tasks=50)
+FULL = Scale(CASES, rounds=24, seconds=0.8, idle_tasks=400)
+QUICK = Scale(QUICK_CASES, rounds=3, seconds=0.8, idle_tasks=50)
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; 1 if a case failed."""
     options = _options()
     scale = QUICK if options.quick else FULL
     print(machine.sentence(machine.describe(PACKAGES)))
@@ -56,32 +56,40 @@ def main() -> None:
         f"{machine.describe(())['commit']}, before is {options.before}. "
         f"Something else used {machine.busy():.0%} of the cores just before."
     )
+    failed = 0
     with ExitStack() as stack:
         trees = [PRESENT]
         if options.before != "none":
             trees.insert(0, stack.enter_context(exported(options.before)))
         if options.end_to_end:
-            figures = end_to_end.measure(
-                trees,
-                CACHE,
-                rounds=scale.rounds,
-                seconds=scale.seconds,
-                idle_tasks=scale.idle_tasks,
-            )
-            print("\n" + report.compared("", [tree.name for tree in trees], figures))
+            with_real_tower(trees, scale)
         else:
-            costless(trees, CACHE, scale)
+            cases = [case for case in scale.cases if options.only in case.title]
+            failed = sum([costless(trees, case, scale) for case in cases])
     print(f"\nSomething else used {machine.busy():.0%} of the cores just after.")
+    return 1 if failed else 0
 
 
-def costless(trees: Sequence[Tree], cache: Path, scale: Scale) -> None:
-    """Print a table a case."""
-    with ExitStack() as stack:
-        workers = [stack.enter_context(CostlessWorker(tree, cache)) for tree in trees]
-        for case in scale.cases:
-            samples = rounds(workers, case, cache, scale.rounds, scale.seconds)
-            print(f"\n### {case.title}\n\n{report.table(samples)}\n", flush=True)
-            print(report.thread_table(samples), flush=True)
+def costless(trees: Sequence[Tree], case: Case, scale: Scale) -> bool:
+    """Print the tables of a case; whether that failed."""
+    print(f"\n### {case.title}\n", flush=True)
+    try:
+        with ExitStack() as stack:
+            workers = [stack.enter_context(CostlessWorker(tree, CACHE)) for tree in trees]
+            samples = rounds(workers, case, CACHE, scale.rounds, scale.seconds)
+    except BenchError as error:
+        print(f"Failed: {error}", flush=True)
+        return True
+    print(f"{report.table(samples)}\n\n{report.thread_table(samples)}", flush=True)
+    return False
+
+
+def with_real_tower(trees: Sequence[Tree], scale: Scale) -> None:
+    """Print the one table of `--end-to-end`."""
+    figures = end_to_end.measure(
+        trees, CACHE, rounds=scale.rounds, seconds=scale.seconds, idle_tasks=scale.idle_tasks
+    )
+    print("\n" + report.compared("", [tree.name for tree in trees], figures))
 
 
 def _options() -> argparse.Namespace:
@@ -92,6 +100,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a short run that shows it works")
     parser.add_argument("--end-to-end", action="store_true", help="with the real image tower")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose title has it")
     parser.add_argument(
         "--before", default=OLD_DESIGN, metavar="COMMIT", help="compare with it; none for nothing"
     )
@@ -100,4 +109,4 @@ def _options() -> argparse.Namespace:
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    main()
+    sys.exit(main())

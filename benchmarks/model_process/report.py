@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 
 from benchmarks.model_process.costless import Sample
 
@@ -40,12 +40,16 @@ def table(samples: Samples) -> str:
 def compared(
     title: str, trees: Sequence[str], figures: Mapping[str, Sequence[Sequence[float]]]
 ) -> str:
-    """Median, least and most of each figure by tree, and the ratio of the last to the first."""
+    """Median, least and most of each figure by tree, and its ratio with the middle half of rounds.
+
+    The ratio is the median of the ratios within a round, whose two measurements lie next to each
+    other in time: load that comes and goes falls on both.
+    """
     heads = [f"{name} | least to most" for name in trees]
     lines = [_row([title, *heads, "after/before"]), _row(["---"] * (2 * len(trees) + 2))]
     for name, values in figures.items():
         cells = [f"{_number(median(v))} | {_number(min(v))} to {_number(max(v))}" for v in values]
-        lines.append(_row([name, *cells, _ratio([median(v) for v in values])]))
+        lines.append(_row([name, *cells, _ratio(values[0], values[-1]) if len(trees) > 1 else ""]))
     return "\n".join(lines)
 
 
@@ -67,10 +71,12 @@ def thread_table(samples: Samples) -> str:
     return "\n".join(lines)
 
 
-def _ratio(medians: Sequence[float]) -> str:
-    if len(medians) < 2 or not medians[0]:
+def _ratio(before: Sequence[float], after: Sequence[float]) -> str:
+    ratios = [b / a for a, b in zip(before, after, strict=True) if a]
+    if len(ratios) < 2:
         return ""
-    return f"**{medians[-1] / medians[0]:.2f}**"
+    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    return f"**{middle:.2f}** ({low:.2f} to {high:.2f})"
 
 
 def _by_thread(taken: Sequence[Sample], attribute: str) -> dict[str, float]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.bench.contender import START_LIMIT_S, done_at
+from benchmarks.bench.contender import done_at
 from benchmarks.bench.messages import push_cycled
 from benchmarks.bench.program import Program
 from benchmarks.bench.server import BenchError, Server, wait_until
 from benchmarks.model_process.tree import Tree
 
 EVERY_S = 0.02
+LIMIT_S = 120.0  # of a round, or of the start with its first round
 ASKED_AT_ONCE = 500
 CELERY = ("-m", "celery", "-A")
 WORKER = (*CELERY, "worker", "worker", "--loglevel", "warning")
@@ -113,7 +114,7 @@ class Subject:
         return max(map(done_at, metas))
 
     def _wait(self, is_done: Callable[[], bool], what: str) -> None:
-        wait_until(is_done, self.program.check, every_s=EVERY_S, limit_s=START_LIMIT_S, what=what)
+        wait_until(is_done, self.program.check, every_s=EVERY_S, limit_s=LIMIT_S, what=what)
 
     def _environment(self) -> dict[str, str]:
         return {
