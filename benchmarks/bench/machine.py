@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ PACKAGES = (
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what matrix products gain from
 
 
-def describe() -> dict[str, Any]:
+def describe(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """The machine and the versions, as JSON can hold them."""
     redis = find_server_program()
     return {
@@ -37,9 +38,20 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "redis-server": redis.version if redis else None,
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: metadata.version(name) for name in packages},
         "commit": _commit(),
     }
+
+
+def sentence(machine: dict[str, Any]) -> str:
+    """What `describe` gave, for a reader."""
+    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"Measured on {machine['cores']} cores of {machine['cpu']}{flags}, "
+        f"{machine['memory_gib']:.0f} GiB, {machine['system']}; Python {machine['python']}, "
+        f"Redis {machine['redis-server']}, {packages}."
+    )
 
 
 def busy() -> float:

@@ -79,15 +79,28 @@ def push_copies(redis: Redis, template: bytes, count: int, queue: str = QUEUE) -
 
     Publishing a million for real takes minutes, and is not what is measured.
     """
-    fields: dict[str, Any] = json.loads(template)
-    before = template.decode()
-    task_id, tag = fields["headers"]["id"], fields["properties"]["delivery_tag"]
-    # Split once, joined a million times: id and tag stand in the message several times.
-    parts = before.replace(tag, "\0tag\0").replace(task_id, "\0id\0").split("\0")
+    return push_cycled(redis, [template], count, queue)
+
+
+def push_cycled(
+    redis: Redis, templates: Sequence[bytes], count: int, queue: str = QUEUE
+) -> list[str]:
+    """Put `count` copies of several messages into a list, the messages over and over in turn."""
+    parts = itertools.cycle([_split(template) for template in templates])
     ids = [str(uuid.uuid4()) for _ in range(count)]
     for chunk in (ids[i : i + PIPELINED] for i in range(0, count, PIPELINED)):
-        redis.lpush(queue, *(_filled(parts, one) for one in chunk))
+        redis.lpush(queue, *(_filled(next(parts), one) for one in chunk))
     return ids
+
+
+def _split(template: bytes) -> list[str]:
+    """A message cut at its id and its delivery tag.
+
+    Split once, joined a million times: id and tag stand in the message several times.
+    """
+    fields: dict[str, Any] = json.loads(template)
+    task_id, tag = fields["headers"]["id"], fields["properties"]["delivery_tag"]
+    return template.decode().replace(tag, "\0tag\0").replace(task_id, "\0id\0").split("\0")
 
 
 def _filled(parts: Sequence[str], task_id: str) -> str:

@@ -4,5 +4,6 @@ from worker.delivery.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 QUEUE = DEFAULT_QUEUE  # of all contenders
-UNACKED = ("unacked", QueueKeys(QUEUE).unacked)  # kombu's, and ours
+KEYS = QueueKeys(QUEUE)
+KOMBUS_UNACKED = "unacked"
 RESULT_PREFIX = "celery-task-meta-"

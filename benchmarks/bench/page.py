@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import tables
+from benchmarks.bench import machine, tables
 
 HEADINGS = {
     "end_to_end": "End to end",
@@ -86,11 +86,4 @@ def _machine(document: dict[str, Any]) -> str:
     if not document["sections"]:
         return "Nothing is measured yet."
     newest = max(document["sections"].values(), key=lambda taken: str(taken["date"]))
-    machine = newest["machine"]
-    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    return (
-        f"Measured on {machine['cores']} cores of {machine['cpu']}{flags}, "
-        f"{machine['memory_gib']:.0f} GiB, {machine['system']}; Python {machine['python']}, "
-        f"Redis {machine['redis-server']}, {packages}."
-    )
+    return machine.sentence(newest["machine"])

@@ -29,14 +29,20 @@ class Program:
         name: For errors.
         arguments: After `python`.
         environment: More variables.
+        directory: Its working directory, from which it imports first.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        directory: Path = ROOT,
     ) -> None:
         self.name = name
         self._arguments = arguments
         self._environment = clean_environment() | dict(environment or {})
+        self._directory = directory
 
     def __enter__(self) -> Self:
         self._log: IO[bytes] = tempfile.TemporaryFile()
@@ -44,7 +50,7 @@ class Program:
             [sys.executable, "-W", "ignore", *self._arguments],
             self._log,
             environment=self._environment,
-            directory=ROOT,
+            directory=self._directory,
         )
         return self
 
@@ -70,6 +76,11 @@ class Program:
         """The end of what it printed."""
         printed = os.pread(self._log.fileno(), 1_000_000, 0).decode(errors="replace")
         return printed.strip()[-1_500:]
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself."""
+        return self._process.pid
 
     @property
     def cpu_s(self) -> float:

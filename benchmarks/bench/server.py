@@ -12,7 +12,7 @@ from typing import Any, Self
 import psutil
 from redis import Redis
 
-from benchmarks.bench.names import QUEUE, RESULT_PREFIX, UNACKED
+from benchmarks.bench.names import KEYS, KOMBUS_UNACKED, QUEUE, RESULT_PREFIX
 from worker.cli.demo.embedded_redis import IN_MEMORY, find_server_program
 from worker.cli.demo.redis_server import HOST, RedisProcess, start_on_free_port
 
@@ -86,7 +86,8 @@ class Server:
     @property
     def settled(self) -> bool:
         """Whether no message waits or is in anybody's hand."""
-        return not self.redis.exists(QUEUE, *UNACKED)
+        leases = [name.decode() for name in self.redis.zrange(KEYS.leases, 0, -1)]
+        return not self.redis.exists(QUEUE, KOMBUS_UNACKED, *map(KEYS.unacked, leases))
 
     def release(self) -> float:
         """Put all messages of the scratch database on the queue at once; Unix time before it."""

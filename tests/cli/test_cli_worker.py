@@ -135,6 +135,7 @@ def test_a_reader_that_has_read_enough_is_no_error(started, redis_server, drawn)
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
 def test_a_worker_says_what_it_is_and_ends_in_order(redis_url, tmp_path, number, status):
     worker = WorkerProcess(redis_url, tmp_path, command=START)
@@ -151,6 +152,7 @@ def test_a_worker_says_what_it_is_and_ends_in_order(redis_url, tmp_path, number,
     assert all("Warm shutdown" in line or "Hitting Ctrl+C" in line for line in lines[3:])
 
 
+@pytest.mark.slow
 def test_a_worker_waits_for_a_redis_that_comes_late(tmp_path):
     executable = find_executable()
     assert executable is not None

@@ -125,6 +125,7 @@ def test_every_picture_is_answered_and_nothing_is_left(demo):
     assert list(demo.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_settings_of_the_persons_own_do_not_reach_it(demo):
     demo._settings = {
         "CLIP_WORKER_REDIS_URL": "nonsense",
@@ -142,8 +143,8 @@ def test_settings_of_the_persons_own_do_not_reach_it(demo):
     [
         (signal.SIGINT, "Redis "),
         (signal.SIGINT, "pictures "),
-        (signal.SIGINT, "worker "),
-        (signal.SIGTERM, "worker "),
+        pytest.param(signal.SIGINT, "worker ", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "worker ", marks=pytest.mark.slow),
         (signal.SIGHUP, "pictures "),
     ],
 )
@@ -172,6 +173,7 @@ def test_many_ctrl_cs_end_it_as_well_as_one(demo):
     assert list(demo.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_worker_and_redis_end_when_the_demo_is_killed(demo):
     demo.start()
     demo.wait_for("\n  pictures ")

@@ -14,7 +14,7 @@ from clip_engine.demo.draw import draw_scene
 from clip_engine.demo.scenes import VALUES, Scene, all_scenes
 from clip_engine.precision import default_precision
 
-PICTURES = 128
+PICTURES = 48
 LABELS = [f"{colour} {shape}" for colour in VALUES["colour"] for shape in VALUES["shape"]]
 
 

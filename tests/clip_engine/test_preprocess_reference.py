@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from functools import cache
 
 import numpy as np
 import pytest
@@ -79,14 +78,13 @@ def test_every_mode_of_pillow_is_accounted_for() -> None:
     assert {*REFERENCE_MODES, *OTHER_MODES} | left_out >= set(Image.MODES)
 
 
-@cache
 def tower() -> Engine:
-    """A full-size ViT-B/32 image tower with random weights, behind a text tower of no matter."""
+    """A ViT-S/32 image tower with random weights, behind a text tower of no matter."""
     config = CLIPConfig(
-        embed_dim=512,
+        embed_dim=384,
         image_resolution=R,
         vision_layers=12,
-        vision_width=768,
+        vision_width=384,
         vision_patch_size=32,
         transformer_width=64,
         transformer_layers=1,
@@ -114,19 +112,28 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return files
 
 
-def prepared(files: list[bytes], mode: Mode) -> list[Tensor]:
-    return [Preprocessor(R, mode).from_bytes(file) for file in files]
+@pytest.fixture(scope="module")
+def prepared(zoo: list[bytes]) -> dict[Mode, list[Tensor]]:
+    """The same pictures in both modes."""
+    modes: tuple[Mode, ...] = ("exact", "fast")
+    return {mode: [Preprocessor(R, mode).from_bytes(file) for file in zoo] for mode in modes}
 
 
-def test_the_fast_mode_is_within_a_third_of_a_level_of_the_exact_one(zoo: list[bytes]) -> None:
+def test_the_fast_mode_is_within_a_third_of_a_level_of_the_exact_one(
+    prepared: dict[Mode, list[Tensor]],
+) -> None:
     # the exact one being the reference's own on these files (test_preprocess.py)
-    pairs = zip(prepared(zoo, "exact"), prepared(zoo, "fast"), strict=True)
+    pairs = zip(prepared["exact"], prepared["fast"], strict=True)
     off = [float((exact.float() - fast.float()).abs().mean()) for exact, fast in pairs]
     assert max(off) <= 0.35, off
     assert max(off) > 0  # or else fast mode would not be what is compared
 
 
-def test_the_tower_sees_no_difference_between_the_two_modes(zoo: list[bytes]) -> None:
-    exact, fast = (tower().encode_pixels(prepared(zoo, mode)) for mode in ("exact", "fast"))
+def test_the_tower_sees_no_difference_between_the_two_modes(
+    prepared: dict[Mode, list[Tensor]],
+) -> None:
+    # given every third picture, the large one among them
+    engine = tower()
+    exact, fast = (engine.encode_pixels(prepared[mode][1::3]) for mode in ("exact", "fast"))
     cosines = (exact * fast).sum(dim=-1)
     assert cosines.min() >= 0.99999, cosines.sort()

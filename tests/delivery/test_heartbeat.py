@@ -1,4 +1,4 @@
-"""A worker that stood still for longer than its leases last, on a real Redis."""
+"""A worker that stood still for longer than its lease, and what it looks for, on a real Redis."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 from redis.exceptions import ConnectionError as LostConnectionError
+from support.queue_state import unacked
 
 from worker.delivery.envelope import Envelope
-from worker.delivery.heartbeat import Heartbeat
+from worker.delivery.heartbeat import USUAL_PAUSE_S, Heartbeat
 from worker.delivery.in_flight import Delivery, InFlight
 from worker.delivery.keys import QueueKeys
-from worker.delivery.lease_clock import lease_clock
+from worker.delivery.lease import lease_clock
 from worker.delivery.redis_queue import RedisQueue
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ LEASE_S = 10.0
 
 
 class Worker:
-    """What keeps leases, with a clock that the test sets."""
+    """What renews a lease, with a clock that the test sets."""
 
     def __init__(self, client: redis.Redis) -> None:
         self.now_s = 1000.0
+        self.woken = 0
         self.queue = RedisQueue(
             client, KEYS, lease_s=LEASE_S, result_ttl_s=60, clock=lambda: self.now_s
         )
@@ -41,6 +43,7 @@ class Worker:
             lease_s=LEASE_S,
             watch=lambda: None,
             lost=self._lost,
+            wake=self._wake,
             clock=lambda: self.now_s,
         )
 
@@ -48,17 +51,14 @@ class Worker:
         self.in_flight.claim(delivery)
         self.in_flight.remove([delivery])
 
+    def _wake(self) -> None:
+        self.woken += 1
+
     def take(self) -> list[Delivery]:
+        envelope = Envelope("id", "t", {}, {})
         return self.in_flight.add(
             [
-                Delivery(
-                    self.queue,
-                    Envelope("id", "t", {}, {}),
-                    entry.message,
-                    entry.crashes,
-                    [entry.tag],
-                    held_until=entry.held_until,
-                )
+                Delivery(entry.lease, envelope, entry.message, entry.crashes, [entry.tag])
                 for entry in self.queue.take(8)
             ]
         )
@@ -75,13 +75,17 @@ def worker(server: redis.Redis) -> Worker:
     return Worker(server)
 
 
-def _others_take_over(server: redis.Redis, *deliveries: Delivery) -> list[bytes]:
-    """Leases run out by Redis's clock, and another worker takes what they were for."""
-    other = RedisQueue(server, KEYS, lease_s=LEASE_S, result_ttl_s=60)
-    other.reap(LEASE_S)
-    other.extend([tag for delivery in deliveries for tag in delivery.tags], -1)
-    other.reap(LEASE_S)
-    return [entry.message for entry in other.take(8)]
+@pytest.fixture
+def other(server: redis.Redis) -> Worker:
+    return Worker(server)
+
+
+def _take_over(server: redis.Redis, worker: Worker, other: Worker) -> list[bytes]:
+    """A worker's lease lapses by Redis's clock, and another worker takes its messages."""
+    other.queue.reap(LEASE_S)
+    server.zadd(KEYS.leases, {worker.queue.lease.name: 1})
+    other.queue.reap(LEASE_S)
+    return sorted(delivery.message for delivery in other.take())
 
 
 def test_within_the_lease_nobody_is_asked(worker: Worker, server: redis.Redis) -> None:
@@ -94,53 +98,48 @@ def test_within_the_lease_nobody_is_asked(worker: Worker, server: redis.Redis) -
     assert worker.heartbeat.holds(delivery)
 
 
-def test_after_the_lease_what_others_have_is_dropped_and_the_rest_goes_on(
-    worker: Worker, server: redis.Redis, caplog: pytest.LogCaptureFixture
+def test_after_the_lease_what_others_have_is_dropped_and_what_comes_then_is_not(
+    worker: Worker, other: Worker, server: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.lpush("q", "a", "b", "c")
-    theirs, ours, ended = worker.take()
+    first, second, ended = worker.take()
     worker.in_flight.claim(ended)
-    assert _others_take_over(server, theirs) == [b"a"]
+    assert _take_over(server, worker, other) == [b"a", b"b", b"c"]
     worker.now_s += LEASE_S
 
     with caplog.at_level(logging.WARNING):
-        assert not worker.heartbeat.holds(theirs)
+        assert not worker.heartbeat.holds(first)
 
-    assert worker.in_flight.all() == [ours, ended]
-    assert "Dropped 1 messages that are other workers' now" in caplog.text
-    # and Redis has been asked for all at once, so not again
-    server.flushall()
-    assert worker.heartbeat.holds(ours)
-    assert not worker.heartbeat.holds(ended)
+    assert worker.in_flight.all() == [ended]  # whoever ends that sees to it
+    assert second.ended
+    assert "Dropped 2 messages that other workers have now" in caplog.text
+    server.lpush("q", "d")
+    [delivery] = worker.take()
+    assert worker.heartbeat.holds(delivery)
 
 
-def test_the_threads_own_renewal_finds_it_too(worker: Worker, server: redis.Redis) -> None:
+def test_where_nobody_has_taken_them_all_go_on(worker: Worker, server: redis.Redis) -> None:
     server.lpush("q", "a", "b")
-    theirs, ours = worker.take()
-    _others_take_over(server, theirs)
-    worker.now_s += LEASE_S
+    deliveries = worker.take()
+    worker.now_s += 10 * LEASE_S
+
+    assert worker.heartbeat.holds(deliveries[0])
+
+    # and Redis has been asked for both of them
+    server.flushall()
+    assert worker.heartbeat.holds(deliveries[1])
+
+
+def test_the_threads_own_look_finds_it_too(
+    worker: Worker, other: Worker, server: redis.Redis
+) -> None:
+    server.lpush("q", "a", "b")
+    worker.take()
+    _take_over(server, worker, other)
 
     worker.heartbeat.turn()
 
-    assert worker.in_flight.all() == [ours]
-    worker.now_s += LEASE_S - 0.1
-    server.flushall()
-    assert worker.heartbeat.holds(ours)
-
-
-def test_a_message_that_came_again_to_the_same_worker_is_still_its_own(
-    worker: Worker, server: redis.Redis
-) -> None:
-    server.lpush("q", "m")
-    [delivery] = worker.take()
-    worker.queue.reap(LEASE_S)
-    worker.queue.extend(delivery.tags, -1)
-    worker.queue.reap(LEASE_S)
-    assert worker.take() == []
-    assert len(delivery.tags) == 2
-    worker.now_s += LEASE_S
-
-    assert worker.heartbeat.holds(delivery)
+    assert worker.in_flight.all() == []
 
 
 def test_where_redis_is_away_nothing_is_begun_until_it_is_back(
@@ -149,14 +148,14 @@ def test_where_redis_is_away_nothing_is_begun_until_it_is_back(
     server.lpush("q", "m")
     [delivery] = worker.take()
     worker.now_s += LEASE_S
-    renew, failures = worker.queue.renew, [LostConnectionError("It is away.")] * 2
+    reap, failures = worker.queue.reap, [LostConnectionError("It is away.")] * 2
 
-    def try_to_renew(tags: object) -> set[str]:
+    def try_to_reap(gap_s: float) -> object:
         if failures:
             raise failures.pop()
-        return renew(tags)  # type: ignore[arg-type]
+        return reap(gap_s)
 
-    monkeypatch.setattr(worker.queue, "renew", try_to_renew)
+    monkeypatch.setattr(worker.queue, "reap", try_to_reap)
 
     assert worker.heartbeat.holds(delivery)
 
@@ -185,7 +184,53 @@ def test_a_take_whose_reply_was_lost_counts_its_lease_from_when_it_was_first_sen
 
     [delivery] = worker.take()
 
-    assert delivery.held_until == 1000 + LEASE_S
+    assert delivery.lease.ends_at == 1000 + LEASE_S
+
+
+def test_what_redis_holds_for_this_worker_and_nobody_works_on_goes_back(
+    worker: Worker, server: redis.Redis
+) -> None:
+    # given a message that is worked on, and one that could not be requeued
+    server.lpush("q", "a", "b")
+    kept, forgotten = worker.take()
+    worker.in_flight.claim(forgotten)
+    worker.in_flight.remove([forgotten])
+    # when it is found in two looks in a row
+    for left in (2, 1):
+        assert unacked(server, KEYS) == 2
+        worker.now_s += LEASE_S
+        worker.heartbeat.turn()
+        assert unacked(server, KEYS) == left
+    # then
+    assert server.lrange("q", 0, -1) == [b"b"]
+    assert worker.heartbeat.holds(kept)
+
+
+def test_what_arrived_for_a_worker_that_died_wakes_whoever_looks(
+    worker: Worker, server: redis.Redis
+) -> None:
+    worker.heartbeat.turn()
+    assert worker.woken == 0
+    server.lpush(KEYS.arrived[0], "m")
+
+    worker.heartbeat.turn()
+
+    assert worker.woken == 1
+
+
+def test_the_more_workers_look_the_seldomer_each_does_but_in_time_for_its_lease(
+    server: redis.Redis,
+) -> None:
+    workers = [Worker(server) for _ in range(3)]
+    for _ in range(20):
+        for each in workers:
+            each.heartbeat.turn()
+    assert all(each.heartbeat.pause_s == LEASE_S / 3 for each in workers)
+    # and a worker that is left alone looks often again
+    for _ in range(5):
+        server.set(KEYS.tick, time.time() - 1)
+        workers[0].heartbeat.turn()
+    assert workers[0].heartbeat.pause_s == USUAL_PAUSE_S
 
 
 def test_the_clock_goes_on_and_is_that_of_a_machine_that_may_sleep() -> None:

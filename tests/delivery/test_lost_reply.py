@@ -12,6 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as LateReplyError
 from redis.retry import Retry
+from support.queue_state import unacked
 
 from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import RedisQueue
@@ -91,7 +92,7 @@ def test_no_message_is_lost_with_the_reply_to_a_take(
 
         assert not line.armed.is_set()
         assert [entry.message for entry in taken] == [str(i).encode() for i in range(10)]
-        assert server.llen("q") + server.hlen(KEYS.unacked) == 20
+        assert server.llen("q") + unacked(server, KEYS) == 20
 
 
 def test_what_a_take_took_whose_reply_never_came_is_given_by_the_next(
@@ -109,10 +110,10 @@ def test_what_a_take_took_whose_reply_never_came_is_given_by_the_next(
         line.armed.set()
         with pytest.raises(LateReplyError):
             books.take(10)
-        assert server.hlen(KEYS.unacked) == 10
+        assert unacked(server, KEYS) == 10
         # when
         taken = [entry.message for entry in books.take(10)]
         # then
         assert taken == [str(i).encode() for i in range(10)]
-        assert server.hlen(KEYS.unacked) == 10
+        assert unacked(server, KEYS) == 10
     line.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,14 +28,15 @@ TAGS = [f"t-{i}" for i in range(MANY)]
 
 @pytest.fixture
 def queue(server: RedisServer) -> Iterator[RedisQueue]:
-    """A queue of a Redis with little patience, with all of TAGS in hand."""
+    """A queue of a Redis with little patience, with all of TAGS in flight on this worker."""
     client = server.client()
     client.config_set("lua-time-limit", PATIENCE_MS)
+    queue = RedisQueue(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
+    queue.take(1)  # this is how it comes by its lease
     for start in range(0, MANY, 10_000):
         part = TAGS[start : start + 10_000]
-        client.hset(KEYS.unacked, mapping={tag: f"q\n0\nmessage {tag}" for tag in part})
-        client.zadd(KEYS.leases, dict.fromkeys(part, 1e12))
-    queue = RedisQueue(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
+        entries = {tag: f"q\n0\nmessage {tag}" for tag in part}
+        client.hset(KEYS.unacked(queue.lease.name), mapping=entries)
     yield queue
     queue.close()
     client.close()
@@ -70,50 +70,55 @@ def test_others_are_answered_while_very_many_messages_are_given_back(
     server: RedisServer, queue: RedisQueue
 ) -> None:
     with _somebody_asks(server) as errors:
-        assert queue.give_back(TAGS) == MANY
+        assert queue.requeue(queue.lease, TAGS) == MANY
 
     assert errors == []
     client = server.client()
-    assert (client.llen("q"), client.hlen(KEYS.unacked), client.zcard(KEYS.leases)) == (MANY, 0, 0)
+    assert (client.llen("q"), client.keys(KEYS.unacked("*"))) == (MANY, [])
     # the last that was given back is the next to be taken
     assert client.lrange("q", -2, -1) == [f"message {tag}".encode() for tag in TAGS[-2:]]
     assert client.lindex("q", 0) == b"message t-0"
 
 
-def test_others_are_answered_while_very_many_leases_are_renewed(
+def test_others_are_answered_while_the_very_many_messages_of_a_lost_worker_are_reclaimed(
     server: RedisServer, queue: RedisQueue
 ) -> None:
+    queue.reap(3.0)
+    other = RedisQueue(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
+    server.client().zadd(KEYS.leases, {queue.lease.name: 1})
+
     with _somebody_asks(server) as errors:
-        queue.renew(TAGS)
+        assert other.reap(3.0).reclaimed == MANY
 
     assert errors == []
-    assert server.client().zcount(KEYS.leases, "-inf", 9e11) == MANY
-
-
-@pytest.mark.parametrize(
-    ("looked", "ends"),
-    [
-        (None, 1.0),  # nobody has looked yet, and all leases have run out
-        (2e12, 2e12 + 4),  # the clock was set back, when they had 4 s left
-    ],
-)
-def test_others_are_answered_while_very_many_leases_are_moved(
-    server: RedisServer, queue: RedisQueue, looked: float | None, ends: float
-) -> None:
     client = server.client()
-    for part in range(0, MANY, 10_000):
-        client.zadd(KEYS.leases, dict.fromkeys(TAGS[part : part + 10_000], ends))
-    if looked is not None:
-        client.set(KEYS.tick, looked)
-    before = time.time()
+    assert (client.llen("q"), client.keys(KEYS.unacked("*"))) == (MANY, [])
+    assert client.zcard(KEYS.leases) == 0
+    other.close()
 
-    with _somebody_asks(server) as errors:
-        assert queue.reap(3.0) == (0, 0)
 
-    assert errors == []
-    after = time.time()
-    assert client.zcount(KEYS.leases, before + 3, after + 4) == MANY
-    assert before <= float(client.get(KEYS.tick) or 0) <= after
+def test_a_worker_that_wakes_while_its_messages_are_reclaimed_cant_have_them_back(
+    server: RedisServer, queue: RedisQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: some have been reclaimed, and it hears of nothing
+    queue.reap(3.0)
+    old = queue.lease
+    other = RedisQueue(connect(server.url), KEYS, lease_s=10, result_ttl_s=60)
+    server.client().zadd(KEYS.leases, {old.name: 1})
+    run, answers = other._run, []
+
+    def run_once(*call: object) -> list[object]:
+        answers.append(run(*call))  # type: ignore[arg-type]  # handed on as it is
+        return [*answers[-1][:3], 0, *answers[-1][4:]]
+
+    monkeypatch.setattr(other, "_run", run_once)
+    assert 0 < other.reap(3.0).reclaimed < MANY
+    # when
+    queue.reap(3.0)
+    # then it reclaims the rest itself, under a new lease
+    assert old.is_lost
+    assert server.client().llen("q") == MANY
+    other.close()
 
 
 def test_large_messages_go_back_a_few_at_a_time(
@@ -124,7 +129,7 @@ def test_large_messages_go_back_a_few_at_a_time(
     tags = [f"large-{i}" for i in range(5)]
     size = MOST_BYTES // 2
     for tag in tags:
-        client.hset(KEYS.unacked, tag, f"q\n0\n{tag}".encode().ljust(size, b"."))
+        client.hset(KEYS.unacked(queue.lease.name), tag, f"q\n0\n{tag}".encode().ljust(size, b"."))
     sizes: list[int] = []
     run = queue._calls.run
 
@@ -135,7 +140,7 @@ def test_large_messages_go_back_a_few_at_a_time(
 
     monkeypatch.setattr(queue._calls, "run", run_and_look)
 
-    assert queue.give_back(tags) == 5
+    assert queue.requeue(queue.lease, tags) == 5
 
     assert sizes == [2, 4, 5]
     assert client.lindex("q", -1)[:7] == b"large-4"  # type: ignore[index]  # it is there

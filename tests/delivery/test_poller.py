@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from support.queue_state import unacked
 
 from worker.delivery import arrivals, poller
 from worker.delivery.in_flight import InFlight
@@ -39,7 +40,7 @@ class Worker:
         ]
         self.poller = Poller(self.queues, InFlight(), room=lambda: self.room, receive=self._receive)
 
-    def _receive(self, _: RedisQueue, entries: Sequence[UnackedEntry]) -> None:
+    def _receive(self, entries: Sequence[UnackedEntry]) -> None:
         self.got += [entry.message for entry in entries]
 
 
@@ -137,7 +138,7 @@ def test_a_message_wakes_an_idle_worker_in_whatever_list_it_comes(
 
     thread.join(LIMIT_S)
     assert worker.got == [b"m"]
-    assert server.hlen(A.unacked) + server.hlen(B.unacked) == 1
+    assert unacked(server, A) + unacked(server, B) == 1
     worker.poller._stop_waiting()
 
 
@@ -150,6 +151,8 @@ def test_a_worker_without_room_leaves_what_comes_to_the_idle_ones(
     _until(lambda: _blocked(server) == 2 * len(A.lists))
     full.room = 0
     server.lpush("a", "m")  # this wakes the one that waits for longest
+    _until(lambda: server.llen(A.arrived[0]) == 1)
+    idle.poller.wake()  # as its heartbeat does
     _until(lambda: idle.got == [b"m"])
     _until(lambda: _blocked(server) == len(A.lists))
 

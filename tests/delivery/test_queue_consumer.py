@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from celery import Celery
+from redis.exceptions import ConnectionError as RedisConnectionError
+from support.queue_state import accuse, started, unacked
 from support.redis_server import RedisServer, find_executable
 
 from worker.delivery import queue_consumer
 from worker.delivery.keys import QueueKeys
 from worker.delivery.policy import CeleryLoop, DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
-from worker.delivery.quarantine import Quarantine
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
-from worker.delivery.unacked_entry import Crash, UnackedEntry
+from worker.delivery.unacked_entry import Crash
 from worker.errors import ImageInvalidError, TemporaryError
 from worker.redis.url import connect
 
@@ -96,8 +97,8 @@ class Stage:
                 else RedisQueue(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
             ),
             prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
-            quarantine=Quarantine(most=8, worker="w"),
             lease_s=2,
+            worker="w",
             policy=DeliveryPolicy(**(given | rules)),
         )
 
@@ -120,8 +121,8 @@ class Stage:
     def in_redis(self) -> tuple[int, ...]:
         r = self.redis
         return (
-            *(r.llen("celery"), r.llen(KEYS.returned), r.hlen(KEYS.unacked)),
-            *(r.zcard(KEYS.leases), r.hlen(KEYS.started)),
+            *(r.llen("celery"), r.llen(KEYS.suspects)),
+            *(unacked(r, KEYS), len(started(r, KEYS))),
         )
 
     def close(self) -> None:
@@ -133,7 +134,7 @@ class Stage:
         self.redis.close()
 
 
-NOTHING = (0, 0, 0, 0, 0)
+NOTHING = (0, 0, 0, 0)
 
 
 @pytest.fixture
@@ -146,13 +147,6 @@ def open_stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(open_stage: Callable[..., Stage]) -> Stage:
     return open_stage()
-
-
-def _die(queue: RedisQueue, *entries: UnackedEntry) -> None:
-    """Let leases run out, and somebody notice."""
-    queue.reap(1000)
-    queue.extend([entry.tag for entry in entries], -1)
-    queue.reap(1000)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -168,7 +162,7 @@ def test_a_message_goes_to_the_handler_and_its_result_to_redis(stage: Stage) -> 
     wait_until(lambda: len(stage.handler.got) == 1)
     [delivery] = stage.handler.got
     assert (delivery.id, delivery.arguments.kwargs) == (task_id, {"k": 1})
-    assert stage.in_redis() == (0, 0, 1, 1, 0)
+    assert stage.in_redis() == (0, 0, 1, 0)
 
     stage.consumer.succeed(delivery, '{"answer": 7}')
 
@@ -211,9 +205,11 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
 ) -> None:
     # given: messages of 6 units each, and room for 8
     stage = open_stage(floor=8, size_of=lambda _: 6)
-    back = stage.queue.give_back
+    requeue = stage.queue.requeue
     gone_back: list[str] = []
-    monkeypatch.setattr(stage.queue, "give_back", lambda t: gone_back.extend(t) or back(t))
+    monkeypatch.setattr(
+        stage.queue, "requeue", lambda lease, t: gone_back.extend(t) or requeue(lease, t)
+    )
     sent = [stage.send() for _ in range(6)]
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 2 and stage.redis.llen("celery") == 4)
@@ -271,12 +267,12 @@ def test_a_message_that_is_given_back_is_taken_again_at_once(stage: Stage) -> No
     # given: one whose end is decided, but which is still in hand, as while Redis answers
     stage.send()
     [entry] = stage.queue.take(1)
-    first = stage.consumer._read(stage.queue, entry)
+    first = stage.consumer._router.read(entry)
     assert first is not None
     stage.consumer.in_flight.add([first])
     assert stage.consumer.in_flight.claim(first)
     # when it comes again
-    again = stage.consumer._read(stage.queue, UnackedEntry("another", (), entry.message))
+    again = stage.consumer._router.read(entry._replace(tag="another"))
     assert again is not None
     new = stage.consumer.in_flight.add([again])
     # then it is a delivery of its own, which the first one's end leaves in hand
@@ -363,23 +359,25 @@ def test_what_celery_cant_take_costs_its_own_task_and_not_celerys_loop(stage: St
     wait_until(lambda: stage.in_redis() == NOTHING)
 
 
-def test_leases_are_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
+def test_the_lease_is_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
     stage.send()
     stage.consumer.start(stage.handler)
-    wait_until(lambda: stage.redis.zcard(KEYS.leases) == 1)
-    [(_, first)] = stage.redis.zrange(KEYS.leases, 0, -1, withscores=True)
+    wait_until(lambda: len(stage.handler.got) == 1)
+    lease = stage.queue.lease
+    first = stage.redis.zscore(KEYS.leases, lease.name)
 
-    wait_until(lambda: stage.redis.zrange(KEYS.leases, 0, -1, withscores=True)[0][1] > first + 2)
+    wait_until(lambda: stage.redis.zscore(KEYS.leases, lease.name) > first + 2)
 
+    assert not lease.is_lost
     assert len(stage.handler.got) == 1
 
 
 def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
     # given: somebody took two messages, began one, and is gone
     waiting, begun = stage.send(), stage.send()
-    entries = stage.queue.take(2)
-    stage.queue.start([entries[1].tag], Crash(1.0, 1, "gone"))
-    _die(stage.queue, *entries)
+    gone = RedisQueue(stage.redis, KEYS, lease_s=2, result_ttl_s=60)
+    entries = gone.take(2)
+    gone.start(gone.lease, [entries[1].tag], Crash(1.0, 1, "gone"))
 
     stage.consumer.start(stage.handler)
 
@@ -389,12 +387,7 @@ def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
 
 def test_a_condemned_message_becomes_a_dead_letter_and_a_failure(stage: Stage) -> None:
     task_id = stage.send()
-    [entry] = stage.queue.take(1)
-    for _ in range(2):
-        stage.queue.start([entry.tag], Crash(1.0, 1, "gone"))
-        _die(stage.queue, entry)
-        [entry] = stage.queue.take(0, suspects=1)
-    stage.queue.give_back([entry.tag])
+    accuse(stage.redis, KEYS, 2)
 
     stage.consumer.start(stage.handler)
 
@@ -522,7 +515,7 @@ def test_a_drain_waits_for_what_ends_in_time_and_gives_back_the_rest(stage: Stag
     stage.consumer.drain(0.5)
 
     assert stage.result(done.id)["result"] == 1
-    assert stage.in_redis() == (2, 0, 0, 0, 0)
+    assert stage.in_redis() == (2, 0, 0, 0)
     assert stage.consumer.given_back == 2
     assert stage.handler.abandoned
 
@@ -552,9 +545,9 @@ def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_anoth
 ) -> None:
     finish, threads = stage.queue.finish, []
 
-    def finish_and_tell(done: Any) -> list[bool]:
+    def finish_and_tell(lease: Any, done: Any) -> list[bool]:
         threads.append(threading.current_thread().name)
-        return finish(done)
+        return finish(lease, done)
 
     monkeypatch.setattr(stage.queue, "finish", finish_and_tell)
     stage.consumer.start(stage.handler)
@@ -564,12 +557,53 @@ def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_anoth
     # when the first of two is done
     stage.consumer.succeed(stage.handler.got[0], "1")
     wait_until(lambda: len(stage.consumer.in_flight) == 1)
-    assert threads == ["finisher"]
+    assert threads == ["ack-writer"]
     # and then the last
     stage.consumer.succeed(stage.handler.got[1], "2")
-    assert threads == ["finisher", here]
+    assert threads == ["ack-writer", here]
     assert len(stage.consumer.in_flight) == 0
     assert sorted(stage.result(task)["result"] for task in tasks) == [1, 2]
+
+
+def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
+    open_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given four deliveries: one is revoked by now, one is nobody knows where
+    revoked: set[str] = set()
+    stage = open_stage(revoked=revoked)
+    for _ in range(4):
+        stage.send()
+    stage.consumer.start(stage.handler)
+    wait_until(lambda: len(stage.handler.got) == 4)
+    first, second, unwanted, lost = stage.handler.got
+    revoked.add(unwanted.id)
+    stage.redis.hdel(KEYS.unacked(lost.lease.name), *lost.tags)
+    start, failures = stage.queue.start, [RedisConnectionError("away")] * 2
+
+    def start_or_fail(*args: Any) -> list[bool]:
+        if failures:
+            raise failures.pop()
+        return start(*args)
+
+    monkeypatch.setattr(stage.queue, "start", start_or_fail)
+
+    begun = stage.consumer.begin_all([first, second, unwanted, lost], together=2)
+
+    assert begun == [first, second]
+    assert [delivery.begun for delivery in begun] == [True, True]
+    assert lost.ended
+    assert stage.result(unwanted.id)["status"] == "REVOKED"
+    lines = started(stage.redis, KEYS)
+    assert set(lines) == {first.tags[0].encode(), second.tags[0].encode()}
+    assert {line.split(b" ", 1)[1] for line in lines.values()} == {b"2 w"}
+
+    # when all end together, the first has ended before
+    stage.consumer.fail(first, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
+    stage.consumer.succeed_all([(first, "1"), (second, "2")])
+    assert stage.result(first.id)["status"] == "FAILURE"
+    assert stage.result(second.id)["result"] == 2
+    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.consumer.acks.totals() == {TASK: 2}
 
 
 def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
@@ -578,10 +612,10 @@ def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
     # given: storing fails once with what nobody foresaw
     finish, failures = stage.queue.finish, [ValueError("a bug")]
 
-    def finish_or_fail(done: Any) -> list[bool]:
+    def finish_or_fail(lease: Any, done: Any) -> list[bool]:
         if failures:
             raise failures.pop()
-        return finish(done)
+        return finish(lease, done)
 
     monkeypatch.setattr(stage.queue, "finish", finish_or_fail)
     task_id = stage.send()

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from celery import Celery
+from support.redis_server import RedisServer, find_executable
 from support.worker_process import WorkerProcess
 
 from clip_engine import Engine, load_engine
@@ -23,11 +25,37 @@ def engine() -> Engine:
     return load_engine("demo", precision="float32")
 
 
-@pytest.fixture
-def running_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
-    """A worker on an empty Redis; `tmp_path` is its file root."""
-    with WorkerProcess(redis_url, tmp_path) as worker:
+@pytest.fixture(scope="session")
+def shared_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    """One worker for all tests that only ask it, on a Redis of its own: a start takes seconds."""
+    executable = find_executable()
+    assert executable is not None
+    root = tmp_path_factory.getbasetemp()
+    with RedisServer(executable) as server, WorkerProcess(server.url, root) as worker:
+        worker.wait_for_log(" ready.")
         yield worker
+
+
+@pytest.fixture
+def running_worker(shared_worker: WorkerProcess) -> Iterator[WorkerProcess]:
+    """The shared worker, and what it logs from now on; `tmp_path` is below its file root."""
+    shared_worker.begin_log()
+    yield shared_worker
+    assert shared_worker.running.poll() is None, shared_worker.log
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """An empty Redis; or the running worker's, without results and dead letters of other tests."""
+    if "running_worker" not in request.fixturenames:
+        server = request.getfixturevalue("redis_server")
+        server.client().flushall()
+        return str(server.url)
+    url = str(request.getfixturevalue("shared_worker").redis)
+    with redis.Redis.from_url(url) as server:
+        for pattern in ("celery-task-meta-*", "clip-worker:*:dead*"):
+            server.delete("", *server.scan_iter(pattern))
+    return url
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from worker import app
-from worker.delivery import queue_consumer
+from worker.delivery import router
 
-queue_consumer.UNKNOWN_PATIENCE_S = 60.0
+router.UNKNOWN_PATIENCE_S = 60.0
 
 __all__ = ["app"]

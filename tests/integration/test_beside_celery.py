@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 120.0
 REPLY_S = 5.0  # what is asked before a worker listens is never answered

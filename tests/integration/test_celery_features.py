@@ -12,11 +12,10 @@ import redis
 from celery import chord
 from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
 from PIL import Image
+from support.queue_state import accuse, unacked
 from support.worker_process import WorkerProcess
 
 from worker.delivery.keys import QueueKeys
-from worker.delivery.redis_queue import RedisQueue
-from worker.delivery.unacked_entry import Crash
 from worker.errors import InvalidRequestError
 from worker.redis.dead_letters import dead_key
 from worker.settings import DEFAULT_QUEUE
@@ -64,7 +63,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def _is_nothing_in_hand(server: redis.Redis) -> bool:
-    return server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen(DEFAULT_QUEUE) == 0
+    return unacked(server, KEYS) == server.llen(DEFAULT_QUEUE) == 0
 
 
 def test_the_ways_that_celery_offers_to_send_a_task(
@@ -108,9 +107,13 @@ def _revoked(app: Celery) -> list[str]:
 
 
 def test_inspection_shows_the_queue_and_what_is_in_hand(
-    running_worker: WorkerProcess, plain: Celery, uri: str
+    redis_url: str, tmp_path: Path, plain: Celery, uri: str
 ) -> None:
-    assert running_worker.running.poll() is None
+    with WorkerProcess(redis_url, tmp_path):
+        _inspect(plain, uri)
+
+
+def _inspect(plain: Celery, uri: str) -> None:
     held = plain.send_task("clip.classify", (uri,), LABELS, countdown=600)
     inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
     _wait_until(lambda: held.id in str(inspect.scheduled()))
@@ -135,6 +138,7 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
     assert isinstance(_end(held), TaskRevokedError)
 
 
+@pytest.mark.slow
 def test_a_worker_takes_from_the_queues_of_its_command_line_and_names_them(
     redis_url: str, tmp_path: Path, plain: Celery, server: redis.Redis, uri: str
 ) -> None:
@@ -168,6 +172,7 @@ def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(
     _wait_until(lambda: _is_nothing_in_hand(server))
 
 
+@pytest.mark.slow
 def test_tasks_with_a_higher_priority_number_wait_behind_others(
     tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
 ) -> None:
@@ -181,6 +186,7 @@ def test_tasks_with_a_higher_priority_number_wait_behind_others(
     assert server.llen(KEYS.lists[3]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
 def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
     tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
@@ -189,15 +195,7 @@ def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
     member = plain.signature("clip.classify", args=(uri,), kwargs=LABELS)
     body = member.clone(immutable=True)
     result = chord([member, member.clone()], body, app=plain).apply_async()
-    queue = RedisQueue(server, KEYS, lease_s=10, result_ttl_s=60)
-    [entry] = queue.take(1)
-    for _ in range(4):
-        queue.start([entry.tag], Crash(1.0, 1, "gone"))
-        queue.reap(1000)
-        queue.extend([entry.tag], -1)
-        queue.reap(1000)
-        [entry] = queue.take(0, suspects=1)
-    queue.give_back([entry.tag])
+    accuse(server, KEYS, 4)
 
     with WorkerProcess(redis_url, tmp_path):
         error = _end(result)

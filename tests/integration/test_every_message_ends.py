@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.image_zoo import write_zoo
 from support.messages import SOUND, UNREADABLE, body_of, compressed, message
+from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
 from worker.client import Client
@@ -59,8 +60,8 @@ class Service:
         return bool(self.client.classify(self.picture, LABELS).get(LIMIT_S).predictions)
 
     def is_nothing_in_hand(self) -> bool:
-        left = self.redis.llen(QUEUE) + self.redis.hlen(KEYS.unacked)
-        return not left + self.redis.llen(KEYS.returned)
+        left = self.redis.llen(QUEUE) + unacked(self.redis, KEYS)
+        return not left + self.redis.llen(KEYS.suspects)
 
     def is_the_same_process(self) -> bool:
         log = self.worker.log
@@ -258,5 +259,5 @@ def test_whatever_a_producer_writes_the_worker_goes_on(
 def test_after_all_of_these_nothing_is_left_in_hand(service: Service) -> None:
     # what Celery holds until its ETA stays: that is what was asked for
     _wait_until(lambda: service.redis.llen(QUEUE) == 0)
-    _wait_until(lambda: service.redis.hlen(KEYS.unacked) == 0, service.worker.log[-2000:])
+    _wait_until(lambda: unacked(service.redis, KEYS) == 0, service.worker.log[-2000:])
     assert service.is_the_same_process()

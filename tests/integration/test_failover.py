@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red square", "blue circle"]
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 INSPECT_S = 2.0
 PAUSE_S = 0.1
 

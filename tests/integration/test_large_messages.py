@@ -14,6 +14,7 @@ import pytest
 import redis
 from support.faulty_worker import faulty
 from support.image_zoo import photo
+from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
 from support.worker_process import WorkerProcess
 
@@ -119,13 +120,13 @@ def test_a_large_message_takes_the_room_of_its_pictures_and_the_others_stay_for_
     # given: a queue of messages each of which is more than a worker has in hand at first
     messages = [ask(plain, [site.url()] * 32) for _ in range(4)]
     with WorkerProcess(client.url, tmp_path, allow_private="true", fetch_timeout_s="600"):
-        wait_until(lambda: server.hlen(KEYS.unacked) == 1)
+        wait_until(lambda: unacked(server, KEYS) == 1)
         # then one is in hand, whatever was taken with it, and the others wait in their order
         wait_until(lambda: server.llen(DEFAULT_QUEUE) == 3)
         queued = [json.loads(m)["headers"]["id"] for m in server.lrange(DEFAULT_QUEUE, 0, -1)]
         assert queued[::-1] == [message.id for message in messages[1:]]
-        assert server.hlen(KEYS.unacked) == 1
+        assert unacked(server, KEYS) == 1
 
         site.go.set()
         assert all(len(message.get(LIMIT_S)) == 32 for message in messages)
-    assert server.hlen(KEYS.unacked) == server.llen(DEFAULT_QUEUE) == 0
+    assert unacked(server, KEYS) == server.llen(DEFAULT_QUEUE) == 0

@@ -17,20 +17,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from support.image_zoo import photo
+from support.queue_state import unacked
 from support.worker_process import WorkerProcess, clean_environment
 
-from worker.client import Client
 from worker.delivery.keys import QueueKeys
 from worker.errors import InvalidRequestError, ServiceError
 from worker.redis.label_sets import KEY_PREFIX
+from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from worker.client import Client
+
 pytestmark = pytest.mark.integration
 
-QUEUE = "half"
+QUEUE = DEFAULT_QUEUE
 KEYS = QueueKeys(QUEUE)
 HALF = "\ud83d"  # of an emoji
 LABELS = ["red circle", "blue square"]
@@ -45,16 +48,9 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+def worker(running_worker: WorkerProcess, tmp_path: Path) -> WorkerProcess:
     photo((64, 48), seed=1).save(tmp_path / "cat.jpg")
-    with WorkerProcess(redis_url, tmp_path, queue=QUEUE) as worker:
-        yield worker
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    with Client(redis_url, queue=QUEUE) as client:
-        yield client
+    return running_worker
 
 
 def push(
@@ -169,7 +165,7 @@ def test_a_task_whose_id_is_half_an_emoji_is_a_dead_letter_with_one_log_line(
     [letter] = client.dead_letters.newest(5)
     assert r"\ud83d" in letter.reason
     assert worker.log.count(letter.id) == 1
-    assert server.hlen(KEYS.unacked) == 0
+    assert unacked(server, KEYS) == 0
 
 
 def test_labels_stored_with_half_an_emoji_are_told_to_whoever_asks_for_them(
@@ -188,7 +184,7 @@ def test_the_command_line_reads_utf_8_in_any_locale(
     picture.write_bytes((tmp_path / "cat.jpg").read_bytes())
     command = [
         *(sys.executable, "-m", "worker.cli", "classify", picture, "--labels", "grün,blau"),
-        *("--redis-url", redis_url, "--queue", QUEUE),
+        *("--redis-url", redis_url),
     ]
     environment = clean_environment() | {"LC_ALL": "C", "PYTHONUTF8": "0"}
     for options in ([], ["--json"]):

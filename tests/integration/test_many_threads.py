@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
 ]
 
-THREADS = 300
+THREADS = 150
 LIMIT_S = 120.0
 QUEUE = "crowded"
 

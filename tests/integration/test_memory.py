@@ -162,8 +162,8 @@ def test_decodes_that_take_more_than_there_is_go_on_one_after_the_other(
 def test_a_worker_that_is_given_no_more_memory_fails_pictures_and_goes_on(
     redis_url: str, tmp_path: Path, client: Client
 ) -> None:
-    # given a worker whose budget promises more than it gets
-    (tmp_path / "many_pixels.png").write_bytes(png(6000))
+    # given pictures of 324 MB, and a worker whose budget promises more than it gets
+    (tmp_path / "many_pixels.png").write_bytes(png(9000))
     (tmp_path / "small.jpg").write_bytes(jpeg())
     many_pixels, small = ((tmp_path / n).as_uri() for n in ("many_pixels.png", "small.jpg"))
     with WorkerProcess(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import PIL.Image
 import pytest
 from support import redis_clock
+from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
 from worker.delivery.keys import QueueKeys
@@ -38,7 +39,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def _held(server: redis.Redis) -> int:
-    return int(server.hlen(KEYS.unacked))
+    return int(unacked(server, KEYS))
 
 
 def test_what_a_dead_worker_held_is_taken_over_and_what_a_living_one_holds_is_not(
@@ -59,10 +60,10 @@ def test_what_a_dead_worker_held_is_taken_over_and_what_a_living_one_holds_is_no
         end = time.monotonic() + LIMIT_S
         assert all(h.get(max(1.0, end - time.monotonic())).predictions for h in handles)
         # and when the clock is set back under it, then it goes on with what it holds
-        taken_over = living.log.count("came back from a worker that is gone")
+        taken_over = living.log.count("from a lost worker")
         handles = client.submit_many([image] * 100, LABELS)
         _wait_until(lambda: _held(server) > 0)
         redis_clock.set_back(server, KEYS, HOUR_S)
         assert all(handle.get(LIMIT_S).predictions for handle in handles)
-        assert living.log.count("came back from a worker that is gone") == taken_over
+        assert living.log.count("from a lost worker") == taken_over
         assert "results were not stored" not in living.log

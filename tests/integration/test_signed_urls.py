@@ -95,7 +95,7 @@ def test_a_signature_shows_in_no_result_and_in_no_log(
 
 
 def test_a_dead_letter_shows_the_signature_in_nothing_but_the_message(
-    worker: WorkerProcess, redis_url: str, server: redis.Redis, plain: Celery
+    running_worker: WorkerProcess, redis_url: str, server: redis.Redis, plain: Celery
 ) -> None:
     # given a message of our client whose body has been damaged on its way
     with Client(redis_url, queue="elsewhere") as client:
@@ -110,6 +110,6 @@ def test_a_dead_letter_shows_the_signature_in_nothing_but_the_message(
     [letter] = map(DeadLetter.decode, server.hvals(dead_key(DEFAULT_QUEUE)))
     assert letter.id == message["headers"]["id"]
     assert SECRET not in letter.model_copy(update={"message": ""}).encode()
-    assert SECRET not in worker.log
+    assert SECRET not in running_worker.log
     [result] = results(server).values()
     assert SECRET.encode() not in result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
+from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
 from worker.contract import CLASSIFY
@@ -33,7 +34,7 @@ DECODE_S = 0.2
 DECODE_THREADS = 2
 TASKS = 30
 LIMIT_S = 120.0
-DROPPED = "that are other workers' now"
+DROPPED = "messages that other workers have now"
 # An ETA that is over when the worker goes on, and not before it has stopped.
 COUNTDOWN_S = 8.0
 
@@ -131,7 +132,7 @@ def test_it_runs_no_task_of_celerys_that_another_worker_has_taken_over(
     # given a worker that stands still while tasks wait in Celery for their time
     stopped = start("stopped")
     results = [note.clone((i,)).apply_async(countdown=COUNTDOWN_S) for i in range(TASKS)]
-    _until(lambda: server.hlen(KEYS.unacked) == TASKS)
+    _until(lambda: unacked(server, KEYS) == TASKS)
     stopped.running.send_signal(signal.SIGSTOP)
     assert marks_of(marks, stopped.running.pid) == []
 
@@ -162,7 +163,7 @@ def test_what_nobody_has_taken_over_it_goes_on_with(
     handles = client.submit_many([image] * TASKS, LABELS)
     _until(lambda: len(marks_of(marks, worker.running.pid)) > DECODE_THREADS)
     worker.running.send_signal(signal.SIGSTOP)
-    # when all leases have run out
+    # when its lease has lapsed
     ends = max(score for _, score in server.zrange(KEYS.leases, 0, -1, withscores=True))
     _until(lambda: server.time()[0] > ends)
     worker.running.send_signal(signal.SIGCONT)

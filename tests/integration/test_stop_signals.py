@@ -17,6 +17,7 @@ import pytest
 import redis
 from lone_app import BEGUN, GO
 from support.image_zoo import photo
+from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
 from support.worker_process import READY, WorkerProcess
 
@@ -122,7 +123,7 @@ class Producer:
         return [json.loads(m)["headers"]["id"] for m in self.server.lrange(QUEUE, 0, -1)][::-1]
 
     def in_hand(self) -> int:
-        return self.server.hlen(KEYS.unacked)
+        return unacked(self.server, KEYS)
 
 
 @pytest.fixture

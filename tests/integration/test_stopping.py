@@ -14,6 +14,7 @@ import pytest
 import redis
 from support.faulty_worker import faulty
 from support.image_zoo import photo
+from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
 from support.worker_process import WorkerProcess
 
@@ -85,7 +86,7 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
         client.url, tmp_path, allow_private="true", drain_timeout_s="1", fetch_timeout_s="50"
     ) as worker:
         hanging = [client.classify(slow_pictures(), LABELS) for _ in range(3)]
-        _wait_until(lambda: server.hlen(KEYS.unacked) == 3)
+        _wait_until(lambda: unacked(server, KEYS) == 3)
         inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
         _wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
         [(_, told)] = inspect.query_task(hanging[0].id).items()
@@ -95,7 +96,7 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
 
     assert status == 0
     assert server.llen(DEFAULT_QUEUE) == 3
-    assert server.hlen(KEYS.unacked) == server.zcard(KEYS.leases) == server.llen(KEYS.returned) == 0
+    assert unacked(server, KEYS) == server.zcard(KEYS.leases) == server.llen(KEYS.suspects) == 0
     assert [handle.state for handle in hanging] == ["PENDING"] * 3
     assert "3 tasks were given back" in worker.log
 
@@ -111,7 +112,7 @@ def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
         redis_url, tmp_path, allow_private="true", drain_timeout_s="600", fetch_timeout_s="600"
     ) as worker:
         client.classify(slow_pictures(), LABELS)
-        _wait_until(lambda: server.hlen(KEYS.unacked) == 1)
+        _wait_until(lambda: unacked(server, KEYS) == 1)
         worker.running.send_signal(signal.SIGINT)
         worker.wait_for_log("Warm shutdown")
 
@@ -119,7 +120,7 @@ def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
 
         worker.wait_for_end(20)
     assert server.llen(DEFAULT_QUEUE) == 1
-    assert server.hlen(KEYS.unacked) == 0
+    assert unacked(server, KEYS) == 0
 
 
 @pytest.mark.parametrize(
@@ -141,14 +142,12 @@ def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_retur
         # when it is at it, then the process ends with a status of its own
         assert worker.wait_for_end() == status
         assert "ends itself" in worker.log
-    [line] = server.hvals(KEYS.started)
-    assert line.decode().split()[2].startswith("faulty@")
-
-    # and the message is where another worker takes it, with its history, once somebody looks
-    with WorkerProcess(redis_url, tmp_path, name="next") as other:
+    # and the message is where another worker takes it, with its history
+    [entry] = server.lrange(KEYS.suspects, 0, -1)
+    assert entry.split(b"\n")[2].split()[2].startswith(b"faulty@")
+    with WorkerProcess(redis_url, tmp_path, name="next"):
         assert bad.get(LIMIT_S).predictions
-        assert "came back from a worker that is gone; 1 of them" in other.log
-    assert server.hlen(KEYS.unacked) == server.hlen(KEYS.started) == 0
+    assert server.keys("clip-worker:*:unacked:*") == server.keys("clip-worker:*:started:*") == []
 
 
 def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answered(

@@ -100,6 +100,7 @@ def test_submitting_while_redis_is_down_says_so_within_bounded_time() -> None:
             client.upload(b"some bytes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
@@ -132,6 +133,7 @@ def test_a_worker_that_cannot_start_exits_non_zero_with_one_sentence_and_takes_n
     assert client._redis.llen(DEFAULT_QUEUE) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_refuses_a_pool_whose_children_could_not_see_its_model(
     redis_url: str, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 from support.fake_timer import FakeTimer
@@ -12,6 +13,9 @@ from worker.errors import TemporaryError
 from worker.pipeline import host_limiter as hosts_module
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.host_limiter import HostLimiter, Told, host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REST = RestPolicy(failures=3, first_s=1.0, factor=2.0, longest_s=8.0)
 

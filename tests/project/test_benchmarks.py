@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import fakeredis
 import pytest
@@ -16,6 +20,12 @@ from benchmarks.bench.messages import ClipWorkerSender, cycled, push_copies
 from benchmarks.bench.names import QUEUE
 from benchmarks.bench.sample import percentile
 from benchmarks.bench.scale import SCALES
+from benchmarks.bench.server import BenchError
+from benchmarks.model_process import report
+from benchmarks.model_process.case import TINY, Case
+from benchmarks.model_process.costless import FOLDER, CostlessWorker, rounds
+from benchmarks.model_process.probe import OTHERS, GilSampler
+from benchmarks.model_process.tree import PRESENT, exported
 from worker.contract import ClassifyRequest
 
 
@@ -120,3 +130,46 @@ def test_a_document_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathF
     # then
     assert document.load(folder) == written
     assert "[1.5, 2.25]" in (folder / document.FILE).read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("loop", "holder"), [("while True: pass", OTHERS), ("sys.stdin.read()", None)]
+)
+def test_another_process_sees_whether_the_gil_is_held(loop: str, holder: str | None) -> None:
+    # given a process that always holds its GIL, or never
+    code = f"import sys, gil_layout\nprint(gil_layout.find_gil(), flush=True)\n{loop}"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    environment = {"PYTHONPATH": str(FOLDER)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes)
+    with process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        sampler = GilSampler(process.pid, int(process.stdout.readline()), {})
+        # when it has come that far
+        while sampler.look() != holder:
+            assert process.poll() is None
+        # then
+        assert {sampler.look() for _ in range(1_000)} == {holder}
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_picture_of_a_worker_without_its_image_tower_is_measured(tmp_path: Path) -> None:
+    # given
+    case = Case(TINY, pictures=4)
+    # when
+    with CostlessWorker(PRESENT, tmp_path) as worker:
+        samples = rounds([worker], case, tmp_path, 1, 0.1)
+    # then
+    [sample] = samples["after"]
+    assert sample.pictures >= 256
+    assert 0 < max(sample.threads_s.values()) <= sample.model_s + 0.05
+    assert 0 < sum((sample.gil_s or {}).values()) <= sample.seconds + 1.0
+    assert "pictures/s" in report.table(samples)
+    assert max(sample.threads_s, key=sample.threads_s.__getitem__) in report.thread_table(samples)
+
+
+def test_an_unknown_commit_is_refused_by_name() -> None:
+    with pytest.raises(BenchError, match="0000000"), exported("0000000"):
+        pass

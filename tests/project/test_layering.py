@@ -27,6 +27,7 @@ LAYERS = {
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
         ("worker.pipeline", "worker.delivery", "worker.client"),
+        ("worker.preparation",),
         ("worker.sources",),
         ("worker.redis", "worker.settings"),
         ("worker.contract", "worker.delivery.keys"),
@@ -191,7 +192,7 @@ def test_what_a_producer_imports_leads_to_nothing_heavy(module: str) -> None:
     assert not HEAVY & {name.partition(".")[0] for name in loaded_with(module)}
 
 
-def test_of_the_worker_only_runtime_and_scoring_import_torch() -> None:
+def test_of_the_worker_only_runtime_scoring_and_preparation_import_torch() -> None:
     users = {
         module
         for module in files()
@@ -199,7 +200,13 @@ def test_of_the_worker_only_runtime_and_scoring_import_torch() -> None:
         and not module.startswith("worker.cli.")  # its commands load what they need, when called
         and any(n.partition(".")[0] == "torch" for n in imports(module).at_load)
     }
-    assert users == {"worker.runtime.state", "worker.pipeline.score_stage"}
+    assert users == {
+        "worker.runtime.state",
+        "worker.pipeline.score_stage",
+        "worker.preparation.pool",
+        "worker.preparation.fork_server",
+        "worker.preparation.decode_stage",
+    }
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.tiny_clip import tiny_engine
 
 from worker.contract import ClassifyManyRequest, ClassifyRequest, RequestOptions, parse
-from worker.contract.message_writer import WrittenQuestion
+from worker.contract.message_writer import EncodedRequest
 from worker.contract.results import Failure
 from worker.delivery.envelope import Envelope
 from worker.delivery.stored_result import failure
@@ -252,7 +252,7 @@ def test_a_request_that_is_refused_does_not_show_its_uris_secret(uri: str) -> No
 
 @pytest.mark.parametrize("uri", [f"https://example.com/cat.jpg{SIGNED}", *MALFORMED])
 def test_what_a_message_shows_to_logs_and_flower_holds_no_secret(uri: str) -> None:
-    written = WrittenQuestion(parse(RequestOptions, {"labels": LABELS}))
+    written = EncodedRequest(parse(RequestOptions, {"labels": LABELS}))
     assert SECRET not in written.about(uri).shown
     assert SECRET not in written.about_many([uri] * 3).shown
     # while the message itself has all of it

@@ -1,6 +1,6 @@
 """Real image files of mixed formats and sizes, for suites that need many pictures.
 
-`write_zoo(folder, 500, seed=0)` takes about 30 s on one core. The files are the same for the same
+`write_zoo(folder, 500, seed=0)` takes about 25 s on one core. The files are the same for the same
 seed and Pillow. Half of them show scenes of the demo model, half photo-like fields.
 """
 
@@ -34,9 +34,9 @@ SIZES: Final = (
     (640, 480),
     (17, 400),
     (333, 1),
-    (800, 600),
-    (1024, 768),
+    (449, 600),
 )
+_LARGEST_FIELD: Final = 1_500_000  # pixels
 _LARGEST_SCENE: Final = 400 * 400  # pixels; a scene is drawn at four times its size
 
 
@@ -63,6 +63,9 @@ def photo(size: tuple[int, int], seed: int) -> Image.Image:
         size: Width and height in pixels.
         seed: Decides the field.
     """
+    if size[0] * size[1] > _LARGEST_FIELD:
+        quarter = photo((size[0] // 4, size[1] // 4), seed)  # as smooth, in a tenth of the time
+        return quarter.resize(size, Image.Resampling.BICUBIC)
     rng = np.random.default_rng(seed)
     total = np.zeros((size[1], size[0], 3), dtype=np.float32)
     for octave in range(1, 7):

@@ -45,6 +45,7 @@ def fill(model: nn.Module, seed: int) -> nn.Module:
     """
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(POOL).uniform_(-1, 1, generator=generator)
+    start = 0
     for name, value in model.state_dict().items():
         if not value.is_floating_point():
             value.zero_()
@@ -56,14 +57,17 @@ def fill(model: nn.Module, seed: int) -> nn.Module:
             low, high = (0.1, 0.4) if name.endswith("bn3.weight") else (0.8, 1.2)
             value.uniform_(low, high, generator=generator)
         else:
-            value.copy_(_draw(pool, value.shape)).mul_(_bound(name, value))
-            pool = pool.roll(12_345)
+            value.copy_(_draw(pool, start, value.shape)).mul_(_bound(name, value))
+            start = (start + value.numel()) % POOL
     return model.eval()
 
 
-def _draw(pool: Tensor, shape: torch.Size) -> Tensor:
+def _draw(pool: Tensor, start: int, shape: torch.Size) -> Tensor:
     """As many of the pool's numbers, over and over: drawing each anew takes seconds a model."""
-    return pool.repeat(-(-shape.numel() // POOL))[: shape.numel()].view(shape)
+    end = start + shape.numel()
+    if end > POOL:
+        pool = pool.repeat(-(-end // POOL))
+    return pool[start:end].view(shape)
 
 
 def _bound(name: str, value: Tensor) -> float:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 _SHIFT = """
 local by = tonumber(ARGV[1])
 redis.call('SET', KEYS[1], string.format('%.6f', redis.call('GET', KEYS[1]) + by))
-for _, tag in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  redis.call('ZINCRBY', KEYS[2], by, tag)
+for _, lease in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if redis.call('ZSCORE', KEYS[2], lease) ~= '0' then
+    redis.call('ZINCRBY', KEYS[2], by, lease)
+  end
 end
 """
 

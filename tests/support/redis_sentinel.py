@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 MASTER = "pictures"
-LIMIT_S = 30.0
+LIMIT_S = 120.0  # a sentinel whose process was held up rests for 30 s
 PAUSE_S = 0.05
 CONFIGURATION = """
 port {port}
 bind {host}
 dir {folder}
 sentinel monitor {master} {host} {master_port} 1
-sentinel down-after-milliseconds {master} 300
+sentinel down-after-milliseconds {master} 1000
 sentinel failover-timeout {master} 2000
 """
 

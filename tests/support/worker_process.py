@@ -38,7 +38,9 @@ class WorkerProcess:
         stdout: int | None = None,
         **settings: str,
     ) -> None:
+        self.redis = redis
         self._log = folder / f"{name}.log"
+        self._log_begin = 0
         self._stdout = stdout
         self._command = command or (
             sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@%h",
@@ -76,8 +78,12 @@ class WorkerProcess:
 
     @property
     def log(self) -> str:
-        """All that the process has printed."""
-        return self._log.read_text(errors="replace")
+        """All that the process has printed, or what it has since `begin_log()`."""
+        return self._log.read_bytes()[self._log_begin :].decode(errors="replace")
+
+    def begin_log(self) -> None:
+        """Leave out of `log` what was printed until now."""
+        self._log_begin = self._log.stat().st_size
 
     def start(self) -> None:
         with self._log.open("ab") as log:

@@ -25,8 +25,18 @@ QUEUE = DEFAULT_QUEUE
 CHUNK = 1000
 RESULTS = "celery-task-meta-"
 OURS = QueueKeys(QUEUE)
-UNACKNOWLEDGED = ("unacked", OURS.unacked)  # kombu's, and ours
-QUEUED = (*OURS.lists, *OURS.arrived, OURS.returned)
+UNACKNOWLEDGED = ("unacked", OURS.unacked("*"))  # patterns of kombu's keys, and ours
+QUEUED = (*OURS.lists, *OURS.arrived, OURS.suspects)
+# All values of the hashes whose keys match.
+_ALL_VALUES = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  for _, value in ipairs(redis.call('HVALS', key)) do
+    found[#found + 1] = value
+  end
+end
+return found
+"""
 _ID = re.compile(rb'"id": ?"([0-9a-f-]{36})"')
 _NUMBER = re.compile(r"(?:drill|torture)-(\d+)")
 
@@ -76,7 +86,8 @@ class Messages:
 
     def unacknowledged(self) -> set[int]:
         """Those in hand, by kombu's books or ours."""
-        return self._found(v for key in UNACKNOWLEDGED for v in self._redis.hvals(key))
+        values = (self._redis.eval(_ALL_VALUES, 0, pattern) for pattern in UNACKNOWLEDGED)
+        return self._found(chain.from_iterable(values))
 
     def queued(self) -> set[int]:
         """Those in the queue, or returned by a crash."""
@@ -90,8 +101,8 @@ class Messages:
         """
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.keys(RESULTS + "*")
-            for key in UNACKNOWLEDGED:
-                pipe.hvals(key)
+            for pattern in UNACKNOWLEDGED:
+                pipe.eval(_ALL_VALUES, 0, pattern)
             for key in QUEUED:
                 pipe.lrange(key, 0, -1)
             results, *elsewhere = pipe.execute()

@@ -288,7 +288,8 @@ class Run:
 def _holds_messages(key: bytes) -> bool:
     """Queues and unacknowledged sets of kombu and of ours."""
     kombus = (QUEUE.encode(), b"unacked")
-    return key in kombus or key.endswith((b":returned", b":unacked")) or b":arrived:" in key
+    ours = (b":returned", b":unacked:", b":arrived:")
+    return key in kombus or any(part in key for part in ours)
 
 
 def _has_run(life: Life, since_s: float) -> bool:

@@ -37,7 +37,7 @@ from worker.contract import (
     RequestOptions,
     parse,
 )
-from worker.contract.message_writer import MessageWriter, WrittenQuestion
+from worker.contract.message_writer import EncodedRequest, MessageWriter
 from worker.contract.request_cache import RequestCache
 from worker.errors import InvalidRequestError
 from worker.redis.celery_app import RedisCelery, redis_configuration
@@ -98,9 +98,7 @@ class Client:
             None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
         )
         publisher = Publisher(self._redis, url, queue, bound)
-        self._submission = Submission(
-            MessageWriter(queue), publisher, RequestCache(WrittenQuestion)
-        )
+        self._submission = Submission(MessageWriter(queue), publisher, RequestCache(EncodedRequest))
         elsewhere = None if self._results_redis is self._redis else self._results_redis
         self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
 
@@ -237,7 +235,7 @@ class Client:
         """
         _check_count("chunk", chunk, MAX_IMAGES)
         _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
-        asked = WrittenQuestion(parse(RequestOptions, given({"labels": labels, **question})))
+        asked = EncodedRequest(parse(RequestOptions, given({"labels": labels, **question})))
         post = Post(priority, expires_s)
 
         def send(uris: list[str]) -> Handle[list[Outcome]]:

@@ -38,7 +38,7 @@ class Arguments(NamedTuple):
     shown: str
 
 
-class WrittenQuestion:
+class EncodedRequest:
     """A question, written once for any number of pictures.
 
     Args:

@@ -1,4 +1,4 @@
-"""Stores what is done and lets go of its messages: all that came meanwhile in one round trip."""
+"""Writes results and acknowledges their messages: all that came meanwhile in one round trip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from itertools import groupby
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.delivery.in_flight import Delivery
-    from worker.delivery.redis_queue import RedisQueue
+    from worker.delivery.lease import Lease
 
 logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500  # so that Redis is not held up
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 1.0
+
+# A delivery, the key of its result and the result; both "" for none.
+Ack: TypeAlias = "tuple[Delivery, str, str]"
 
 
 class AckWriter:
@@ -43,77 +46,73 @@ class AckWriter:
     ) -> None:
         self._ended = ended
         self._pause = pause
-        self._done: SimpleQueue[tuple[Delivery, str, str] | None] = SimpleQueue()  # None ends it
+        self._acks: SimpleQueue[Sequence[Ack]] = SimpleQueue()  # an empty one ends the thread
         self._warning = ThrottledWarning(logger, "Results can't be stored")
-        self._thread = threading.Thread(target=self._serve, name="finisher", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="ack-writer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def add(self, done: Sequence[tuple[Delivery, str, str]]) -> None:
-        """Take over deliveries with the key and the text of their results; key "" for none."""
-        for one in done:
-            self._done.put(one)
+    def add(self, acks: Sequence[Ack]) -> None:
+        """Take over what has ended."""
+        if acks:
+            self._acks.put(acks)
 
-    def finish_alone(self, done: tuple[Delivery, str, str]) -> None:
+    def write_alone(self, ack: Ack) -> None:
         """End one delivery on the caller's own thread; where Redis is away, as `add` does."""
-        queue = done[0].queue
-        self._finish_or_forget([done], lambda: queue.finish(_finished([done])))
+        try:
+            self._write(ack[0].lease, [ack])
+        except RedisError:
+            self.add([ack])
 
     def stop(self, timeout_s: float) -> None:
-        """Store what was handed in, for at most so long; give up the rest."""
-        self._done.put(None)
+        """Write what was added, for at most so long; give up the rest."""
+        self._acks.put(())
         self._thread.join(timeout_s)
 
     def _serve(self) -> None:
         while batch := self._next():
-            for queue, items in groupby(batch, key=lambda item: item[0].queue):
-                self._finish(queue, list(items))
+            for lease, group in groupby(batch, key=lambda ack: ack[0].lease):
+                acks = list(group)
+                for i in range(0, len(acks), MOST_AT_ONCE):
+                    self._insist(lease, acks[i : i + MOST_AT_ONCE])
 
-    def _next(self) -> list[tuple[Delivery, str, str]]:
+    def _next(self) -> list[Ack]:
         """What has come, at least one; empty at the end."""
-        batch = []
-        while (done := self._done.get()) is not None:
-            batch.append(done)
-            if self._done.empty() or len(batch) >= MOST_AT_ONCE:
+        batch: list[Ack] = []
+        while acks := self._acks.get():
+            batch.extend(acks)
+            if self._acks.empty() or len(batch) >= MOST_AT_ONCE:
                 return batch
         if batch:  # these first
-            self._done.put(None)
+            self._acks.put(())
         return batch
 
-    def _finish(self, queue: RedisQueue, items: Sequence[tuple[Delivery, str, str]]) -> None:
-        self._finish_or_forget(items, lambda: self._insist(queue, items))
-
-    def _finish_or_forget(
-        self, items: Sequence[tuple[Delivery, str, str]], finish: Callable[[], list[bool]]
-    ) -> None:
-        try:
-            self._let_go(items, finish())
-        except RedisError:
-            self.add(items)
-        except Exception:  # a bug of ours must not end the thread that ends all tasks
-            logger.exception("%d tasks come again, for their results can't be stored", len(items))
-            self._ended([delivery for delivery, _, _ in items])
-
-    def _let_go(self, items: Sequence[tuple[Delivery, str, str]], held: Sequence[bool]) -> None:
-        if lost := held.count(False):
-            logger.warning(
-                "%d results were not stored: their leases ran out, and the tasks are others' now.",
-                lost,
-            )
-        self._ended([delivery for delivery, _, _ in items])
-
-    def _insist(self, queue: RedisQueue, items: Sequence[tuple[Delivery, str, str]]) -> list[bool]:
+    def _insist(self, lease: Lease, acks: Sequence[Ack]) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return queue.finish(_finished(items))
+                self._write(lease, acks)
             except RedisError as error:
                 self._warning.warn(error)
                 self._pause(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            else:
+                return
 
-
-def _finished(items: Sequence[tuple[Delivery, str, str]]) -> list[Finished]:
-    return [Finished(tag, key, result) for delivery, key, result in items for tag in delivery.tags]
+    def _write(self, lease: Lease, acks: Sequence[Ack]) -> None:
+        done = [Finished(tag, key, text) for each, key, text in acks for tag in each.tags]
+        try:
+            held = lease.queue.finish(lease, done)
+            if lost := held.count(False):
+                logger.warning(
+                    "%d results were not stored: their tasks are other workers' by now, because "
+                    "this worker's lease lapsed.",
+                    lost,
+                )
+        except RedisError:
+            raise
+        except Exception:  # a bug of ours must not end the thread that ends all tasks
+            logger.exception("Can't store %d results; their tasks will run again", len(acks))
+        self._ended([delivery for delivery, _, _ in acks])

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from worker.delivery.ack_writer import AckWriter
-from worker.delivery.dead_lettering import bury
+from worker.delivery.ack_writer import Ack, AckWriter
+from worker.delivery.dead_lettering import file_dead_letter
 from worker.delivery.stored_result import failure, result_key, revoked, success
 from worker.delivery.task_events import TaskEvents
-from worker.delivery.totals import Totals
 from worker.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.delivery.envelope import Envelope
     from worker.delivery.in_flight import Delivery, InFlight
+    from worker.delivery.lease import Lease
     from worker.delivery.policy import DeliveryPolicy
-    from worker.delivery.redis_queue import RedisQueue
     from worker.errors import ClipWorkerError
 
 logger = logging.getLogger(__name__)
@@ -44,12 +45,13 @@ class Acks:
         ended: Callable[[Sequence[Delivery]], None],
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.totals = Totals()  # of the batch path; Celery counts what it runs itself
         self.events = TaskEvents()
         self._policy = policy
         self._in_flight = in_flight
         self._ended = ended
         self._now = now
+        self._totals: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._writer = AckWriter(ended)
 
     def start(self) -> None:
@@ -60,22 +62,23 @@ class Acks:
         """Write what has ended, for at most so long; give up the rest."""
         self._writer.stop(timeout_s)
 
-    def succeed_all(self, results: Sequence[tuple[Delivery, str]]) -> None:
-        """End deliveries with results, given as JSON."""
-        for delivery, result_json in results:
-            self.succeed(delivery, result_json)
-
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
-        if self._claim(delivery):
-            self.totals.add(delivery.envelope.task)
-            if self.events.wanted or logger.isEnabledFor(logging.INFO):
-                self._tell_of_success(delivery, result_json)
-            done = self._stored(delivery, success, result_json)
-            if len(self._in_flight) == 1:  # nobody waits meanwhile; waking a thread takes time
-                self._writer.finish_alone(done)
-            else:
-                self._writer.add([done])
+        self.succeed_all([(delivery, result_json)])
+
+    def succeed_all(self, done: Sequence[tuple[Delivery, str]]) -> None:
+        """End deliveries with their results, given as JSON."""
+        results = dict(done)
+        claimed = self._in_flight.claim_all(list(results))
+        self._count(claimed)
+        if self.events.wanted or logger.isEnabledFor(logging.INFO):
+            for delivery in claimed:
+                self._tell_of_success(delivery, results[delivery])
+        acks = [self._stored(delivery, success, results[delivery]) for delivery in claimed]
+        if len(acks) == len(self._in_flight) == 1:  # nobody waits; waking a thread takes time
+            self._writer.write_alone(acks[0])
+        else:
+            self._writer.add(acks)
 
     def _tell_of_success(self, delivery: Delivery, result_json: str) -> None:
         taken_s = time.monotonic() - delivery.taken_at
@@ -86,10 +89,19 @@ class Acks:
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
         if self._claim(delivery):
-            self.totals.add(delivery.envelope.task)
+            self._count([delivery])
             logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self.events.failed(delivery, error)
             self._writer.add([self._stored(delivery, failure, error)])
+
+    def totals(self) -> dict[str, int]:
+        """How many tasks have succeeded or failed here, by name; Celery counts its own."""
+        with self._counting:
+            return dict(self._totals)
+
+    def _count(self, deliveries: Iterable[Delivery]) -> None:
+        with self._counting:
+            self._totals.update(delivery.envelope.task for delivery in deliveries)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
@@ -101,8 +113,8 @@ class Acks:
         if self._claim(delivery):
             self.requeue([delivery])
 
-    def put_back_unknown(self, delivery: Delivery, patience_s: float) -> bool:
-        """Let a worker that knows the task have it, after a pause that grows.
+    def park(self, delivery: Delivery, patience_s: float) -> bool:
+        """Requeue a delivery after a pause that grows, for a worker that knows its task.
 
         Args:
             delivery: Whose task is not registered here.
@@ -111,7 +123,7 @@ class Acks:
         Returns:
             False if that time has passed: then nothing was done.
         """
-        if not delivery.queue.put_back(delivery.tags, delivery.id, patience_s):
+        if not delivery.queue.park(delivery.lease, delivery.tags, delivery.id, patience_s):
             return False
         if self._claim(delivery):
             self._ended([delivery])
@@ -123,7 +135,7 @@ class Acks:
         """End a delivery as a dead letter, and store its failure under its id.
 
         Args:
-            delivery: In hand.
+            delivery: In flight.
             reason: Why, for the operator.
             told: What its caller gets, if that is another error.
         """
@@ -131,7 +143,7 @@ class Acks:
             logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
             self._tell_dependents(delivery, told or reason)
             self.events.failed(delivery, told or reason)
-            self._bury(delivery, reason, told or reason)
+            self._file(delivery, reason, told or reason)
             self._ended([delivery])
 
     def reject(self, delivery: Delivery) -> None:
@@ -139,11 +151,11 @@ class Acks:
         if self._claim(delivery):
             reason = ServiceError("The task raised Reject, or Celery refused it.", "REJECTED")
             logger.warning("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
-            self._bury(delivery, reason, None)
+            self._file(delivery, reason, None)
             self._ended([delivery])
 
     def drop(self, delivery: Delivery) -> None:
-        """Forget a delivery that has become somebody else's."""
+        """Forget a delivery that another worker has by now."""
         if self._claim(delivery):
             self._ended([delivery])
 
@@ -166,17 +178,17 @@ class Acks:
         except Exception:  # it must be given up all the same
             logger.exception("Those who depend on task %s were not told", delivery.id)
 
-    def _bury(
+    def _file(
         self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None
     ) -> None:
         try:
-            bury(delivery, reason, told, self._now())
-        except RedisError as error:  # its lease runs out, and it comes again
-            logger.warning("A dead letter can't be filed yet, for Redis fails: %s", error)
+            file_dead_letter(delivery, reason, told, self._now())
+        except RedisError as error:  # the heartbeat requeues it
+            logger.warning("Can't file a dead letter yet because Redis fails: %s", error)
 
     def _stored(
         self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object
-    ) -> tuple[Delivery, str, str]:
+    ) -> Ack:
         ignore = delivery.envelope.headers.get("ignore_result")
         if self._policy.ignore_result if ignore is None else ignore:
             return delivery, "", ""
@@ -193,12 +205,12 @@ class Acks:
 
     def requeue_unseen(self, deliveries: Sequence[Delivery]) -> None:
         """Requeue deliveries that were never in flight."""
-        by_queue: dict[RedisQueue, list[str]] = {}
+        by_lease: dict[Lease, list[str]] = {}
         for delivery in deliveries:
-            by_queue.setdefault(delivery.queue, []).extend(delivery.tags)
-        for queue, tags in by_queue.items():
+            by_lease.setdefault(delivery.lease, []).extend(delivery.tags)
+        for lease, tags in by_lease.items():
             try:
                 # The last taken goes back first, so that the queue's order stays.
-                queue.give_back(tags[::-1])
-            except RedisError as error:  # their leases run out
-                logger.warning("%d tasks go back later than they should: %s", len(tags), error)
+                lease.queue.requeue(lease, tags[::-1])
+            except RedisError as error:  # the heartbeat does it later
+                logger.warning("%d tasks are requeued later than they should: %s", len(tags), error)

@@ -89,8 +89,11 @@ class ListWait:
             self._pool.release(connection)
 
 
-def wait_for_any(waits: Sequence[ListWait], timeout_s: float) -> None:
+def wait_for_any(waits: Sequence[ListWait], timeout_s: float) -> bool:
     """Wait until a message has come into one of the lists, or for about so long.
+
+    Returns:
+        Whether a wait has ended, most likely with a message.
 
     Raises:
         RedisError: As `ListWait` does. After a `ResponseError` the waits can be used again.
@@ -100,10 +103,12 @@ def wait_for_any(waits: Sequence[ListWait], timeout_s: float) -> None:
             wait.begin()
             selector.register(wait, selectors.EVENT_READ, wait)
         refused = None
-        for key, _ in selector.select(timeout_s):
+        ended = selector.select(timeout_s)
+        for key, _ in ended:
             try:
                 key.data.end()
             except ResponseError as error:
                 refused = error
         if refused:
             raise refused
+        return bool(ended)

@@ -11,10 +11,25 @@ from worker.quoting import quote
 from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.delivery.in_flight import Delivery
+    from worker.delivery.unacked_entry import Crash
 
 REPLAY = "`clip-worker dead` shows and replays it"
 UNKNOWN_TASK = "UNKNOWN_TASK"  # code of a message whose task no worker of its queue knows
+
+
+def is_condemned(crashes: Sequence[Crash], max_deliveries: int) -> bool:
+    """Whether a message with this history is not to be tried again.
+
+    Only a message that ran alone when its worker died is: no other can be to blame for that.
+
+    Args:
+        crashes: Newest first.
+        max_deliveries: After so many crashes, if it was alone in the last.
+    """
+    return len(crashes) >= max_deliveries and crashes[0].together == 1
 
 
 def poison(delivery: Delivery) -> ClipWorkerError:
@@ -35,19 +50,19 @@ def unreadable(error: BaseException) -> ClipWorkerError:
 def unknown_task(delivery: Delivery) -> ClipWorkerError:
     """What is wrong with a message of a task that no worker of its queue knows."""
     return InvalidRequestError(
-        f"No worker of the queue {delivery.queue.keys.queue!r} knows the task "
+        f"No worker of the queue {delivery.queue.name!r} knows the task "
         f"{quote(delivery.envelope.task)}. Send it to the queue of the workers that do; {REPLAY}.",
         UNKNOWN_TASK,
     )
 
 
-def bury(
+def file_dead_letter(
     delivery: Delivery, reason: ClipWorkerError, told: BaseException | None, now: float
 ) -> bool:
     """File a delivery's dead letter and store its failure; whether it was still held.
 
     Args:
-        delivery: In hand.
+        delivery: In flight.
         reason: Why.
         told: What is stored as the task's failure; None to store nothing.
         now: Unix time in seconds.
@@ -69,5 +84,5 @@ def bury(
     if told is not None and delivery.envelope.id:
         key = result_key(delivery.envelope.id)
         stored = failure(delivery.envelope, told)
-    held = [delivery.queue.bury(letter, Finished(tag, key, stored)) for tag in delivery.tags]
-    return any(held)
+    done = [Finished(tag, key, stored) for tag in delivery.tags]
+    return any(delivery.queue.finish(delivery.lease, done, letter))

@@ -7,8 +7,6 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.02  # of the waits
-RETURN_S = 1.0  # for the process to end, before what its threads run goes back
 MOST_NAMES = 5  # of tasks that are waited for, in the log
 
 
@@ -74,15 +71,10 @@ class Drain:
             )
 
     def leave_others(self) -> bool:
-        """Let what threads still run go back soon; whether there is any."""
-        left = self._others()
-        for delivery in left:
-            try:
-                delivery.queue.extend(delivery.tags, RETURN_S)
-            except RedisError as error:  # their leases run out
-                logger.warning("Task %s[%s] goes back later: %s", *delivery.name, error)
-        self.given_back += len(left)
-        return bool(left)
+        """Count what threads still run as requeued; whether there is any."""
+        left = len(self._others())
+        self.given_back += left
+        return left > 0
 
     def _celerys(self) -> list[Delivery]:
         return [delivery for delivery in self._in_flight.all() if self._standard.has(delivery)]

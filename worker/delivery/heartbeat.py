@@ -1,4 +1,4 @@
-"""Keeps the leases of what is in hand, and returns what dead workers held."""
+"""Renews a worker's leases, and reclaims the messages of workers whose leases have lapsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.delivery.lease_clock import lease_clock
+from worker.delivery.lease import Lease, lease_clock
 from worker.delivery.throttled_warning import ThrottledWarning
 
 if TYPE_CHECKING:
@@ -21,52 +21,66 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
-LONGEST_PAUSE_S = 0.5
+USUAL_PAUSE_S = 0.5  # between two looks for lapsed leases, by whatever worker
 STOP_S = 2.0  # for the thread to notice
 RETRY_S = 0.25  # after Redis failed
+SLOWER, FASTER = 1.5, 0.5
 
 
 class Heartbeat:
-    """One thread that renews at a third of the lease, and reaps at least twice a second.
+    """One thread that renews and reaps, and watches this process in between.
+
+    Renewing and reaping are one script, so a heartbeat costs Redis the same for any number of
+    messages. The more workers there are, the seldomer each of them looks: some worker twice a
+    second, and each at least three times a lease, since it renews its own with that.
 
     A process may stand still, stopped or on a machine that sleeps, for longer than its leases last.
-    What it then has in hand may be others' by now. So whoever is to begin something asks `holds`.
+    What it has in flight may then be other workers'. So whoever is to begin something asks `holds`.
 
     Args:
-        queues: One a queue.
-        held: What is in hand.
+        queues: All queues of this worker; the list may grow.
+        in_flight: Their messages.
         lease_s: Of the queues.
         watch: Called at each turn, for what else has to be looked at now and then.
         lost: Called with a delivery that is no longer this worker's.
+        wake: Called when messages wait in Redis that no idle worker is woken for.
         clock: See `lease_clock`.
+
+    Attributes:
+        pause_s: Seconds between two looks of this worker; they follow from what others do.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         queues: Sequence[RedisQueue],
-        held: InFlight,
+        in_flight: InFlight,
         *,
         lease_s: float,
         watch: Callable[[], None],
         lost: Callable[[Delivery], None],
+        wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
         self._queues = queues
-        self._in_flight = held
+        self._in_flight = in_flight
         self._lease_s = lease_s
         self._watch = watch
         self._lost = lost
+        self._wake = wake
         self._clock = clock
-        self._renewing = threading.Lock()
-        self._renewed = clock()
+        self._looking = threading.Lock()
+        self._checked_at = clock()
+        self._orphans: set[str] = set()  # tags, when they were looked for last
+        self.pause_s = self.shortest_pause_s
+        self._looked_at = clock()
         self._stopping = threading.Event()
         self._warning = ThrottledWarning(logger, "Leases can't be renewed")
-        self._thread = threading.Thread(target=self._serve, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="heartbeat", daemon=True)
 
     @property
-    def pause_s(self) -> float:
-        """Between two turns."""
-        return min(LONGEST_PAUSE_S, self._lease_s / 10)
+    def shortest_pause_s(self) -> float:
+        """Between two looks, where no other worker looks."""
+        return min(USUAL_PAUSE_S, self._lease_s / 10)
 
     def start(self) -> None:
         """Start the thread."""
@@ -79,30 +93,27 @@ class Heartbeat:
             self._thread.join(STOP_S)
 
     def turn(self) -> None:
-        """Renew if it is time, then reap.
+        """Renew and reap in all queues, and drop what is other workers' by now.
 
         Raises:
             RedisError: Redis failed; the turn has to be taken again.
         """
-        if self._clock() - self._renewed >= self._lease_s / RENEWALS_A_LEASE - self.pause_s / 2:
-            with self._renewing:
-                self._renew()
-        for queue in list(self._queues):
-            count, blamed = queue.reap(self._lease_s / 2)
-            if count:
-                logger.warning(
-                    "%d messages of queue %r came back from a worker that is gone; %d of them were "
-                    "in the making, and run apart.",
-                    *(count, queue.keys.queue, blamed),
-                )
+        self._looked_at = self._clock()
+        looks = [self._look(queue) for queue in list(self._queues)]
+        self._drop_lost()
+        if self._looked_at - self._checked_at >= self._lease_s:
+            self._checked_at = self._looked_at
+            self._requeue_orphans()
+        if looks:
+            self._adapt(max(looks))
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether a delivery is still this worker's, and not ended.
 
-        If its lease may have ended, by this worker's clock, Redis is asked; for as long as it is
+        If its lease may have lapsed, by this worker's clock, Redis is asked; for as long as it is
         away nobody knows.
         """
-        while not delivery.ended and self._is_overdue(delivery):
+        while not delivery.ended and self._is_doubtful(delivery.lease):
             try:
                 self.make_sure(delivery)
             except RedisError as error:
@@ -111,48 +122,77 @@ class Heartbeat:
         return not delivery.ended
 
     def make_sure(self, delivery: Delivery) -> None:
-        """If a delivery's lease may have ended, start all anew, and drop what is others' by now.
+        """If a delivery's lease may have lapsed, renew it; drop the delivery if it has.
 
         Raises:
             RedisError: Redis failed.
         """
-        with self._renewing:
-            if self._is_overdue(delivery):  # else another thread was here
-                self._renew()
+        with self._looking:
+            lease = delivery.lease
+            if not lease.is_lost and self._is_doubtful(lease):  # else another thread was here
+                lease.queue.reap(self._lease_s / 2)
+        if lease.is_lost:
+            self._drop_lost()
 
-    def _is_overdue(self, delivery: Delivery) -> bool:
-        return self._clock() >= delivery.held_until
+    def _is_doubtful(self, lease: Lease) -> bool:
+        return lease.is_lost or self._clock() >= lease.ends_at
 
-    def _renew(self) -> None:
-        now = self._clock()
-        deliveries, lost = self._in_flight.all(), 0
-        for queue in list(self._queues):
-            ours = [delivery for delivery in deliveries if delivery.queue is queue]
-            gone = queue.renew(tag for delivery in ours for tag in delivery.tags)
-            for delivery in ours:
-                if not gone.issuperset(delivery.tags):
-                    delivery.held_until = now + self._lease_s
-                elif not delivery.ended:
-                    self._lost(delivery)
-                    lost += 1
-        self._renewed = now
+    def _look(self, queue: RedisQueue) -> float:
+        look = queue.reap(self._lease_s / 2)
+        if look.reclaimed:
+            logger.warning(
+                "Requeued %d messages of queue %r from a lost worker; %d of them, on which it was "
+                "working, now run apart from others.",
+                *(look.reclaimed, queue.name, look.suspects),
+            )
+        if look.is_waiting:
+            self._wake()
+        return look.since_last_s
+
+    def _adapt(self, since_last_s: float) -> None:
+        """Look seldomer if other workers look often enough."""
+        others_look = since_last_s < self.shortest_pause_s
+        wanted = self.pause_s * (SLOWER if others_look else FASTER)
+        longest = self._lease_s / RENEWALS_A_LEASE
+        self.pause_s = max(self.shortest_pause_s, min(wanted, longest))
+
+    def _drop_lost(self) -> None:
+        lost = [each for each in self._in_flight.all() if each.lease.is_lost and not each.ended]
+        for delivery in lost:
+            self._lost(delivery)
         if lost:
             logger.warning(
-                "Dropped %d messages that are other workers' now: their leases ran out while this "
-                "worker stood still or was cut off from Redis.",
-                lost,
+                "Dropped %d messages that other workers have now: this worker's lease lapsed while "
+                "it stood still or was cut off from Redis.",
+                len(lost),
             )
 
+    def _requeue_orphans(self) -> None:
+        """Requeue what Redis holds for this worker and nobody works on, in two looks in a row.
+
+        That is what could not be requeued or dead-lettered because Redis failed, or was left over
+        by a bug.
+        """
+        held = {queue.lease: queue.tags(queue.lease) for queue in list(self._queues)}
+        known = {tag for delivery in self._in_flight.all() for tag in delivery.tags}
+        orphans = set().union(*held.values()) - known
+        for lease, tags in held.items():
+            if stuck := tags & orphans & self._orphans:
+                lease.queue.requeue(lease, list(stuck))
+                logger.warning("Requeued %d messages that nobody worked on.", len(stuck))
+        self._orphans = orphans
+
     def _serve(self) -> None:
-        pause_s = self.pause_s
-        while not self._stopping.wait(pause_s):
-            pause_s = self.pause_s
+        wait_s = self.shortest_pause_s
+        while not self._stopping.wait(wait_s):
+            wait_s = self.shortest_pause_s
             try:
                 self._watch()
-                self.turn()
+                if self._clock() - self._looked_at >= self.pause_s - wait_s / 2:
+                    self.turn()
             except RedisError as error:
                 self._warning.warn(error)
-                self._renewed = self._clock() - self._lease_s  # at once when it is back
-                pause_s = min(RETRY_S, self.pause_s)
-            except Exception:  # a bug of ours must not let all leases run out
-                logger.exception("A turn of the keeper failed")
+                self._looked_at = float("-inf")  # look again at once when it is back
+                wait_s = min(RETRY_S, wait_s)
+            except Exception:  # a bug of ours must not let the leases lapse
+                logger.exception("A turn of the heartbeat failed")

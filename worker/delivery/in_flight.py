@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING
 from worker.quoting import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.delivery.body import Arguments
     from worker.delivery.envelope import Envelope
+    from worker.delivery.lease import Lease
     from worker.delivery.redis_queue import RedisQueue
     from worker.delivery.unacked_entry import Crash
     from worker.errors import ClipWorkerError
@@ -25,7 +25,7 @@ class Delivery:
     """A message in hand, from its taking to its end.
 
     Attributes:
-        queue: Of the queue that it came from.
+        lease: What it was taken under.
         envelope: The message, read.
         message: The message as it was written.
         crashes: What it has been through, newest first.
@@ -37,10 +37,9 @@ class Delivery:
         ended: Whether its end has been decided; only the first end counts.
         progressed_at: `time.monotonic()` when something of it was done last, or when it was taken.
         time_out: Ends it when nothing of it has been done for too long; None to let it fail.
-        held_until: When its lease ends at the earliest, by `lease_clock`.
     """
 
-    queue: RedisQueue
+    lease: Lease
     envelope: Envelope
     message: bytes
     crashes: tuple[Crash, ...]
@@ -52,7 +51,11 @@ class Delivery:
     ended: bool = False
     progressed_at: float = field(default_factory=time.monotonic)
     time_out: Callable[[ClipWorkerError], None] | None = None
-    held_until: float = math.inf
+
+    @property
+    def queue(self) -> RedisQueue:
+        """That it came from."""
+        return self.lease.queue
 
     @property
     def arguments(self) -> Arguments:
@@ -117,7 +120,7 @@ class InFlight:
         with self._changed:
             for delivery in deliveries:
                 known = self._by_message.get(delivery.message)
-                if known and not known.ended and known.queue is delivery.queue:
+                if known and not known.ended and known.lease is delivery.lease:
                     known.tags.extend(delivery.tags)
                     continue
                 self._by_message[delivery.message] = delivery
@@ -129,9 +132,15 @@ class InFlight:
 
     def claim(self, delivery: Delivery) -> bool:
         """Decide that a delivery ends; whether this is the first to decide it."""
+        return bool(self.claim_all([delivery]))
+
+    def claim_all(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """The same of several; those for which it is the first."""
         with self._changed:
-            first, delivery.ended = not delivery.ended, True
-            return first
+            first = [delivery for delivery in deliveries if not delivery.ended]
+            for delivery in first:
+                delivery.ended = True
+        return first
 
     def claim_waiting(self, delivery: Delivery) -> bool:
         """The same, but no for what has begun: that goes on."""
@@ -188,10 +197,10 @@ class InFlight:
         with self._changed:
             return list(self._all)
 
-    def wait_for_change(self, timeout_s: float) -> None:
-        """Wait until something was let go of, or for so long."""
+    def wait_for_change(self, timeout_s: float) -> bool:
+        """Wait until something has ended, or for so long; whether something has."""
         with self._changed:
-            self._changed.wait(timeout_s)
+            return self._changed.wait(timeout_s)
 
 
 def _shown(text: str) -> str:

@@ -32,24 +32,22 @@ class QueueKeys:
         return tuple(self._named(f"arrived:{step}") for step in PRIORITY_STEPS)
 
     @property
-    def returned(self) -> str:
-        """List of entries that came back from a crash."""
+    def suspects(self) -> str:
+        """List of entries whose worker died while it worked on them."""
         return self._named("returned")
 
     @property
-    def unacked(self) -> str:
-        """Hash, tag to entry: what workers have in hand."""
-        return self._named("unacked")
-
-    @property
     def leases(self) -> str:
-        """Sorted set, tag to the Unix time at which the entry goes back."""
-        return self._named("leases")
+        """Sorted set, a lease's name to the Unix time at which it lapses."""
+        return self._named("workers")
 
-    @property
-    def started(self) -> str:
+    def unacked(self, lease: str) -> str:
+        """Hash, tag to entry: what is in flight under a lease."""
+        return self._named(f"unacked:{lease}")
+
+    def started(self, lease: str) -> str:
         """Hash, tag to the line that goes into the entry's history if the worker dies."""
-        return self._named("started")
+        return self._named(f"started:{lease}")
 
     @property
     def unknown(self) -> str:
@@ -58,7 +56,7 @@ class QueueKeys:
 
     @property
     def tick(self) -> str:
-        """String, the Unix time at which some worker last looked for leases that ran out."""
+        """String, the Unix time at which some worker last looked for lapsed leases."""
         return self._named("tick")
 
     def _named(self, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Takes messages, as many as there is room for, and hands them on."""
+"""Polls the queues: takes as many messages as there is room for, and hands them on."""
 
 from __future__ import annotations
 
@@ -24,52 +24,53 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_SUSPECTS = 64  # in hand at a time; other workers shall have some too
-LOOK_S = 0.1  # between two looks for what crashes returned, while there is no room for more
-WAIT_S = 0.5  # longest wait for messages; then what crashes returned is looked at
+MOST_SUSPECTS = 64  # in flight at a time; other workers shall have some too
+ROOM_S = 0.1  # longest wait for room
+WAIT_S = 0.5  # longest wait for messages, before a look at whether to stop
 NEVER = (-1, 0)
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
 
 
 class Poller:
-    """One thread that moves messages from the queues into this process's hand.
+    """One thread that takes messages from the queues.
 
     Queues share the room evenly, whatever their order; one leaves to the others what it can't fill.
+    An idle poller costs Redis nothing: it waits there until a message comes, or `wake` is called.
 
     Args:
-        queues: One a queue.
-        held: What is in hand.
+        queues: To begin with.
+        in_flight: All deliveries of this process.
         room: How many more there is room for.
-        receive: Takes what was taken, with its queue.
+        receive: Takes what was taken from a queue.
         clock: Seconds, monotonic.
     """
 
     def __init__(
         self,
         queues: Sequence[RedisQueue],
-        held: InFlight,
+        in_flight: InFlight,
         *,
         room: Callable[[], int],
-        receive: Callable[[RedisQueue, Sequence[UnackedEntry]], None],
+        receive: Callable[[Sequence[UnackedEntry]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.queues = list(queues)
-        self._in_flight = held
+        self._in_flight = in_flight
         self._room = room
         self._receive = receive
         self._clock = clock
-        self._looked = clock()
         self._was_all = False  # what the last turn found
         self._turns = itertools.count()
         # When a queue last gave something, and how much: who had least has the first share.
         self._served: dict[RedisQueue, tuple[int, int]] = {}
         self._waiting: list[RedisQueue] = []  # for which messages were waited for
         self._yields_until = clock()
+        self._woken = threading.Event()
         self._stopping = threading.Event()
         self._warning = ThrottledWarning(logger, "No tasks can be taken")
         self._refused = ThrottledWarning(logger, "Tasks are looked for twice a second")
-        self._thread = threading.Thread(target=self._serve, name="intake", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="poller", daemon=True)
 
     def add(self, queue: RedisQueue) -> None:
         """Take from one more queue."""
@@ -78,7 +79,7 @@ class Poller:
 
     def remove(self, name: str) -> None:
         """Take no more from a queue."""
-        self.queues = [queue for queue in self.queues if queue.keys.queue != name]
+        self.queues = [queue for queue in self.queues if queue.name != name]
 
     def give_way(self, seconds: float) -> None:
         """Wait for no message in Redis for so long, but look twice a second.
@@ -87,6 +88,10 @@ class Poller:
         a time, as kombu does, so what was put back for them would always come back here.
         """
         self._yields_until = self._clock() + seconds
+
+    def wake(self) -> None:
+        """Look for messages that no waiting poller is woken for."""
+        self._woken.set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -105,37 +110,38 @@ class Poller:
             RedisError: Redis failed; nothing is lost, take another turn.
         """
         room = self._room()
-        is_time = self._clock() - self._looked >= LOOK_S
-        if room <= 0 and (self._in_flight.suspects or not is_time):
-            self._in_flight.wait_for_change(LOOK_S)
+        if room <= 0 and (self._in_flight.suspects or not self._woken.is_set()):
+            if not self._in_flight.wait_for_change(ROOM_S):
+                self._stop_waiting()  # idle workers shall have what comes
             return
-        if room <= 0:  # for a while: others shall have what comes
-            self._stop_waiting()
-        elif self._was_all:
-            self._wait()
+        if room > 0 and self._was_all:
+            if not self._wait():
+                return
             room = self._room()
         if not self._stopping.is_set():
-            self._looked = self._clock()
+            self._woken.clear()
             taken = self._take(room)
-            # Less than there is room for: that was all, but of what crashes returned.
+            # Less than there is room for: that was all, but for suspects.
             self._was_all = taken < room and not (taken and self._in_flight.suspects)
 
-    def _wait(self) -> None:
-        """Until a message comes, to any queue and with any priority, or for a while."""
+    def _wait(self) -> bool:
+        """Wait for a message, in any queue and of any priority; whether to look for some now."""
         if self._clock() < self._yields_until:
             self._stop_waiting()
             self._stopping.wait(WAIT_S)
-            return
+            return True
         queues = list(self.queues)
         for queue in self._waiting:
             if queue not in queues:
                 queue.stop_waiting()
         self._waiting = queues
         try:
-            wait_for_any([wait for queue in queues for wait in queue.waits], WAIT_S)
+            waits = [wait for queue in queues for wait in queue.waits]
+            return wait_for_any(waits, WAIT_S) or self._woken.is_set()
         except ResponseError as error:  # as where memory is full, and so no message comes
             self._refused.warn(error)
             self._stopping.wait(WAIT_S)
+            return True
 
     def _take(self, room: int) -> int:
         """Take from each queue its share of the room, and what one leaves from those with more."""
@@ -157,7 +163,7 @@ class Poller:
     def _take_from(self, queue: RedisQueue, most: int) -> int:
         entries = queue.take(most, max(0, MOST_SUSPECTS - self._in_flight.suspects))
         if entries:
-            self._receive(queue, entries)
+            self._receive(entries)
         return len(entries)
 
     def _stop_waiting(self) -> None:
@@ -176,7 +182,7 @@ class Poller:
                 self._stop_waiting()
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
-            except Exception:  # a bug of ours; what was taken comes again when its lease runs out
-                logger.exception("Tasks that were taken can't be handed on")
+            except Exception:  # a bug of ours; the heartbeat requeues what was taken
+                logger.exception("Can't hand on the tasks that were taken")
                 self._stopping.wait(LAST_PAUSE_S)
         self._stop_waiting()

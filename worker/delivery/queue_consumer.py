@@ -12,25 +12,23 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
 from worker.delivery.acks import Acks
 from worker.delivery.celery_bridge import CeleryBridge
-from worker.delivery.dead_lettering import poison, unknown_task, unreadable
 from worker.delivery.drain import Drain
-from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.heartbeat import Heartbeat
 from worker.delivery.in_flight import Delivery, InFlight
 from worker.delivery.poller import MOST_SUSPECTS, Poller
 from worker.delivery.prefetch import split
-from worker.delivery.quarantine import Quarantine, is_condemned
-from worker.errors import ServiceError
-from worker.quoting import quote
+from worker.delivery.router import Router
+from worker.delivery.throttled_warning import ThrottledWarning
+from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.delivery.lease import Lease
     from worker.delivery.policy import CeleryLoop, DeliveryPolicy, Handler
     from worker.delivery.prefetch import Prefetch
     from worker.delivery.redis_queue import RedisQueue
@@ -39,9 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_S = 2.0  # for a thread to notice
+RETRY_S = 0.25  # after Redis failed
+RETURN_S = 1.0  # for the process to end, before what its threads run goes back
 MOST_BYTES = 128 * 1024 * 1024  # of messages in hand; with that many no more are taken
-UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
-MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
 
 
@@ -52,10 +50,10 @@ class QueueConsumer:
         queues: Names of the queues to take from, which share the room evenly.
         open_queue: Opens a queue by its name, with a client of its own.
         prefetch: How many to hold.
-        quarantine: Notes what is begun.
         lease_s: Of the queues.
         policy: See there.
         watch: Called about once a second.
+        worker: This worker's name, for the histories of messages.
         now: Unix time in seconds.
     """
 
@@ -65,34 +63,42 @@ class QueueConsumer:
         queues: Sequence[str],
         open_queue: Callable[[str], RedisQueue],
         prefetch: Prefetch,
-        quarantine: Quarantine,
         lease_s: float,
         policy: DeliveryPolicy,
         watch: Callable[[], None] = lambda: None,
+        worker: str = "worker",
         now: Callable[[], float] = time.time,
     ) -> None:
         self.in_flight = InFlight()
         self.acks = Acks(policy, self.in_flight, self._ended, now)
-        self._quarantine = quarantine
         self.is_started = False
         self.given_back = 0  # by the drain
         self._is_drained = False
-        self._is_limited: Callable[[str], bool] = lambda _: False
         self._policy = policy
+        self._lease_s = lease_s
+        self._worker = worker
+        self._now = now
+        self._warning = ThrottledWarning(logger, "No task can be begun")
         self._prefetch = prefetch
         self._watch = watch
-        self._unknown_tasks: set[str] = set()  # whose putting back was logged
         self._usual_size = 1.0  # of the messages that were taken last
         self._open_queue = open_queue
         self._queues = [open_queue(name) for name in queues]
         self._handler: Handler
         self._poller = Poller(self._queues, self.in_flight, room=self._most, receive=self._receive)
         self.heartbeat = Heartbeat(
-            self._queues, self.in_flight, lease_s=lease_s, watch=self._turn, lost=self.acks.drop
+            self._queues,
+            self.in_flight,
+            lease_s=lease_s,
+            watch=self._turn,
+            lost=self.acks.drop,
+            wake=self._poller.wake,
         )
         self.celery = CeleryBridge(self.acks, self.heartbeat.make_sure)
+        self._router = Router(policy, self.acks, self.celery, self._poller.give_way)
 
         self.succeed = self.acks.succeed
+        self.succeed_all = self.acks.succeed_all
         self.fail = self.acks.fail
         self.give_back = self.acks.give_back
         self.drop = self.acks.drop
@@ -121,7 +127,7 @@ class QueueConsumer:
 
     def take_from(self, name: str) -> None:
         """Take from one more queue."""
-        queue = next((known for known in self._queues if known.keys.queue == name), None)
+        queue = next((known for known in self._queues if known.name == name), None)
         if queue is None:
             queue = self._open_queue(name)
             self._queues.append(queue)
@@ -135,7 +141,7 @@ class QueueConsumer:
         """Go on with a new event loop; what the last one had scheduled is given back."""
         self.celery.forgotten()
         self.acks.events.listen(loop.dispatcher)
-        self._is_limited = loop.is_limited
+        self._router.is_limited = loop.is_limited
         self.celery.attach(loop.hub, loop.on_message)
 
     def stop_taking(self) -> None:
@@ -180,8 +186,7 @@ class QueueConsumer:
         self.acks.stop(STOP_S)
         self.heartbeat.stop()
         must_end = drain.leave_others()
-        for queue in self._queues:
-            queue.close()
+        self._end_leases(RETURN_S if must_end else 0.0)
         self.given_back = drain.given_back
         return must_end
 
@@ -189,23 +194,43 @@ class QueueConsumer:
         """Note that a thread runs it from now on; False if it must not."""
         return self.heartbeat.holds(delivery) and self.in_flight.begin(delivery)
 
-    def begin_all(self, deliveries: Sequence[Delivery], together: int | None) -> list[Delivery]:
-        """Note that the model gets deliveries now; while Redis is away it waits.
+    def begin_all(
+        self, deliveries: Sequence[Delivery], together: int | None = None
+    ) -> list[Delivery]:
+        """Note in Redis that this worker works on these from now on, however long that takes.
+
+        If it dies meanwhile, that becomes part of their histories.
 
         Args:
             deliveries: In flight.
-            together: How many run apart from all others, None for any number of others.
+            together: How many it works on in all; None for a crowd, whose size changes.
 
         Returns:
-            Those that may run: the others have ended, are not wanted or are another worker's.
+            Those that are still this worker's, and wanted; the others have ended.
         """
-        ours = [d for d in deliveries if self.heartbeat.holds(d) and self.acks.is_wanted(d)]
-        begun = self._quarantine.begin(ours, together)
-        for delivery in ours:
-            delivery.begun = True
-        for lost in set(ours).difference(begun):
-            self.acks.drop(lost)
+        wanted = [d for d in deliveries if self.heartbeat.holds(d) and self.acks.is_wanted(d)]
+        crash = Crash(self._now(), together or TOGETHER_UNKNOWN, self._worker)
+        begun: list[Delivery] = []
+        for lease in {delivery.lease: None for delivery in wanted}:
+            ours = [delivery for delivery in wanted if delivery.lease is lease]
+            held = self._note(lease, ours, crash)
+            for delivery in ours:
+                if held.isdisjoint(delivery.tags):
+                    self.acks.drop(delivery)
+                elif self.in_flight.begin(delivery):
+                    begun.append(delivery)
         return begun
+
+    def _note(self, lease: Lease, deliveries: Sequence[Delivery], crash: Crash) -> set[str]:
+        """Tags of those that are still held; while Redis is away nobody knows."""
+        tags = [tag for delivery in deliveries for tag in delivery.tags]
+        while True:
+            try:
+                flags = lease.queue.start(lease, tags, crash)
+                return {tag for tag, flag in zip(tags, flags, strict=True) if flag}
+            except RedisError as error:
+                self._warning.warn(error)
+                time.sleep(RETRY_S)
 
     def advance(self, delivery: Delivery) -> None:
         """Note that one of several units of its work is done."""
@@ -214,9 +239,18 @@ class QueueConsumer:
             self._prefetch.finished(1)
 
     def let_go(self) -> None:
-        """Let all leases run out now: this process is about to end by itself, after a fault."""
-        for delivery in self.in_flight.all():
-            delivery.queue.extend(delivery.tags, 0)
+        """Let all leases lapse now: this process is about to end by itself, after a fault."""
+        for queue in self._queues:
+            queue.reap(self._lease_s / 2, 0.0)
+
+    def _end_leases(self, seconds: float) -> None:
+        """Let what is still held go back so many seconds from now, and close the queues."""
+        for queue in self._queues:
+            try:
+                queue.reap(self._lease_s / 2, seconds)
+            except RedisError as error:  # then it lapses by itself
+                logger.warning("The lease on queue %r can't be ended: %s", queue.name, error)
+            queue.close()
 
     def _room(self) -> tuple[int, int]:
         """For how many more pictures there is room, and how many have room in all."""
@@ -235,69 +269,13 @@ class QueueConsumer:
             return 0
         return math.ceil(room / self._usual_size)
 
-    def _receive(self, queue: RedisQueue, entries: Sequence[UnackedEntry]) -> None:
-        read = [d for entry in entries if (d := self._read(queue, entry))]
+    def _receive(self, entries: Sequence[UnackedEntry]) -> None:
+        read = [delivery for entry in entries if (delivery := self._router.read(entry))]
         kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.in_flight.suspects)
         self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
         new = self.in_flight.add(kept)
         self.acks.requeue_unseen(rest)
-        self._handler.handle([delivery for delivery in new if self._is_ours(delivery)])
-
-    def _read(self, queue: RedisQueue, entry: UnackedEntry) -> Delivery | None:
-        try:
-            envelope = Envelope.decode(entry.message)
-        except UnreadableMessageError as error:
-            delivery = _delivery(queue, entry, error.envelope)
-            self.acks.dead_letter(delivery, unreadable(error))
-            return None
-        delivery = _delivery(queue, entry, envelope)
-        delivery.waits_for_eta = bool(envelope.headers.get("eta"))
-        delivery.size = self._policy.size_of(delivery)
-        return delivery
-
-    def _is_ours(self, delivery: Delivery) -> bool:
-        """Whether the handler shall have it; if not, it goes where it belongs."""
-        try:
-            if is_condemned(delivery.crashes, self._policy.max_deliveries):
-                self.acks.dead_letter(delivery, poison(delivery))
-            elif not self._policy.is_registered(delivery.envelope.task):
-                self._put_back_or_bury(delivery)
-            elif not self._is_plain(delivery):
-                self.celery.deliver(delivery)
-            elif self.is_wanted(delivery):
-                if self.acks.events.wanted:
-                    self.acks.events.received(delivery)
-                return True
-        except RedisError as error:  # its lease runs out, and it comes again
-            logger.warning("Task %s[%s] waits, for Redis fails: %s", *delivery.name, error)
-            self.drop(delivery)
-        except Exception as error:  # a bug of ours must cost one task, not the worker
-            logger.exception("Task %s can't be handed on", delivery.id)
-            self.fail(delivery, ServiceError(f"The worker failed with {type(error).__name__}."))
-        return False
-
-    def _is_plain(self, delivery: Delivery) -> bool:
-        envelope = delivery.envelope
-        if self._policy.everything_standard or envelope.task not in self._policy.tasks:
-            return False
-        return envelope.is_plain and not self._is_limited(envelope.task)
-
-    def _put_back_or_bury(self, delivery: Delivery) -> None:
-        """Leave a task that is not registered here to a worker that knows it, for some seconds."""
-        task = delivery.envelope.task
-        is_ours = task.startswith(self._policy.namespace)
-        if is_ours or not self.acks.put_back_unknown(delivery, UNKNOWN_PATIENCE_S):
-            self.acks.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
-            return
-        self._poller.give_way(UNKNOWN_PATIENCE_S)
-        if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
-            self._unknown_tasks.add(task)
-            logger.warning(
-                "Put back the task %s, which is not registered here; unless another worker takes "
-                "it within %g s it becomes a dead letter. Send it to its own workers' queue, not "
-                "to clip-worker's (CLIP_WORKER_QUEUE), which is %s.",
-                *(quote(task), UNKNOWN_PATIENCE_S, quote(delivery.queue.keys.queue)),
-            )
+        self._handler.handle(list(filter(self._router.is_for_handler, new)))
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
         self.in_flight.remove(deliveries)
@@ -311,8 +289,3 @@ class QueueConsumer:
             if delivery.progressed_at < oldest and not self.celery.has(delivery):
                 error = self._policy.timeout_error()
                 (delivery.time_out or partial(self.fail, delivery))(error)
-
-
-def _delivery(queue: RedisQueue, entry: UnackedEntry, envelope: Envelope) -> Delivery:
-    tag, crashes, message, held_until = entry
-    return Delivery(queue, envelope, message, crashes, [tag], held_until=held_until)

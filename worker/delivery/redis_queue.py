@@ -1,4 +1,4 @@
-"""Where each message stands: the atomic moves between queue, unacknowledged set, result and dead.
+"""One queue in Redis: the atomic moves of messages between queue, worker, result and dead letters.
 
 Each method is one Lua script, and each may be repeated after a lost reply: what is done is not done
 twice, since a tag that is no longer held is left alone. No method retries; redis-py's errors pass.
@@ -7,9 +7,9 @@ twice, since a tag that is no longer held is left alone. No method retries; redi
 from __future__ import annotations
 
 import itertools
-import secrets
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from worker.delivery.arrivals import ListWait
-from worker.delivery.chunks import chunks
-from worker.delivery.lease_clock import lease_clock
+from worker.delivery.lease import Lease, lease_clock
 from worker.delivery.unacked_entry import Crash, UnackedEntry
 from worker.redis.commands import RedisCalls
 from worker.redis.dead_letters import dead_index_key, dead_key
@@ -31,11 +30,13 @@ if TYPE_CHECKING:
     from worker.delivery.keys import QueueKeys
     from worker.redis.dead_letters import DeadLetter
 
-SCRIPTS = ("take", "start", "finish", "give_back", "extend", "put_back", "reap", "bury", "probe")
-MOST_REAPED = 500  # entries a call, so that Redis is not held up
-MOST_TAKEN = 1000  # likewise; and Lua's stack is finite
-MOST_BYTES = 32 * 1024 * 1024  # likewise: that end a call; pictures may stand in their messages
-MOST_MOVED = 1000  # likewise: tags a call
+SCRIPTS = ("take", "start", "finish", "release", "reap", "probe")
+REQUEUING = ("release", "reap")  # scripts that begin with requeue.lua
+# Bounds of one call, so that Redis is not held up, and Lua's stack is finite.
+MOST_RECLAIMED = 500  # messages
+MOST_TAKEN = 1000  # likewise
+MOST_TAGS = 1000
+MOST_BYTES = 32 * 1024 * 1024  # of messages, in which pictures may stand
 
 
 class Finished(NamedTuple):
@@ -52,13 +53,29 @@ class Finished(NamedTuple):
     result: str | bytes = b""
 
 
+class Look(NamedTuple):
+    """What a worker found when it looked for lapsed leases.
+
+    Attributes:
+        reclaimed: Messages that went back from workers that are gone.
+        suspects: Those of them that were being worked on.
+        is_waiting: Whether messages wait that no idle worker is woken for.
+        since_last_s: Seconds since any worker last looked.
+    """
+
+    reclaimed: int
+    suspects: int
+    is_waiting: bool
+    since_last_s: float
+
+
 class RedisQueue:
-    """One queue's books in Redis. Threads may share it.
+    """A Celery queue in Redis, as one worker process uses it. Threads may share it.
 
     Args:
         redis: Client that gives bytes.
         keys: Of the queue.
-        lease_s: How long a message is held without renewal.
+        lease_s: How long this worker's messages are held without renewal.
         result_ttl_s: How long a result is kept.
         clock: See `lease_clock`.
     """
@@ -74,6 +91,7 @@ class RedisQueue:
     ) -> None:
         self.keys = keys
         self.lease_s = lease_s
+        self.lease = Lease(self, clock())
         self._redis = redis
         self._result_ttl_s = max(1, round(result_ttl_s))
         self._calls = RedisCalls(redis)
@@ -83,9 +101,14 @@ class RedisQueue:
         # Names of takes whose reply never came, and when they were first sent.
         self._unanswered: deque[tuple[str, float]] = deque()
         self._redis_ahead_s: float | None = None  # of `clock`
-        self._name = secrets.token_hex(6)
+        self._losing = threading.Lock()
         moves = zip(keys.lists, keys.arrived, strict=True)
         self.waits = tuple(ListWait(redis, source, target) for source, target in moves)
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.keys.queue
 
     def probe(self) -> None:
         """Try what the scripts need.
@@ -93,7 +116,7 @@ class RedisQueue:
         Raises:
             ResponseError: This Redis can't do it; kombu's own transport must serve.
         """
-        place = f"{self.keys.tick}:probe:{self._name}"
+        place = f"{self.keys.tick}:probe:{self.lease.name}"
         self._run("probe", [place])
         try:
             self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
@@ -102,39 +125,42 @@ class RedisQueue:
                 raise
 
     def take(self, most: int, suspects: int = 0) -> list[UnackedEntry]:
-        """Move messages into the unacknowledged set, under a lease.
+        """Take messages, under this worker's lease; none if that was found to have lapsed.
 
         The message that brings the take to `MOST_BYTES` is its last, so a take of large ones
         gives fewer than there are.
 
         Args:
             most: At most so many from the queue.
-            suspects: At most so many of those that a crash returned.
+            suspects: At most so many whose workers died.
         """
-        keys = self.keys
+        keys, lease = self.keys, self.lease
         name, sent = self._next_take()
-        places = [keys.unacked, keys.leases, keys.returned]
+        places = [keys.leases, keys.unacked(lease.name), keys.suspects]
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
-        args = [min(most, MOST_TAKEN), suspects, self.lease_s, name, self._latest()]
-        args.append(MOST_BYTES)
+        args = [lease.name, self.lease_s, int(lease.is_new), name, self._latest()]
+        args += [min(most, MOST_TAKEN), suspects, MOST_BYTES]
         try:
-            now, *taken = self._run("take", places, args)
+            answer = self._run("take", places, args)
         except BaseException:  # it may have been carried out, or may be yet
             self._unanswered.append((name, sent))
             raise
+        if answer is None:
+            self._lose(lease)
+            return []
+        now, *taken = answer
         self._redis_ahead_s = float(now) - self._clock()
-        held_until = sent + self.lease_s
-        return [
-            UnackedEntry.decode(tag, entry, held_until)
-            for tag, entry in zip(taken[::2], taken[1::2], strict=True)
-        ]
+        if lease.is_new:
+            lease.is_new, lease.ends_at = False, sent + self.lease_s
+        pairs = zip(taken[::2], taken[1::2], strict=True)
+        return [UnackedEntry.decode(lease, tag, entry) for tag, entry in pairs]
 
     def _next_take(self) -> tuple[str, float]:
         """One whose reply never came is asked for again, so that what it took is not left lying."""
         try:
             return self._unanswered.popleft()
         except IndexError:
-            return f"{self._name}-{next(self._takes)}-", self._clock()
+            return f"{self.lease.name}-{next(self._takes)}-", self._clock()
 
     def _latest(self) -> float | str:
         """By Redis's clock, when a take that is sent now is given up; "" if that is not known."""
@@ -142,108 +168,113 @@ class RedisQueue:
             return ""
         return self._clock() + self._redis_ahead_s + SOCKET_TIMEOUT_S
 
-    def start(self, tags: Sequence[str], crash: Crash) -> list[bool]:
-        """Note that these are in the making, before they are.
+    def start(self, lease: Lease, tags: Sequence[str], crash: Crash) -> list[bool]:
+        """Note that these are worked on, before they are.
 
         Args:
+            lease: What they were taken under.
             tags: Of deliveries.
             crash: What their history gets if this process dies now.
 
         Returns:
             For each tag whether it is still held; what is not must not be begun.
         """
-        keys = self.keys
-        held = self._run("start", [keys.unacked, keys.started], [crash.encode(), *tags])
+        keys, line = self.keys, crash.encode()
+        places = [keys.leases, keys.unacked(lease.name), keys.started(lease.name)]
+        held: list[int] = []
+        for i in range(0, len(tags), MOST_TAGS):
+            held += self._run("start", places, [lease.name, line, *tags[i : i + MOST_TAGS]])
         return [bool(flag) for flag in held]
 
-    def finish(self, done: Sequence[Finished]) -> list[bool]:
-        """Store results and let go of their messages, all in one step.
+    def finish(
+        self, lease: Lease, done: Sequence[Finished], letter: DeadLetter | None = None
+    ) -> list[bool]:
+        """Store results and acknowledge their messages, all in one step.
+
+        Args:
+            lease: What they were taken under.
+            done: The messages, at most a thousand.
+            letter: A dead letter to file in the same step.
 
         Returns:
             For each whether it was still held; if not, its result was not stored.
         """
-        keys = self.keys
-        held = self._run(
-            "finish",
-            [keys.unacked, keys.leases, keys.started],
-            [self._result_ttl_s, *itertools.chain.from_iterable(done)],
-        )
+        dead = (letter.id, letter.encode(), letter.died_at) if letter else ("", "", "")
+        keys, name = self.keys, lease.name
+        places = [keys.unacked(name), keys.started(name), dead_key(self.name)]
+        args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(done)]
+        held = self._run("finish", [*places, dead_index_key(self.name)], args)
         return [bool(flag) for flag in held]
 
-    def give_back(self, tags: Sequence[str]) -> int:
+    def requeue(self, lease: Lease, tags: Sequence[str]) -> int:
         """Put messages back where they came from, to be taken next; how many were held.
 
         The last of them is the first to be taken again.
         """
-        keys = self.keys
-        held = [keys.unacked, keys.leases, keys.started, keys.returned]
         count = 0
         while tags:
-            went, looked = self._run("give_back", held, [MOST_BYTES, *tags[:MOST_MOVED]])
-            count, tags = count + int(went), tags[int(looked) :]
+            went, looked = self._release(lease, tags[:MOST_TAGS])
+            count, tags = count + went, tags[looked:]
         return count
 
-    def renew(self, tags: Iterable[str]) -> set[str]:
-        """Start the leases of held messages anew; the tags that are no longer held."""
-        return self.extend(tags, self.lease_s)
-
-    def extend(self, tags: Iterable[str], seconds: float) -> set[str]:
-        """Let the leases of held messages end so many seconds from now; the tags not held."""
-        gone: set[str] = set()
-        for chunk in chunks(tags, MOST_MOVED):
-            lost = self._run("extend", [self.keys.leases], [seconds, *chunk])
-            gone.update(tag.decode() for tag in lost)
-        return gone
-
-    def put_back(self, tags: Sequence[str], task_id: str, patience_s: float) -> bool:
+    def park(self, lease: Lease, tags: Sequence[str], task_id: str, patience_s: float) -> bool:
         """Put a message back after a pause that grows, unless that has been done for long enough.
 
         Args:
+            lease: What it was taken under.
             tags: Of the delivery.
             task_id: What the workers that see it know it by.
-            patience_s: How long after its first putting back it is put back again.
+            patience_s: How long after the first time it is put back again.
 
         Returns:
             Whether it goes back.
         """
-        keys = self.keys
-        places = [keys.unacked, keys.leases, keys.started, keys.unknown]
-        return bool(self._run("put_back", places, [task_id, patience_s, *tags]))
+        return self._release(lease, tags, task_id, patience_s)[1] > 0
 
-    def reap(self, longest_gap_s: float) -> tuple[int, int]:
-        """Return messages whose lease has run out.
+    def _release(
+        self, lease: Lease, tags: Sequence[str], unknown_id: str = "", patience_s: float = 0.0
+    ) -> tuple[int, int]:
+        keys, name = self.keys, lease.name
+        places = [keys.unacked(name), keys.started(name), keys.suspects, keys.leases, keys.unknown]
+        args = [MOST_BYTES, unknown_id, patience_s, keys.unacked(""), *tags]
+        went, looked = self._run("release", places, args)
+        return int(went), int(looked)
+
+    def reap(self, longest_gap_s: float, lease_s: float | None = None) -> Look:
+        """Renew this worker's lease, and reclaim the messages of those that have lapsed.
 
         Args:
-            longest_gap_s: If no worker reaped for longer, none could renew: nothing is returned,
+            longest_gap_s: If no worker looked for longer, none could renew: nothing is reclaimed,
                 and all leases last for as long again.
-
-        Returns:
-            How many went back, and how many of these had been started.
+            lease_s: How long the lease lasts from now on, if not as usual; 0 to let it lapse.
         """
-        keys = self.keys
-        places = [keys.unacked, keys.leases, keys.started, keys.returned, keys.tick]
-        is_more: Any = True
+        keys, lease, sent = self.keys, self.lease, self._clock()
+        places = [keys.leases, keys.tick, keys.suspects, *keys.arrived]
+        lease_s = self.lease_s if lease_s is None else lease_s
+        args = [lease.name, lease_s, longest_gap_s, MOST_RECLAIMED, MOST_BYTES]
+        args += [keys.unacked(""), keys.started("")]
+        is_ours, count, blamed, is_more, waiting, since = self._run("reap", places, args)
+        if is_ours:
+            lease.ends_at = sent + lease_s
+        elif not lease.is_new:
+            self._lose(lease)
         while is_more:
-            args = [longest_gap_s, MOST_REAPED, MOST_BYTES]
-            count, blamed, is_more = self._run("reap", places, args)
-        return int(count), int(blamed)
+            _, more, more_blamed, is_more, waiting, _ = self._run("reap", places, args)
+            count, blamed = count + more, blamed + more_blamed
+        return Look(count, blamed, bool(waiting), float(since))
 
-    def bury(self, letter: DeadLetter, failure: Finished) -> bool:
-        """File a dead letter and store the failure for its caller; whether it was still held."""
-        keys, queue = self.keys, self.keys.queue
-        return bool(
-            self._run(
-                "bury",
-                [
-                    *(keys.unacked, keys.leases, keys.started),
-                    *(dead_key(queue), dead_index_key(queue)),
-                ],
-                [
-                    *(failure.tag, letter.id, letter.encode(), letter.died_at),
-                    *(failure.key, failure.result, self._result_ttl_s),
-                ],
-            )
-        )
+    def tags(self, lease: Lease) -> set[str]:
+        """Those of all messages that are held under a lease."""
+        fields: Any = self._calls("HKEYS", self.keys.unacked(lease.name))
+        return {field.decode() for field in fields}
+
+    def _lose(self, lease: Lease) -> None:
+        """Go on under a new lease; what was taken under this one is other workers' now."""
+        with self._losing:
+            lease.is_lost = True
+            if lease is self.lease:
+                self._unanswered.clear()
+                self.lease = Lease(self, self._clock())
 
     def stop_waiting(self) -> None:
         """End all waits for messages."""
@@ -260,4 +291,6 @@ class RedisQueue:
 
 @cache
 def _source(name: str) -> str:
-    return (resources.files("worker.delivery") / "lua" / f"{name}.lua").read_text()
+    folder = resources.files("worker.delivery") / "lua"
+    files = ("requeue", name) if name in REQUEUING else (name,)
+    return "\n".join((folder / f"{file}.lua").read_text() for file in files)

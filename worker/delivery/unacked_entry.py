@@ -1,25 +1,27 @@
 r"""What stands in the unacknowledged set: a message, where it came from, and its crashes.
 
 Example: `b"clip\n1\n1763730000.5 1 gpu-3\n{...}"` is a message of the list `clip` that was
-in the making, alone, on worker `gpu-3` when that died.
+being worked on, alone, by worker `gpu-3` when that died.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from worker.delivery.lease import Lease
 
 TOGETHER_UNKNOWN = 0  # a crowd, whose size changes all the time
 
 
 @dataclass(frozen=True)
 class Crash:
-    """A worker's death while a message was in the making.
+    """A worker's death while it worked on a message.
 
     Attributes:
-        at: Unix time in seconds when the making was begun.
-        together: How many messages were in the making with it, itself included; 0 for a crowd.
+        at: Unix time in seconds when that work began.
+        together: How many messages it worked on at the time, this one included; 0 for a crowd.
         worker: Name of the worker.
     """
 
@@ -42,22 +44,22 @@ class UnackedEntry(NamedTuple):
     """A message that this process holds.
 
     Attributes:
+        lease: What it was taken under.
         tag: Names this delivery of it; another delivery has another tag.
         crashes: Newest first.
         message: As the producer wrote it.
-        held_until: When its lease ends at the earliest, by `lease_clock`.
     """
 
+    lease: Lease
     tag: str
     crashes: tuple[Crash, ...]
     message: bytes
-    held_until: float = math.inf
 
     @classmethod
-    def decode(cls, tag: bytes, entry: bytes, held_until: float) -> UnackedEntry:
+    def decode(cls, lease: Lease, tag: bytes, entry: bytes) -> UnackedEntry:
         """Take apart what `take.lua` gave."""
         _source, count, rest = entry.split(b"\n", 2)
         if count == b"0":
-            return cls(tag.decode(), (), rest, held_until)
+            return cls(lease, tag.decode(), (), rest)
         *lines, message = rest.split(b"\n", int(count))
-        return cls(tag.decode(), tuple(map(Crash.decode, lines)), message, held_until)
+        return cls(lease, tag.decode(), tuple(map(Crash.decode, lines)), message)

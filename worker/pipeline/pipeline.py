@@ -134,7 +134,9 @@ class Pipeline:
             now=now,
             draw=draw,
         )
-        self._labels = LabelStage(engine.labels, label_sets, then=self._fetch.run, failed=self._no_labels)
+        self._labels = LabelStage(
+            engine.labels, label_sets, then=self._fetch.run, failed=self._no_labels
+        )
 
     def start(self) -> None:
         """Start the batch runners."""

@@ -6,7 +6,7 @@ bounded length and for far longer, for a decoder that waits for ever.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum
 
 from worker.preparation.handle import ProcessHandle
 from worker.preparation.settings import PreparationSettings
@@ -17,13 +17,13 @@ STOPPED = ("T", "t")  # by a signal, by a debugger
 
 
 class Verdict(Enum):
-    """What is to be done about a process."""
+    """How it is with a process."""
 
-    FINE = auto()
-    SLOW = auto()
-    TOO_EXPENSIVE = auto()  # has used up its processor time
-    STUCK = auto()  # has had all the time in the world
-    STOPPED = auto()  # is stopped by a signal, which is no picture's fault
+    FINE = "it works"
+    SLOW = "it has been decoding one picture for a while"
+    TOO_EXPENSIVE = "a picture took it too long"
+    STUCK = "it made no progress"
+    STOPPED = "it was stopped by a signal"  # which is no picture's fault
 
 
 class DecodeWatch:

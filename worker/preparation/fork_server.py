@@ -127,6 +127,8 @@ class ForkServer:
                 fetcher=self._fetcher,
                 preprocessor=self._preprocessor,
             ).run()
+        except ConnectionError:  # the pool is gone
+            os._exit(0)
         except BaseException:  # noqa: BLE001  # nothing may return into the server's loop
             traceback.print_exc()
         finally:

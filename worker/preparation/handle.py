@@ -14,6 +14,7 @@ from pathlib import Path
 from worker.preparation import messages
 from worker.preparation.messages import Reply, ReplyReader, Work
 from worker.preparation.records import ImageRequest
+from worker.quoting import shown_uri
 
 _RECEIVED_BYTES = 256 * 1024
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second, of processor time
@@ -165,6 +166,18 @@ class ProcessHandle:
         with contextlib.suppress(OSError):
             while data := self.connection.recv(_RECEIVED_BYTES):
                 yield from self._reader.feed(data)
+
+    def stats(self, ticket: int) -> dict[str, object]:
+        """What can be seen of it; `ticket` is what it is decoding."""
+        decoding = self.in_hand.get(ticket)
+        return {
+            "pid": self.pid,
+            "pictures": self.pictures,
+            "in_hand": len(self.in_hand),
+            "bytes_in_hand": self.bytes_in_hand,
+            "large_bytes": self.granted_bytes,
+            "decoding": shown_uri(decoding.request.uri) if decoding else None,
+        }
 
     def state(self) -> tuple[str, float]:
         """What Linux says of its main thread; ("", 0.0) where it says nothing.

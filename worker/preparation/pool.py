@@ -123,28 +123,14 @@ class PreparationPool:
 
     def stats(self) -> dict[str, object]:
         """What can be seen of it, for `inspect stats`."""
-        processes = list(self._processes.by_place.values())
+        processes, decoding = list(self._processes.by_place.values()), self._shared.decoding
         return {
             "fork_server": self._processes.server_pid,
-            "processes": [
-                {
-                    "pid": each.pid,
-                    "pictures": each.pictures,
-                    "in_hand": len(each.in_hand),
-                    "bytes_in_hand": each.bytes_in_hand,
-                    "large_bytes": each.granted_bytes,
-                    "decoding": self._shown(each),
-                }
-                for each in processes
-            ],
+            "processes": [each.stats(int(decoding[each.place])) for each in processes],
             "restarts": self._processes.restarts,
             "waiting": len(self._backlog.waiting) + len(self._backlog.suspects),
             "free_slots": self.free_slots,
         }
-
-    def _shown(self, process: ProcessHandle) -> str | None:
-        picture = process.in_hand.get(int(self._shared.decoding[process.place]))
-        return shown_uri(picture.request.uri) if picture else None
 
     # --- on the pool's thread ---
 
@@ -217,7 +203,7 @@ class PreparationPool:
             for reply in process.replies():
                 self._handle(process, reply)
         except EOFError:
-            self._selector.modify(process.connection, 0, process)
+            self._processes.stop_listening(process)
             self._processes.broken(process, "")
         except ProtocolError as error:
             self._processes.broken(process, f"it sent {error}")
@@ -277,15 +263,10 @@ class PreparationPool:
                 self._give_up(process, ticket, verdict)
 
     def _give_up(self, process: ProcessHandle, ticket: int, verdict: Verdict) -> None:
-        reasons = {
-            Verdict.TOO_EXPENSIVE: "a picture took it too long",
-            Verdict.STUCK: "it made no progress",
-            Verdict.STOPPED: "it was stopped by a signal",
-        }
         process.overran = ticket if verdict is Verdict.TOO_EXPENSIVE else 0
         if verdict is Verdict.STOPPED:
             self._shared.decoding[process.place] = 0
-        self._processes.broken(process, reasons[verdict])
+        self._processes.broken(process, verdict.value)
 
     def _bury(self, process: ProcessHandle) -> None:
         """What a process had in hand when it ended is sent to others, or has ended with it."""

@@ -65,12 +65,7 @@ class PreparationProcess:
             preprocessor=preprocessor,
             own_bytes=settings.decode_bytes_each,
             shared_bytes=settings.shared_decode_bytes,
-            limit=MemoryLimit(
-                settings.decode_bytes_each
-                + settings.file_bytes_each
-                + 2 * settings.limits.max_bytes,
-                settings.shared_decode_bytes,
-            ),
+            limit=MemoryLimit(settings.all_bytes_each, settings.shared_decode_bytes),
             before_large=self._before_large,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -110,11 +111,16 @@ class Processes:
         """A process is gone for good: nothing writes to its slots any more."""
         if self.by_place.pop(process.place, None) is None:
             return
-        self._selector.unregister(process.connection)
+        self.stop_listening(process)
         self._died(process)
         process.connection.close()
         if self._server is None:
             _reap(process.pid)
+
+    def stop_listening(self, process: ProcessHandle) -> None:
+        """Its socket has nothing more to say."""
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(process.connection)
 
     def broken(self, process: ProcessHandle, reason: str) -> None:
         """A process has to end; it is buried once the fork server has seen it go."""
@@ -135,7 +141,7 @@ class Processes:
     def stop(self, timeout_s: float) -> None:
         """End all of them."""
         for process in self.by_place.values():
-            self._selector.unregister(process.connection)
+            self.stop_listening(process)
             process.connection.close()
         self.by_place.clear()
         if self._server:

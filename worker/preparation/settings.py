@@ -69,6 +69,11 @@ class PreparationSettings:
         return self.memory_bytes // 4 // self.places
 
     @property
+    def all_bytes_each(self) -> int:
+        """Memory that one process may map: as above, and for a file of the largest size, twice."""
+        return self.decode_bytes_each + self.file_bytes_each + 2 * self.limits.max_bytes
+
+    @property
     def shared_decode_bytes(self) -> int:
         """Memory that large pictures take turns to use, beside the process's own."""
         return self.memory_bytes // 2

@@ -55,7 +55,7 @@ def stats(state: Any, **_: object) -> dict[str, Any]:
     """Request worker statistics/information."""
     told: dict[str, Any] = _celerys["stats"](state)
     total = Counter(told["total"])
-    total.update(runtime.current().consumer.acks.totals.counts())
+    total.update(runtime.current().consumer.acks.totals())
     return told | {"total": dict(total)}
 
 

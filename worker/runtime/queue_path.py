@@ -12,7 +12,6 @@ from worker.contract import CLASSIFY, CLASSIFY_MANY
 from worker.delivery.keys import QueueKeys
 from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
-from worker.delivery.quarantine import Quarantine
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
 from worker.errors import TemporaryError
@@ -62,12 +61,10 @@ def build_queue_consumer(
             ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.largest_batch),
             initial=2 * settings.largest_batch,
         ),
-        quarantine=Quarantine(
-            worker=worker,
-        ),
         lease_s=settings.lease_s,
         policy=_policy(settings),
         watch=watch,
+        worker=worker,
     )
 
 

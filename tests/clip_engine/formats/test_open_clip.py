@@ -35,8 +35,9 @@ PUBLISHED = {
 
 
 def narrowed(name: str) -> dict[str, Any]:
-    """The model of this name, its depth, patches, head and MLP ratio kept, with two heads only."""
+    """The model of this name, its patches, head and MLP ratio kept, with two heads and layers."""
     config = open_clip.get_model_config(name)
+    config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 2
     config["vision_cfg"]["width"] = 2 * config["vision_cfg"].get("head_width", 64)
     config["vision_cfg"]["image_size"] = 4 * config["vision_cfg"]["patch_size"]
     config["text_cfg"] |= {"width": 128, "heads": 2}
@@ -79,7 +80,7 @@ def small_oracle(*, quick_gelu: bool = False) -> Any:
 # --- folders with a config ---
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, "ViT-B-32-quickgelu"])
+@pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-L-14", "ViT-H-14", "ViT-g-14"])
 def test_a_folder_answers_as_the_model_that_was_saved(name: str, tmp_path: Path) -> None:
     # given
     config = narrowed(name)

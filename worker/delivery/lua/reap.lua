@@ -1,74 +1,88 @@
--- Return the messages whose lease has run out. One that had been started gets a line in its history
--- and goes apart; one that only waited, or was parked, goes back to the head of its queue.
+-- Renew a worker's lease, then reclaim the messages of leases that have lapsed.
+-- What had been started gets a line in its history and joins the suspects; what had only waited, or
+-- was parked, goes back to the head of its queue.
 -- After a time in which no worker could look (Redis was away, or its clock was set forward) no worker
--- could renew either: then nothing is returned, and every lease lasts as long again, for its worker
+-- could renew either: then nothing is reclaimed, and every lease lasts as long again, for its worker
 -- to renew it. Where Redis's clock was set back by more than that, the leases from before would last
 -- longer by as much: each gets what it had left when a worker last looked, and no less than that time.
--- It is `most` leases a call: until all have been moved the time of the last look stays, with the time
--- behind it that they are moved to.
--- KEYS: unacked, leases, started, returned, tick. ARGV: that time in seconds, most entries, a number of
--- bytes, which ends the returning too.
--- -> returned but for parked ones, of these begun, 1 if there is more to be done at once
-local unacked, leases, started, returned, tick = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-redis.call('HDEL', unacked, '') -- lets the writes below pass where memory is full
+-- KEYS: leases, time of the last look, suspects, then what arrived for idle workers. ARGV: the lease's
+-- name, for how many seconds it is renewed; that time in seconds; most entries, and a number of bytes
+-- that ends the reclaiming too; what the keys of unacknowledged and of started messages begin with.
+-- -> 1 if the lease is ours; messages reclaimed from workers, of these started; 1 if there is more to
+-- reclaim at once; whether suspects or arrived messages wait to be taken; seconds since the last look
+local leases, tick, suspects = KEYS[1], KEYS[2], KEYS[3]
+redis.call('ZREM', leases, '') -- lets the writes below pass where memory is full
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local gap, most = tonumber(ARGV[1]), tonumber(ARGV[2])
-local last, fresh = string.match(redis.call('GET', tick) or '0', '^(%S+) ?(%S*)$')
-local moved
+local gap, most, left = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
+local function set_end(lease, seconds)
+  redis.call('ZADD', leases, string.format('%.6f', now + seconds), lease)
+end
+
+-- A lease that lapsed has an end of 0 while its messages are reclaimed: it can't be renewed.
+local is_ours = tonumber(redis.call('ZSCORE', leases, ARGV[1]) or 0) > 0
+if is_ours and tonumber(ARGV[2]) > 0 then
+  set_end(ARGV[1], ARGV[2])
+elseif is_ours then
+  redis.call('ZADD', leases, 0, ARGV[1])
+end
+
+local last = tonumber(redis.call('GET', tick) or 0)
+redis.call('SET', tick, string.format('%.6f', now))
 if last - now > gap then
-  moved = redis.call('ZREVRANGEBYSCORE', leases, '+inf', last, 'LIMIT', 0, most)
-  for _, tag in ipairs(moved) do
-    local left = redis.call('ZSCORE', leases, tag) - last
-    redis.call('ZADD', leases, 'XX', string.format('%.6f', now + math.max(left, gap)), tag)
+  local found = redis.call('ZRANGEBYSCORE', leases, last, '+inf', 'WITHSCORES')
+  for i = 1, #found, 2 do
+    set_end(found[i], math.max(found[i + 1] - last, gap))
   end
 elseif now - last > gap then
-  if fresh == '' or tonumber(fresh) < now then
-    fresh = string.format('%.6f', now + gap)
+  for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, '(0', '(' .. now + gap)) do
+    set_end(lease, gap)
   end
-  moved = redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. fresh, 'LIMIT', 0, most)
-  for _, tag in ipairs(moved) do
-    redis.call('ZADD', leases, 'XX', fresh, tag)
-  end
-end
-if moved and #moved == most then
-  redis.call('SET', tick, last .. ' ' .. fresh)
-  return {0, 0, 1}
-end
-redis.call('SET', tick, string.format('%.6f', now))
-if moved then
-  return {0, 0, 0}
 end
 
-local count, blamed, left = 0, 0, tonumber(ARGV[3])
-local due = redis.call(
-  'ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, most
-)
-for _, tag in ipairs(due) do
-  if left <= 0 then
-    break
+-- What versions with a lease a message held, once none of their workers renews any more.
+local old, old_leases = string.sub(ARGV[6], 1, -2), string.gsub(ARGV[6], 'unacked:$', 'leases')
+if redis.call('EXISTS', old) == 1 and redis.call('ZCOUNT', old_leases, now, '+inf') == 0 then
+  redis.call('RENAME', old, ARGV[6] .. 'old')
+  if redis.call('EXISTS', string.sub(ARGV[7], 1, -2)) == 1 then
+    redis.call('RENAME', string.sub(ARGV[7], 1, -2), ARGV[7] .. 'old')
   end
-  local entry = redis.call('HGET', unacked, tag)
-  if entry then
-    left = left - #entry
-    local line = redis.call('HGET', started, tag)
-    local source, crashes, rest = string.match(entry, '^([^\n]*)\n(%d+)\n(.*)$')
-    if line == 'parked' then
-      redis.call('RPUSH', crashes == '0' and source or returned, crashes == '0' and rest or entry)
-    elseif line then
-      local blame = source .. '\n' .. (crashes + 1) .. '\n' .. line .. '\n' .. rest
-      redis.call('LPUSH', returned, blame)
-      blamed = blamed + 1
-    elseif crashes == '0' then
-      redis.call('RPUSH', source, rest)
-    else
-      redis.call('LPUSH', returned, entry)
-    end
-    count = count + (line == 'parked' and 0 or 1)
-  end
-  redis.call('HDEL', unacked, tag)
-  redis.call('ZREM', leases, tag)
-  redis.call('HDEL', started, tag)
+  redis.call('DEL', old_leases)
+  redis.call('ZADD', leases, 0, 'old')
 end
-return {count, blamed, 0}
+
+local count, blamed = 0, 0
+local function reclaim(lease)
+  local unacked, started = ARGV[6] .. lease, ARGV[7] .. lease
+  local is_parked = string.find(lease, 'parked:', 1, true) == 1
+  redis.call('ZADD', leases, 0, lease)
+  for _, tag in ipairs(redis.call('HRANDFIELD', unacked, most)) do
+    local entry, line = redis.call('HGET', unacked, tag), redis.call('HGET', started, tag)
+    requeue(suspects, entry, line)
+    redis.call('HDEL', unacked, tag)
+    most = most - 1
+    left = left - #entry
+    if not is_parked then
+      count = count + 1
+      blamed = blamed + (line and 1 or 0)
+    end
+    if left <= 0 then
+      break
+    end
+  end
+  if redis.call('EXISTS', unacked) == 0 then
+    redis.call('DEL', started)
+    redis.call('ZREM', leases, lease)
+  end
+end
+
+local due = redis.call('ZRANGEBYSCORE', leases, '-inf', string.format('%.6f', now), 'LIMIT', 0, most)
+for _, lease in ipairs(due) do
+  if most > 0 and left > 0 then
+    reclaim(lease)
+  end
+end
+local is_more = redis.call('ZSCORE', leases, due[#due] or '') and 1 or 0
+local waiting = redis.call('EXISTS', unpack(KEYS, 3))
+return {is_ours and 1 or 0, count, blamed, is_more, waiting, string.format('%.6f', now - last)}

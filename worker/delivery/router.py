@@ -1,0 +1,115 @@
+"""Routes messages that were taken: to the handler, to Celery, back, or to the dead letters."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from celery.exceptions import NotRegistered
+from redis.exceptions import RedisError
+
+from worker.delivery.dead_lettering import is_condemned, poison, unknown_task, unreadable
+from worker.delivery.envelope import Envelope, UnreadableMessageError
+from worker.delivery.in_flight import Delivery
+from worker.errors import ServiceError
+from worker.quoting import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.delivery.acks import Acks
+    from worker.delivery.celery_bridge import CeleryBridge
+    from worker.delivery.policy import DeliveryPolicy
+    from worker.delivery.unacked_entry import UnackedEntry
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
+MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
+
+
+class Router:
+    """Reads messages and routes them. For the poller's thread.
+
+    Args:
+        policy: How messages are treated.
+        acks: Ends those that nobody here shall work on.
+        celery: Takes those that ask for more than the handler does.
+        give_way: Lets other workers go first, for so many seconds.
+
+    Attributes:
+        is_limited: Whether a task of this name has a rate limit, which Celery keeps.
+    """
+
+    def __init__(
+        self,
+        policy: DeliveryPolicy,
+        acks: Acks,
+        celery: CeleryBridge,
+        give_way: Callable[[float], None],
+    ) -> None:
+        self.is_limited: Callable[[str], bool] = lambda _: False
+        self._policy = policy
+        self._acks = acks
+        self._celery = celery
+        self._give_way = give_way
+        self._unknown_tasks: set[str] = set()  # that were logged
+
+    def read(self, entry: UnackedEntry) -> Delivery | None:
+        """An entry's delivery; None if it can't be read, and became a dead letter."""
+        lease, tag, crashes, message = entry
+        try:
+            envelope = Envelope.decode(message)
+        except UnreadableMessageError as error:
+            delivery = Delivery(lease, error.envelope, message, crashes, [tag])
+            self._acks.dead_letter(delivery, unreadable(error))
+            return None
+        delivery = Delivery(lease, envelope, message, crashes, [tag])
+        delivery.waits_for_eta = bool(envelope.headers.get("eta"))
+        delivery.size = self._policy.size_of(delivery)
+        return delivery
+
+    def is_for_handler(self, delivery: Delivery) -> bool:
+        """Whether the handler shall have a delivery; if not, it goes where it belongs."""
+        try:
+            if is_condemned(delivery.crashes, self._policy.max_deliveries):
+                self._acks.dead_letter(delivery, poison(delivery))
+            elif not self._policy.is_registered(delivery.envelope.task):
+                self._park_or_dead_letter(delivery)
+            elif not self._is_plain(delivery):
+                self._celery.deliver(delivery)
+            elif self._acks.is_wanted(delivery):
+                if self._acks.events.wanted:
+                    self._acks.events.received(delivery)
+                return True
+        except RedisError as error:  # the heartbeat requeues it
+            logger.warning("Task %s[%s] waits because Redis fails: %s", *delivery.name, error)
+            self._acks.drop(delivery)
+        except Exception as error:  # a bug of ours must cost one task, not the worker
+            logger.exception("Task %s can't be handed on", delivery.id)
+            failure = ServiceError(f"The worker failed with {type(error).__name__}.")
+            self._acks.fail(delivery, failure)
+        return False
+
+    def _is_plain(self, delivery: Delivery) -> bool:
+        envelope = delivery.envelope
+        if self._policy.everything_standard or envelope.task not in self._policy.tasks:
+            return False
+        return envelope.is_plain and not self.is_limited(envelope.task)
+
+    def _park_or_dead_letter(self, delivery: Delivery) -> None:
+        """Leave a task that is not registered here to a worker that knows it, for some seconds."""
+        task = delivery.envelope.task
+        is_ours = task.startswith(self._policy.namespace)
+        if is_ours or not self._acks.park(delivery, UNKNOWN_PATIENCE_S):
+            self._acks.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
+            return
+        self._give_way(UNKNOWN_PATIENCE_S)
+        if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
+            self._unknown_tasks.add(task)
+            logger.warning(
+                "Put back the task %s, which is not registered here; unless another worker takes "
+                "it within %g s it becomes a dead letter. Send it to its own workers' queue, not "
+                "to clip-worker's (CLIP_WORKER_QUEUE), which is %s.",
+                *(quote(task), UNKNOWN_PATIENCE_S, quote(delivery.queue.name)),
+            )
