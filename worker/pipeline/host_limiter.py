@@ -142,6 +142,11 @@ class HostLimiter(Generic[Fetch]):
 
     def report(self, outcomes: Iterable[tuple[str, Fetch, TemporaryError | Told]]) -> None:
         """Hear what fetches that were started told of their hosts."""
+        self._tell(self._take(outcomes))
+
+    def _take(
+        self, outcomes: Iterable[tuple[str, Fetch, TemporaryError | Told]]
+    ) -> _Decided[Fetch]:
         decided: _Decided[Fetch] = _Decided()
         with self._lock:
             for name, fetch, told in outcomes:
@@ -158,7 +163,7 @@ class HostLimiter(Generic[Fetch]):
                 else:
                     host.health.left(trial=trial)
                 self._admit(host, decided)
-        self._tell(decided)
+        return decided
 
     def _known(self, name: str) -> _Host[Fetch]:
         host = self._hosts.get(name)
@@ -253,9 +258,10 @@ class HostLimiter(Generic[Fetch]):
 
     def _tell(self, decided: _Decided[Fetch]) -> None:
         """Tell what was decided, without the lock: who is told may do anything."""
-        for error, fetch in decided.turn_away:
-            self._starter.turn_away(fetch, error)
-        if decided.start:
+        while decided.start or decided.turn_away:
+            for error, fetch in decided.turn_away:
+                self._starter.turn_away(fetch, error)
             hosts = {id(fetch): host.name for host, fetch in decided.start}
-            refused = self._starter.start([fetch for _, fetch in decided.start])
-            self.report([(hosts[id(fetch)], fetch, Told.NOT_ASKED) for fetch in refused])
+            refused = self._starter.start([fetch for _, fetch in decided.start]) if hosts else ()
+            # These make room for others: in turn, not one call inside the other.
+            decided = self._take([(hosts[id(f)], f, Told.NOT_ASKED) for f in refused])
