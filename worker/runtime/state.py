@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEAST_ARENAS = 4
-POOL_STOP_S = 2.0  # for the preparation processes to end
+POOL_START_S = 30.0  # for the first preparation process
+POOL_STOP_S = 2.0  # for all of them to end
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def start(
     with told_by_name(settings):
         engine.warm()
     pipeline.start()
+    pool.wait_until_ready(POOL_START_S)  # else it is said in the log, and images wait
     return _current
 
 
