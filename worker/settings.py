@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -40,6 +40,10 @@ Piece = Literal[
     "pinned_upload",
     "cuda_graphs",
 ]
+
+
+# As in clip_engine.preprocess, likewise; Pillow's names.
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]
 
 
 class SettingsError(ServiceError):
@@ -163,6 +167,15 @@ class Settings(BaseSettings):
         le=178_956_970,
         description="Largest picture, in pixels; Pillow's own bound.",
     )
+    image_formats: Annotated[tuple[ImageFormat, ...], NoDecode] = Field(
+        get_args(ImageFormat), min_length=1, description="Image formats that are decoded."
+    )
+    preparation_processes: int | None = Field(
+        None, ge=1, le=256, description="Processes that fetch and decode; or one a core."
+    )
+    decode_cpu_s: float = Field(
+        10.0, ge=0.1, le=3600, description="Processor time that one picture may take to decode."
+    )
     picture_memory_bytes: int | None = Field(
         None,
         ge=1,
@@ -258,6 +271,11 @@ class Settings(BaseSettings):
         return (
             [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
         )
+
+    @field_validator("image_formats", mode="before")
+    @classmethod
+    def _split_formats(cls, value: object) -> object:
+        return cls._split_commas(value.upper()) if isinstance(value, str) else value
 
     @field_validator("allow_networks", "object_store_schemes", "disable", mode="before")
     @classmethod

@@ -206,6 +206,7 @@ def _load(settings: Settings, device: str, replicas: int, progress: Progress | N
             precision=None if settings.precision == "auto" else settings.precision,
             preprocessing=settings.preprocessing,
             max_pixels=settings.max_pixels,
+            formats=settings.image_formats,
             buckets=None if settings.max_batch is None else buckets_up_to(settings.max_batch),
             acceleration=Acceleration.without(settings.disable),
             replicas=replicas,
