@@ -140,7 +140,7 @@ def test_a_name_that_is_no_piece_of_acceleration_is_quoted(monkeypatch: pytest.M
 
 def test_image_formats_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().image_formats == FORMATS
-    assert load(monkeypatch, IMAGE_FORMATS="jpeg, PNG").image_formats == ("JPEG", "PNG")
+    assert load(monkeypatch, IMAGE_FORMATS="JPEG, PNG").image_formats == ("JPEG", "PNG")
 
 
 def test_an_unknown_image_format_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
