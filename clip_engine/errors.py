@@ -36,7 +36,8 @@ class ImageError(ClipEngineError, ValueError):
     Args:
         message: One sentence for a person.
         code: Stable, for programs: `DECODE_UNRECOGNIZED` (no known image format),
-            `DECODE_TRUNCATED`, `DECODE_BROKEN`, `TOO_MANY_PIXELS`, `EMPTY_IMAGE`.
+            `DECODE_TRUNCATED`, `DECODE_BROKEN`, `DECODE_TOO_EXPENSIVE`, `DECODE_CRASHED`,
+            `TOO_MANY_PIXELS`, `EMPTY_IMAGE`.
     """
 
     def __init__(self, message: str, code: str) -> None:

@@ -14,7 +14,7 @@ from clip_engine.errors import DeviceError, ModelNotFoundError
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import Activation
 from clip_engine.precision import Precision, default_precision
-from clip_engine.preprocess import DEFAULT_MAX_PIXELS, Mode, Preprocessor
+from clip_engine.preprocess import DEFAULT_MAX_PIXELS, FORMATS, Mode, Preprocessor
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.weights.cache import default_cache_dir, fetch_weights
 from clip_engine.weights.catalog import PUBLISHED
@@ -31,6 +31,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     activation: Activation | None = None,
     preprocessing: Mode = "fast",
     max_pixels: int | None = None,
+    formats: tuple[str, ...] = FORMATS,
     buckets: Sequence[int] | None = None,
     acceleration: Acceleration | None = None,
     replicas: int = 1,
@@ -50,6 +51,7 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         activation: Of the MLPs, against what the checkpoint says; None to go by it.
         preprocessing: `fast` or `exact`.
         max_pixels: Largest picture that is decoded, in pixels; None for the default.
+        formats: Image formats that are decoded, by Pillow's names.
         buckets: Batch sizes, ascending; None for those that suit the model on its device.
         acceleration: Which pieces make the towers faster; None for all.
         replicas: Threads that will run towers at the same time.
@@ -74,7 +76,9 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
         clip,
         identity=ModelIdentity(model_name(model), checkpoint.digest()),
         tokenizer=Tokenizer(),
-        preprocessor=Preprocessor(clip.config.image_resolution, preprocessing, most_pixels),
+        preprocessor=Preprocessor(
+            clip.config.image_resolution, preprocessing, most_pixels, formats
+        ),
         normalisation=checkpoint.normalisation,
         device=target,
         precision=precision or default_precision(target),

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from clip_engine.decoding_memory import decoding_bytes
 from clip_engine.errors import ImageError
+from clip_engine.image_checks import check_image_file
 from clip_engine.orientation import NONE, Turn, turn_of
 from clip_engine.resample import resize_and_crop
 
@@ -76,7 +77,8 @@ class Preprocessor:
             uint8 `[3, R, R]`, RGB.
 
         Raises:
-            ImageError: The bytes are no picture, are cut off or broken, or have too many pixels.
+            ImageError: The bytes are no picture, are cut off or broken, have too many pixels, or
+                would cost the decoder far more than a picture should.
             MemoryError: There is not enough, which is not the picture's fault.
         """
         with _decoding():
@@ -134,6 +136,7 @@ class Preprocessor:
     def _open(self, data: bytes) -> Image.Image:
         if not data:
             raise ImageError("The picture is empty (0 bytes); give a whole file.", "EMPTY_IMAGE")
+        check_image_file(data)
         try:
             return Image.open(io.BytesIO(data), formats=self.formats)
         except UnidentifiedImageError as error:

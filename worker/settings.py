@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -27,7 +27,6 @@ DEFAULT_QUEUE = "clip"
 PICTURES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 
-
 # As in clip_engine.acceleration, which can't be imported here: it loads torch.
 Piece = Literal[
     "sdpa",
@@ -40,6 +39,9 @@ Piece = Literal[
     "pinned_upload",
     "cuda_graphs",
 ]
+
+
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]  # likewise
 
 
 class SettingsError(ServiceError):
@@ -163,6 +165,13 @@ class Settings(BaseSettings):
         le=178_956_970,
         description="Largest picture, in pixels; Pillow's own bound.",
     )
+    image_formats: Annotated[tuple[ImageFormat, ...], NoDecode] = Field(
+        get_args(ImageFormat), min_length=1, description="Image formats that are decoded."
+    )
+    preparation_processes: int | None = Field(
+        None, ge=1, le=256, description="Processes that fetch and decode; or one a core."
+    )
+    decode_cpu_s: float = Field(10.0, gt=0, description="Most processor time that a decode takes.")
     picture_memory_bytes: int | None = Field(
         None,
         ge=1,
@@ -259,12 +268,14 @@ class Settings(BaseSettings):
             [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
         )
 
-    @field_validator("allow_networks", "object_store_schemes", "disable", mode="before")
+    @field_validator(
+        "allow_networks", "object_store_schemes", "disable", "image_formats", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
 
 
 def _unknown_variables(environment: Iterable[str], fields: Iterable[str]) -> list[str]:

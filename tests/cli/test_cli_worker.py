@@ -182,6 +182,7 @@ def test_a_worker_without_redis_gives_up_with_a_sentence_and_without_the_passwor
     assert "hunter2" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_a_worker_with_an_unknown_model_takes_no_task(redis_url):
     done = clip_worker("start", "--redis-url", redis_url, "--model", "ViT-B/23")
 

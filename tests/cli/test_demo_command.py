@@ -142,7 +142,7 @@ def test_settings_of_the_persons_own_do_not_reach_it(demo):
     ("number", "moment"),
     [
         (signal.SIGINT, "Redis "),
-        (signal.SIGINT, "pictures "),
+        pytest.param(signal.SIGINT, "pictures ", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, "worker ", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "worker ", marks=pytest.mark.slow),
         (signal.SIGHUP, "pictures "),
@@ -185,6 +185,7 @@ def test_worker_and_redis_end_when_the_demo_is_killed(demo):
     demo.wait_for_no_process()
 
 
+@pytest.mark.slow
 def test_a_worker_that_ends_at_its_start_is_shown_with_its_last_lines(demo, tmp_path):
     # given: a torch that can't be imported, for the worker only ever imports it
     broken = tmp_path / "broken"

@@ -155,6 +155,7 @@ def test_another_process_sees_whether_the_gil_is_held(loop: str, holder: str | N
 
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_a_picture_of_a_worker_without_its_image_tower_is_measured(tmp_path: Path) -> None:
     # given
     case = Case(TINY, pictures=4)

@@ -15,6 +15,7 @@ from celery import Celery
 
 from clip_engine.acceleration import Acceleration
 from clip_engine.inference import buckets
+from clip_engine.preprocess import FORMATS
 from worker.cli.classify import command as classify
 from worker.cli.dead import COMMANDS
 from worker.client import Client
@@ -135,6 +136,17 @@ def test_a_name_that_is_no_piece_of_acceleration_is_quoted(monkeypatch: pytest.M
     [line] = wrong_lines(monkeypatch, DISABLE="prepacked,turbo")
     assert line.startswith("CLIP_WORKER_DISABLE is 'turbo': ")
     assert "'cuda_graphs'" in line
+
+
+def test_image_formats_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().image_formats == FORMATS
+    assert load(monkeypatch, IMAGE_FORMATS="JPEG, PNG").image_formats == ("JPEG", "PNG")
+
+
+def test_an_unknown_image_format_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = wrong_lines(monkeypatch, IMAGE_FORMATS="JPEG,EPS")
+    assert line.startswith("CLIP_WORKER_IMAGE_FORMATS is 'EPS': ")
+    assert "'WEBP'" in line
 
 
 # --- what is wrong ---

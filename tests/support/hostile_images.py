@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -37,3 +38,47 @@ def _runs(blocks: int) -> bytes:
         blocks -= max(run, 2**14)
     bits += "1" * (-len(bits) % 8)
     return int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\x00")
+
+
+def bmp(width: int, height: int, body: bytes, compression: int) -> bytes:
+    """A BMP of 8 bits, or of 4 with compression 2, with a palette of blacks."""
+    bits = 4 if compression == 2 else 8
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, 256, 0)
+    start = 14 + len(info) + 1024
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + info + bytes(1024) + body
+
+
+def tiff(
+    entries: dict[int, tuple[int, int, int]], tail: bytes = b"", *, big: bool = False
+) -> bytes:
+    """A TIFF of one directory; an entry is its type, its length and its value or offset."""
+    if big:
+        head = b"II" + struct.pack("<HHHQ", 43, 8, 0, 16) + struct.pack("<Q", len(entries))
+        rows = (struct.pack("<HHQQ", tag, *entry) for tag, entry in sorted(entries.items()))
+        return head + b"".join(rows) + bytes(8) + tail
+    head = b"II" + struct.pack("<HI", 42, 8) + struct.pack("<H", len(entries))
+    rows = (struct.pack("<HHII", tag, *entry) for tag, entry in sorted(entries.items()))
+    return head + b"".join(rows) + bytes(4) + tail
+
+
+def tiff_with_tile(side: int, *, big: bool = False) -> bytes:
+    """A grey picture of one pixel in a tile, deflated, of this many a side."""
+    values = {256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: 9}
+    return tiff({tag: (4, 1, value) for tag, value in values.items()}, big=big)
+
+
+def png_chunk(kind: bytes, body: bytes = b"") -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_of_chunks(chunks: bytes) -> bytes:
+    """A PNG of one grey pixel with these chunks before it."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(b"\0\0"))
+    return b"\x89PNG\r\n\x1a\n" + header + chunks + pixels + png_chunk(b"IEND")
+
+
+def ico(picture: bytes) -> bytes:
+    """An ICO that says that this picture is one of 16x16."""
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture

@@ -8,7 +8,7 @@ import redis
 
 from torture.message import QUEUE, RESULTS, UNACKNOWLEDGED, Messages
 
-MESSAGES = 2000
+MESSAGES = 500
 
 
 def test_what_moves_while_it_is_looked_for_is_not_lost(redis_url: str) -> None:

@@ -65,6 +65,7 @@ def load(settings: Settings, device: str, progress: Progress | None) -> Engine:
             precision=None if settings.precision == "auto" else settings.precision,
             preprocessing=settings.preprocessing,
             max_pixels=settings.max_pixels,
+            formats=settings.image_formats,
             buckets=None if settings.max_batch is None else buckets_up_to(settings.max_batch),
             acceleration=Acceleration.without(settings.disable),
             replicas=replicas(settings, device),
@@ -131,6 +132,7 @@ def preparation_settings(
         fetch_threads=settings.fetch_threads,
         mode=settings.preprocessing,
         max_pixels=settings.max_pixels,
+        formats=settings.image_formats,
         policy=FetchPolicy(
             file_roots=settings.file_roots,
             allow_networks=settings.allow_networks,

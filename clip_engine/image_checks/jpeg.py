@@ -1,0 +1,65 @@
+"""JPEG: the scans, which libjpeg goes through the whole picture for, and the segments before them.
+
+See ITU-T T.81, Annex B.
+"""
+
+from __future__ import annotations
+
+from clip_engine.image_checks.refusal import (
+    check_blocks,
+    check_junk,
+    check_metadata,
+    too_expensive,
+)
+
+MOST_SCANS = 1000
+MOST_SCANNED_PIXELS = 20_000_000_000  # scans times pixels: 2.5 s; a progressive JPEG has ten scans
+
+_START_OF_SCAN = 0xDA
+_NO_LENGTH = {0x01, *range(0xD0, 0xDA)}
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+def check_jpeg(data: bytes) -> None:
+    """Refuse too many scans, segments, fill bytes or metadata."""
+    pixels = _check_segments(data)
+    # In a scan 0xFF is followed by 0, so this counts what is there, and a few more in thumbnails.
+    scans = data.count(bytes((0xFF, _START_OF_SCAN)))
+    if scans > MOST_SCANS:
+        raise too_expensive(f"The JPEG has {scans} scans", f"{MOST_SCANS}")
+    if scans * pixels > MOST_SCANNED_PIXELS:
+        raise too_expensive(
+            f"The JPEG has {scans} scans of {pixels} pixels", f"{MOST_SCANNED_PIXELS} pixels in all"
+        )
+
+
+def _check_segments(data: bytes) -> int:
+    """Go through the segments up to the first scan; gives width times height."""
+    position, segments, junk, metadata, pixels = 2, 0, 0, 0, 0
+    while True:
+        marker_at = data.find(b"\xff", position)
+        if marker_at < 0 or marker_at + 1 >= len(data):
+            check_junk("JPEG", junk + len(data) - position)
+            return pixels
+        junk += marker_at - position
+        marker = data[marker_at + 1]
+        if marker in (0x00, 0xFF) or marker in _NO_LENGTH:  # escaped, fill byte, restart
+            junk += 1
+            position = marker_at + (1 if marker == 0xFF else 2)
+        elif marker == _START_OF_SCAN:
+            return pixels
+        else:
+            length = int.from_bytes(data[marker_at + 2 : marker_at + 4], "big")
+            if marker in _FRAMES:
+                pixels = max(pixels, _pixels(data[marker_at + 5 : marker_at + 9]))
+            segments += 1
+            metadata += length
+            position = marker_at + 2 + max(2, length)
+        check_junk("JPEG", junk)
+        check_blocks("JPEG", segments)
+        check_metadata("JPEG", metadata)
+
+
+def _pixels(height_and_width: bytes) -> int:
+    height, width = height_and_width[:2], height_and_width[2:]
+    return int.from_bytes(height, "big") * int.from_bytes(width, "big")

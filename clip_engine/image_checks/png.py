@@ -1,0 +1,31 @@
+"""PNG: chunks, which Pillow reads one by one, and what is in those that are no pixels."""
+
+from __future__ import annotations
+
+import struct
+
+from clip_engine.image_checks.refusal import check_blocks, check_metadata
+
+_SIGNATURE_BYTES = 8
+_CHUNK = struct.Struct(">I4s")
+_BESIDES = 12  # bytes of a chunk besides its data: length, type, checksum
+_PIXELS = {b"IDAT", b"fdAT"}
+
+
+def check_png(data: bytes, start: int = 0) -> None:
+    """Refuse too many chunks, or too many metadata.
+
+    Args:
+        data: Of the file.
+        start: Where the PNG begins in it.
+    """
+    position, chunks, metadata = start + _SIGNATURE_BYTES, 0, 0
+    while position + _CHUNK.size <= len(data):
+        length, kind = _CHUNK.unpack_from(data, position)
+        if kind == b"IEND":
+            return
+        chunks += 1
+        metadata += 0 if kind in _PIXELS else length
+        check_blocks("PNG", chunks)
+        check_metadata("PNG", min(metadata, len(data)))
+        position += _BESIDES + length
