@@ -141,6 +141,7 @@ def preparation_settings(
         ),
         limits=FetchLimits(max_bytes=settings.max_bytes, total_s=settings.fetch_timeout_s),
         memory_bytes=memory_bytes,
+        decode_cpu_s=settings.decode_cpu_s,
     )
 
 
