@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class RequestOptions:
+class Question:
     """A scene's bytes, a list of labels, and what the engine says to it."""
 
     jpeg: bytes
@@ -98,7 +98,7 @@ class Workload:
             data = self._broken(mark, data)
             expected = Expected("FAILURE", "DECODE_")
         elif mark.kind in POISON:
-            expected = Expected("FAILURE", "POISON")
+            expected = Expected("FAILURE", "DECODE_CRASHED")
         return Job(mark, self._uri(mark, data), question.labels, expected)
 
     def _broken(self, mark: Mark, data: bytes) -> bytes:
@@ -127,21 +127,21 @@ def shuffled_kinds(count: int, shares: Shares, rng: random.Random) -> list[str]:
     return kinds
 
 
-def clear_questions(rng: random.Random) -> list[RequestOptions]:
+def clear_questions(rng: random.Random) -> list[Question]:
     """Scenes and label lists that go together, each with the engine's own answer."""
     torch.set_num_threads(1)
     engine = load_engine("demo", precision="float32")
     scenes = rng.sample(list(all_scenes()), SCENES)
     jpegs = [_jpeg(scene, seed) for seed, scene in enumerate(scenes)]
     features = engine.encode_pixels([engine.prepare(jpeg) for jpeg in jpegs])  # [B, D]
-    questions: list[RequestOptions] = []
+    questions: list[Question] = []
     for labels in _label_lists(scenes, rng):
         texts = engine.labels.get(labels, (TEMPLATE,))  # [L, D]
         answers = engine.classify_features(features, texts, labels, 2)
         for jpeg, (first, second) in zip(jpegs, answers, strict=True):
             if first.probability - second.probability > CLEAR:
                 expected = Expected("SUCCESS", first.label, first.probability)
-                questions.append(RequestOptions(jpeg, labels, expected))
+                questions.append(Question(jpeg, labels, expected))
     return questions
 
 
