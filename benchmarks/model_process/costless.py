@@ -14,8 +14,9 @@ from benchmarks.bench.progress import say
 from benchmarks.bench.server import BenchError, wait_until
 from benchmarks.model_process.case import Case
 from benchmarks.model_process.probe import Probe
-from benchmarks.model_process.subject import CELERY, EVERY_S, Subject
+from benchmarks.model_process.subject import CELERY, EVERY_S, START_LIMIT_S, Subject
 from benchmarks.model_process.tree import Tree
+from benchmarks.model_process.turns import in_turn
 
 FOLDER = Path(__file__).parent / "in_worker"
 COMMAND = (*CELERY, "costless_app", "worker", "--loglevel", "warning")
@@ -57,7 +58,7 @@ class CostlessWorker(Subject):
     def warm_up(self, case: Case, templates: Sequence[bytes], seconds: float) -> int:
         """Answer each message of a case at least once; how many fill a round of `seconds`."""
         least = max(LEAST // case.pictures, len(templates))
-        self.run(templates, least)
+        self.run(templates, least, START_LIMIT_S)
         took_s = self.run(templates, least)
         self.probe = Probe(self.folder / "probe.json", self.program.pid)
         wait_until(
@@ -115,13 +116,14 @@ def rounds(
     say(f"  {case.title}")
     templates = case.templates(cache, workers[0].server)
     messages = {worker.tree.name: worker.warm_up(case, templates, seconds) for worker in workers}
-    found: dict[str, list[Sample]] = {worker.tree.name: [] for worker in workers}
-    for turn in range(number):
-        for worker in workers if turn % 2 == 0 else reversed(workers):
-            sample = worker.measure(case, templates, messages[worker.tree.name])
-            found[worker.tree.name].append(sample)
-            say(
-                f"    {worker.tree.name}: {sample.pictures / sample.seconds:,.0f}/s, "
-                f"{1e6 * sample.model_s / sample.pictures:,.0f} us of the model's process"
-            )
-    return found
+
+    def measure(worker: CostlessWorker) -> Sample:
+        sample = worker.measure(case, templates, messages[worker.tree.name])
+        say(
+            f"    {worker.tree.name}: {sample.pictures / sample.seconds:,.0f}/s, "
+            f"{1e6 * sample.model_s / sample.pictures:,.0f} us of the model's process"
+        )
+        return sample
+
+    found = in_turn(workers, number, measure)
+    return {worker.tree.name: samples for worker, samples in zip(workers, found, strict=True)}

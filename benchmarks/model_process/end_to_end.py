@@ -13,11 +13,12 @@ from benchmarks.bench.messages import ClipWorkerSender
 from benchmarks.bench.pictures import SMALL, make_pictures
 from benchmarks.bench.progress import say
 from benchmarks.model_process.case import LABELS, Case
-from benchmarks.model_process.subject import Subject
+from benchmarks.model_process.subject import START_LIMIT_S, Subject
 from benchmarks.model_process.tree import Tree
+from benchmarks.model_process.turns import in_turn
 
 NO_OP = str(Path(__file__).parent / "in_worker" / "no_op.py")
-LEAST = 512  # tasks a round
+LEAST = 128  # tasks a round
 PAUSE_S = 0.02  # between two single tasks, so that the worker is idle
 LIMIT_S = 60.0
 CASE = Case(SMALL)
@@ -30,20 +31,22 @@ def throughput(
 ) -> dict[str, Values]:
     """Tasks a second, and processor time a task, of workers that take turns."""
     templates = CASE.templates(subjects[0].cache, subjects[0].server)
-    counts = []
+    counts = {}
     for subject in subjects:
-        subject.run(templates, LEAST)
+        subject.run(templates, LEAST, START_LIMIT_S)
         rate = LEAST / subject.run(templates, LEAST)
-        counts.append(max(LEAST, int(rate * seconds)))
-    rates: Values = [[] for _ in subjects]
-    costs: Values = [[] for _ in subjects]
-    for turn in range(rounds):
-        order = list(zip(subjects, counts, rates, costs, strict=True))
-        for subject, count, rate_of, cost_of in order if turn % 2 == 0 else reversed(order):
-            before_s = subject.cpu_s
-            rate_of.append(count / subject.run(templates, count))
-            cost_of.append(1e6 * (subject.cpu_s - before_s) / count)
-            say(f"    {subject.tree.name}: {rate_of[-1]:,.0f}/s, {cost_of[-1]:,.0f} us")
+        counts[subject.tree.name] = max(LEAST, int(rate * seconds))
+
+    def measure(subject: Subject) -> tuple[float, float]:
+        count, before_s = counts[subject.tree.name], subject.cpu_s
+        rate = count / subject.run(templates, count)
+        cost_us = 1e6 * (subject.cpu_s - before_s) / count
+        say(f"    {subject.tree.name}: {rate:,.0f}/s, {cost_us:,.0f} us")
+        return rate, cost_us
+
+    found = in_turn(subjects, rounds, measure)
+    rates = [[rate for rate, _ in one] for one in found]
+    costs = [[cost for _, cost in one] for one in found]
     return {f"{what}: tasks/s": rates, f"{what}: CPU of worker and Redis, µs a task": costs}
 
 

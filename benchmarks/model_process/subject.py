@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,8 @@ from benchmarks.bench.server import BenchError, Server, wait_until
 from benchmarks.model_process.tree import Tree
 
 EVERY_S = 0.02
-LIMIT_S = 120.0  # of a round, or of the start with its first round
+START_LIMIT_S = 240.0
+ROUND_LIMIT_S = 60.0
 ASKED_AT_ONCE = 500
 CELERY = ("-m", "celery", "-A")
 WORKER = (*CELERY, "worker", "worker", "--loglevel", "warning")
@@ -69,7 +70,7 @@ class Subject:
         """Processor time of the worker's processes and of Redis until now, in seconds."""
         return self.program.cpu_s + self.server.cpu_s
 
-    def run(self, templates: Sequence[bytes], count: int) -> float:
+    def run(self, templates: Sequence[bytes], count: int, limit_s: float = ROUND_LIMIT_S) -> float:
         """Put `count` messages on the queue at once; seconds until the last was answered.
 
         Raises:
@@ -77,14 +78,14 @@ class Subject:
         """
         ids = self.push(templates, count)
         start = self.server.release()
-        self.wait_for(ids)
+        self.wait_for(ids, limit_s)
         return self.finish(ids) - start
 
     def push(self, templates: Sequence[bytes], count: int) -> list[str]:
         """Make `count` messages, the templates in turn, which `server.release` hands over."""
         return push_cycled(self.server.scratch, templates, count)
 
-    def wait_for(self, ids: Sequence[str]) -> None:
+    def wait_for(self, ids: Sequence[str], limit_s: float = ROUND_LIMIT_S) -> None:
         """Wait until all of these tasks have results; each is asked for about once."""
         chunks = [ids[i : i + ASKED_AT_ONCE] for i in range(0, len(ids), ASKED_AT_ONCE)]
         waiting = iter(chunks)
@@ -99,7 +100,17 @@ class Subject:
                 chunk = following
             return False
 
-        self._wait(is_done, f"{len(ids)} tasks of {self.tree.name}")
+        try:
+            wait_until(
+                is_done,
+                self.program.check,
+                every_s=EVERY_S,
+                limit_s=limit_s,
+                what=f"{len(ids)} tasks of {self.tree.name}",
+            )
+        except BenchError:
+            self.server.drop_results()
+            raise
 
     def finish(self, ids: Sequence[str]) -> float:
         """Check and drop the results of these tasks; Unix time of the last one.
@@ -112,9 +123,6 @@ class Subject:
             _check(json.loads(meta or b"{}"))
         self.server.drop_results()
         return max(map(done_at, metas))
-
-    def _wait(self, is_done: Callable[[], bool], what: str) -> None:
-        wait_until(is_done, self.program.check, every_s=EVERY_S, limit_s=LIMIT_S, what=what)
 
     def _environment(self) -> dict[str, str]:
         return {
