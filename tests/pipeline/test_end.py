@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,32 @@ def test_a_deadline_that_passes_while_the_model_is_busy_ends_the_task(
     assert isinstance(error, ExpiredError)
     assert "passed 2.5 s before it was encoded" in error.message
     assert first.exception(LIMIT_S) is None
+
+
+def test_a_forward_pass_that_hangs_is_seen_and_waiting_for_redis_is_none(
+    make: Callable[..., Bench],
+) -> None:
+    # given a Redis that is away as a batch begins
+    asked, go_on = threading.Event(), threading.Event()
+
+    def begin(messages: Any, together: int | None) -> Any:
+        asked.set()
+        assert go_on.wait(LIMIT_S)
+        return messages
+
+    bench = make(begin=begin)
+    bench.engine.gate.clear()
+    future = bench.submit(jpeg(1), message=FakeMessage())
+    assert asked.wait(LIMIT_S)
+    assert bench.pipeline.oldest_run_s() == 0
+    # when it is there, and the model hangs
+    go_on.set()
+    assert bench.engine.begun.acquire(timeout=LIMIT_S)
+    first = bench.pipeline.oldest_run_s()
+    assert bench.pipeline.oldest_run_s() >= first > 0
+    bench.engine.gate.set()
+    assert future.exception(LIMIT_S) is None
+    assert bench.pipeline.oldest_run_s() == 0
 
 
 def test_every_slot_is_released_whatever_becomes_of_its_task(make: Callable[..., Bench]) -> None:

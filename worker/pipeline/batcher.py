@@ -83,7 +83,7 @@ class Batcher:
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._suspects: deque[ImageTask] = deque()
-        self._running: dict[int, tuple[Batch, float]] = {}  # by the runner's thread id
+        self._running: dict[int, Batch] = {}  # by the runner's thread id
         self._is_crowds_turn = False  # a batch of suspects has just run
         self._nearest = math.inf  # when the first of those that wait is due
         self._usual_run_s = 0.0  # a moving average
@@ -117,12 +117,6 @@ class Batcher:
         if is_stopped:
             self._failed(tasks, BatcherStoppedError("The batcher has been stopped."))
 
-    def oldest_run_s(self) -> float:
-        """Seconds that the longest of the runs under way has been running; 0 if none is."""
-        with self._changed:
-            began = [since for _, since in self._running.values()]
-        return max(0.0, self._clock() - min(began)) if began else 0.0
-
     def stop(self, timeout_s: float = 30.0) -> None:
         """Take no more tasks, run those that wait, and end the runners.
 
@@ -137,7 +131,7 @@ class Batcher:
                 thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
             left = [waiting.task for waiting in self._waiting] + list(self._suspects)
-            left += [task for batch, _ in self._running.values() for task in batch.tasks]
+            left += [task for batch in self._running.values() for task in batch.tasks]
             self._waiting.clear()
             self._suspects.clear()
         if left:
@@ -168,19 +162,19 @@ class Batcher:
         thread = threading.get_ident()
         with self._changed:
             ended = self._running.pop(thread, None)
-            if ended and (ended[0].together is not None or self._suspects):
+            if ended and (ended.together is not None or self._suspects):
                 self._changed.notify_all()  # others may have waited for it
             while self._waiting or self._suspects or not self._stopping:
                 batch, rest_s = self._next()
                 if batch is not None:
-                    self._running[thread] = (batch, self._clock())
+                    self._running[thread] = batch
                     return batch
                 self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
         return None
 
     def _next(self) -> tuple[Batch | None, float | None]:
         """A batch that may run now, or how long to wait for one; None for until something comes."""
-        if any(batch.together is not None for batch, _ in self._running.values()):
+        if any(batch.together is not None for batch in self._running.values()):
             return None, None
         if self._suspects and not (self._waiting and self._is_crowds_turn):
             return (None if self._running else self._take_suspects()), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,6 +78,7 @@ class EncodeStage:
         self._now = now
         self._clock = clock
         self._images = shared.images.unbind()  # S times uint8 [3, R, R]
+        self._began: dict[int, float] = {}  # when a thread's forward pass did, by its id
 
     def run(self, batch: Batch) -> None:
         """Encode the tasks of a batch that may still run, and free all their slots."""
@@ -92,6 +94,11 @@ class EncodeStage:
         if batch.together is not None:
             self._end_quarantine(batch)
 
+    def oldest_run_s(self) -> float:
+        """Seconds that the longest forward pass under way has been running; 0 if none is."""
+        began = list(self._began.values())
+        return max(0.0, self._clock() - min(began)) if began else 0.0
+
     def fail(self, tasks: Sequence[ImageTask], error: BaseException) -> None:
         """Fail tasks, and raise the alarm first if this process can run no further batch."""
         told = self._fatal.judged(error)
@@ -99,8 +106,11 @@ class EncodeStage:
             self._failed(task, told)
 
     def _encode(self, tasks: list[ImageTask]) -> None:
-        start = self._clock()
-        features = self._engine.encode_pixels([self._images[task.slot or 0] for task in tasks])
+        start = self._began[threading.get_ident()] = self._clock()
+        try:
+            features = self._engine.encode_pixels([self._images[task.slot or 0] for task in tasks])
+        finally:
+            del self._began[threading.get_ident()]
         if len(features) != len(tasks):
             raise RuntimeError(f"{len(tasks)} images went in, {len(features)} features came out.")
         self._then([Encoded(tasks, features, start, self._clock() - start)])

@@ -168,8 +168,8 @@ class Pipeline:
         return self._fetch.resting
 
     def oldest_run_s(self) -> float:
-        """Seconds that the longest of the batches under way has been running; 0 if none is."""
-        return self._batcher.oldest_run_s()
+        """Seconds that the longest forward pass under way has been running; 0 if none is."""
+        return self._encode.oldest_run_s()
 
     def drain(self, timeout_s: float) -> int:
         """Wait until nothing is in flight.
