@@ -20,9 +20,9 @@ from worker.preparation import ImageRequest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of processor time")
 
-SLOW = jpeg_of_scans(600, 4000)  # a second or two
-ENDLESS = jpeg_of_scans(990, 9000)  # ten seconds or more
-CPU_S = 4.0
+SLOW = jpeg_of_scans(200, 4000)  # half a second of processor time
+ENDLESS = jpeg_of_scans(990, 4490)  # more than two
+CPU_S = 1.6
 SLOW_URI = "redis://uploads/slow"
 
 

@@ -16,8 +16,13 @@ from worker.preparation.limits import MemoryLimit
 from worker.preparation.shared_images import SharedImages
 from worker.sources.reservation import Reserve
 
-_LARGE_BYTES = 4 * 1024 * 1024
+_MEDIUM_BYTES = 4 * 1024 * 1024  # of memory: a decode may take 20 ms
+_LARGE_BYTES = 64 * 1024 * 1024  # half a second or more
 _MB = 1_000_000
+
+
+class NotNowError(MemoryError):  # which is what the preprocessor lets through
+    """The pool does not grant a large picture now."""
 
 
 class Prepares(Protocol):
@@ -37,8 +42,9 @@ class DecodeStage:
         own_bytes: Memory that a decode may take.
         shared_bytes: What it may have on top, if the pool grants it.
         limit: Lifted while `shared_bytes` are used.
-        before_large: Called before a decode that may take long, with its ticket; it waits for the
-            memory that is needed beyond `own_bytes`, if that is more than 0.
+        flush: Called before a decode that may take long.
+        ask: Asks the pool, with a ticket and the memory that is needed beyond `own_bytes`, whether
+            a large picture may be decoded now.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -50,31 +56,34 @@ class DecodeStage:
         own_bytes: int,
         shared_bytes: int,
         limit: MemoryLimit,
-        before_large: Callable[[int, int], None],
+        flush: Callable[[], None],
+        ask: Callable[[int, int], bool],
     ) -> None:
         self._place = place
         self._images = images
         self._preprocessor = preprocessor
         self._own_bytes = own_bytes
         self._shared_bytes = shared_bytes
-        self._before_large = before_large
+        self._flush = flush
+        self._ask = ask
         self._limit = limit
 
     def run(self, picture: Picture) -> tuple[float, PreparationError | None]:
         """Decode a picture into its slot.
 
         Returns:
-            Seconds that it took, without waiting for memory; and why it failed, if it did.
+            Seconds that it took; and why it failed, if it did.
+
+        Raises:
+            NotNowError: It is large, and others are being decoded.
         """
         start = time.perf_counter()
-        waited_s, estimate = 0.0, len(picture.data or b"")
+        estimate = len(picture.data or b"")
 
         def reserve(size_bytes: int) -> None:
-            nonlocal waited_s, estimate
-            estimate += size_bytes
-            began = time.perf_counter()
+            nonlocal estimate
             self._reserve(picture.ticket, size_bytes)
-            waited_s = time.perf_counter() - began
+            estimate += size_bytes
 
         self._images.decoding[self._place] = picture.ticket
         try:
@@ -83,13 +92,16 @@ class DecodeStage:
             self._images.pixels[picture.slot] = pixels.numpy()
             del pixels
             error = None
+        except NotNowError:
+            self._images.decoding[self._place] = 0
+            raise
         except Exception as failure:  # noqa: BLE001  # whatever it is, the pool must hear of it
             error = self._failure(failure, picture.uri)
         picture.data = None
-        if estimate >= _LARGE_BYTES:
+        if estimate >= _MEDIUM_BYTES:
             self._let_go(estimate)
         self._images.decoding[self._place] = 0
-        return time.perf_counter() - start - waited_s, error
+        return time.perf_counter() - start, error
 
     def _reserve(self, ticket: int, size_bytes: int) -> None:
         most = self._own_bytes + self._shared_bytes
@@ -99,11 +111,13 @@ class DecodeStage:
                 f"of memory, and this worker has {most // _MB} MB for one; give a smaller one.",
                 "TOO_MANY_PIXELS",
             )
-        if size_bytes >= _LARGE_BYTES:
-            beyond = max(0, size_bytes - self._own_bytes)
-            self._before_large(ticket, beyond)
-            if beyond:
-                self._limit.raise_by(beyond)
+        if size_bytes >= _MEDIUM_BYTES:
+            self._flush()
+        beyond = max(0, size_bytes - self._own_bytes)
+        if beyond or size_bytes >= _LARGE_BYTES:
+            if not self._ask(ticket, beyond):
+                raise NotNowError
+            self._limit.raise_by(beyond)
 
     def _let_go(self, size_bytes: int) -> None:
         return_freed()

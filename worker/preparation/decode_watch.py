@@ -59,9 +59,6 @@ class DecodeWatch:
             self._seen, self._cpu_before_s, self._lasted_s = seen, cpu_s, 0.0
             return Verdict.FINE
         self._lasted_s += elapsed_s
-        if process.wants_bytes is not None:  # it waits for memory
-            self._cpu_before_s = cpu_s
-            return Verdict.SLOW if self._lasted_s >= SLOW_S else Verdict.FINE
         if ticket and cpu_s - self._cpu_before_s >= self._cpu_s:
             return Verdict.TOO_EXPENSIVE
         if self._lasted_s >= (self._wall_s if ticket else self._wall_s + self._fetch_s):

@@ -27,18 +27,28 @@ class Picture:
         request: What was asked.
         ends_at_s: When nobody wants it any more, by `time.monotonic`.
         slot: Where its pixels go, while a process has it in hand.
+        large_bytes: Memory that it needs beyond a process's own; None if it is not known as large.
         deaths: Processes that died with it in hand.
         is_suspect: Whether it may have been what a process died of; it runs alone then.
         is_cancelled: Whether nobody is told of it.
     """
 
-    __slots__ = ("deaths", "ends_at_s", "is_cancelled", "is_suspect", "request", "slot")
+    __slots__ = (
+        "deaths",
+        "ends_at_s",
+        "is_cancelled",
+        "is_suspect",
+        "large_bytes",
+        "request",
+        "slot",
+    )
 
     def __init__(self, request: ImageRequest) -> None:
         self.request = request
         within_s = request.within_s
         self.ends_at_s = None if within_s is None else time.monotonic() + within_s
         self.slot = -1
+        self.large_bytes: int | None = None
         self.deaths = 0
         self.is_suspect = False
         self.is_cancelled = False
@@ -64,9 +74,7 @@ class ProcessHandle:
         is_slow: Whether it has been decoding one picture for long.
         is_sound: Whether it has reported anything.
         is_broken: Whether it is being ended, or has ended.
-        wants_bytes: Memory beyond its own that it waits for; None if it does not.
-        granted_bytes: Memory beyond its own that it has now.
-        large_ticket: The picture that it wants or has this memory for, or 0.
+        large_ticket: The large picture that it has a grant for, or 0.
         pictures: How many it has prepared.
         overran: The picture that it is being ended for, or 0: it took too long.
         reason: Why it is being ended.
@@ -81,8 +89,7 @@ class ProcessHandle:
         self.in_hand: dict[int, Picture] = {}
         self.bytes_in_hand = 0
         self.is_alone = self.is_slow = self.is_sound = self.is_broken = False
-        self.wants_bytes: int | None = None
-        self.granted_bytes = self.large_ticket = self.overran = self.pictures = 0
+        self.large_ticket = self.overran = self.pictures = 0
         self.waited_s = 0.0
         self.reason = ""
         self._outgoing: deque[memoryview] = deque()
@@ -175,7 +182,6 @@ class ProcessHandle:
             "pictures": self.pictures,
             "in_hand": len(self.in_hand),
             "bytes_in_hand": self.bytes_in_hand,
-            "large_bytes": self.granted_bytes,
             "decoding": shown_uri(decoding.request.uri) if decoding else None,
         }
 

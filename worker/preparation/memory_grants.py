@@ -1,52 +1,36 @@
-"""Memory that processes share for pictures too large for a process's own part."""
+"""Who may decode a large picture now: a few at a time, within the memory that all share."""
 
 from __future__ import annotations
 
-from collections import deque
-
-from worker.preparation import messages
-from worker.preparation.handle import ProcessHandle
-from worker.preparation.messages import ProtocolError, Want
-
 
 class MemoryGrants:
-    """Grants memory in the order in which it is asked for.
+    """Grants, by ticket.
 
     Args:
-        total_bytes: What there is to share.
+        total_bytes: What there is to share, beyond what each process has for itself.
+        most: Grants at a time. With fewer than there may be processes, small pictures always find
+            one that no large picture holds up.
     """
 
-    def __init__(self, total_bytes: int) -> None:
-        self._total_bytes = total_bytes
+    def __init__(self, total_bytes: int, most: int) -> None:
+        self.total_bytes = total_bytes
         self._free_bytes = total_bytes
-        self._asking: deque[ProcessHandle] = deque()
+        self._most = most
+        self._granted: dict[int, int] = {}
 
-    def ask(self, process: ProcessHandle, want: Want) -> None:
-        """A process asks; it gets its answer at once or later.
+    def is_free(self, size_bytes: int) -> bool:
+        """Whether there is one more, of this size."""
+        return len(self._granted) < self._most and size_bytes <= self._free_bytes
 
-        Raises:
-            ProtocolError: It has no right to.
-        """
-        if want.ticket not in process.in_hand or want.size_bytes > self._total_bytes:
-            raise ProtocolError(f"wants {want.size_bytes} bytes for ticket {want.ticket}")
-        if process.wants_bytes is not None or process.granted_bytes:
-            raise ProtocolError("asks for memory a second time")
-        process.wants_bytes, process.large_ticket = want.size_bytes, want.ticket
-        self._asking.append(process)
-        self._grant()
+    def has(self, ticket: int) -> bool:
+        """Whether this one is granted."""
+        return ticket in self._granted
 
-    def release(self, process: ProcessHandle) -> None:
-        """The process is through with its large picture, or dead."""
-        if process.wants_bytes is not None:
-            process.wants_bytes = None
-            self._asking.remove(process)
-        self._free_bytes += process.granted_bytes
-        process.granted_bytes = process.large_ticket = 0
-        self._grant()
+    def take(self, ticket: int, size_bytes: int) -> None:
+        """Grant one, if that is free."""
+        self._granted[ticket] = size_bytes
+        self._free_bytes -= size_bytes
 
-    def _grant(self) -> None:
-        while self._asking and (self._asking[0].wants_bytes or 0) <= self._free_bytes:
-            process = self._asking.popleft()
-            process.granted_bytes, process.wants_bytes = process.wants_bytes or 0, None
-            self._free_bytes -= process.granted_bytes
-            process.send(messages.message(messages.GRANT))
+    def release(self, ticket: int) -> None:
+        """A picture is through, if it had a grant."""
+        self._free_bytes += self._granted.pop(ticket, 0)

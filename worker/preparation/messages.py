@@ -4,8 +4,8 @@ A message is a length, a JSON array that begins with its kind, and, of `work`, t
 speaks of. A process handles hostile bytes and may be under somebody else's control, so what it
 sends is never unpickled, and is checked field by field.
 
-To a process: `work`, `grant` (go on with the large picture) and `give_back` (send what is done, and
-return what is not begun). From it: `done`, `want` (memory for a large picture) and `returned`.
+To a process: `work`, `grant` or `refuse` (answers to `want`) and `give_back` (send what is done,
+and return what is not begun). From it: `done`, `want` (to decode a large picture now), `returned`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from worker.preparation.error_codec import PreparationError, decode_error, encod
 
 LENGTH = struct.Struct("!I")
 MAX_REPLY_BYTES = 1024 * 1024
-GIVE_BACK, GRANT = ["give_back"], ["grant"]
+GIVE_BACK, GRANT, REFUSE = ["give_back"], ["grant"], ["refuse"]
 
 
 class ProtocolError(Exception):
@@ -58,7 +58,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A process needs more memory than its own for the picture of this ticket."""
+    """A process would decode a large picture, with this much memory beyond its own."""
 
     ticket: int
     size_bytes: int

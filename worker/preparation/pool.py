@@ -61,9 +61,9 @@ class PreparationPool:
         self._shared = SharedImages.create(settings.slots, settings.resolution, settings.places)
         self.images: Tensor = torch.from_numpy(self._shared.pixels)
         self.capacity = settings.slots
-        self._registry = Registry(settings)
+        self._grants = MemoryGrants(settings.shared_decode_bytes, settings.processes)
+        self._registry = Registry(settings, self._grants)
         self._backlog = self._registry.backlog
-        self._grants = MemoryGrants(settings.shared_decode_bytes)
         self._inbox: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._processes = Processes(
@@ -108,7 +108,7 @@ class PreparationPool:
             ValueError: A slot was not handed out, or was given back before.
         """
         self._registry.release(slots)
-        if self._backlog.waiting or self._backlog.suspects:
+        if any(self._backlog.lines):
             self._wake()
 
     def stop(self, timeout_s: float) -> None:
@@ -128,7 +128,7 @@ class PreparationPool:
             "fork_server": self._processes.server_pid,
             "processes": [each.stats(int(decoding[each.place])) for each in processes],
             "restarts": self._processes.restarts,
-            "waiting": len(self._backlog.waiting) + len(self._backlog.suspects),
+            "waiting": sum(map(len, self._backlog.lines)),
             "free_slots": self.free_slots,
         }
 
@@ -170,8 +170,7 @@ class PreparationPool:
         if now_s >= self._ticked_s + TICK_S:
             self._tick(now_s - self._ticked_s)
             self._ticked_s = now_s
-        is_waiting = bool(self._backlog.waiting or self._backlog.suspects)
-        self._processes.see_to(is_work_waiting=is_waiting)
+        self._processes.see_to(is_work_waiting=any(self._backlog.lines))
         live = self._processes.live
         if live:
             self._ready.set()
@@ -212,12 +211,13 @@ class PreparationPool:
         process.is_sound = True
         self._processes.are_sound()
         if isinstance(reply, Want):
-            self._grants.ask(process, reply)
+            is_granted = self._backlog.grant(process, reply)
+            process.send(messages.message(messages.GRANT if is_granted else messages.REFUSE))
             return
         tickets = (
             reply.tickets if isinstance(reply, Returned) else [o.ticket for o in reply.outcomes]
         )
-        pictures = [process.take(ticket) for ticket in tickets]
+        pictures = [self._backlog.take_from(process, ticket) for ticket in tickets]
         known = [picture for picture in pictures if picture is not None]
         if isinstance(reply, Returned):
             self._backlog.put_back(known)
@@ -232,8 +232,6 @@ class PreparationPool:
         process.pictures += len(pictures)
         process.is_slow = False
         for outcome, picture in zip(done.outcomes, pictures, strict=True):
-            if outcome.ticket == process.large_ticket:
-                self._grants.release(process)
             if picture is not None:
                 self._registry.end(picture, outcome.error, outcome.fetch_s, outcome.decode_s)
 
@@ -274,10 +272,9 @@ class PreparationPool:
             for reply in process.last_replies(_END_S):
                 self._handle(process, reply)
         self._watches.pop(process, None)
-        self._grants.release(process)
         ticket = process.overran or int(self._shared.decoding[process.place])
         culprit = process.in_hand.get(ticket)
-        pictures = list(process.in_hand.values())
+        pictures = self._backlog.take_all_from(process)
         if pictures:
             logger.warning(
                 "Preparation process %d has ended (%s) with %d pictures in hand%s",
@@ -295,5 +292,4 @@ class PreparationPool:
             elif picture is culprit and picture.is_suspect:
                 self._registry.end(picture, crashed(process.reason))
             picture.is_suspect |= picture is culprit or picture.deaths >= _MOST_DEATHS
-        process.in_hand.clear()
         self._backlog.put_back([each for each in pictures if each.slot >= 0])

@@ -15,7 +15,7 @@ import traceback
 from typing import NoReturn
 
 from worker.preparation import messages
-from worker.preparation.decode_stage import DecodeStage, Prepares
+from worker.preparation.decode_stage import DecodeStage, NotNowError, Prepares
 from worker.preparation.error_codec import PreparationError
 from worker.preparation.fetch_stage import Fetches, FetchStage, FileMemory, Picture
 from worker.preparation.limits import MemoryLimit, restrict_process
@@ -55,7 +55,7 @@ class PreparationProcess:
         self._is_large = False  # the picture that is decoded, or has just been
         self._memory = FileMemory(settings.file_bytes_each)
         self._decodable: queue.SimpleQueue[Picture] = queue.SimpleQueue()
-        self._granted: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._granted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._fetch = FetchStage(
             fetcher, self._memory, settings.threads_each, self._decodable.put, self._not_fetched
         )
@@ -66,7 +66,8 @@ class PreparationProcess:
             own_bytes=settings.decode_bytes_each,
             shared_bytes=settings.shared_decode_bytes,
             limit=MemoryLimit(settings.all_bytes_each, settings.shared_decode_bytes),
-            before_large=self._before_large,
+            flush=self._flush,
+            ask=self._ask,
         )
 
     def run(self) -> NoReturn:
@@ -74,7 +75,11 @@ class PreparationProcess:
         threading.Thread(target=self._read, name="read", daemon=True).start()
         while True:
             picture = self._decodable.get()
-            outcome = self._prepare(picture)
+            try:
+                outcome = self._prepare(picture)
+            except NotNowError:
+                self._return([picture])
+                continue
             self._memory.settle(picture, 0)
             self._reports.add(outcome, flush=self._is_large or self._decodable.empty())
             self._is_large = False
@@ -87,15 +92,22 @@ class PreparationProcess:
             decode_s, error = self._decode.run(picture)
         return Outcome(picture.ticket, picture.fetch_s, decode_s, error)
 
+    def _return(self, pictures: list[Picture]) -> None:
+        for picture in pictures:
+            self._memory.settle(picture, 0)
+        tickets = [picture.ticket for picture in pictures]
+        self._reports.send(messages.message(["returned", tickets]))
+
     def _not_fetched(self, picture: Picture, error: PreparationError) -> None:
         self._reports.add(Outcome(picture.ticket, picture.fetch_s, 0.0, error), flush=True)
 
-    def _before_large(self, ticket: int, beyond_bytes: int) -> None:
+    def _flush(self) -> None:
         self._is_large = True
         self._reports.flush()
-        if beyond_bytes:
-            self._reports.send(messages.message(["want", ticket, beyond_bytes]))
-            self._granted.get()
+
+    def _ask(self, ticket: int, beyond_bytes: int) -> bool:
+        self._reports.send(messages.message(["want", ticket, beyond_bytes]))
+        return self._granted.get()
 
     def _read(self) -> None:
         """On a thread of its own; the end of the socket is the end of the process."""
@@ -113,8 +125,8 @@ class PreparationProcess:
             case ["work", list(rows)]:
                 for row in rows:
                     self._take(Work(*row))
-            case ["grant"]:
-                self._granted.put(None)
+            case ["grant" | "refuse" as answer]:
+                self._granted.put(answer == "grant")
             case ["give_back"]:
                 self._give_back()
 
@@ -141,10 +153,7 @@ class PreparationProcess:
                 untouched.append(self._decodable.get_nowait())
             except queue.Empty:
                 break
-        for picture in untouched:
-            self._memory.settle(picture, 0)
-        tickets = [picture.ticket for picture in untouched]
-        self._reports.send(messages.message(["returned", tickets]))
+        self._return(untouched)
 
 
 class Reports:

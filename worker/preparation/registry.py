@@ -9,6 +9,7 @@ from worker.errors import ExpiredError, TemporaryError
 from worker.preparation.backlog import Backlog
 from worker.preparation.error_codec import PreparationError
 from worker.preparation.handle import Picture
+from worker.preparation.memory_grants import MemoryGrants
 from worker.preparation.records import ImageRequest, PreparedImage
 from worker.preparation.settings import PreparationSettings
 from worker.quoting import shown_uri
@@ -19,13 +20,14 @@ class Registry:
 
     Args:
         settings: Of the pool.
+        grants: For large pictures.
 
     Attributes:
         backlog: Pictures that wait for a process.
     """
 
-    def __init__(self, settings: PreparationSettings) -> None:
-        self.backlog = Backlog(settings, self._expire)
+    def __init__(self, settings: PreparationSettings, grants: MemoryGrants) -> None:
+        self.backlog = Backlog(settings, grants, self._expire)
         self._pictures: dict[int, Picture] = {}  # by key
         self._handed_out: set[int] = set()  # slots
         self._ended: list[PreparedImage] = []
@@ -41,8 +43,9 @@ class Registry:
         for key in keys:
             if (picture := self._pictures.pop(key, None)) is not None:
                 picture.is_cancelled = True
-                if picture in self.backlog.waiting:
-                    self.backlog.waiting.remove(picture)
+                for line in self.backlog.lines:
+                    if picture in line:
+                        line.remove(picture)
 
     def end(
         self,
@@ -88,7 +91,7 @@ class Registry:
 
     def fail_waiting(self, reason: str) -> None:
         """No process can be started: who waits may try again later."""
-        for line in (self.backlog.waiting, self.backlog.suspects):
+        for line in self.backlog.lines:
             while line:
                 self.end(line.popleft(), unavailable(reason))
 
