@@ -8,11 +8,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clip_engine.errors import TextTooLongError
 from clip_engine.prompts import fill
 
 MOST_PROMPTS = 4096  # encoded in one call, so that their features fit into memory
@@ -60,16 +62,57 @@ class LabelFeatures:
             TextTooLongError: A label in its template has too many tokens.
         """
         key = (templates, tuple(labels))
-        with self._lock:
-            if (features := self._lists.get(key)) is not None:
-                self._lists.move_to_end(key)
-                return features
+        if (features := self.find(key[1], templates)) is not None:
+            return features
         with torch.inference_mode():
             features = self._stack(labels, templates)
         self._keep(key, features)
         return features
 
+    def find(self, labels: tuple[str, ...], templates: tuple[str, ...]) -> Tensor | None:
+        """Features of a list that is kept whole, as `get` gives them; None if it is not."""
+        key = (templates, labels)
+        with self._lock:
+            if (features := self._lists.get(key)) is not None:
+                self._lists.move_to_end(key)
+            return features
+
+    def get_all(
+        self, lists: Sequence[tuple[Sequence[str], tuple[str, ...]]]
+    ) -> list[Tensor | Exception]:
+        """Features of several label lists; new labels of all of them are encoded together.
+
+        Args:
+            lists: Labels and templates of each.
+
+        Returns:
+            For each what `get` gives or raises.
+        """
+        together: dict[tuple[str, ...], dict[str, None]] = {}
+        for labels, templates in lists:
+            together.setdefault(templates, {}).update(dict.fromkeys(labels))
+        if len(lists) > 1:
+            for templates, union in together.items():
+                # A label at fault fails its own lists below, one by one.
+                with suppress(TextTooLongError), torch.inference_mode():
+                    self._find_or_encode(list(union), templates)
+        return [self._get_or_error(labels, templates) for labels, templates in lists]
+
+    def _get_or_error(
+        self, labels: Sequence[str], templates: tuple[str, ...]
+    ) -> Tensor | Exception:
+        try:
+            return self.get(labels, templates)
+        except Exception as error:  # noqa: BLE001  # it is the list's outcome
+            return error
+
     def _stack(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
+        known = self._find_or_encode(labels, templates)
+        return torch.stack([known[label] for label in labels])
+
+    def _find_or_encode(
+        self, labels: Sequence[str], templates: tuple[str, ...]
+    ) -> dict[str, Tensor]:
         known: dict[str, Tensor] = {}
         while new := [label for label in dict.fromkeys(labels) if label not in known]:
             found, mine = self._look_up_or_claim(new, templates)
@@ -79,7 +122,7 @@ class LabelFeatures:
                     known |= self._compute(mine, templates)
                 finally:
                     self._disclaim(mine, templates)
-        return torch.stack([known[label] for label in labels])
+        return known
 
     def _look_up_or_claim(
         self, labels: Sequence[str], templates: tuple[str, ...]

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         "8 s, and other tasks of the application as long as they take.",
     )
     hang_timeout_s: float = Field(
-        120.0, gt=0, description="A decode or forward pass that takes longer ends the process."
+        120.0, gt=0, description="A forward pass that takes longer ends the process."
     )
     visibility_timeout_s: float = Field(
         600.0, gt=0, description="As lease_s, on kombu's transport; more than task_timeout_s."
@@ -132,9 +132,6 @@ class Settings(BaseSettings):
         description="Most pictures in hand at a time; or 1024, or 8 batches if that is more.",
     )
     fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
-    decode_threads: int | None = Field(
-        None, ge=1, le=256, description="Decodes at the same time; or one a core."
-    )
     task_timeout_s: float = Field(
         300.0, gt=0, description="Longest that one task may make no progress; then it is ended."
     )

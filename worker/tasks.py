@@ -17,19 +17,14 @@ from celery import Task
 from celery.exceptions import Reject
 
 from worker.celery import app
-from worker.contract import (
-    CLASSIFY,
-    CLASSIFY_MANY,
-    Classification,
-    ClassifyManyRequest,
-    ClassifyRequest,
-    Outcome,
-    Question,
-)
+from worker.contract import CLASSIFY, CLASSIFY_MANY, ClassifyManyRequest, ClassifyRequest
+from worker.contract.uri import validate_uri
 from worker.errors import ClipWorkerError, TemporaryError
-from worker.pipeline.many import STOPPING, Many, is_stopping, job_or_error
+from worker.pipeline.image_task import ImageTask
+from worker.pipeline.message_outcomes import STOPPING, MessageOutcomes, is_stopping
 from worker.runtime import state as runtime
-from worker.runtime.job_builder import Asked, read_request
+from worker.runtime.batch_handler import image_tasks
+from worker.runtime.job_builder import queue_s, read_request, tagging_request
 from worker.runtime.queue_path import timeout_error
 
 Answer = TypeVar("Answer")
@@ -49,8 +44,7 @@ def classify(
     """
     request = read_request(CLASSIFY, (image, labels), options)
     assert isinstance(request, ClassifyRequest), "clip.classify asks about one picture"
-    asked = _Task(self, request)
-    return asked.answer(request.image).model_dump(mode="json")
+    return _Task(self).result(request)
 
 
 @app.task(name=CLASSIFY_MANY, bind=True, throws=(ClipWorkerError,))
@@ -67,8 +61,21 @@ def classify_many(
     """
     request = read_request(CLASSIFY_MANY, (images, labels), options)
     assert isinstance(request, ClassifyManyRequest), "clip.classify_many asks about several"
-    asked = _Task(self, request)
-    return [outcome.model_dump(mode="json") for outcome in asked.outcomes(request.images)]
+    return _Task(self).outcomes(request)
+
+
+class _Result:
+    """Owner of one image task: a future of its result."""
+
+    def __init__(self) -> None:
+        self.future: Future[dict[str, Any]] = Future()
+
+    def finished(self, tasks: Sequence[ImageTask]) -> None:
+        for task in tasks:
+            if task.error is None:
+                self.future.set_result(task.result or {})
+            else:
+                self.future.set_exception(task.error)
 
 
 class _Task:
@@ -78,35 +85,43 @@ class _Task:
     beginning, since there the message comes again after a fixed time.
     """
 
-    def __init__(self, task: Task, request: Question) -> None:
+    def __init__(self, task: Task) -> None:
         self._here = runtime.current()
         self._began = time.monotonic()
         self._delivery = self._here.consumer.in_flight.get(_delivery_tag(task))
         if self._delivery:
             self._delivery.progress()  # it may have waited for an ETA
-        self._asked = Asked(request, task.request.headers or {}, ticket=self._delivery)
+        self._queue_s = queue_s(task.request.headers or {})
 
-    def answer(self, image: str) -> Classification:
+    def result(self, asked: ClassifyRequest) -> dict[str, Any]:
+        owner = _Result()
+        task = ImageTask(
+            validate_uri(asked.image),
+            tagging_request(asked),
+            owner,
+            self._delivery,
+            queue_s=self._queue_s,
+        )
+        self._here.pipeline.submit([task])
         try:
-            return self._wait(self._here.pipeline.submit(self._asked.job(image)))
+            return self._wait(owner.future)
         except FutureTimeoutError as error:
             raise timeout_error(self._here.settings) from error
 
-    def outcomes(self, images: Sequence[str]) -> list[Outcome]:
-        done: Future[list[Outcome]] = Future()
-        many = Many(
-            [job_or_error(self._asked, image) for image in images],
+    def outcomes(self, asked: ClassifyManyRequest) -> list[dict[str, Any]]:
+        done: Future[list[dict[str, Any]]] = Future()
+        outcomes = MessageOutcomes(
             self._here.pipeline,
-            most=lambda: self._here.consumer.window,
+            window=lambda: self._here.consumer.window,
             advanced=self._advance,
             ended=done.set_result,
-            given_up=partial(_give_up, done),
+            stopped=partial(_give_up, done),
         )
-        many.send()
+        outcomes.start(image_tasks(asked, outcomes, self._delivery, self._queue_s))
         try:
             return self._wait(done)
         except FutureTimeoutError:
-            many.time_out(timeout_error(self._here.settings))
+            outcomes.time_out(timeout_error(self._here.settings))
             return done.result()
 
     def _advance(self) -> None:
@@ -136,7 +151,7 @@ class _Task:
         return max(0.0, since + self._here.settings.task_timeout_s - time.monotonic())
 
 
-def _give_up(done: Future[list[Outcome]]) -> None:
+def _give_up(done: Future[list[dict[str, Any]]]) -> None:
     with contextlib.suppress(InvalidStateError):  # it is told for each picture
         done.set_exception(TemporaryError("The worker is stopping.", STOPPING))
 

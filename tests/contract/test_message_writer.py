@@ -20,7 +20,7 @@ from worker.contract import (
     ClassifyRequest,
     parse,
 )
-from worker.contract.message_writer import MessageWriter, WrittenQuestion
+from worker.contract.message_writer import EncodedRequest, MessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def theirs(client: Client, task: str, task_id: str, **options: Any) -> bytes:
 
 
 def ours(task: str, task_id: str, question: Any, options: dict[str, Any]) -> str:
-    written = WrittenQuestion(question)
+    written = EncodedRequest(question)
     arguments = (
         written.about(question.image)
         if task == CLASSIFY
@@ -141,7 +141,7 @@ def test_what_logs_show_of_a_huge_request_is_short_and_names_the_picture() -> No
 
 def test_each_message_has_a_tag_of_its_own() -> None:
     question = parse(ClassifyRequest, {"image": IMAGE, "labels": ["a"]})
-    writer, arguments = MessageWriter(QUEUE), WrittenQuestion(question).about(IMAGE)
+    writer, arguments = MessageWriter(QUEUE), EncodedRequest(question).about(IMAGE)
     tags = {
         json.loads(writer.write("id", CLASSIFY, arguments))["properties"]["delivery_tag"]
         for _ in range(100)

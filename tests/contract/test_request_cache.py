@@ -1,4 +1,4 @@
-"""Questions that come again: written once, and never taken for another."""
+"""RequestCache that come again: written once, and never taken for another."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from worker.contract import ClassifyRequest, parse
 from worker.contract import request_cache as module
-from worker.contract.message_writer import WrittenQuestion
-from worker.contract.request_cache import MOST_CHARACTERS, MOST_KEPT, Questions
+from worker.contract.message_writer import EncodedRequest
+from worker.contract.request_cache import MOST_CHARACTERS, MOST_KEPT, RequestCache
 from worker.errors import InvalidRequestError
 
 IMAGE = "https://example.org/cat.jpg"
@@ -30,7 +30,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def about(questions: Questions[WrittenQuestion], asked: Any) -> object:
+def about(questions: RequestCache[EncodedRequest], asked: Any) -> object:
     question, image = questions.read(asked)
     return question.about(image)
 
@@ -38,11 +38,11 @@ def about(questions: Questions[WrittenQuestion], asked: Any) -> object:
 def plain(asked: dict[str, Any]) -> object:
     """What it is without anything kept."""
     request = parse(ClassifyRequest, asked)
-    return WrittenQuestion(request).about(request.image)
+    return EncodedRequest(request).about(request.image)
 
 
 def test_the_same_question_about_another_picture_is_not_validated_again(parsed: list[Any]) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     for i in range(5):
         asked = {"labels": ["a", "b"], "k": 1, "image": f"https://example.org/{i}.jpg"}
         assert about(questions, asked) == plain(asked)
@@ -64,7 +64,7 @@ def test_the_same_question_about_another_picture_is_not_validated_again(parsed: 
     ],
 )
 def test_different_questions_stay_different(others: list[dict[str, Any]]) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     for _ in range(2):
         for other in others:
             asked = {"image": IMAGE, **other}
@@ -92,7 +92,7 @@ class Animal(enum.StrEnum):
 def test_a_wrong_question_is_refused_though_one_that_is_like_it_was_right(
     right: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     about(questions, {"image": IMAGE, **right})
     with pytest.raises(InvalidRequestError) as alone:
         parse(ClassifyRequest, {"image": IMAGE, **wrong})
@@ -103,7 +103,7 @@ def test_a_wrong_question_is_refused_though_one_that_is_like_it_was_right(
 
 
 def test_what_is_equal_to_a_string_and_is_none_is_validated_each_time(parsed: list[Any]) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     about(questions, {"image": IMAGE, "labels": ["cat"]})
     for _ in range(2):
         about(questions, {"image": IMAGE, "labels": [Animal.CAT]})
@@ -112,7 +112,7 @@ def test_what_is_equal_to_a_string_and_is_none_is_validated_each_time(parsed: li
 
 @pytest.mark.parametrize("image", ["cat.jpg", "", "file:cat.jpg", 5, None, b"https://x/y.jpg"])
 def test_a_wrong_picture_is_told_in_the_same_words_the_second_time(image: Any) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     with pytest.raises(InvalidRequestError) as first:
         about(questions, {"image": image, "labels": ["a"]})
     about(questions, {"image": IMAGE, "labels": ["a"]})
@@ -122,7 +122,7 @@ def test_a_wrong_picture_is_told_in_the_same_words_the_second_time(image: Any) -
 
 
 def test_a_question_without_a_picture_is_told(parsed: list[Any]) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     about(questions, {"image": IMAGE, "labels": ["a"]})
     with pytest.raises(InvalidRequestError, match="'image' is missing"):
         about(questions, {"labels": ["a"]})
@@ -131,7 +131,7 @@ def test_a_question_without_a_picture_is_told(parsed: list[Any]) -> None:
 
 def test_as_many_are_kept_as_there_are_places_and_the_last_used_stay(parsed: list[Any]) -> None:
     # given one more than there are places, and the first used again before the last came
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     asked = [{"image": IMAGE, "labels": [str(i)]} for i in range(MOST_KEPT + 1)]
     for one in [*asked[:-1], asked[0], asked[-1]]:
         about(questions, one)
@@ -145,7 +145,7 @@ def test_as_many_are_kept_as_there_are_places_and_the_last_used_stay(parsed: lis
 
 
 def test_a_question_with_a_deadline_takes_nobodys_place(parsed: list[Any]) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     about(questions, {"image": IMAGE, "labels": ["a"]})
     for i in range(MOST_KEPT):
         about(questions, {"image": IMAGE, "labels": ["a"], "deadline": 2e9 + i})
@@ -155,7 +155,7 @@ def test_a_question_with_a_deadline_takes_nobodys_place(parsed: list[Any]) -> No
 
 
 def test_a_very_long_question_is_not_kept(parsed: list[Any]) -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     labels = [f"label number {i}" for i in range(MOST_CHARACTERS // 10)]
     for _ in range(2):
         assert about(questions, {"image": IMAGE, "labels": labels})
@@ -163,7 +163,7 @@ def test_a_very_long_question_is_not_kept(parsed: list[Any]) -> None:
 
 
 def test_threads_share_it() -> None:
-    questions = Questions(WrittenQuestion)
+    questions = RequestCache(EncodedRequest)
     asked = [{"image": IMAGE, "labels": [str(i % 50)], "k": 1 + i % 3} for i in range(2000)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda one: about(questions, one), asked)) == [

@@ -21,7 +21,6 @@ from worker.delivery import queue_consumer
 from worker.delivery.keys import QueueKeys
 from worker.delivery.policy import CeleryLoop, DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
-from worker.delivery.quarantine import Quarantine
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
 from worker.delivery.unacked_entry import Crash
@@ -98,7 +97,6 @@ class Stage:
                 else RedisQueue(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
             ),
             prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
-            quarantine=Quarantine(most=8, worker="w"),
             lease_s=2,
             worker="w",
             policy=DeliveryPolicy(**(given | rules)),

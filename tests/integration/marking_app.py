@@ -1,7 +1,7 @@
 """clip-worker that writes down what it begins, and takes its time over it.
 
-Environment: `MARKS` (a folder; each process appends to the file of its process id), `DECODE_S`
-(seconds that each decode takes more).
+Environment: `MARKS` (a folder; each process appends to the file of its process id), `ENCODE_S`
+(seconds that each picture's forward pass takes more).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_engine.preprocess import Preprocessor
+from clip_engine.engine import Engine
 from worker import app
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_decode = Preprocessor.from_bytes
+_encode = Engine.encode_pixels
 
 
 def _mark(what: str) -> None:
@@ -28,10 +28,11 @@ def _mark(what: str) -> None:
     os.close(file)
 
 
-def _mark_and_decode(self: Preprocessor, data: bytes, *rest: Any) -> Tensor:
-    _mark("decode")
-    time.sleep(float(os.environ.get("DECODE_S", "0")))
-    return _decode(self, data, *rest)
+def _mark_and_encode(self: Engine, pixels: Any) -> Tensor:
+    for _ in pixels:
+        _mark("encode")
+        time.sleep(float(os.environ.get("ENCODE_S", "0")))
+    return _encode(self, pixels)
 
 
 @app.task(name="marking.note")
@@ -41,6 +42,6 @@ def note(number: int) -> int:
     return number
 
 
-Preprocessor.from_bytes = _mark_and_decode  # type: ignore[method-assign]  # a test's probe
+Engine.encode_pixels = _mark_and_encode  # type: ignore[method-assign]  # a test's probe
 
 __all__ = ["app"]

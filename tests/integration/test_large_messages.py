@@ -90,8 +90,9 @@ def ask(app: Celery, images: list[str], **options: Any) -> AsyncResult[Any]:
 def test_a_large_message_is_not_failed_while_the_worker_gets_on_with_it(
     tmp_path: Path, redis_url: str, plain: Celery, picture: Path, way: dict[str, float]
 ) -> None:
-    picture.write_bytes(picture.read_bytes() + faulty_app.IS_SLOW)
-    with faulty(redis_url, tmp_path, task_timeout_s=str(TIMEOUT_S), decode_threads="1"):
+    picture.write_bytes(faulty_app.picture(faulty_app.IS_SLOW))
+    options = {"task_timeout_s": str(TIMEOUT_S), "replicas": "1", "max_batch": "8"}
+    with faulty(redis_url, tmp_path, **options):
         outcomes = ask(plain, [picture.as_uri()] * MAX_IMAGES, **way).get(LIMIT_S)
 
     failed = [outcome["error"] for outcome in outcomes if outcome["status"] != "ok"]

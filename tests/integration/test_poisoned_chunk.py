@@ -50,7 +50,7 @@ def restarted(worker: WorkerProcess) -> Iterator[None]:
 def test_only_the_guilty_one_of_96_pictures_fails(tmp_path: Path, client: Client) -> None:
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
     photo((120, 90), seed=1).save(good)
-    bad.write_bytes(good.read_bytes() + faulty_app.KILLS)  # what follows the end is ignored
+    bad.write_bytes(faulty_app.picture(faulty_app.KILLS))
     images = [(bad if i == GUILTY else good).as_uri() for i in range(PICTURES)]
     command = (
         *("env", f"PYTHONPATH={Path(__file__).parent}", sys.executable),

@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red square", "blue circle"]
 LEASE_S = "3"
-DECODE_S = 0.2
-DECODE_THREADS = 2
+ENCODE_S = 0.2
+BATCH = 2
 TASKS = 30
 LIMIT_S = 120.0
 DROPPED = "messages that other workers have now"
@@ -69,8 +69,8 @@ def image(tmp_path: Path) -> str:
 def start(redis_url: str, tmp_path: Path, marks: Path) -> Iterator[Callable[..., WorkerProcess]]:
     workers: list[WorkerProcess] = []
 
-    def start(name: str, decode_s: float = 0.0) -> WorkerProcess:
-        variables = f"PYTHONPATH={Path(__file__).parent} MARKS={marks} DECODE_S={decode_s}"
+    def start(name: str, encode_s: float = 0.0) -> WorkerProcess:
+        variables = f"PYTHONPATH={Path(__file__).parent} MARKS={marks} ENCODE_S={encode_s}"
         command = f"env {variables} {sys.executable} -m celery -A marking_app worker -n {name}@%h"
         worker = WorkerProcess(
             redis_url,
@@ -78,7 +78,8 @@ def start(redis_url: str, tmp_path: Path, marks: Path) -> Iterator[Callable[...,
             name=name,
             command=(*command.split(), "--loglevel", "info"),
             lease_s=LEASE_S,
-            decode_threads=str(DECODE_THREADS),
+            replicas="1",
+            max_batch=str(BATCH),
         )
         workers.append(worker)
         worker.start()
@@ -91,17 +92,17 @@ def start(redis_url: str, tmp_path: Path, marks: Path) -> Iterator[Callable[...,
         worker.kill()
 
 
-def test_it_decodes_nothing_that_another_worker_has_taken_over(
+def test_it_encodes_nothing_that_another_worker_has_taken_over(
     start: Callable[..., WorkerProcess], client: Client, image: str, marks: Path
 ) -> None:
-    # given a worker that stands still with many pictures before its decoder, by both ways
-    stopped = start("stopped", DECODE_S)
+    # given a worker that stands still with many pictures before its model, by both ways
+    stopped = start("stopped", ENCODE_S)
     pid = stopped.running.pid
     handles = client.submit_many([image] * TASKS, LABELS)
     task = client._app.signature(CLASSIFY, kwargs={"image": image, "labels": LABELS})
     task.link_error(client._app.signature("no.such.task")).set(queue=DEFAULT_QUEUE)
     handles += [client.handle(task.apply_async().id) for _ in range(TASKS)]
-    _until(lambda: len(marks_of(marks, pid)) > DECODE_THREADS)
+    _until(lambda: len(marks_of(marks, pid)) > BATCH)
     stopped.running.send_signal(signal.SIGSTOP)
     before = len(marks_of(marks, pid))
     assert before < TASKS
@@ -112,11 +113,11 @@ def test_it_decodes_nothing_that_another_worker_has_taken_over(
         assert handle.get(LIMIT_S).predictions
     stopped.running.send_signal(signal.SIGCONT)
 
-    # then it begins none of them; but a thread may have been about to at that very moment
+    # then it begins none of them; but a batch may have been about to at that very moment
     stopped.wait_for_log(DROPPED)
     assert other.stop() == 0
     assert client.classify(image, LABELS).get(LIMIT_S).predictions
-    assert len(marks_of(marks, pid)) - before <= DECODE_THREADS + 1
+    assert len(marks_of(marks, pid)) - before <= BATCH + 1
     assert stopped.stop() == 0
 
 
@@ -147,7 +148,7 @@ def test_it_runs_no_task_of_celerys_that_another_worker_has_taken_over(
     last = note.clone((TASKS,)).apply_async()
     _until(lambda: bool(server.exists(f"celery-task-meta-{last.id}")))
     assert client.classify(image, LABELS).get(LIMIT_S).predictions
-    assert marks_of(marks, stopped.running.pid) == [f"note-{TASKS}", "decode"]
+    assert marks_of(marks, stopped.running.pid) == [f"note-{TASKS}", "encode"]
     assert stopped.stop() == 0
 
 
@@ -159,9 +160,9 @@ def test_what_nobody_has_taken_over_it_goes_on_with(
     marks: Path,
 ) -> None:
     server: redis.Redis = redis_server.client()
-    worker = start("alone", DECODE_S)
+    worker = start("alone", ENCODE_S)
     handles = client.submit_many([image] * TASKS, LABELS)
-    _until(lambda: len(marks_of(marks, worker.running.pid)) > DECODE_THREADS)
+    _until(lambda: len(marks_of(marks, worker.running.pid)) > BATCH)
     worker.running.send_signal(signal.SIGSTOP)
     # when its lease has lapsed
     ends = max(score for _, score in server.zrange(KEYS.leases, 0, -1, withscores=True))

@@ -67,10 +67,12 @@ def _wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _picture(folder: Path, mark: bytes = b"") -> str:
-    path = folder / f"{mark.decode().replace(' ', '-') or 'plain'}.jpg"
-    photo((120, 90), seed=1).save(path)
-    path.write_bytes(path.read_bytes() + mark)  # what follows the end is ignored
+def _picture(folder: Path, mark: int | None = None) -> str:
+    path = folder / f"{mark or 'plain'}.jpg"
+    if mark is None:
+        photo((120, 90), seed=1).save(path)
+    else:
+        path.write_bytes(faulty_app.picture(mark))
     return path.as_uri()
 
 
@@ -131,7 +133,7 @@ def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
     ],
 )
 def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_return(
-    tmp_path: Path, client: Client, server: redis.Redis, mark: bytes, status: int
+    tmp_path: Path, client: Client, server: redis.Redis, mark: int, status: int
 ) -> None:
     # given
     redis_url = client.url

@@ -13,10 +13,7 @@ from support.tiny_clip import tiny_engine
 
 from worker.errors import ImageUnavailableError, TemporaryError
 from worker.pipeline.circuit_breaker import RestPolicy
-from worker.pipeline.host_limiter import Hosts
-from worker.pipeline.memory_budget import MemoryBudget
 from worker.pipeline.retry import RetryPolicy
-from worker.pipeline.timer import Timer
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 JOBS = 800
 HOSTS = 20
 THREADS = 4
-MIB = 1024 * 1024
-MEMORY_BYTES = 12 * MIB  # for a large picture and two small ones at a time
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +38,11 @@ class Weather:
         self.random = random.Random(seed)
         self.lock = threading.Lock()
         self.picture = jpeg(1)
-        self.sizes: dict[str, int] = {}
         self.asked: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
 
     def fetch(self, uri: str, reserve: Reserve) -> bytes:
-        reserve(self.sizes.setdefault(uri, MIB * self.random.choice((0, 0, 0, 2, 5))))
         host = uri.split("/")[2]
         with self.lock:
             self.asked[uri] += 1
@@ -69,19 +62,16 @@ class Weather:
             error = TemporaryError("It failed.", "FETCH_503")
             error.retry_after_s = 0.001 if drawn < 0.1 else None
             raise error
-        data = b"no picture" if "broken" in uri else self.picture
-        return data + bytes(self.sizes[uri])  # which no decoder minds
+        return b"no picture" if "broken" in uri else self.picture
 
 
 def bench(engine: Engine, weather: Weather) -> Bench:
-    timer = Timer()
     return Bench(
         engine,
         fetcher=weather,
-        timer=timer,
         retry=RetryPolicy(attempts=12, base_s=0.001, longest_s=0.01, total_s=10.0),
-        hosts=Hosts(timer, threads=THREADS, rest=RestPolicy(3, 0.001, 2.0, 0.004)),
-        budget=MemoryBudget(MEMORY_BYTES),
+        fetches=THREADS,
+        rest=RestPolicy(3, 0.001, 2.0, 0.004),
         draw=random.Random(7).random,
     )
 
@@ -96,11 +86,9 @@ def submit_all(made: Bench) -> dict[str, Future[Any]]:
 
 
 def nothing_is_left(made: Bench) -> None:
-    hosts = made.pipeline._line.hosts
-    budget = made.pipeline._line.budget
+    hosts = made.pipeline._fetch._hosts
     assert made.pipeline.in_flight == 0
     assert made.pipeline.resting == 0
-    assert (budget.used_bytes, budget.waiting) == (0, 0)
     assert hosts._free == THREADS
     assert not any(host.running or host.waiting for host in hosts._hosts.values())
 
@@ -147,4 +135,4 @@ def test_giving_everything_up_at_any_moment_leaves_nothing_behind(engine: Engine
         assert all(future.done() for future in futures.values())
         made.close()
         assert made.pipeline.in_flight == 0
-        assert made.pipeline._line.hosts._free == THREADS
+        assert made.pipeline._fetch._hosts._free == THREADS

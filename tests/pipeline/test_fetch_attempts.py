@@ -14,9 +14,7 @@ from support.tiny_clip import tiny_engine
 
 from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
 from worker.pipeline.circuit_breaker import RestPolicy
-from worker.pipeline.host_limiter import Hosts
 from worker.pipeline.retry import RetryPolicy
-from worker.pipeline.timer import Timer
 from worker.sources import Fetcher, FetchLimits, FetchPolicy
 
 if TYPE_CHECKING:
@@ -39,14 +37,12 @@ def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def bench(timeout_s: float = 30.0, attempts: int = 5, rest: RestPolicy | None = None) -> Bench:
-        timer = Timer()
         made.append(
             Bench(
                 engine,
                 fetcher=Fetcher(LOOPBACK, FetchLimits(total_s=timeout_s)),
                 retry=RetryPolicy(attempts=attempts),
-                timer=timer,
-                hosts=Hosts(timer, threads=4, rest=rest),
+                rest=rest,
                 draw=lambda: 0.0,  # no pauses but those that a server asks for
             )
         )

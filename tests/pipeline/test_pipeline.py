@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from support.pipeline_bench import LABELS, LIMIT_S, NOW, Bench, FakeFetcher, jpeg
+from support.pipeline_bench import LABELS, LIMIT_S, NOW, Bench, jpeg
 from support.tiny_clip import tiny_engine
 
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
@@ -20,13 +19,11 @@ from worker.errors import (
     ServiceError,
     TemporaryError,
 )
-from worker.pipeline.batcher import Batcher, BatcherStoppedError
+from worker.pipeline.batcher import BatcherStoppedError
 from worker.pipeline.error_translation import translate
-from worker.pipeline.pipeline import Job, Pipeline
-from worker.pipeline.thread_pool import CrewDismissedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from clip_engine.engine import Engine
 
@@ -76,14 +73,14 @@ def test_jobs_of_one_batch_have_their_own_labels_templates_and_k(
     bench: Bench, engine: Engine
 ) -> None:
     # given three different questions that wait for the model together
-    bench.gate.clear()
+    bench.engine.gate.clear()
     first = bench.submit(jpeg(0))
     futures = [
         bench.submit(jpeg(1), labels=("a", "b"), k=1),
         bench.submit(jpeg(2), labels=("x",), templates=("{}", "a {}")),
         bench.submit(jpeg(3), labels=("p", "q", "r", "s"), k=3),
     ]
-    bench.gate.set()
+    bench.engine.gate.set()
     # then
     answers = [[p.label for p in f.result(LIMIT_S).predictions] for f in [first, *futures]]
     assert [len(answer) for answer in answers] == [3, 1, 1, 3]
@@ -152,7 +149,7 @@ def test_a_failed_forward_fails_each_job_of_its_batch_with_its_own_sentence(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     # given three jobs
-    bench.fail_with = RuntimeError("CUDA error: out of memory")
+    bench.engine.fail_with = RuntimeError("CUDA error: out of memory")
     futures = [bench.submit(jpeg(seed)) for seed in range(3)]
     errors = [future.exception(LIMIT_S) for future in futures]
     # then
@@ -161,7 +158,7 @@ def test_a_failed_forward_fails_each_job_of_its_batch_with_its_own_sentence(
         assert f"/{index}.jpg" in error.message
         assert "CUDA error: out of memory" in error.message
     # and the next batch is sound
-    bench.fail_with = None
+    bench.engine.fail_with = None
     assert bench.submit(jpeg(4)).exception(LIMIT_S) is None
 
 
@@ -176,57 +173,6 @@ def test_a_model_that_overflows_is_the_services_fault(
 # --- stopping ---
 
 
-@pytest.mark.parametrize("pool", [0, 1])
-def test_a_pool_that_is_shut_down_ends_the_job_as_stopping(bench: Bench, pool: int) -> None:
-    bench.pools[pool].shutdown(wait=True)
-    error = bench.error(jpeg(1))
-    assert (type(error), error.code) == (TemporaryError, "STOPPING")
-
-
-def test_a_batcher_that_was_stopped_ends_the_job_as_stopping(bench: Bench) -> None:
-    bench.batcher.stop(LIMIT_S)
-    error = bench.error(jpeg(1))
-    assert (type(error), error.code) == (TemporaryError, "STOPPING")
-
-
-def test_a_score_that_finds_its_pool_shut_down_ends_the_job_too(bench: Bench) -> None:
-    # given a picture in a batch that is held, and one that waits for the next
-    bench.gate.clear()
-    held = bench.submit(jpeg(1))
-    assert bench.begun.acquire(timeout=LIMIT_S)
-    waiting = bench.submit(jpeg(2))
-    bench.pools[0].shutdown(wait=True)
-    bench.pools[1].shutdown(wait=True)
-    # when the batches end after the pool
-    bench.gate.set()
-    # then the first can't be scored, and the last needs no pool
-    error = held.exception(LIMIT_S)
-    assert (type(error), error.code) == (TemporaryError, "STOPPING")
-    assert waiting.exception(LIMIT_S) is None
-
-
-def test_a_pool_that_can_start_no_thread_is_told_as_the_services_fault(engine: Engine) -> None:
-    class NoThreads(Executor):
-        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            raise RuntimeError("can't start new thread")
-
-    pipeline = Pipeline(
-        engine=engine,
-        fetcher=FakeFetcher(),
-        batcher=Batcher(list, max_batch=1),
-        fetch_pool=NoThreads(),
-        decode_pool=NoThreads(),
-    )
-    error = pipeline.submit(Job("https://x/", LABELS, ("{}",), 1)).exception(LIMIT_S)
-    assert type(error) is ServiceError
-
-
-def test_a_job_under_way_can_not_be_cancelled(bench: Bench) -> None:
-    future = bench.submit(jpeg(1))
-    assert not future.cancel()
-    assert future.exception(LIMIT_S) is None
-
-
 # --- the translation by itself ---
 
 
@@ -237,17 +183,6 @@ def test_a_job_under_way_can_not_be_cancelled(bench: Bench) -> None:
         (TextTooLongError("It is too long."), InvalidRequestError, "LABEL_TOO_LONG"),
         (InputError("k is 0."), InvalidRequestError, "INVALID_REQUEST"),
         (BatcherStoppedError("stopped"), TemporaryError, "STOPPING"),
-        (CrewDismissedError("dismissed"), TemporaryError, "STOPPING"),
-        (
-            RuntimeError("cannot schedule new futures after shutdown"),
-            TemporaryError,
-            "STOPPING",
-        ),
-        (
-            RuntimeError("cannot schedule new futures after interpreter shutdown"),
-            TemporaryError,
-            "STOPPING",
-        ),
         (ValueError("a label 'after shutdown'"), ServiceError, "INTERNAL"),
         (ClipEngineError("NaN"), ServiceError, "INTERNAL"),
         (MemoryError(), TemporaryError, "OUT_OF_MEMORY"),

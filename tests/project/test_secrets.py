@@ -16,16 +16,14 @@ from support.scripted_server import Script, ScriptedServer, answering, response,
 from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.tiny_clip import tiny_engine
 
-from worker.contract import ClassifyManyRequest, ClassifyRequest, Question, parse
-from worker.contract.message_writer import WrittenQuestion
+from worker.contract import ClassifyManyRequest, ClassifyRequest, RequestOptions, parse
+from worker.contract.message_writer import EncodedRequest
 from worker.contract.results import Failure
 from worker.delivery.envelope import Envelope
 from worker.delivery.stored_result import failure
 from worker.errors import ClipWorkerError, InvalidRequestError
 from worker.pipeline.circuit_breaker import RestPolicy
-from worker.pipeline.host_limiter import Hosts
 from worker.pipeline.retry import RetryPolicy
-from worker.pipeline.timer import Timer
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, object_store
 
 if TYPE_CHECKING:
@@ -137,7 +135,6 @@ def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def bench(case: Case, rest: RestPolicy | None = None) -> Bench:
-        timer = Timer()
         fetcher = Fetcher(
             FetchPolicy(allow_networks=LOOPBACK, **case.policy),
             FetchLimits(**({"max_redirects": 1} | case.limits)),
@@ -148,8 +145,7 @@ def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
                 engine,
                 fetcher=fetcher,
                 retry=RetryPolicy(attempts=2),
-                timer=timer,
-                hosts=Hosts(timer, threads=4, rest=rest),
+                rest=rest,
                 draw=lambda: 0.0,
             )
         )
@@ -256,7 +252,7 @@ def test_a_request_that_is_refused_does_not_show_its_uris_secret(uri: str) -> No
 
 @pytest.mark.parametrize("uri", [f"https://example.com/cat.jpg{SIGNED}", *MALFORMED])
 def test_what_a_message_shows_to_logs_and_flower_holds_no_secret(uri: str) -> None:
-    written = WrittenQuestion(parse(Question, {"labels": LABELS}))
+    written = EncodedRequest(parse(RequestOptions, {"labels": LABELS}))
     assert SECRET not in written.about(uri).shown
     assert SECRET not in written.about_many([uri] * 3).shown
     # while the message itself has all of it

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import io
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from support.image_zoo import photo
 
+from worker.contract import Classification
 from worker.errors import ClipWorkerError
-from worker.pipeline.batcher import Batcher
-from worker.pipeline.pipeline import Job, Pipeline
-from worker.pipeline.thread_pool import Crew
+from worker.pipeline.error_translation import translate
+from worker.pipeline.image_task import ImageTask, TaggingRequest
+from worker.pipeline.pipeline import Pipeline
+from worker.preparation.records import ImageRequest, PreparedImage
 from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
     from clip_engine.engine import Engine
-    from worker.pipeline.gate import Go, Refuse
 
 LIMIT_S = 20.0
 NOW = 1_000_000.0
 LABELS = ("cat", "dog", "tree")
+SLOTS = 128
 
 
 def jpeg(seed: int) -> bytes:
@@ -50,47 +54,138 @@ class FakeFetcher:
         return picture
 
 
-class Bench:
-    """A pipeline over a tiny engine, with an eye on its model runs."""
+class ThreadsPool:
+    """Prepares images as the preparation pool does, on threads of this process."""
 
-    def __init__(self, engine: Engine, **collaborators: Any) -> None:
-        self.engine = engine
-        self.fetcher = FakeFetcher()
-        self.fail_with: BaseException | None = None
-        self.gate = threading.Event()  # holds the model's runs
+    def __init__(self, engine: Engine, fetcher: Any) -> None:
+        side = engine.preprocessor.resolution
+        self.images = torch.zeros((SLOTS, 3, side, side), dtype=torch.uint8)
+        self.fetcher = fetcher
+        self.on_prepared: Callable[[Sequence[PreparedImage]], None] = lambda _: None
+        self.free = list(range(SLOTS))
+        self._room = threading.Condition()
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(4)
+
+    def submit(self, requests: Sequence[ImageRequest]) -> None:
+        for request in requests:
+            self._threads.submit(self._prepare, request)
+
+    def release(self, slots: Sequence[int]) -> None:
+        with self._room:
+            assert not set(slots) & set(self.free), "a slot is released once"
+            self.free += slots
+            self._room.notify_all()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+    def _prepare(self, request: ImageRequest) -> None:
+        self.on_prepared([self._prepared(request)])
+
+    def _prepared(self, request: ImageRequest) -> PreparedImage:
+        try:
+            data = request.data
+            if data is None:
+                data = self.fetcher.fetch(request.uri, unlimited)
+            pixels = self._engine.prepare(data)
+        except BaseException as error:  # noqa: BLE001  # as the pool: it comes back with the image
+            told = translate(error, request.uri)
+            return PreparedImage(request.key, None, told, 0.001, 0.001)
+        with self._room:
+            assert self._room.wait_for(lambda: self.free, LIMIT_S)
+            slot = self.free.pop()
+        self.images[slot] = pixels
+        return PreparedImage(request.key, slot, None, 0.001, 0.001)
+
+
+class WatchedEngine:
+    """The engine, with an eye on its model runs, which the test may hold or break."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.gate = threading.Event()  # holds the runs
         self.gate.set()
         self.begun = threading.Semaphore(0)  # a count of the runs that came to the gate
         self.batches: list[int] = []
-        self.now_s = NOW
-        self.batcher: Batcher[Tensor, Tensor] = Batcher(self._run, max_batch=8)
-        self.pools = (Crew(4, "fetch"), Crew(2, "decode"))
-        given = {
-            "engine": engine,
-            "fetcher": self.fetcher,
-            "batcher": self.batcher,
-            "fetch_pool": self.pools[0],
-            "decode_pool": self.pools[1],
-            "now": lambda: self.now_s,
-        }
-        self.pipeline = Pipeline(**(given | collaborators))
-        self.batcher.start()
+        self.fail_with: BaseException | None = None
 
-    def _run(self, pixels: Sequence[Tensor]) -> Sequence[Tensor]:
+    def encode_pixels(self, pixels: Sequence[Tensor]) -> Tensor:
         self.begun.release()
         assert self.gate.wait(LIMIT_S)
         self.batches.append(len(pixels))
         if self.fail_with is not None:
             raise self.fail_with
-        return self.engine.encode_pixels(pixels).unbind()
+        return self._engine.encode_pixels(pixels)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+class FutureOwner:
+    """Ends a future with a task's result, as its caller would read it."""
+
+    def __init__(self) -> None:
+        self.future: Future[Classification] = Future()
+
+    def finished(self, tasks: Sequence[ImageTask]) -> None:
+        [task] = tasks
+        if task.error is None:
+            self.future.set_result(Classification.model_validate(task.result))
+        else:
+            self.future.set_exception(task.error)
+
+
+@dataclass(eq=False)
+class FakeMessage:
+    """The message of an image task."""
+
+    name: str = "one"
+    crashes: tuple[object, ...] = ()
+    ended: bool = False
+    progressed: int = 0
+
+    def progress(self) -> None:
+        self.progressed += 1
+
+
+class Bench:
+    """A pipeline over a tiny engine."""
+
+    def __init__(self, engine: Engine, fetcher: Any = None, **collaborators: Any) -> None:
+        self.engine = WatchedEngine(engine)
+        self.fetcher = fetcher or FakeFetcher()
+        self.pool = ThreadsPool(engine, self.fetcher)
+        self.now_s = NOW
+        given = {
+            "engine": self.engine,
+            "pool": self.pool,
+            "max_batch": 8,
+            "fetches": 4,
+            "now": lambda: self.now_s,
+        }
+        self.pipeline = Pipeline(**(given | collaborators))
+        self.pool.on_prepared = self.pipeline.prepared
+        self.pipeline.start()
 
     def submit(self, picture: bytes | BaseException, **changes: Any) -> Future[Any]:
         uri = f"https://example.org/{len(self.fetcher.pictures)}.jpg"
         self.fetcher.pictures[uri] = picture
         return self.job(uri, **changes)
 
-    def job(self, uri: str, **changes: Any) -> Future[Any]:
+    def job(
+        self,
+        uri: str,
+        *,
+        message: FakeMessage | None = None,
+        queue_s: float | None = None,
+        **changes: Any,
+    ) -> Future[Any]:
         fields = {"labels": LABELS, "templates": ("a photo of a {}.",), "k": 5} | changes
-        return self.pipeline.submit(Job(image=uri, **fields))
+        owner = FutureOwner()
+        task = ImageTask(uri, TaggingRequest(**fields), owner, message, queue_s=queue_s)
+        self.pipeline.submit([task])
+        return owner.future
 
     def error(self, picture: bytes | BaseException, **changes: Any) -> ClipWorkerError:
         error = self.submit(picture, **changes).exception(LIMIT_S)
@@ -99,35 +194,6 @@ class Bench:
         return error
 
     def close(self) -> None:
-        self.gate.set()
-        self.pipeline.stop()
-        self.batcher.stop(LIMIT_S)
-        for pool in self.pools:
-            pool.shutdown(wait=True)
-
-
-class HoldingGate:
-    """Holds every job until the test says what becomes of it."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, tuple[Job, Go, Refuse]] = {}
-        self.turned_away: dict[str, ClipWorkerError] = {}  # when they are to begin
-        self.left: list[str] = []
-        self.open = False  # whether it holds no more
-        self.came = threading.Semaphore(0)
-        self.went = threading.Semaphore(0)
-
-    def enter(self, job: Job, go: Go, refuse: Refuse) -> None:
-        if self.open:
-            go()
-        else:
-            self.held[str(job.ticket)] = (job, go, refuse)
-            self.came.release()
-
-    def check(self, job: Job) -> None:
-        if error := self.turned_away.get(str(job.ticket)):
-            raise error
-
-    def leave(self, job: Job) -> None:
-        self.left.append(str(job.ticket))
-        self.went.release()
+        self.engine.gate.set()
+        self.pipeline.stop(LIMIT_S)
+        self.pool.close()

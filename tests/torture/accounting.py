@@ -20,14 +20,13 @@ from torture.monitor import FinalState
 from torture.supervisor import Life
 from torture.workload import POISON, Expected, Job
 
+BATCH = 64  # of a worker on a CPU
 TOLERANCE = 1e-3  # of a probability
-WAKING_S = (
-    5.0  # after a stop: what a thread was about to decode is decoded by then, on a busy machine
-)
+WAKING_S = 5.0  # after a stop: a batch that was about to run has run by then, on a busy machine
 CLOCK_S = 0.2  # the harness notes the end of a stop a moment before or after it happens
-POISONED, BY_ITSELF, NO_REASON = "poison", "ended by itself", "no reason"
+BY_ITSELF, NO_REASON = "ended by itself", "no reason"
 # Why a run may have to be repeated, the strongest reason first.
-REASONS = (KILL, POISONED, BY_ITSELF, STOP, PARTITION, RESTART, TERM)
+REASONS = (KILL, BY_ITSELF, STOP, PARTITION, RESTART, TERM)
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,11 @@ class Account:
 
     @property
     def in_flight_at_kills(self) -> int:
-        """At kill -9 of the harness, at kills by poison, and at stops.
+        """At kill -9 of the harness, and at stops.
 
         Who stands still for longer than the lease counts as killed: nobody can tell the two apart.
         """
-        return sum(self.in_flight.get(reason, 0) for reason in (KILL, POISONED, STOP))
+        return sum(self.in_flight.get(reason, 0) for reason in (KILL, STOP))
 
 
 class Disturbance(NamedTuple):
@@ -80,7 +79,7 @@ class Evidence:
     Attributes:
         states: Of each task, in the order in which they were heard.
         stored: What the result store holds at the end.
-        decoders: Threads of a worker that decode.
+        runners: Tasks that a worker's batches may be about to run at a time.
     """
 
     jobs: Sequence[Job]
@@ -88,7 +87,7 @@ class Evidence:
     stored: Mapping[int, FinalState]
     lives: Sequence[Life]
     events: Sequence[Event]
-    decoders: int = os.cpu_count() or 1
+    runners: int = BATCH * (os.cpu_count() or 1)
     poison: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +113,7 @@ def account(evidence: Evidence) -> Account:
         stored_again=sorted(several - changed),
         repeated=repeats(evidence),
         in_flight=in_flight_by_reason(evidence),
-        own_ends=[life for life in evidence.lives if death(life, evidence.poison) == BY_ITSELF],
+        own_ends=[life for life in evidence.lives if death(life) == BY_ITSELF],
     )
 
 
@@ -128,15 +127,10 @@ def is_right(final: FinalState, expected: Expected) -> bool:
     return final.answer.startswith(expected.answer)
 
 
-def death(life: Life, poison: frozenset[int]) -> str | None:
-    """Why a life ended: `KILL`, `TERM`, `POISONED`, `BY_ITSELF`; None while it goes on.
-
-    Poison that is decoded while a worker ends after SIGTERM kills it all the same.
-    """
+def death(life: Life) -> str | None:
+    """Why a life ended: `KILL`, `TERM`, `BY_ITSELF`; None while it goes on."""
     if life.running:
         return None
-    if life.status and life.status < 0 and life.cause != "kill" and _decoded_poison(life, poison):
-        return POISONED
     if life.cause in ("kill", "help"):
         return KILL
     # Before the worker has its handlers SIGTERM ends it as it ends any program; it holds nothing.
@@ -180,7 +174,7 @@ def disturbances(life: Life, evidence: Evidence) -> list[Disturbance]:
         and event.pid in (0, life.pid)
         and life.started_s < event.at_s < (life.ended_s or float("inf"))
     ]
-    if (why := death(life, evidence.poison)) and life.ended_s is not None:
+    if (why := death(life)) and life.ended_s is not None:
         happened.append(Disturbance(why, life.ended_s, life.ended_s))
     return happened
 
@@ -205,16 +199,16 @@ def repeats(evidence: Evidence) -> dict[str, set[int]]:
                 found[reason].add(number)
     for numbers in woken.values():
         about_to = sorted(numbers)
-        found[STOP].update(about_to[: evidence.decoders])
-        found[NO_REASON].update(about_to[evidence.decoders :])
+        found[STOP].update(about_to[: evidence.runners])
+        found[NO_REASON].update(about_to[evidence.runners :])
     return {reason: numbers for reason, numbers in found.items() if numbers}
 
 
 def woke_up(again: Life, first_s: float, again_s: float, events: Sequence[Event]) -> Event | None:
-    """The stop from which a process woke that was just about to decode what others did meanwhile.
+    """The stop from which a process woke that was just about to run what others ran meanwhile.
 
-    It had made sure that the task was its own, and then it was stopped. That may happen to each of
-    its threads that decode, and to no more.
+    It had made sure that the tasks were its own, and then it was stopped. That may happen to a
+    batch of each of its runners, and to no more.
     """
     stops = (
         event for event in events
@@ -232,8 +226,3 @@ def _reason(number: int, life: Life, again_s: float, evidence: Evidence) -> str:
         if what.from_s < again_s and number in in_flight(life, what, evidence.states)
     }
     return next((reason for reason in REASONS if reason in happened), NO_REASON)
-
-
-def _decoded_poison(life: Life, poison: frozenset[int]) -> bool:
-    """Whether it came to a poisoned picture, which nobody survives."""
-    return any(entry.what == RUN and entry.number in poison for entry in life.journal.read())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READY = "ready"  # the worker takes tasks
-RUN = "run"  # a task's picture reached the decoder
+RUN = "run"  # a task's picture reached the model
 END = "end"  # a task's future ended, well or badly; its result is not yet stored
 
 

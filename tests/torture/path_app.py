@@ -44,13 +44,9 @@ class Idler:
         self._pool = ThreadPoolExecutor(THREADS)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin each when it may be in the making."""
-        for delivery in deliveries:
-            self._consumer.quarantine.enter(
-                delivery,
-                lambda delivery=delivery: self._pool.submit(self._work, delivery),
-                lambda delivery=delivery: self._consumer.drop(delivery),
-            )
+        """Begin each; Redis is told first, on another thread, for it may be away."""
+        if deliveries:
+            self._pool.submit(self._begin, deliveries)
 
     def resting(self) -> int:
         """None waits for a time of its own."""
@@ -63,6 +59,10 @@ class Idler:
     def abandon(self) -> None:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in self._consumer.begin_all(deliveries):
+            self._pool.submit(self._work, delivery)
 
     def _work(self, delivery: Delivery) -> None:
         number = number_of(delivery.arguments.kwargs["image"])

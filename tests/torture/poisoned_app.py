@@ -1,7 +1,7 @@
 """The product's worker with three test-only probes; `python -m torture.poisoned_app start`.
 
-Pictures marked as poison end the process in the decoder; decodes and ends are written to a journal;
-the forward pass may be made slow. Nothing else differs from `clip-worker`.
+Pictures marked as poison end the process that decodes them; what the model gets and what ends is
+written to a journal; the forward pass may be made slow. Nothing else differs from `clip-worker`.
 
 Environment: `TORTURE_JOURNAL` (a file), `TORTURE_FORWARD_S` (seconds added to each forward pass).
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,14 +20,13 @@ from typing import Any
 from celery.signals import worker_ready
 
 from clip_engine.engine import Engine
-from clip_engine.preprocess import Preprocessor
 from torture.journal import END, READY, RUN, Journal
 from torture.mark import Mark
 from worker.cli.entry import run
+from worker.pipeline.encode_stage import EncodeStage
+from worker.pipeline.image_task import ImageTask
 from worker.pipeline.pipeline import Pipeline
-
-# A decoder's segmentation fault, and the kernel's answer to one that takes all memory.
-POISONS = {"segfault": signal.SIGSEGV, "oom": signal.SIGKILL}
+from worker.preparation import launcher
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,9 +39,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def install(journal: Journal, forward_s: float) -> None:
-    """Put the probes around the product's methods, in this process."""
-    _wrap(Preprocessor, "from_bytes", lambda inner: _decoding(inner, journal))
-    _wrap(Pipeline, "submit", lambda inner: _submitting(inner, journal))
+    """Put the probes around the product's methods, in this process and in those that decode."""
+    launcher._BOOT = f"import torture.poisoned_decoder\n{launcher._BOOT}"
+    _wrap(EncodeStage, "_encode", lambda inner: _writing(inner, journal, RUN, after=False))
+    _wrap(Pipeline, "_tell", lambda inner: _writing(inner, journal, END, after=True))
     if forward_s:
         _wrap(Engine, "encode_pixels", lambda inner: _slow(inner, forward_s))
 
@@ -53,26 +52,18 @@ def _wrap(owner: type, name: str, probe: Callable[[Callable[..., Any]], Any]) ->
     setattr(owner, name, wraps(inner)(probe(inner)))
 
 
-def _decoding(inner: Callable[..., Any], journal: Journal) -> Callable[..., Any]:
-    def from_bytes(self: Preprocessor, data: bytes, *rest: Any) -> Any:
-        if mark := Mark.in_bytes(data):
-            journal.write(RUN, mark.number)
-            if mark.kind in POISONS:
-                os.kill(os.getpid(), POISONS[mark.kind])
-                time.sleep(60)  # until the signal has ended the process
-        return inner(self, data, *rest)
+def _writing(
+    inner: Callable[..., Any], journal: Journal, what: str, *, after: bool
+) -> Callable[..., Any]:
+    def probe(self: Any, tasks: Sequence[ImageTask]) -> Any:
+        if after:
+            inner(self, tasks)
+        for task in tasks:
+            if mark := Mark.in_uri(task.image):
+                journal.write(what, mark.number)
+        return None if after else inner(self, tasks)
 
-    return from_bytes
-
-
-def _submitting(inner: Callable[..., Any], journal: Journal) -> Callable[..., Any]:
-    def submit(self: Pipeline, job: Any, *rest: Any, **options: Any) -> Any:
-        future = inner(self, job, *rest, **options)
-        if mark := Mark.in_uri(job.image):
-            future.add_done_callback(lambda _: journal.write(END, mark.number))
-        return future
-
-    return submit
+    return probe
 
 
 def _slow(inner: Callable[..., Any], forward_s: float) -> Callable[..., Any]:

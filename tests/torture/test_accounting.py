@@ -10,7 +10,6 @@ import pytest
 from torture.accounting import (
     BY_ITSELF,
     NO_REASON,
-    POISONED,
     Account,
     Evidence,
     account,
@@ -27,7 +26,7 @@ from torture.workload import BROKEN, SEGFAULT, SOUND, Expected, Job
 KINDS = {0: SOUND, 1: SOUND, 2: SOUND, 7: SEGFAULT, 8: BROKEN}
 RIGHT = {
     SOUND: ("SUCCESS", "red circle", 0.9),
-    SEGFAULT: ("FAILURE", "POISON", 0.0),
+    SEGFAULT: ("FAILURE", "DECODE_CRASHED", 0.0),
     BROKEN: ("FAILURE", "DECODE_BROKEN", 0.0),
 }
 
@@ -40,7 +39,7 @@ class Story:
         self.events: list[Event] = []
         self.lives: list[Life] = []
         self.states: dict[int, list[FinalState]] = {}
-        self.decoders = 2
+        self.runners = 2
         self._folder = folder
 
     def worker(
@@ -66,9 +65,7 @@ class Story:
     @property
     def evidence(self) -> Evidence:
         last = {number: states[-1] for number, states in self.states.items()}
-        return Evidence(
-            self.jobs, self.states, last, self.lives, self.events, decoders=self.decoders
-        )
+        return Evidence(self.jobs, self.states, last, self.lives, self.events, runners=self.runners)
 
     @property
     def account(self) -> Account:
@@ -187,7 +184,7 @@ def test_who_wakes_up_may_decode_what_its_threads_were_about_to(story: Story) ->
 
 def test_who_wakes_up_may_not_decode_all_that_it_had_in_hand(story: Story) -> None:
     # given two threads that decode
-    story.decoders = 2
+    story.runners = 2
     story.events.append(Event(STOP, 1.0, 10, 14.0))
     story.worker(10, {0: 14.1, 1: 14.1, 2: 14.2})
     story.worker(11, {0: 12.0, 1: 12.0, 2: 12.0})
@@ -195,22 +192,11 @@ def test_who_wakes_up_may_not_decode_all_that_it_had_in_hand(story: Story) -> No
 
 
 def test_who_wakes_up_may_take_over_what_died_meanwhile(story: Story) -> None:
-    story.decoders = 1
+    story.runners = 1
     story.events.append(Event(STOP, 1.0, 10, 14.0))
     story.worker(10, {0: 14.1, 1: 14.1, 2: 14.2})
     story.worker(11, {0: 2.0, 1: 2.0, 2: 2.0}, (3.0, -9, "kill"))
     assert story.account.repeated == {KILL: {0, 1, 2}}
-
-
-def test_poison_explains_its_workers_death_and_its_neighbours_repeats(tmp_path: Path) -> None:
-    story = Story(tmp_path, 0, 7)
-    story.worker(10, {0: 1.0, 7: 1.1}, (1.2, -11, ""))
-    story.worker(11, {7: 5.0}, (5.1, -9, ""))
-    story.worker(12, {0: 5.0})
-    found = story.account
-    assert found.own_ends == []
-    assert found.repeated == {POISONED: {0}}
-    assert found.in_flight == {POISONED: 1}
 
 
 def test_a_worker_that_dies_without_poison_ended_by_itself(story: Story) -> None:
@@ -263,18 +249,10 @@ def violated(story: Story, **after: object) -> list[str]:
     return [rule.text for rule in rules(story.evidence, story.account, aftermath) if not rule.holds]
 
 
-def test_the_dead_letters_must_hold_the_poison_and_nothing_else(tmp_path: Path) -> None:
-    story = Story(tmp_path, 0, 7)
-    story.stored(0, 1.0)
-    story.stored(7, 1.0)
-    assert violated(story, dead=frozenset({7})) == []
-    assert violated(story, dead=frozenset()) == ["poison not in the dead letters"]
-    assert violated(story, dead=frozenset({0, 7})) == ["dead letters that are no poison"]
-
-
 @pytest.mark.parametrize(
     ("after", "text"),
     [
+        ({"dead": frozenset({1})}, "dead letters, for poison costs no worker"),
         ({"needed_help": ["1 stood still"]}, "workers that needed help"),
         ({"left_over": 1}, "messages left over after a clean stop"),
         ({"strangers": 1}, "results of tasks that nobody sent"),

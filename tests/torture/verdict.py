@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from torture.accounting import (
     BY_ITSELF,
     NO_REASON,
-    POISONED,
     REASONS,
     Account,
     Evidence,
@@ -76,8 +75,7 @@ def rules(evidence: Evidence, found: Account, after: Aftermath) -> list[Rule]:
             0,
             ", ".join(f"{life.pid}: {life.status}" for life in found.own_ends[:5]),
         ),
-        Rule("poison not in the dead letters", len(evidence.poison - dead), 0),
-        Rule("dead letters that are no poison", len(dead - evidence.poison), 0),
+        Rule("dead letters, for poison costs no worker", len(dead), 0, _some(sorted(dead))),
         Rule("messages left over after a clean stop", after.left_over, 0),
         Rule("results of tasks that nobody sent", after.strangers, 0),
     ]
@@ -99,8 +97,8 @@ def print_events(evidence: Evidence, found: Account) -> None:
     """Print what was done to the workers, and what that cost."""
     times = {kind: sum(e.kind == kind for e in evidence.events) for kind in (STOP, PARTITION)}
     times[RESTART] = sum(event.kind == RESTART for event in evidence.events)
-    deaths = [death(life, evidence.poison) for life in evidence.lives]
-    for reason in (KILL, TERM, POISONED, BY_ITSELF):
+    deaths = [death(life) for life in evidence.lives]
+    for reason in (KILL, TERM, BY_ITSELF):
         times[reason] = deaths.count(reason)
     rows = [("event", "times", "in flight then", "run again", "median s until it goes on")]
     rows += [
@@ -137,11 +135,7 @@ def _back_s(evidence: Evidence, reason: str) -> list[float]:
             if event.pid in (0, life.pid) and life.started_s < event.at_s
         ]
     else:
-        waits = [
-            _replaced_s(life, evidence)
-            for life in evidence.lives
-            if death(life, evidence.poison) == reason
-        ]
+        waits = [_replaced_s(life, evidence) for life in evidence.lives if death(life) == reason]
     return [wait for wait in waits if wait is not None]
 
 

@@ -98,7 +98,7 @@ class Workload:
             data = self._broken(mark, data)
             expected = Expected("FAILURE", "DECODE_")
         elif mark.kind in POISON:
-            expected = Expected("FAILURE", "POISON")
+            expected = Expected("FAILURE", "DECODE_CRASHED")
         return Job(mark, self._uri(mark, data), question.labels, expected)
 
     def _broken(self, mark: Mark, data: bytes) -> bytes:

@@ -29,9 +29,16 @@ from worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from worker.client.result_reader import StoredResults
 from worker.client.submission import Post, Request, Submission
 from worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
-from worker.contract import CLASSIFY_MANY, MAX_IMAGES, Classification, Outcome, Question, parse
-from worker.contract.message_writer import MessageWriter, WrittenQuestion
-from worker.contract.request_cache import Questions
+from worker.contract import (
+    CLASSIFY_MANY,
+    MAX_IMAGES,
+    Classification,
+    Outcome,
+    RequestOptions,
+    parse,
+)
+from worker.contract.message_writer import EncodedRequest, MessageWriter
+from worker.contract.request_cache import RequestCache
 from worker.errors import InvalidRequestError
 from worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.redis.dead_letters import DeadLetters
@@ -91,7 +98,7 @@ class Client:
             None if max_queue_length is None else Bound(max_queue_length, when_full, wait_limit_s)
         )
         publisher = Publisher(self._redis, url, queue, bound)
-        self._submission = Submission(MessageWriter(queue), publisher, Questions(WrittenQuestion))
+        self._submission = Submission(MessageWriter(queue), publisher, RequestCache(EncodedRequest))
         elsewhere = None if self._results_redis is self._redis else self._results_redis
         self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
 
@@ -130,7 +137,7 @@ class Client:
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task fails instead of being run.
             question: Any of `label_set`, `k`, `template`, `templates`, `ensemble`, `threshold`,
-                `deadline`, `return_embedding`; see `worker.contract.Question`.
+                `deadline`, `return_embedding`; see `worker.contract.RequestOptions`.
 
         Raises:
             InvalidRequestError: The request is wrong; nothing was sent.
@@ -228,7 +235,7 @@ class Client:
         """
         _check_count("chunk", chunk, MAX_IMAGES)
         _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
-        asked = WrittenQuestion(parse(Question, given({"labels": labels, **question})))
+        asked = EncodedRequest(parse(RequestOptions, given({"labels": labels, **question})))
         post = Post(priority, expires_s)
 
         def send(uris: list[str]) -> Handle[list[Outcome]]:
@@ -270,9 +277,9 @@ class Client:
             InvalidRequestError: The name or the labels are wrong.
             QueueUnavailableError: Redis can't be reached.
         """
-        parse(Question, {"label_set": name})
+        parse(RequestOptions, {"label_set": name})
         kept = listed(labels, "labels", "BAD_LABELS")
-        parse(Question, {"labels": kept})
+        parse(RequestOptions, {"labels": kept})
         with translated(self.url):
             return self._label_sets.put(name, kept)
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from worker.client.arguments import given, uri_of
-from worker.contract import CLASSIFY, Question, parse
-from worker.contract.message_writer import Arguments, WrittenQuestion
+from worker.contract import CLASSIFY, RequestOptions, parse
+from worker.contract.message_writer import Arguments, EncodedRequest
 from worker.contract.uri import validate_uri
 from worker.errors import InvalidRequestError, TemporaryError
 
 if TYPE_CHECKING:
     from worker.client.publisher import Publisher
     from worker.contract.message_writer import MessageWriter
-    from worker.contract.request_cache import Questions
+    from worker.contract.request_cache import RequestCache
 
 Request: TypeAlias = str | Mapping[str, Any]  # a URI, or it and what is asked of this picture alone
 LEAST_URGENT = 9
@@ -55,7 +55,7 @@ class Submission:
     """
 
     def __init__(
-        self, writer: MessageWriter, publisher: Publisher, questions: Questions[WrittenQuestion]
+        self, writer: MessageWriter, publisher: Publisher, questions: RequestCache[EncodedRequest]
     ) -> None:
         self._writer = writer
         self._publisher = publisher
@@ -121,7 +121,7 @@ class Submission:
 
     def _arguments(self, requests: Iterable[Request], shared: Mapping[str, Any]) -> list[Arguments]:
         """All of them, so that a wrong one is told before any is sent."""
-        written: list[WrittenQuestion] = []  # the shared question, once it is needed
+        written: list[EncodedRequest] = []  # the shared question, once it is needed
         arguments = []
         for index, request in enumerate(requests):
             try:
@@ -133,7 +133,7 @@ class Submission:
         return arguments
 
     def _read(
-        self, request: Request, shared: Mapping[str, Any], written: list[WrittenQuestion]
+        self, request: Request, shared: Mapping[str, Any], written: list[EncodedRequest]
     ) -> Arguments:
         if isinstance(request, Mapping):
             own = given(request)
@@ -141,7 +141,7 @@ class Submission:
                 own["image"] = uri_of(own["image"])
             return self._about({**shared, **own})
         if not written:
-            written.append(WrittenQuestion(parse(Question, shared)))
+            written.append(EncodedRequest(parse(RequestOptions, shared)))
         return written[0].about(validate_uri(uri_of(request)))
 
     def _about(self, request: Mapping[str, Any]) -> Arguments:

@@ -16,7 +16,7 @@ from worker.contract.requests import (
     SENT_AT_HEADER,
     ClassifyManyRequest,
     ClassifyRequest,
-    Question,
+    RequestOptions,
     parse,
 )
 from worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
@@ -37,7 +37,7 @@ __all__ = [
     "Failure",
     "Outcome",
     "Prediction",
-    "Question",
+    "RequestOptions",
     "Timing",
     "parse",
 ]

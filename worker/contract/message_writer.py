@@ -23,7 +23,7 @@ from worker.contract import SENT_AT_HEADER
 from worker.quoting import without_secrets
 
 if TYPE_CHECKING:
-    from worker.contract import Question
+    from worker.contract import RequestOptions
 
 MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own bound
 MOST_SHOWN_IMAGE = 256
@@ -38,14 +38,14 @@ class Arguments(NamedTuple):
     shown: str
 
 
-class WrittenQuestion:
+class EncodedRequest:
     """A question, written once for any number of pictures.
 
     Args:
         question: Validated.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: RequestOptions) -> None:
         fields = question.model_dump(mode="json", exclude_none=True, exclude={"image", "images"})
         self._encoded = json.dumps(fields)[:-1]
         self._shown = saferepr(fields, MOST_SHOWN)[:-1]

@@ -1,7 +1,7 @@
-"""What is asked again and again is validated once.
+"""A cache of validated requests, so that one that comes again is not validated again.
 
-A web backend sends one picture after the other with the same labels. To check these, and to write
-them, takes most of the time that a message takes on either side, so the last questions are kept.
+A web backend sends one image after the other with the same labels. To validate and to encode these
+takes most of the time that a message takes on either side.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from worker.contract.uri import validate_uri
 
 Kept = TypeVar("Kept")
 
-MOST_KEPT = 32
-MOST_CHARACTERS = 100_000  # of a question that is kept: some thousand labels
+MOST_KEPT = 1024  # requests
+MOST_CHARACTERS = 100_000  # of one that is kept: some thousand labels
+MOST_CHARACTERS_IN_ALL = 4_000_000
 
 
-class Questions(Generic[Kept]):
+class RequestCache(Generic[Kept]):
     """Reads the arguments of `clip.classify`. Threads may share it.
 
     Args:
-        keep: What is made of a request, and kept for others that ask the same of other pictures.
+        keep: Makes what is kept of a request, for others that ask the same about other images.
     """
 
     def __init__(self, keep: Callable[[ClassifyRequest], Kept]) -> None:
         self._keep = keep
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()  # and its characters
+        self._characters = 0
         self._lock = threading.Lock()
 
     def read(self, asked: Mapping[str, Any]) -> tuple[Kept, str]:
-        """What is made of the question, and the picture's URI.
+        """What is kept of a request, and the image's URI.
 
         Args:
             asked: By the names of `worker.contract.ClassifyRequest`.
@@ -46,8 +48,9 @@ class Questions(Generic[Kept]):
             return known, validate_uri(image)
         request = parse(ClassifyRequest, asked)
         made = self._keep(request)
-        if key is not None and _characters(request) <= MOST_CHARACTERS:
-            self._put(key, made)
+        characters = _characters(request)
+        if key is not None and characters <= MOST_CHARACTERS:
+            self._put(key, made, characters)
         return made, request.image
 
     def _known(self, key: Hashable) -> Kept | None:
@@ -55,13 +58,16 @@ class Questions(Generic[Kept]):
             if key is None or key not in self._kept:
                 return None
             self._kept.move_to_end(key)
-            return self._kept[key]
+            return self._kept[key][0]
 
-    def _put(self, key: Hashable, made: Kept) -> None:
+    def _put(self, key: Hashable, made: Kept, characters: int) -> None:
         with self._lock:
-            self._kept[key] = made
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            _, before = self._kept.get(key, (None, 0))  # another thread may have been faster
+            self._kept[key] = (made, characters)
+            self._characters += characters - before
+            while len(self._kept) > MOST_KEPT or self._characters > MOST_CHARACTERS_IN_ALL:
+                _, (_, dropped) = self._kept.popitem(last=False)
+                self._characters -= dropped
 
 
 def _characters(request: ClassifyRequest) -> int:
@@ -69,9 +75,9 @@ def _characters(request: ClassifyRequest) -> int:
 
 
 def _key(asked: Mapping[str, Any]) -> Hashable | None:
-    """Two questions' are equal only if they ask the same, whichever pictures they are about.
+    """Two keys are equal only if the requests ask the same, about whichever images.
 
-    None for a question that holds what it should not, or what is not looked into here; and for one
+    None for a request that holds what it should not, or what is not looked into here; and for one
     with a deadline, which hardly comes again.
     """
     parts: list[Hashable] = []
@@ -81,7 +87,7 @@ def _key(asked: Mapping[str, Any]) -> Hashable | None:
         if name == "deadline":
             return None
         if type(value) in (list, tuple):
-            if not all(type(item) is str for item in value):
+            if not set(map(type, value)) <= {str}:
                 return None
             parts.append((name, tuple(value)))
         elif type(value) in (str, int, float, bool):

@@ -133,7 +133,7 @@ Name = Annotated[StrictStr, Field(min_length=1, max_length=200)]
 Uri = Annotated[StrictStr, AfterValidator(_check_uri)]
 
 
-class Question(Wire):
+class RequestOptions(Wire):
     """What is asked of a picture, whichever picture it is.
 
     Attributes:
@@ -187,13 +187,13 @@ class Question(Wire):
         return self.templates or (self.template or DEFAULT_TEMPLATE,)
 
 
-class ClassifyRequest(Question):
+class ClassifyRequest(RequestOptions):
     """Keyword arguments of `clip.classify`: a question about one picture, by its URI."""
 
     image: Uri
 
 
-class ClassifyManyRequest(Question):
+class ClassifyManyRequest(RequestOptions):
     """Keyword arguments of `clip.classify_many`: one question about several pictures.
 
     A URI that is none fails that picture alone, so the URIs are checked later, one by one.

@@ -104,6 +104,11 @@ def file_path(uri: str) -> str:
     return "/" + os.path.normpath(path).lstrip("/")
 
 
+def is_upload(uri: str) -> bool:
+    """Whether a checked URI names an upload; which one, `upload_digest` tells."""
+    return uri.startswith("redis:")
+
+
 def upload_digest(uri: str) -> str:
     """The SHA-256 that a `redis://uploads/<sha256>` URI names, 64 hex digits in lower case.
 

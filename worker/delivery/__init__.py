@@ -11,7 +11,7 @@ such a moment: kombu#305). Nothing here knows pictures or models.
       └──────────────────┘  with a crash in its history: `returned`, run apart; at the limit: dead
 
 From the bottom: `keys` (names in Redis), `unacked_entry` and `envelope` (what stands there),
-`redis_queue` (the scripts), `in_flight`, `prefetch`, `quarantine` (what this process holds, how
+`redis_queue` (the scripts), `in_flight`, `prefetch` (what this process holds, how
 much, and what may run together), `poller`, `ack_writer`, `heartbeat` (a thread each), `acks`,
 `drain`, and `queue_consumer`, which holds them all.
 """

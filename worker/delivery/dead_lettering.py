@@ -11,10 +11,25 @@ from worker.quoting import quote
 from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.delivery.in_flight import Delivery
+    from worker.delivery.unacked_entry import Crash
 
 REPLAY = "`clip-worker dead` shows and replays it"
 UNKNOWN_TASK = "UNKNOWN_TASK"  # code of a message whose task no worker of its queue knows
+
+
+def is_condemned(crashes: Sequence[Crash], max_deliveries: int) -> bool:
+    """Whether a message with this history is not to be tried again.
+
+    Only a message that ran alone when its worker died is: no other can be to blame for that.
+
+    Args:
+        crashes: Newest first.
+        max_deliveries: After so many crashes, if it was alone in the last.
+    """
+    return len(crashes) >= max_deliveries and crashes[0].together == 1
 
 
 def poison(delivery: Delivery) -> ClipWorkerError:

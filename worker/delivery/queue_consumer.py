@@ -21,7 +21,6 @@ from worker.delivery.heartbeat import Heartbeat
 from worker.delivery.in_flight import Delivery, InFlight
 from worker.delivery.poller import MOST_SUSPECTS, Poller
 from worker.delivery.prefetch import split
-from worker.delivery.quarantine import Quarantine
 from worker.delivery.router import Router
 from worker.delivery.throttled_warning import ThrottledWarning
 from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
@@ -51,7 +50,6 @@ class QueueConsumer:
         queues: Names of the queues to take from, which share the room evenly.
         open_queue: Opens a queue by its name, with a client of its own.
         prefetch: How many to hold.
-        quarantine: Who may be in the making together.
         lease_s: Of the queues.
         policy: See there.
         watch: Called about once a second.
@@ -65,7 +63,6 @@ class QueueConsumer:
         queues: Sequence[str],
         open_queue: Callable[[str], RedisQueue],
         prefetch: Prefetch,
-        quarantine: Quarantine,
         lease_s: float,
         policy: DeliveryPolicy,
         watch: Callable[[], None] = lambda: None,
@@ -74,7 +71,6 @@ class QueueConsumer:
     ) -> None:
         self.in_flight = InFlight()
         self.acks = Acks(policy, self.in_flight, self._ended, now)
-        self.quarantine = quarantine
         self.is_started = False
         self.given_back = 0  # by the drain
         self._is_drained = False
@@ -126,7 +122,6 @@ class QueueConsumer:
         self.is_started = True
         self._handler = handler
         self.acks.start()
-        self.quarantine.start()
         self.heartbeat.start()
         self._poller.start()
 
@@ -186,7 +181,6 @@ class QueueConsumer:
         self.stop_taking()
         drain.give_back_waiting()
         drain.finish(timeout_s)
-        self.quarantine.stop()
         self._handler.abandon()
         drain.finish_others(longest_s)
         self.acks.stop(STOP_S)
@@ -284,7 +278,6 @@ class QueueConsumer:
         self._handler.handle(list(filter(self._router.is_for_handler, new)))
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
-        self.quarantine.leave(deliveries)
         self.in_flight.remove(deliveries)
         self._prefetch.finished(sum(delivery.size for delivery in deliveries))
 

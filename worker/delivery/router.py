@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
-from worker.delivery.dead_lettering import poison, unknown_task, unreadable
+from worker.delivery.dead_lettering import is_condemned, poison, unknown_task, unreadable
 from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.in_flight import Delivery
-from worker.delivery.quarantine import is_condemned
 from worker.errors import ServiceError
 from worker.quoting import quote
 

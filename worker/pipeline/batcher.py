@@ -1,72 +1,75 @@
-"""Dynamic batching: single items in, batches run, single results out.
+"""Forms batches: image tasks in, batches run.
 
-It knows nothing of pictures or models: it is handed a callable that takes several items. A batch is
-never waited for while a runner stands idle (unless `max_wait_s` says so): the first item starts a
+A batch never waits while a runner is idle (unless `max_wait_s` says so): the first task starts a
 batch with whatever else waits, and while all runners are busy the next batch fills by itself. So
 one task alone starts at once, and under load batches are full; there is nothing to tune.
+
+A task whose message was in the making when a worker died is a suspect, and runs apart from all
+others: with those of a few other messages after one crash, alone after two. So a message that kills
+workers is found, and no other is blamed for it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
-from worker.pipeline.batch_result import Batched, Futures, Key_contra, Receiver
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from worker.pipeline.image_task import ImageTask
 
 logger = logging.getLogger(__name__)
 
+GROUP = 8  # messages of one crash that run together
 _WEIGHT = 0.2  # of the newest run in the average
 
 
-__all__ = ["Batched", "Batcher", "BatcherStoppedError"]
-
-
 class BatcherStoppedError(RuntimeError):
-    """The batcher takes no more items, or was stopped before this one was run."""
+    """The batcher takes no more tasks, or was stopped before this one was run."""
 
 
-@dataclass(slots=True)
-class _Waiting(Generic[Item, Result]):
-    item: Item
-    key: Any  # as its receiver knows it
-    receiver: Receiver[Any, Result]
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks that run together.
+
+    Attributes:
+        tasks: At least one.
+        together: How many messages these are of, if they are suspects; None for all others.
+    """
+
+    tasks: list[ImageTask]
+    together: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    task: ImageTask
     since: float
     due: float  # by the same clock; infinite if nothing hurries
 
 
-@dataclass(frozen=True)
-class _Running(Generic[Item, Result]):
-    batch: list[_Waiting[Item, Result]]
-    since: float  # infinite until it begins
-
-
-class Batcher(Generic[Item, Result]):
-    """Gathers items into batches and runs them on threads of its own.
+class Batcher:
+    """Gathers image tasks into batches and runs them on threads of its own.
 
     Args:
-        run: Takes 1 to `max_batch` items, gives as many results in the same order. What it raises
-            goes to every item of that batch, and only to these.
-        max_batch: Most items a batch.
-        runners: Threads that call `run` at the same time; one for each replica of the model.
-        max_wait_s: How long an incomplete batch waits for more items, counted from its first; 0 to
-            start at once. It starts earlier where one of its items is due before.
+        run: Takes a batch and ends its tasks, whatever happens.
+        failed: Takes tasks that were not run, or whose run raised, and the error.
+        max_batch: Most tasks a batch.
+        runners: Threads that call `run` at the same time.
+        max_wait_s: How long an incomplete batch waits for more tasks, counted from its first; 0 to
+            start at once. It starts earlier where one of its tasks is due before.
         clock: Seconds, monotonic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
-        run: Callable[[Sequence[Item]], Sequence[Result]],
+        run: Callable[[Batch], None],
+        failed: Callable[[Sequence[ImageTask], BaseException], None],
         *,
         max_batch: int,
         runners: int = 1,
@@ -74,12 +77,14 @@ class Batcher(Generic[Item, Result]):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._run = run
+        self._failed = failed
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._clock = clock
-        self._waiting: deque[_Waiting[Item, Result]] = deque()
-        self._running: dict[int, _Running[Item, Result]] = {}  # by the runner's thread id
-        self._futures: Futures[Result] = Futures()
+        self._waiting: deque[_Waiting] = deque()
+        self._suspects: deque[ImageTask] = deque()
+        self._running: dict[int, Batch] = {}  # by the runner's thread id
+        self._is_crowds_turn = False  # a batch of suspects has just run
         self._nearest = math.inf  # when the first of those that wait is due
         self._usual_run_s = 0.0  # a moving average
         self._changed = threading.Condition()
@@ -94,68 +99,26 @@ class Batcher(Generic[Item, Result]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, item: Item, *, within_s: float | None = None) -> Future[Batched[Result]]:
-        """Hand in one item.
+    def add(self, tasks: Sequence[ImageTask], within_s: Sequence[float | None]) -> None:
+        """Hand in tasks whose pixels are there.
 
         Args:
-            item: For `run`.
-            within_s: Seconds after which nobody wants the result; its batch waits for others no
-                longer than this allows, less what a run takes. None if nothing hurries.
-
-        Returns:
-            A future that always ends: with the item's result, with what `run` raised, or with
-            `BatcherStoppedError`.
-
-        Raises:
-            BatcherStoppedError: The batcher has been stopped.
-        """
-        future: Future[Batched[Result]] = Future()
-        self.submit_for(self._futures, future, item, within_s=within_s)
-        return future
-
-    def submit_for(
-        self,
-        receiver: Receiver[Key_contra, Result],
-        key: Key_contra,
-        item: Item,
-        *,
-        within_s: float | None = None,
-    ) -> None:
-        """Hand in one item whose result goes to a receiver, in one call for all of its batch.
-
-        Args:
-            receiver: Always hears of the item: `take`, `fail`, or `accepts` or `may_run` that said
-                no.
-            key: What the receiver knows the item by.
-            item: For `run`.
-            within_s: As for `submit`.
-
-        Raises:
-            BatcherStoppedError: The batcher has been stopped; the receiver hears nothing.
+            tasks: For `run`; or for `failed`, if the batcher has been stopped.
+            within_s: For each, seconds after which nobody wants the result, None if nothing
+                hurries. Its batch waits for others no longer than this allows.
         """
         now = self._clock()
-        due = math.inf if within_s is None else now + within_s
         with self._changed:
-            if self._stopping:
-                raise BatcherStoppedError("The batcher has been stopped.")
-            self._waiting.append(_Waiting(item, key, receiver, now, due))
-            if self._max_wait_s:
-                self._nearest = min(self._nearest, due)
-            self._changed.notify()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits to be run."""
-        return not self._waiting
-
-    def oldest_run_s(self) -> float:
-        """Seconds that the longest of the runs under way has been running; 0 if none is."""
-        with self._changed:
-            began = [running.since for running in self._running.values()]
-        return max(0.0, self._clock() - min(began)) if began else 0.0
+            is_stopped = self._stopping
+            if not is_stopped:
+                for task, left_s in zip(tasks, within_s, strict=True):
+                    self._add(task, now, math.inf if left_s is None else now + left_s)
+                self._changed.notify(len(tasks))
+        if is_stopped:
+            self._failed(tasks, BatcherStoppedError("The batcher has been stopped."))
 
     def stop(self, timeout_s: float = 30.0) -> None:
-        """Take no more items, run those that wait, and end the runners.
+        """Take no more tasks, run those that wait, and end the runners.
 
         What is not done within `timeout_s` seconds fails with `BatcherStoppedError`.
         """
@@ -167,38 +130,82 @@ class Batcher(Generic[Item, Result]):
             if thread.ident is not None:
                 thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
-            never_run, hung = self._pop(len(self._waiting)), list(self._running.values())
-        error = BatcherStoppedError("The batcher was stopped.")
-        for batch in [never_run, *(running.batch for running in hung)]:
-            _fail(batch, error)
+            left = [waiting.task for waiting in self._waiting] + list(self._suspects)
+            left += [task for batch in self._running.values() for task in batch.tasks]
+            self._waiting.clear()
+            self._suspects.clear()
+        if left:
+            self._failed(left, BatcherStoppedError("The batcher was stopped."))
+
+    def _add(self, task: ImageTask, now: float, due: float) -> None:
+        if task.message is not None and task.message.crashes:
+            self._suspects.append(task)
+            return
+        self._waiting.append(_Waiting(task, now, due))
+        if self._max_wait_s:
+            self._nearest = min(self._nearest, due)
 
     def _serve(self) -> None:
         while batch := self._take():
-            with _logged():
-                batch = [each for each in batch if each.receiver.may_run(each.key)]
-            if batch:
-                self._run_batch(batch)
+            start = self._clock()
+            try:
+                self._run(batch)
+            except BaseException as error:
+                logger.exception("A batch failed")
+                self._failed(batch.tasks, error)
+            run_s = self._clock() - start
+            usual_s = self._usual_run_s or run_s
+            self._usual_run_s = usual_s + _WEIGHT * (run_s - usual_s)
 
-    def _take(self) -> list[_Waiting[Item, Result]]:
-        """The next batch, as long as that takes; empty once the batcher stops and nothing waits."""
+    def _take(self) -> Batch | None:
+        """The next batch, as long as that takes; None once it is stopped and nothing waits."""
+        thread = threading.get_ident()
         with self._changed:
-            self._running.pop(threading.get_ident(), None)
-            while self._waiting or not self._stopping:
-                rest_s = self._rest_s()
-                if rest_s is None or rest_s > 0:
-                    self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
-                elif batch := self._pop(self._max_batch):
-                    self._running[threading.get_ident()] = _Running(batch, math.inf)
+            ended = self._running.pop(thread, None)
+            if ended and (ended.together is not None or self._suspects):
+                self._changed.notify_all()  # others may have waited for it
+            while self._waiting or self._suspects or not self._stopping:
+                batch, rest_s = self._next()
+                if batch is not None:
+                    self._running[thread] = batch
                     return batch
-            return []
+                self._changed.wait(rest_s)  # another runner may take them meanwhile: look again
+        return None
 
-    def _pop(self, most: int) -> list[_Waiting[Item, Result]]:
-        """Take up to `most` items that nobody has cancelled off the queue."""
-        popped: list[_Waiting[Item, Result]] = []
-        while self._waiting and len(popped) < most:
-            waiting = self._waiting.popleft()
-            if waiting.receiver.accepts(waiting.key):
-                popped.append(waiting)
+    def _next(self) -> tuple[Batch | None, float | None]:
+        """A batch that may run now, or how long to wait for one; None for until something comes."""
+        if any(batch.together is not None for batch in self._running.values()):
+            return None, None
+        if self._suspects and not (self._waiting and self._is_crowds_turn):
+            return (None if self._running else self._take_suspects()), None
+        rest_s = self._rest_s()
+        if rest_s is None or rest_s > 0:
+            return None, rest_s
+        self._is_crowds_turn = False
+        return Batch(self._pop(self._max_batch)), None
+
+    def _take_suspects(self) -> Batch:
+        first = self._suspects[0].message
+        assert first is not None, "suspects are known by their messages"
+        alone = len(first.crashes) > 1
+        messages: set[object] = set()
+        tasks: list[ImageTask] = []
+        for task in list(self._suspects):
+            message = task.message
+            assert message is not None, "as above"
+            fits = message is first or (not alone and len(message.crashes) == 1)
+            if not fits or len(tasks) == self._max_batch:
+                continue
+            if message in messages or len(messages) < GROUP:
+                messages.add(message)
+                tasks.append(task)
+        taken = set(tasks)
+        self._suspects = deque(task for task in self._suspects if task not in taken)
+        self._is_crowds_turn = True
+        return Batch(tasks, len(messages))
+
+    def _pop(self, most: int) -> list[ImageTask]:
+        popped = [self._waiting.popleft().task for _ in range(min(most, len(self._waiting)))]
         if self._nearest < math.inf:  # it may have been one of these
             self._nearest = min((waiting.due for waiting in self._waiting), default=math.inf)
         return popped
@@ -211,55 +218,3 @@ class Batcher(Generic[Item, Result]):
             return 0.0
         full_by = self._waiting[0].since + self._max_wait_s
         return min(full_by, self._nearest - self._usual_run_s) - self._clock()
-
-    def _run_batch(self, batch: list[_Waiting[Item, Result]]) -> None:
-        start = self._clock()
-        with self._changed:
-            self._running[threading.get_ident()] = _Running(batch, start)
-        try:
-            results = _same_length(self._run([waiting.item for waiting in batch]), len(batch))
-        except BaseException as error:  # noqa: BLE001  # whatever it is, every waiter must hear of it
-            _fail(batch, error)
-            return
-        run_s = self._clock() - start
-        usual_s = self._usual_run_s or run_s
-        self._usual_run_s = usual_s + _WEIGHT * (run_s - usual_s)
-        size = len(batch)
-        batched = [
-            Batched(value, start - waiting.since, run_s, size)
-            for waiting, value in zip(batch, results, strict=True)
-        ]
-        for receiver, indices in _by_receiver(batch):
-            with _logged():
-                receiver.take([batch[i].key for i in indices], [batched[i] for i in indices])
-
-
-def _fail(batch: Sequence[_Waiting[Item, Result]], error: BaseException) -> None:
-    for receiver, indices in _by_receiver(batch):
-        with _logged():
-            receiver.fail([batch[i].key for i in indices], error)
-
-
-def _by_receiver(
-    batch: Sequence[_Waiting[Item, Result]],
-) -> list[tuple[Receiver[Any, Result], list[int]]]:
-    """Each receiver of a batch, and which of the items are its."""
-    found: dict[int, tuple[Receiver[Any, Result], list[int]]] = {}
-    for i, waiting in enumerate(batch):
-        found.setdefault(id(waiting.receiver), (waiting.receiver, []))[1].append(i)
-    return list(found.values())
-
-
-@contextlib.contextmanager
-def _logged() -> Iterator[None]:
-    """A receiver that fails must not end the runner, nor keep the others from their results."""
-    try:
-        yield
-    except Exception:
-        logger.exception("A batch's receiver failed")
-
-
-def _same_length(results: Sequence[Result], count: int) -> Sequence[Result]:
-    if len(results) != count:
-        raise RuntimeError(f"{count} items went in, {len(results)} results came out.")
-    return results

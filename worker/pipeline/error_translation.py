@@ -11,7 +11,6 @@ from worker.errors import (
     TemporaryError,
 )
 from worker.pipeline.batcher import BatcherStoppedError
-from worker.pipeline.thread_pool import CrewDismissedError
 from worker.quoting import quote, redacted, shown_uri
 
 
@@ -45,15 +44,10 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
         return TemporaryError(
             f"{shown_uri(image)}: the worker ran out of memory; send it again.", "OUT_OF_MEMORY"
         )
-    if isinstance(error, BatcherStoppedError | CrewDismissedError) or _is_closed_pool(error):
+    if isinstance(error, BatcherStoppedError):
         return stopping(image)
     reason = quote(redacted(str(error), image))
     return ServiceError(
         f"{shown_uri(image)}: the worker failed with {type(error).__name__} ({reason}); its log "
         "tells where."
     )
-
-
-def _is_closed_pool(error: BaseException) -> bool:
-    # Neither an executor's shutdown nor the interpreter's has an exception class of its own.
-    return isinstance(error, RuntimeError) and "cannot schedule new futures" in str(error)

@@ -1,6 +1,6 @@
-"""Who may fetch from which host now: rests for hosts that fail, a fair share for each.
+"""Which fetch may start now: a circuit breaker and a fair share of the threads for each host.
 
-A host that failed several times in a row is left alone for a while: its jobs wait, on no thread,
+A host that failed several times in a row is left alone for a while: its fetches wait, on no thread,
 then one of them tries, and the others follow if the host answers
 (`worker.pipeline.circuit_breaker`). And no host takes all fetch threads, be it slow or only much
 asked for: it may hold up to three times as many as are free, and the last free one only if it has
@@ -12,78 +12,91 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import Enum, auto
+from typing import Generic, Protocol, TypeVar
 
 from worker.errors import TemporaryError
 from worker.pipeline.circuit_breaker import Health, Phase, RestPolicy
 from worker.pipeline.timer import Timer
 
-MOST_HOSTS = 10_000  # remembered although nobody is there; strangers choose the names
+MOST_HOSTS = 10_000  # remembered although nobody fetches there; strangers choose the names
 _SHARE = 3  # threads of one host for each that is free
 
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?://([^/?#]*))?")
+_LOCAL = ("data", "file", "redis")  # schemes of what is read on this machine or from our own Redis
+
+Fetch = TypeVar("Fetch")
 
 
 def host_of(uri: str) -> str | None:
-    """What fails together with the place that a URI names; None for `data:`, which can't.
+    """What fails together with the place that a URI names; None for what is no other host's.
 
     >>> host_of("https://Example.com/cat.jpg"), host_of("s3://pets/cat.jpg"), host_of("file:///a")
-    ('https://example.com', 's3://pets', 'file://')
+    ('https://example.com', 's3://pets', None)
     """
     match = _AUTHORITY.match(uri)
-    if match is None or (scheme := match[1].lower()) == "data":
+    if match is None or (scheme := match[1].lower()) in _LOCAL:
         return None
     return f"{scheme}://{(match[2] or '').lower()}"
 
 
-class Visitor(Protocol):
-    """Somebody who wants to fetch from a host. All but `patience_ends_s` may take locks."""
+class Told(Enum):
+    """What a fetch told of its host, where that is no error."""
 
-    def go(self) -> bool:
-        """Start fetching on a thread; False if it will not, and report nothing."""
+    ANSWERED = auto()  # it works, be its answer an image or a 404
+    NOT_ASKED = auto()
 
-    def patience_ends_s(self) -> float:
-        """When it would rather fail than wait on, as the timer's clock reads."""
 
-    def turn_away(self, error: TemporaryError) -> None:
-        """Fail: the host rests for longer than the visitor's patience lasts.
+class Starter(Protocol[Fetch]):
+    """Starts and ends fetches. Its methods are called without a lock, but for `gives_up_at`."""
+
+    def start(self, fetches: Sequence[Fetch]) -> Iterable[Fetch]:
+        """Start fetches; those that will not be made after all."""
+
+    def gives_up_at(self, fetch: Fetch) -> float:
+        """When it would rather fail than wait on, by the timer's clock."""
+
+    def turn_away(self, fetch: Fetch, error: TemporaryError) -> None:
+        """Fail it: its host rests for longer than it can wait.
 
         Args:
-            error: What the host failed with last, for somebody else perhaps.
+            fetch: That entered.
+            error: What the host failed with last, for another fetch perhaps.
         """
 
 
 @dataclass(eq=False)
-class _Host:
-    """A host that somebody visits or waits for, or that failed not long ago."""
+class _Host(Generic[Fetch]):
+    """A host that is fetched from or waited for, or that failed not long ago."""
 
     name: str
     health: Health
     running: int = 0
     ready: bool = False  # whether it stands in the row of those who may be served
-    trial: Visitor | None = None
+    trial: Fetch | None = None
     rests_until_s: float = 0.0
     error: TemporaryError | None = None  # the last
-    waiting: deque[Visitor] = field(default_factory=deque)
+    waiting: deque[Fetch] = field(default_factory=deque)
 
 
 @dataclass
-class _Told:
-    """Visitors who are to be told something once the lock is free."""
+class _Decided(Generic[Fetch]):
+    """What is to be told once the lock is free."""
 
-    go: list[tuple[_Host, Visitor]] = field(default_factory=list)
-    turned_away: list[tuple[TemporaryError, Visitor]] = field(default_factory=list)
+    start: list[tuple[_Host[Fetch], Fetch]] = field(default_factory=list)
+    turn_away: list[tuple[TemporaryError, Fetch]] = field(default_factory=list)
 
 
-class Hosts:
-    """Lets visitors go when their host's health and share allow it. Threads may share it.
+class HostLimiter(Generic[Fetch]):
+    """Starts fetches when their host's health and share allow it. Threads may share it.
 
-    A visitor enters, is told to `go`, and then reports once: `answered`, `failed` or `left`.
+    A fetch enters, is started, and is then reported once.
 
     Args:
         timer: Ends the rests.
+        starter: Starts the fetches.
         threads: Fetches at the same time, of all hosts.
         most_a_host: Fetches at the same time of one host; None for the share alone.
         rest: When a host is given a rest.
@@ -92,114 +105,112 @@ class Hosts:
     def __init__(
         self,
         timer: Timer,
+        starter: Starter[Fetch],
         *,
         threads: int,
         most_a_host: int | None = None,
         rest: RestPolicy | None = None,
     ) -> None:
         self._timer = timer
+        self._starter = starter
         self._free = threads
         self._most_a_host = most_a_host or threads
         self._rest = rest or RestPolicy()
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()  # the last one visited at the end
-        self._ready: deque[_Host] = deque()
-        self._closed: set[_Host] = set()  # all whose phase is not OPEN
+        self._hosts: OrderedDict[str, _Host[Fetch]] = OrderedDict()  # the last one used at the end
+        self._ready: deque[_Host[Fetch]] = deque()
+        self._closed: set[_Host[Fetch]] = set()  # all whose phase is not OPEN
         self._lock = threading.Lock()
 
     @property
     def resting(self) -> int:
-        """Visitors that wait for the end of a rest, or of the trial after it."""
+        """Fetches that wait for the end of a rest, or of the trial after it."""
         with self._lock:
             return sum(len(host.waiting) for host in self._closed)
 
-    def enter(self, name: str, visitor: Visitor) -> None:
-        """Take a visitor, who is told to go at once or later, or turned away."""
-        told = _Told()
+    def enter(self, fetches: Iterable[tuple[str, Fetch]]) -> None:
+        """Take fetches with the names of their hosts; they start at once or later, or fail."""
+        decided: _Decided[Fetch] = _Decided()
         with self._lock:
-            host = self._known(name)
-            if host.health.phase is Phase.RESTING:
-                self._keep_waiting(host, [visitor], told)
-            else:
-                host.waiting.append(visitor)
-            self._admit(host, told)
-        self._tell(told)
+            for name, fetch in fetches:
+                host = self._known(name)
+                if host.health.phase is Phase.RESTING:
+                    self._keep_waiting(host, [fetch], decided)
+                else:
+                    host.waiting.append(fetch)
+                self._admit(host, decided)
+        self._tell(decided)
 
-    def answered(self, name: str, visitor: Visitor) -> None:
-        """Hear that the host works, be its answer a picture or a 404."""
-        told = _Told()
+    def report(self, outcomes: Iterable[tuple[str, Fetch, TemporaryError | Told]]) -> None:
+        """Hear what fetches that were started told of their hosts."""
+        self._tell(self._take(outcomes))
+
+    def _take(
+        self, outcomes: Iterable[tuple[str, Fetch, TemporaryError | Told]]
+    ) -> _Decided[Fetch]:
+        decided: _Decided[Fetch] = _Decided()
         with self._lock:
-            host, _ = self._returned(name, visitor)
-            host.health.answered()
-            # Where another than the trial got the answer, the trial is one no more.
-            host.trial = None
-            self._closed.discard(host)
-            self._admit(host, told)
-        self._tell(told)
+            for name, fetch, told in outcomes:
+                host, trial = self._returned(name, fetch)
+                if isinstance(told, TemporaryError):
+                    host.error = told
+                    if rest_s := host.health.failed(told, trial=trial):
+                        self._begin_rest(host, rest_s, decided)
+                elif told is Told.ANSWERED:
+                    host.health.answered()
+                    # Where another than the trial got the answer, the trial is one no more.
+                    host.trial = None
+                    self._closed.discard(host)
+                else:
+                    host.health.left(trial=trial)
+                self._admit(host, decided)
+        return decided
 
-    def failed(self, name: str, visitor: Visitor, error: TemporaryError) -> None:
-        """Hear that the host failed the visitor for now."""
-        told = _Told()
-        with self._lock:
-            host, trial = self._returned(name, visitor)
-            host.error = error
-            if rest_s := host.health.failed(error, trial=trial):
-                self._begin_rest(host, rest_s, told)
-            self._admit(host, told)
-        self._tell(told)
-
-    def left(self, name: str, visitor: Visitor) -> None:
-        """Hear that the visitor did not ask the host after all."""
-        told = _Told()
-        with self._lock:
-            host, trial = self._returned(name, visitor)
-            host.health.left(trial=trial)
-            self._admit(host, told)
-        self._tell(told)
-
-    def _known(self, name: str) -> _Host:
+    def _known(self, name: str) -> _Host[Fetch]:
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host(name, Health(self._rest))
         return host
 
-    def _returned(self, name: str, visitor: Visitor) -> tuple[_Host, bool]:
-        """Give the visitor's thread back; tell its host, and whether it was the trial."""
+    def _returned(self, name: str, fetch: Fetch) -> tuple[_Host[Fetch], bool]:
+        """Give the fetch's thread back; its host, and whether it was the trial."""
         host = self._hosts[name]
         host.running -= 1
         self._free += 1
-        trial = host.trial is visitor
+        trial = host.trial is fetch
         if trial:
             host.trial = None
         return host, trial
 
-    def _begin_rest(self, host: _Host, rest_s: float, told: _Told) -> None:
+    def _begin_rest(self, host: _Host[Fetch], rest_s: float, decided: _Decided[Fetch]) -> None:
         rest = host.health.rests
         self._closed.add(host)
         host.rests_until_s = self._timer.clock() + rest_s
         self._timer.call_after(rest_s, lambda: self._end_rest(host, rest))
         waiting = list(host.waiting)
         host.waiting.clear()
-        self._keep_waiting(host, waiting, told)
+        self._keep_waiting(host, waiting, decided)
 
-    def _keep_waiting(self, host: _Host, visitors: Iterable[Visitor], told: _Told) -> None:
-        """Keep those who can wait for the rest's end, turn the others away."""
+    def _keep_waiting(
+        self, host: _Host[Fetch], fetches: Iterable[Fetch], decided: _Decided[Fetch]
+    ) -> None:
+        """Keep those that can wait for the rest's end, turn the others away."""
         assert host.error is not None, "a host rests only after it has failed"
-        for visitor in visitors:
-            if visitor.patience_ends_s() > host.rests_until_s:
-                host.waiting.append(visitor)
+        for fetch in fetches:
+            if self._starter.gives_up_at(fetch) > host.rests_until_s:
+                host.waiting.append(fetch)
             else:
-                told.turned_away.append((host.error, visitor))
+                decided.turn_away.append((host.error, fetch))
 
-    def _end_rest(self, host: _Host, rest: int) -> None:
-        told = _Told()
+    def _end_rest(self, host: _Host[Fetch], rest: int) -> None:
+        decided: _Decided[Fetch] = _Decided()
         with self._lock:
             if self._hosts.get(host.name) is host:  # it may have been forgotten
                 host.health.rested(rest)
-                self._admit(host, told)
-        self._tell(told)
+                self._admit(host, decided)
+        self._tell(decided)
 
-    def _admit(self, changed: _Host, told: _Told) -> None:
-        """Let go whoever may, after something has changed for a host."""
+    def _admit(self, changed: _Host[Fetch], decided: _Decided[Fetch]) -> None:
+        """Start whatever may, after something has changed for a host."""
         self._line_up(changed)
         blocked = 0
         while self._free and blocked < len(self._ready):
@@ -209,30 +220,30 @@ class Hosts:
                 blocked += 1
             elif host.waiting and host.health.may_go:
                 blocked = 0
-                told.go.append((host, self._next(host)))
+                decided.start.append((host, self._next(host)))
             self._line_up(host)
         self._forget(changed)
 
-    def _line_up(self, host: _Host) -> None:
+    def _line_up(self, host: _Host[Fetch]) -> None:
         if host.waiting and host.health.may_go and not host.ready:
             host.ready = True
             self._ready.append(host)
 
-    def _has_share(self, host: _Host) -> bool:
+    def _has_share(self, host: _Host[Fetch]) -> bool:
         if host.running == 0:
             return True
         return self._free > 1 and host.running < min(self._most_a_host, _SHARE * self._free)
 
-    def _next(self, host: _Host) -> Visitor:
-        visitor = host.waiting.popleft()
+    def _next(self, host: _Host[Fetch]) -> Fetch:
+        fetch = host.waiting.popleft()
         host.running += 1
         self._free -= 1
         if host.health.gone():
-            host.trial = visitor
-        return visitor
+            host.trial = fetch
+        return fetch
 
-    def _forget(self, host: _Host) -> None:
-        """Keep only hosts that matter, and of those that nobody visits not too many."""
+    def _forget(self, host: _Host[Fetch]) -> None:
+        """Keep only hosts that matter, and of those that nobody fetches from not too many."""
         if host.running or host.waiting:
             return
         if host.health.spotless:
@@ -245,16 +256,12 @@ class Hosts:
             self._closed.discard(oldest)
             del self._hosts[oldest.name]
 
-    def _tell(self, told: _Told) -> None:
-        """Tell visitors what was decided about them, without the lock: they may do anything."""
-        for error, visitor in told.turned_away:
-            visitor.turn_away(error)
-        going = told.go
-        while refused := [(host, visitor) for host, visitor in going if not visitor.go()]:
-            again = _Told()
-            with self._lock:
-                for host, visitor in refused:
-                    _, trial = self._returned(host.name, visitor)
-                    host.health.left(trial=trial)
-                    self._admit(host, again)
-            going = again.go
+    def _tell(self, decided: _Decided[Fetch]) -> None:
+        """Tell what was decided, without the lock: who is told may do anything."""
+        while decided.start or decided.turn_away:
+            for error, fetch in decided.turn_away:
+                self._starter.turn_away(fetch, error)
+            hosts = {id(fetch): host.name for host, fetch in decided.start}
+            refused = self._starter.start([fetch for _, fetch in decided.start]) if hosts else ()
+            # These make room for others: in turn, not one call inside the other.
+            decided = self._take([(hosts[id(f)], f, Told.NOT_ASKED) for f in refused])

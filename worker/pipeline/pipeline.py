@@ -1,66 +1,72 @@
-"""The way of pictures through a worker: labels, fetch, gate, decode, batch, score.
+"""From image tasks to results: labels, fetch and decode, encode, score.
 
-Each stage runs where it belongs: fetching waits on others and has many threads, decoding and
-scoring take a core and have as many threads as cores, the image tower runs in batches. Tasks may
-differ in labels, templates and K, for a batch carries nothing but pixels. One picture's way is
-`worker.pipeline.passage`.
+pipeline.submit([ImageTask(image="https://example.com/cat.jpg", request=request, owner=owner)])
+# later, on another thread: owner.finished([task]), with task.result or task.error
+
+Each stage takes several tasks and hands them on to the next. Tasks may differ in labels, templates
+and K, for a batch carries nothing but pixels. A task ends once, whichever comes first: a result, an
+error, or the pipeline giving it up; a stage drops a task that it finds ended.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TYPE_CHECKING
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from worker.contract import Classification
-from worker.errors import ClipWorkerError
-from worker.pipeline.error_translation import stopping
+from worker.errors import ClipWorkerError, ServiceError
+from worker.pipeline.batcher import Batcher
+from worker.pipeline.encode_stage import Begin, EncodeStage, SharedImages, begin_all
+from worker.pipeline.error_translation import stopping, translate
 from worker.pipeline.fatal import Fatal
-from worker.pipeline.gate import Gate, OpenGate
-from worker.pipeline.host_limiter import Hosts
-from worker.pipeline.job import Job
-from worker.pipeline.line import Fetches, Line, ReadsLabelSets
-from worker.pipeline.memory_budget import MemoryBudget
-from worker.pipeline.passage import Passage
+from worker.pipeline.fetch_stage import FetchStage, Prepares
+from worker.pipeline.image_task import ImageTask, Owner
+from worker.pipeline.label_stage import LabelStage, ReadsLabelSets
 from worker.pipeline.retry import Random, RetryPolicy
-from worker.pipeline.score_stage import Scoring
-from worker.pipeline.thread_pool import Pool
+from worker.pipeline.score_stage import ScoreStage
+from worker.pipeline.stats import PipelineStats
 from worker.pipeline.timer import Timer
-
-__all__ = ["Fetches", "Job", "Pipeline"]
-
-FETCHES = 32  # at the same time, where no `hosts` says otherwise
-MEMORY_BYTES = 1024 * 1024 * 1024  # where no `budget` does
+from worker.quoting import redacted, shown_uri
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from clip_engine.engine import Engine
-    from worker.pipeline.batcher import Batcher
+    from worker.pipeline.circuit_breaker import RestPolicy
+    from worker.pipeline.upload_reader import UploadReader
+    from worker.preparation.records import PreparedImage
 
 logger = logging.getLogger(__name__)
 
+STOP_S = 2.0  # for a thread to notice
+
+
+class Pool(Prepares, SharedImages, Protocol):
+    """Prepares images; `worker.preparation.pool.PreparationPool` does."""
+
 
 class Pipeline:
-    """Takes jobs, gives futures of classifications. Threads may share it.
+    """Takes image tasks and ends them. Threads may share it.
 
     Args:
         engine: The model.
-        fetcher: From URI to bytes.
-        label_sets: From a stored set's name to its labels; without it no job may name one.
-        batcher: Runs `engine.encode_pixels`; its owner starts and stops it.
-        fetch_pool: For label features, which are mostly cached, and fetches.
-        decode_pool: For decoding and scoring.
-        gate: Stands between fetch and decode.
+        pool: Prepares images; its owner starts and stops it, and gives what comes of them to
+            `prepared`.
+        label_sets: From a stored set's name to its labels; without it no request may name one.
+        uploads: Reads what clients have stored in Redis.
+        begin: Asked before each batch which messages may run.
         fatal: Judges what a batch fails with.
-        retry: When a fetch that failed for now is tried again.
+        retry: When an attempt to fetch that failed is made again.
+        rest: When a host that fails is given a rest.
+        fetches: From other hosts at the same time.
+        most_a_host: Likewise, from one host.
+        max_batch: Most images a batch.
+        runners: Batches at the same time; one for each replica of the model.
+        max_wait_s: See `worker.pipeline.batcher.Batcher`.
         timer: Ends pauses and rests; stopped with the pipeline.
-        hosts: On the same timer; says who may fetch from where.
-        budget: Of memory for all pictures in hand.
         now: Unix time in seconds.
         draw: Draws the jitter of pauses, evenly from [0, 1).
     """
@@ -69,120 +75,186 @@ class Pipeline:
         self,
         *,
         engine: Engine,
-        fetcher: Fetches,
-        batcher: Batcher[Tensor, Tensor],
-        fetch_pool: Pool,
-        decode_pool: Pool,
+        pool: Pool,
         label_sets: ReadsLabelSets | None = None,
-        gate: Gate | None = None,
+        uploads: UploadReader | None = None,
+        begin: Begin = begin_all,
         fatal: Fatal | None = None,
         retry: RetryPolicy | None = None,
+        rest: RestPolicy | None = None,
+        fetches: int = 32,
+        most_a_host: int | None = None,
+        max_batch: int,
+        runners: int = 1,
+        max_wait_s: float = 0.0,
         timer: Timer | None = None,
-        hosts: Hosts | None = None,
-        budget: MemoryBudget | None = None,
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
     ) -> None:
-        timer = timer or Timer()
-        self._line = Line(
-            engine=engine,
-            fetcher=fetcher,
-            label_sets=label_sets,
-            batcher=batcher,
-            fetch_pool=fetch_pool,
-            decode_pool=decode_pool,
-            gate=gate or OpenGate(),
-            scoring=Scoring(engine, decode_pool, fatal or Fatal(), lambda: batcher.is_idle),
-            hosts=hosts or Hosts(timer, threads=FETCHES),
-            budget=budget or MemoryBudget(MEMORY_BYTES),
-            timer=timer,
-            retry=retry or RetryPolicy(),
-            now=now,
-            random=draw,
-        )
-        self._under_way: set[Passage] = set()  # its own operations are atomic, so it has no lock
-        self._waiter = threading.Event()  # set when the last job ends, for `drain`
-        self._draining = False
+        self.stats = PipelineStats()
+        self._keys = itertools.count()
+        self._in_flight: dict[int, ImageTask] = {}
         self._stopped = False
+        self._now = now
+        self._uploads = uploads
+        self._timer = timer or Timer()
+        self._emptied = threading.Condition()
+        self._score = ScoreStage(engine, succeeded=self._succeed, failed=self.fail)
+        self._encode = EncodeStage(
+            engine,
+            pool,
+            begin=begin,
+            in_flight=self._in_flight,
+            then=self._score.put,
+            failed=self.fail,
+            fatal=fatal or Fatal(),
+            now=now,
+            clock=self._timer.clock,
+        )
+        self._batcher = Batcher(
+            self._encode.run,
+            self._encode.fail,
+            max_batch=max_batch,
+            runners=runners,
+            max_wait_s=max_wait_s,
+            clock=self._timer.clock,
+        )
+        self._fetch = FetchStage(
+            pool,
+            timer=self._timer,
+            retry=retry or RetryPolicy(),
+            threads=fetches,
+            most_a_host=most_a_host,
+            rest=rest,
+            uploads=uploads,
+            in_flight=self._in_flight,
+            then=self._add_to_batch,
+            failed=self.fail,
+            stats=self.stats,
+            now=now,
+            draw=draw,
+        )
+        self._labels = LabelStage(
+            engine.labels, label_sets, then=self._fetch.run, failed=self._no_labels
+        )
 
-    def stop(self) -> int:
-        """Take no more jobs, and end every future that is still in flight.
+    def start(self) -> None:
+        """Start the batch runners."""
+        self._batcher.start()
 
-        Returns:
-            How many there were.
-        """
-        self._stopped = True
-        self._line.timer.stop()
-        return self.abandon()
-
-    def submit(self, job: Job) -> Future[Classification]:
-        """Start a job.
-
-        Returns:
-            A future that ends with the classification or with an error of `worker.errors`.
-        """
-        passage = Passage(self._line, job, self._ended)
-        self._under_way.add(passage)
-        if self._stopped:  # looked at after the job can be seen, so that `stop` or this ends it
-            passage.fail(stopping(job.image))
+    def submit(self, tasks: Sequence[ImageTask]) -> None:
+        """Begin with tasks; each owner hears of the end."""
+        for task in tasks:
+            task.key = next(self._keys)
+            self._in_flight[task.key] = task
+        if self._stopped:  # looked at after the tasks can be seen, so that `stop` or this ends them
+            for task in tasks:
+                self.fail(task, stopping(task.image))
         else:
-            passage.start()
-        return passage.future
+            self._labels.run(self._fetch.in_time(tasks))
+
+    def prepared(self, images: Sequence[PreparedImage]) -> None:
+        """Take what came of images; called by the pool."""
+        self._fetch.prepared(images)
 
     @property
     def in_flight(self) -> int:
-        """Jobs that were submitted and have not ended."""
-        return len(self._under_way)
-
-    def oldest_decode_s(self) -> float:
-        """Seconds that the longest of the decodes under way has been running; 0 if none is."""
-        began = list(self._line.tally.decoding.values())
-        return max(0.0, self._line.clock() - min(began)) if began else 0.0
+        """Tasks that were submitted and have not ended."""
+        return len(self._in_flight)
 
     @property
     def resting(self) -> int:
-        """Jobs in flight that wait for another attempt, or for the end of their host's rest."""
-        return len(self._line.tally.pausing) + self._line.hosts.resting
+        """Tasks that wait for another attempt, or for the end of their host's rest."""
+        return self._fetch.resting
 
-    @property
-    def preparation_s(self) -> float:
-        """Seconds that a fetch and a decode take, the average of the last jobs without pauses."""
-        return self._line.tally.preparation_s
+    def oldest_run_s(self) -> float:
+        """Seconds that the longest forward pass under way has been running; 0 if none is."""
+        return self._encode.oldest_run_s()
 
     def drain(self, timeout_s: float) -> int:
         """Wait until nothing is in flight.
 
         Returns:
-            Jobs that still are, once that takes longer than `timeout_s` seconds.
+            Tasks that still are, once that takes longer than `timeout_s` seconds.
         """
-        end = time.monotonic() + timeout_s
-        self._draining = True  # before looking: who ends after the look sees it
-        while self._under_way and (left_s := end - time.monotonic()) > 0:
-            self._waiter.clear()
-            if self._under_way:
-                self._waiter.wait(left_s)
-        self._draining = False
+        with self._emptied:
+            self._emptied.wait_for(lambda: not self._in_flight, timeout_s)
         return self.in_flight
 
-    def abandon(self, error_of: Callable[[Job], ClipWorkerError] | None = None) -> int:
-        """End every future still in flight; the stages under way come to nothing.
+    def abandon(self, error_of: Callable[[ImageTask], ClipWorkerError] | None = None) -> int:
+        """End every task in flight; the stages under way come to nothing.
 
         Args:
-            error_of: What a job fails with; by default `TemporaryError`, code `STOPPING`.
+            error_of: What a task fails with; by default `TemporaryError`, code `STOPPING`.
 
         Returns:
             How many there were.
         """
-        abandoned = list(self._under_way)
-        for passage in abandoned:
-            passage.fail(error_of(passage.job) if error_of else stopping(passage.job.image))
+        abandoned = list(self._in_flight.values())
+        for task in abandoned:
+            self.fail(task, error_of(task) if error_of else stopping(task.image))
         return len(abandoned)
 
-    def _ended(self, passage: Passage) -> None:
-        try:
-            self._line.gate.leave(passage.job)
-        except Exception:
-            logger.exception("The gate failed as a job left")
-        self._under_way.discard(passage)
-        if self._draining and not self._under_way:
-            self._waiter.set()
+    def stop(self, timeout_s: float = STOP_S) -> int:
+        """End every task in flight, and all threads.
+
+        Returns:
+            How many tasks there were.
+        """
+        self._stopped = True
+        self._timer.stop()
+        count = self.abandon()
+        if self._uploads is not None:
+            self._uploads.stop(timeout_s)
+        self._labels.stop(timeout_s)
+        self._batcher.stop(timeout_s)
+        self._score.stop(timeout_s)
+        return count
+
+    def fail(self, task: ImageTask, error: BaseException) -> None:
+        """End a task with an error of `worker.errors`, unless it has ended."""
+        if self._in_flight.pop(task.key, None) is None:
+            return
+        translated = translate(error, task.image)
+        if isinstance(translated, ServiceError):
+            _log(task.image, error)
+        # What led to it may quote the URI, and Celery stores and logs all that hangs on an error;
+        # and a traceback keeps the frames, and with them the task, from being freed.
+        translated.__cause__ = translated.__context__ = translated.__traceback__ = None
+        task.error = translated
+        self._tell([task])
+
+    def _no_labels(self, task: ImageTask, error: BaseException) -> None:
+        task.attempts += 1
+        self._fetch.retry_or_fail(task, error, self._labels.run)
+
+    def _add_to_batch(self, tasks: Sequence[ImageTask]) -> None:
+        now = self._now()
+        self._batcher.add(
+            tasks,
+            [None if (d := task.request.deadline) is None else d - now for task in tasks],
+        )
+
+    def _succeed(self, tasks: Sequence[ImageTask]) -> None:
+        """End tasks that have their results, unless they have ended."""
+        self._tell([task for task in tasks if self._in_flight.pop(task.key, None) is not None])
+
+    def _tell(self, tasks: Sequence[ImageTask]) -> None:
+        owners: dict[int, tuple[Owner, list[ImageTask]]] = {}
+        for task in tasks:
+            if self._uploads is not None:
+                self._uploads.release(task)
+            owners.setdefault(id(task.owner), (task.owner, []))[1].append(task)
+        for owner, its in owners.values():
+            try:
+                owner.finished(its)
+            except Exception:
+                logger.exception("The owner of %d image tasks failed", len(its))
+        if not self._in_flight:
+            with self._emptied:
+                self._emptied.notify_all()
+
+
+def _log(image: str, error: BaseException) -> None:
+    trace = redacted("".join(traceback.format_exception(error)), image)
+    logger.error("Image %s failed:\n%s", shown_uri(image), trace.rstrip())

@@ -1,134 +1,142 @@
-"""From a batch's features to its pictures' answers.
-
-What a batch gives comes in one piece, and is scored in one piece: one hand-over to a thread, and
-one matrix product for all pictures that are asked about the same labels.
-"""
+"""Last stage: from image features to results, one matrix product for each distinct label list."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from clip_engine.errors import ClipEngineError
-from worker.pipeline.fatal import Fatal
-from worker.pipeline.job import Job
-from worker.pipeline.thread_pool import Pool
+from worker.pipeline.batch_thread import BatchThread
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from clip_engine.engine import Engine, Prediction
-    from worker.pipeline.batch_result import Batched
+    from worker.pipeline.image_task import ImageTask
 
 
-class Scored(Protocol):
-    """A picture that waits for its answer; `worker.pipeline.passage.Passage` is one."""
+class Encoded(NamedTuple):
+    """A batch that the model has encoded.
 
-    job: Job
-    labels: tuple[str, ...]
-    label_features: Tensor
+    Attributes:
+        tasks: B of them.
+        features: float32 `[B, D]`, normalised.
+        began_s: When the run began (monotonic).
+        run_s: Seconds that it took.
+    """
 
-    @property
-    def ended(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def may_run(self) -> bool:
-        """Whether the model may have it; if not, it has been told why."""
-
-    def answer(
-        self, batched: Batched[Tensor], predictions: Sequence[Prediction], score_s: float
-    ) -> None:
-        """Take the predictions, and the seconds that scoring took."""
-
-    def fail(self, error: BaseException) -> None:
-        """Take an error instead."""
+    tasks: Sequence[ImageTask]
+    features: Tensor
+    began_s: float
+    run_s: float
 
 
-class Scoring:
-    """Receives batches, scores them on a pool, and answers each picture.
+class _Row(NamedTuple):
+    task: ImageTask
+    feature: Tensor  # [D]
+    batch: Encoded
+
+
+class ScoreStage:
+    """Scores batches on a thread of its own, so that the model's thread can begin the next one.
 
     Args:
         engine: Scores.
-        pool: Where; the batch's own thread has the next batch to run.
-        fatal: Judges what a batch fails with.
-        is_idle: Whether no picture waits for the model; then one alone is scored where it stands,
-            for to wake a thread takes longer.
+        succeeded: Takes tasks that have a result.
+        failed: Takes a task that can't be scored, and why.
     """
 
     def __init__(
         self,
         engine: Engine,
-        pool: Pool,
-        fatal: Fatal,
-        is_idle: Callable[[], bool] = lambda: False,
+        *,
+        succeeded: Callable[[Sequence[ImageTask]], None],
+        failed: Callable[[ImageTask, BaseException], None],
     ) -> None:
         self._engine = engine
-        self._pool = pool
-        self._fatal = fatal
-        self._is_idle = is_idle
+        self._succeeded = succeeded
+        self._failed = failed
+        self._thread: BatchThread[Encoded] = BatchThread("score", self.run, self._fail)
 
-    def accepts(self, key: Scored) -> bool:
-        """Unless nobody waits for it any more."""
-        return not key.ended
+    def put(self, batches: Sequence[Encoded]) -> None:
+        """Score batches soon."""
+        self._thread.put(batches)
 
-    def may_run(self, key: Scored) -> bool:
-        """Unless its message has become another worker's."""
-        return key.may_run()
+    def stop(self, timeout_s: float) -> None:
+        """Score no more."""
+        self._thread.stop(timeout_s)
 
-    def take(self, keys: Sequence[Scored], results: Sequence[Batched[Tensor]]) -> None:
-        """Hand a batch over."""
-        if len(keys) == 1 and self._is_idle():
-            self._score(keys, results)
-            return
+    def run(self, batches: Sequence[Encoded]) -> None:
+        """Score batches; images with the same labels and K together."""
+        groups: dict[tuple[int, int], list[_Row]] = {}
+        for batch in batches:
+            for task, feature in zip(batch.tasks, batch.features.unbind(), strict=True):
+                # The engine keeps whole lists: equal ones share a tensor, whose identity will do.
+                group = groups.setdefault((id(task.label_features), task.request.k), [])
+                group.append(_Row(task, feature, batch))
+        done = [task for group in groups.values() for task in self._score(group)]
+        if done:
+            self._succeeded(done)
+
+    def _score(self, rows: Sequence[_Row]) -> list[ImageTask]:
+        """Those that have their results."""
+        task, start = rows[0].task, time.perf_counter()
+        assert task.label_features is not None, "labels come before pixels"
         try:
-            self._pool.submit(self._score, keys, results)
-        except RuntimeError as error:  # the pool has been shut down
-            self.fail(keys, error)
-
-    def fail(self, keys: Sequence[Scored], error: BaseException) -> None:
-        """Tell each picture, and the alarm first if this is the end."""
-        told = self._fatal.judged(error)
-        for picture in keys:
-            picture.fail(told)
-
-    def _score(self, pictures: Sequence[Scored], results: Sequence[Batched[Tensor]]) -> None:
-        groups: dict[tuple[int, int], list[tuple[Scored, Batched[Tensor]]]] = {}
-        for picture, batched in zip(pictures, results, strict=True):
-            # The engine keeps whole lists: equal ones share a tensor, whose identity will do.
-            group = groups.setdefault((id(picture.label_features), picture.job.k), [])
-            group.append((picture, batched))
-        for group in groups.values():
-            self._score_group(group)
-
-    def _score_group(self, group: Sequence[tuple[Scored, Batched[Tensor]]]) -> None:
-        picture, start = group[0][0], time.perf_counter()
-        try:
-            rows = self._engine.classify_features(
-                torch.stack([batched.value for _, batched in group]),  # [B, D]
-                picture.label_features,
-                picture.labels,
-                picture.job.k,
+            predictions = self._engine.classify_features(
+                torch.stack([row.feature for row in rows]),  # [B, D]
+                task.label_features,
+                task.labels,
+                task.request.k,
             )
-        except BaseException as error:  # noqa: BLE001  # the waiters must hear of it, whatever it is
-            self._score_apart(group, error)
-            return
+        except ClipEngineError as error:
+            return self._score_apart(rows, error)
+        except BaseException as error:  # noqa: BLE001  # the tasks' owners must hear of it
+            for row in rows:
+                self._failed(row.task, error)
+            return []
         score_s = time.perf_counter() - start
-        for (each, batched), predictions in zip(group, rows, strict=True):
-            try:
-                each.answer(batched, predictions, score_s)
-            except BaseException as error:  # noqa: BLE001  # as above
-                each.fail(error)
+        for row, found in zip(rows, predictions, strict=True):
+            row.task.result = self._result(row, found, score_s)
+        return [row.task for row in rows]
 
-    def _score_apart(
-        self, group: Sequence[tuple[Scored, Batched[Tensor]]], error: BaseException
-    ) -> None:
-        """After an error of a group: one picture's features may be to blame for it."""
-        if len(group) == 1 or not isinstance(error, ClipEngineError):
-            for picture, _ in group:
-                picture.fail(error)
-            return
-        for member in group:
-            self._score_group([member])
+    def _score_apart(self, rows: Sequence[_Row], error: ClipEngineError) -> list[ImageTask]:
+        """After an error of a group: one image's features may be to blame for it."""
+        if len(rows) == 1:
+            self._failed(rows[0].task, error)
+            return []
+        return [task for row in rows for task in self._score([row])]
+
+    def _result(
+        self, row: _Row, predictions: Sequence[Prediction], score_s: float
+    ) -> dict[str, Any]:
+        """The fields of `worker.contract.results.Classification`."""
+        task, identity = row.task, self._engine.identity
+        return {
+            "predictions": [
+                {"label": p.label, "probability": p.probability, "index": p.index}
+                for p in predictions
+                if p.probability >= task.request.threshold
+            ],
+            "model": identity.name,
+            "model_digest": identity.digest,
+            "timing": {
+                "queue": task.queue_s,
+                "labels": task.labels_s,
+                "fetch": task.fetch_s,
+                "decode": task.decode_s,
+                "batch_wait": max(0.0, row.batch.began_s - task.prepared_s),
+                "forward": row.batch.run_s,
+                "score": score_s,
+                "batch_size": len(row.batch.tasks),
+            },
+            "embedding": row.feature.tolist() if task.request.return_embedding else None,
+        }
+
+    def _fail(self, batches: Sequence[Encoded], error: BaseException) -> None:
+        for batch in batches:
+            for task in batch.tasks:
+                self._failed(task, error)

@@ -1,28 +1,25 @@
-"""The batch path's handler: from deliveries to jobs of the pipeline, from answers to results."""
+"""From deliveries to image tasks, and from their ends to results; plain tasks only."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from worker.contract import (
-    CLASSIFY,
-    Classification,
-    ClassifyManyRequest,
-    Outcome,
-    Question,
-    parse,
-)
-from worker.contract.request_cache import Questions
+from pydantic_core import to_json
+
+from worker.contract import CLASSIFY, ClassifyManyRequest, parse
+from worker.contract.request_cache import RequestCache
+from worker.contract.uri import validate_uri
 from worker.errors import ClipWorkerError, ServiceError
-from worker.pipeline.many import Many, is_stopping, job_or_error
+from worker.pipeline.image_task import ImageTask, TaggingRequest
+from worker.pipeline.message_outcomes import MessageOutcomes, is_stopping
 from worker.quoting import redacted
-from worker.runtime.job_builder import Asked, named_arguments
+from worker.runtime.job_builder import named_arguments, queue_s, tagging_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from worker.delivery.in_flight import Delivery
     from worker.delivery.queue_consumer import QueueConsumer
@@ -31,87 +28,114 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Admission:
-    """Begins plain tasks and ends them.
+class BatchHandler:
+    """Begins plain tasks and ends them; owner of the image tasks of `clip.classify`.
 
     Args:
-        path: Where deliveries come from and go to.
+        consumer: Where deliveries come from and go to.
         pipeline: Does the work.
     """
 
     def __init__(self, consumer: QueueConsumer, pipeline: Pipeline) -> None:
         self._consumer = consumer
+        self._acks = consumer.acks
         self._pipeline = pipeline
-        self._questions: Questions[Question] = Questions(lambda request: request)
+        self._requests: RequestCache[TaggingRequest] = RequestCache(tagging_request)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Begin with each; a wrong one fails alone."""
-        for delivery in deliveries:
-            try:
-                self._begin(delivery)
-            except ClipWorkerError as error:
-                self._consumer.fail(delivery, error)
-            except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker
-                reason = redacted(str(error))
-                told = ServiceError(f"The worker failed with {type(error).__name__}: {reason}.")
-                self._consumer.fail(delivery, told)
+        tasks = [task for delivery in deliveries if (task := self._begin(delivery))]
+        if tasks:
+            self._pipeline.submit(tasks)
 
     def resting(self) -> int:
-        """Pictures that wait for another attempt to fetch them."""
+        """Images that wait for another attempt to fetch them."""
         return self._pipeline.resting
 
     def preparation_s(self) -> float:
-        """How long a picture takes to the model's door."""
-        return self._pipeline.preparation_s
+        """How long an image takes until the model may have it."""
+        return self._pipeline.stats.preparation_s
 
     def abandon(self) -> None:
-        """End all futures; their deliveries have ended."""
+        """End all image tasks; their deliveries have ended."""
         self._pipeline.abandon()
 
-    def _begin(self, delivery: Delivery) -> None:
-        envelope = delivery.envelope
-        args, kwargs, _ = delivery.arguments
-        given = named_arguments(envelope.task, args, kwargs)
-        if envelope.task == CLASSIFY:
-            question, image = self._questions.read(given)
-            job = Asked(question, envelope.headers, ticket=delivery).job_about(image)
-            self._pipeline.submit(job).add_done_callback(partial(self._end, delivery))
-        else:
-            request = parse(ClassifyManyRequest, given)
-            asked = Asked(request, envelope.headers, ticket=delivery)
-            many = Many(
-                [job_or_error(asked, image) for image in request.images],
-                self._pipeline,
-                most=lambda: self._consumer.window,
-                advanced=partial(self._consumer.advance, delivery),
-                ended=partial(self._succeed_with_all, delivery),
-                given_up=partial(self._consumer.give_back, delivery),
-            )
-            delivery.time_out = partial(_time_out, delivery, many)
-            many.send()
+    def finished(self, tasks: Sequence[ImageTask]) -> None:
+        """End the deliveries of `clip.classify`."""
+        results: list[tuple[Delivery, str]] = []
+        for task in tasks:
+            delivery: Delivery = task.message  # type: ignore[assignment]  # ours: `_one` made it
+            if task.error is None:
+                results.append((delivery, to_json(task.result).decode()))
+            elif is_stopping(task.error):
+                self._acks.give_back(delivery)
+            else:
+                self._acks.fail(delivery, task.error)
+        if results:
+            self._acks.succeed_all(results)
 
-    def _end(self, delivery: Delivery, future: Future[Classification]) -> None:
-        error = future.exception()
-        if error is None:
-            self._succeed(delivery, future.result())
-        elif is_stopping(error):
-            self._consumer.give_back(delivery)
-        else:
-            self._consumer.fail(delivery, error)
-
-    def _succeed(self, delivery: Delivery, answer: Classification) -> None:
+    def _begin(self, delivery: Delivery) -> ImageTask | None:
         try:
-            told = answer.model_dump_json()
-        except ValueError as error:  # as in the pipeline: whatever it is, somebody waits
-            self._consumer.fail(delivery, ServiceError(f"The answer can't be written: {error}."))
+            envelope = delivery.envelope
+            args, kwargs, _ = delivery.arguments
+            given = named_arguments(envelope.task, args, kwargs)
+            if envelope.task == CLASSIFY:
+                return self._one(delivery, given)
+            self._many(delivery, given)
+        except ClipWorkerError as error:
+            self._acks.fail(delivery, error)
+        except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker
+            reason = redacted(str(error))
+            told = ServiceError(f"The worker failed with {type(error).__name__}: {reason}.")
+            self._acks.fail(delivery, told)
+        return None
+
+    def _one(self, delivery: Delivery, given: dict[str, Any]) -> ImageTask:
+        request, image = self._requests.read(given)
+        waited_s = queue_s(delivery.envelope.headers)
+        return ImageTask(image, request, self, delivery, queue_s=waited_s)
+
+    def _many(self, delivery: Delivery, given: dict[str, Any]) -> None:
+        asked = parse(ClassifyManyRequest, given)
+        outcomes = MessageOutcomes(
+            self._pipeline,
+            window=lambda: self._consumer.window,
+            advanced=partial(self._consumer.advance, delivery),
+            ended=lambda all_: self._acks.succeed(delivery, to_json(all_).decode()),
+            stopped=partial(self._acks.give_back, delivery),
+        )
+        delivery.time_out = partial(_time_out, delivery, outcomes.time_out)
+        headers = delivery.envelope.headers
+        outcomes.start(image_tasks(asked, outcomes, delivery, queue_s(headers)))
+
+
+def image_tasks(
+    asked: ClassifyManyRequest,
+    owner: MessageOutcomes,
+    message: Delivery | None,
+    waited_s: float | None,
+) -> list[ImageTask | ClipWorkerError]:
+    """One task an image, or what is wrong with its URI.
+
+    Raises:
+        InvalidRequestError: The ensemble is not known.
+    """
+    request = tagging_request(asked)
+    tasks: list[ImageTask | ClipWorkerError] = []
+    for position, image in enumerate(asked.images):
+        try:
+            uri = validate_uri(image)
+        except ClipWorkerError as error:
+            tasks.append(error)
         else:
-            self._consumer.succeed(delivery, told)
-
-    def _succeed_with_all(self, delivery: Delivery, outcomes: Sequence[Outcome]) -> None:
-        told = ",".join(outcome.model_dump_json() for outcome in outcomes)
-        self._consumer.succeed(delivery, f"[{told}]")
+            tasks.append(ImageTask(uri, request, owner, message, position, waited_s))
+    return tasks
 
 
-def _time_out(delivery: Delivery, many: Many, error: ClipWorkerError) -> None:
-    if missing := many.time_out(error):
-        logger.warning("Task %s[%s] ends without %d of its pictures.", *delivery.name, missing)
+def _time_out(
+    delivery: Delivery,
+    time_out: Callable[[ClipWorkerError], int],
+    error: ClipWorkerError,
+) -> None:
+    if missing := time_out(error):
+        logger.warning("Task %s[%s] ends without %d of its images.", *delivery.name, missing)

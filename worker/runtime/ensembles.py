@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from clip_engine.prompts import ensembles
-from worker.contract import Question
+from worker.contract import RequestOptions
 from worker.errors import InvalidRequestError
 from worker.quoting import quote
 
 
-def templates_of(question: Question) -> tuple[str, ...]:
+def templates_of(question: RequestOptions) -> tuple[str, ...]:
     """The templates that a question asks for, by name or in full.
 
     Raises:

@@ -56,7 +56,7 @@ def stats(state: Any, **_: object) -> dict[str, Any]:
     told: dict[str, Any] = _celerys["stats"](state)
     total = Counter(told["total"])
     total.update(runtime.current().consumer.acks.totals())
-    return told | {"total": dict(total)}
+    return told | {"total": dict(total), "preparation": runtime.current().pool.stats()}
 
 
 def _held(state: Any, stage: str) -> list[dict[str, Any]]:

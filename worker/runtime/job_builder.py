@@ -1,4 +1,4 @@
-"""From a request about pictures to jobs of the pipeline."""
+"""From a task's arguments to what the pipeline is asked."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from worker.contract import (
     SENT_AT_HEADER,
     ClassifyManyRequest,
     ClassifyRequest,
-    Question,
+    RequestOptions,
     parse,
 )
 from worker.errors import InvalidRequestError
-from worker.pipeline.job import Job
+from worker.pipeline.image_task import TaggingRequest
 from worker.runtime.ensembles import templates_of
-from worker.sources import validate_uri
 
 REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
     CLASSIFY: ClassifyRequest,
@@ -26,52 +25,21 @@ REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
 }
 
 
-class Asked:
-    """One message's question, whose pictures share their labels.
-
-    Args:
-        request: What was asked.
-        headers: Of the message.
-        ticket: For the gate (`worker.pipeline.gate`).
+def tagging_request(request: RequestOptions) -> TaggingRequest:
+    """What the pipeline is asked; the request's ensemble is looked up.
 
     Raises:
         InvalidRequestError: The ensemble is not known.
     """
-
-    def __init__(
-        self,
-        request: Question,
-        headers: Mapping[str, Any],
-        ticket: object | None = None,
-    ) -> None:
-        self._request = request
-        self._templates = templates_of(request)
-        self._queue_s = _queue_s(headers)
-        self._ticket = ticket
-
-    def job(self, image: str) -> Job:
-        """What the pipeline is asked about one picture.
-
-        Raises:
-            InvalidRequestError: The URI is none.
-        """
-        return self.job_about(validate_uri(image))
-
-    def job_about(self, image: str) -> Job:
-        """The same, of a URI that has been checked."""
-        request = self._request
-        return Job(
-            image=image,
-            labels=request.labels or (),
-            label_set=request.label_set,
-            templates=self._templates,
-            k=request.k,
-            threshold=request.threshold or 0.0,
-            deadline=request.deadline,
-            return_embedding=request.return_embedding,
-            queue_s=self._queue_s,
-            ticket=self._ticket,
-        )
+    return TaggingRequest(
+        labels=request.labels or (),
+        label_set=request.label_set,
+        templates=templates_of(request),
+        k=request.k,
+        threshold=request.threshold or 0.0,
+        deadline=request.deadline,
+        return_embedding=request.return_embedding,
+    )
 
 
 def read_request(
@@ -106,7 +74,7 @@ def named_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _queue_s(headers: Mapping[str, Any]) -> float | None:
+def queue_s(headers: Mapping[str, Any]) -> float | None:
     """Seconds since the producer sent the message, by both hosts' clocks, if it said when."""
     sent_at = headers.get(SENT_AT_HEADER)
     return max(0.0, time.time() - sent_at) if isinstance(sent_at, int | float) else None

@@ -12,7 +12,6 @@ from worker.contract import CLASSIFY, CLASSIFY_MANY
 from worker.delivery.keys import QueueKeys
 from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
-from worker.delivery.quarantine import Quarantine
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
 from worker.errors import TemporaryError
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from worker.delivery.in_flight import Delivery
     from worker.settings import Settings
 
-LEAST_MAKING = 256  # messages; fewer would starve a fast model, and a slow one holds fewer anyway
 LEAST_CEILING = 1024
 FLOOR_A_REPLICA = 4
 
@@ -62,11 +60,6 @@ def build_queue_consumer(
             floor=FLOOR_A_REPLICA * replicas,
             ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.largest_batch),
             initial=2 * settings.largest_batch,
-        ),
-        quarantine=Quarantine(
-            # A batch for each replica, and the next being decoded.
-            most=max(LEAST_MAKING, (replicas + 1) * settings.largest_batch),
-            worker=worker,
         ),
         lease_s=settings.lease_s,
         policy=_policy(settings),

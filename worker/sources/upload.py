@@ -14,11 +14,14 @@ from worker.quoting import shown_uri
 from worker.sources.reservation import FIRST_BYTES, Reserve, unlimited
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
     from worker.sources.policy import FetchLimits
 
 DEFAULT_TTL_S = 86_400.0
+SMALL_BYTES = 512 * 1024
 _REDIS_STRING_MAX_BYTES = 512 * 1024 * 1024
 _COPIES = 2  # of a reply, while redis-py reads it
 _FIRST_BYTES = FIRST_BYTES // _COPIES
@@ -87,12 +90,40 @@ class UploadStore:
         except RedisError as error:
             raise _store_failed(error) from error
         if not data:
-            raise ImageUnavailableError(
-                f"There is no upload {shown_uri(uri)}: it has expired, or went to another Redis; "
-                "upload it again.",
-                "UPLOAD_NOT_FOUND",
-            )
+            raise _not_found(uri)
         return data
+
+    def get_small(self, uris: Sequence[str]) -> list[bytes | Exception | None]:
+        """Fetch several uploads in one round trip.
+
+        Args:
+            uris: What `put` returned.
+
+        Returns:
+            For each its bytes; None if there are more than `SMALL_BYTES`, then `get` it; or what
+            `get` raises.
+        """
+        found: list[bytes | Exception | None] = []
+        keys: list[str] = []
+        for uri in uris:
+            try:
+                keys.append(self._prefix + upload_digest(uri))
+            except InvalidRequestError as error:
+                keys.append("")
+                found.append(error)
+            else:
+                found.append(None)
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for key in filter(None, keys):
+                    pipe.getrange(key, 0, SMALL_BYTES)
+                parts = iter(pipe.execute(raise_on_error=False))
+        except RedisError as error:
+            return [_store_failed(error) if key else f for key, f in zip(keys, found, strict=True)]
+        for i, uri in enumerate(uris):
+            if keys[i]:
+                found[i] = _small(next(parts), uri)
+        return found
 
     def _read(self, key: str, uri: str, max_bytes: int, reserve: Reserve) -> bytes:
         """All of it; of a missing key nothing. Small ones take one round trip."""
@@ -124,6 +155,22 @@ class UploadSource:
     def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Fetch an upload's bytes; raises as `UploadStore.get` does."""
         return self._store.get(uri, self._limits.max_bytes, reserve)
+
+
+def _small(part: bytes | RedisError, uri: str) -> bytes | Exception | None:
+    if isinstance(part, RedisError):
+        return _store_failed(part)
+    if not part:
+        return _not_found(uri)
+    return part if len(part) <= SMALL_BYTES else None
+
+
+def _not_found(uri: str) -> ImageUnavailableError:
+    return ImageUnavailableError(
+        f"There is no upload {shown_uri(uri)}: it has expired, or went to another Redis; upload it "
+        "again.",
+        "UPLOAD_NOT_FOUND",
+    )
 
 
 def _store_failed(error: RedisError) -> TemporaryError:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.bench.contenders.no_op_worker handler|pipeline
 
-`handler` puts the no-op in the place of the worker's admission: what is left is the queue consumer.
-`pipeline` keeps the admission, which validates each request and builds each answer, and puts the
-no-op in the place of the pipeline of pictures. Either way each delivery is noted in Redis before
-it is made, as the guarantees want it.
+`handler` puts the no-op in the place of the worker's batch handler: what is left is the queue
+consumer. `pipeline` keeps the batch handler, which validates each request and encodes each result,
+and puts the no-op in the place of the pipeline of images. Either way each delivery is noted in
+Redis before it is begun, as the guarantees want it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from functools import partial
+from typing import Any, cast
 
 from benchmarks.bench.contenders.no_op import answer
 from worker.celery import app
-from worker.contract import CLASSIFY, Classification, Prediction, Timing
+from worker.contract import CLASSIFY
 from worker.delivery.in_flight import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
-from worker.pipeline.job import Job
+from worker.pipeline.image_task import ImageTask
+from worker.pipeline.stats import PipelineStats
 from worker.runtime import gc_tuning as garbage
-from worker.runtime.batch_handler import Admission
+from worker.runtime.batch_handler import BatchHandler
 from worker.runtime.queue_path import build_queue_consumer
 from worker.settings import Settings
 
@@ -44,11 +44,9 @@ class NoOpHandler:
         self._consumer = consumer
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin with each, which writes its start into Redis first."""
-        for delivery in deliveries:
-            self._consumer.quarantine.enter(
-                delivery, partial(self._make, delivery), partial(self._consumer.drop, delivery)
-            )
+        """Begin with all, which writes their start into Redis first."""
+        begun = self._consumer.begin_all(deliveries) if deliveries else []
+        self._consumer.succeed_all([(delivery, _result(delivery)) for delivery in begun])
 
     def resting(self) -> int:
         """None."""
@@ -61,54 +59,43 @@ class NoOpHandler:
     def abandon(self) -> None:
         """Nothing is unfinished."""
 
-    def _make(self, delivery: Delivery) -> None:
-        labels = delivery.arguments.kwargs["labels"]
-        self._consumer.succeed(delivery, json.dumps(answer(labels)))
-
 
 class NoOpPipeline:
-    """A pipeline of pictures without pictures."""
+    """A pipeline of images without images."""
 
     resting = 0
-    preparation_s = 0.0
+    stats = PipelineStats()
 
     def __init__(self, consumer: QueueConsumer) -> None:
         self._consumer = consumer
 
-    def submit(self, job: Job) -> Future[Classification]:
-        """An answer as soon as the start is written into Redis."""
-        future: Future[Classification] = Future()
-        delivery = job.ticket
-        assert isinstance(delivery, Delivery)
-        self._consumer.quarantine.enter(
-            delivery,
-            lambda: future.set_result(_classification(job)),
-            partial(self._consumer.drop, delivery),
-        )
-        return future
+    def submit(self, tasks: Sequence[ImageTask]) -> None:
+        """End tasks as soon as their start is written into Redis."""
+        begun = set(self._consumer.begin_all([cast("Delivery", task.message) for task in tasks]))
+        done = [task for task in tasks if task.message in begun]
+        for task in done:
+            task.result = _fields(task)
+        if done:
+            done[0].owner.finished(done)
 
     def abandon(self) -> None:
         """Nothing is unfinished."""
 
 
-def _classification(job: Job) -> Classification:
-    best = job.labels[: job.k]
-    return Classification(
-        predictions=tuple(Prediction(label=one, probability=0.1, index=0) for one in best),
-        model="no-op",
-        model_digest=DIGEST,
-        timing=Timing(
-            queue=job.queue_s,
-            labels=0.0,
-            fetch=0.0,
-            decode=0.0,
-            batch_wait=0.0,
-            forward=0.0,
-            score=0.0,
-            batch_size=1,
-        ),
-        embedding=None,
-    )
+def _result(delivery: Delivery) -> str:
+    return json.dumps(answer(delivery.arguments.kwargs["labels"]))
+
+
+def _fields(task: ImageTask) -> dict[str, Any]:
+    best = task.request.labels[: task.request.k]
+    times = ("labels", "fetch", "decode", "batch_wait", "forward", "score")
+    return {
+        "predictions": [{"label": one, "probability": 0.1, "index": 0} for one in best],
+        "model": "no-op",
+        "model_digest": DIGEST,
+        "timing": {"queue": task.queue_s, **dict.fromkeys(times, 0.0), "batch_size": 1},
+        "embedding": None,
+    }
 
 
 def main(kind: str) -> None:
@@ -121,7 +108,8 @@ def main(kind: str) -> None:
     if kind == "handler":
         consumer.start(NoOpHandler(consumer))
     else:
-        consumer.start(Admission(consumer, NoOpPipeline(consumer)))  # type: ignore[arg-type]  # a stand-in
+        pipeline = NoOpPipeline(consumer)
+        consumer.start(BatchHandler(consumer, pipeline))  # type: ignore[arg-type]  # a stand-in
     garbage.settle(settings.gc_threshold)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

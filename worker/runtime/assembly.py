@@ -1,0 +1,163 @@
+"""Builds the parts of a worker process from its settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from clip_engine.acceleration import Acceleration
+from clip_engine.errors import ClipEngineError, DeviceLostError
+from clip_engine.inference.buckets import buckets_up_to
+from clip_engine.loader import load_engine
+from worker.errors import ServiceError
+from worker.memory_limit import memory
+from worker.pipeline.fatal import Fatal
+from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.retry import RetryPolicy
+from worker.pipeline.upload_reader import UploadReader
+from worker.preparation.pool import PreparationPool
+from worker.preparation.settings import PreparationSettings
+from worker.redis.label_sets import LabelSets
+from worker.redis.url import connect
+from worker.sources import FetchLimits, FetchPolicy, UploadStore
+
+if TYPE_CHECKING:
+    from clip_engine.engine import Engine
+    from worker.pipeline.encode_stage import Begin
+    from worker.settings import Settings
+
+Progress = Callable[[int, int | None], None]
+
+LEAST_IMAGE_MEMORY_BYTES = 16 * 1024 * 1024
+USUAL_IMAGE_MEMORY_BYTES = 1024 * 1024 * 1024  # where nothing says how much there is
+MOST_IMAGE_MEMORY_BYTES = 4 * 1024 * 1024 * 1024  # more would not make a worker faster
+UPLOADS_SHARE = 8  # part of that memory for uploads that were read and wait
+
+
+@contextmanager
+def told_by_name(settings: Settings) -> Iterator[None]:
+    """Name the model in what goes wrong with it inside the block.
+
+    Raises:
+        ServiceError: `MODEL_UNAVAILABLE`; one sentence.
+    """
+    try:
+        yield
+    except ClipEngineError as error:
+        raise ServiceError(
+            f"The model CLIP_WORKER_MODEL={settings.model!r} can't be loaded. {error}",
+            "MODEL_UNAVAILABLE",
+        ) from error
+
+
+def load(settings: Settings, device: str, progress: Progress | None) -> Engine:
+    """The engine, not yet warm.
+
+    Raises:
+        ServiceError: `MODEL_UNAVAILABLE`; one sentence.
+    """
+    with told_by_name(settings):
+        return load_engine(
+            settings.model,
+            device=device,
+            precision=None if settings.precision == "auto" else settings.precision,
+            preprocessing=settings.preprocessing,
+            max_pixels=settings.max_pixels,
+            formats=settings.image_formats,
+            buckets=None if settings.max_batch is None else buckets_up_to(settings.max_batch),
+            acceleration=Acceleration.without(settings.disable),
+            replicas=replicas(settings, device),
+            cache_dir=settings.cache_dir,
+            mirror=settings.mirror,
+            offline=settings.offline,
+            progress=progress,
+        )
+
+
+def assemble(
+    settings: Settings,
+    engine: Engine,
+    *,
+    batches_at_once: int,
+    begin: Begin,
+    device_lost: Callable[[BaseException], None],
+) -> tuple[PreparationPool, Pipeline]:
+    """The preparation pool and the pipeline, neither of them started.
+
+    Args:
+        settings: Of this worker.
+        engine: The model.
+        batches_at_once: Replicas of the model.
+        begin: Asked before each batch which messages may run.
+        device_lost: Called when the device fails for good.
+    """
+    redis = connect(settings.redis_url)
+    image_memory = image_memory_bytes(settings)
+    pool = PreparationPool(
+        preparation_settings(settings, engine, image_memory, batches_at_once),
+        lambda images: pipeline.prepared(images),  # noqa: PLW0108  # it is not made yet
+    )
+    pipeline = Pipeline(
+        engine=engine,
+        pool=pool,
+        label_sets=LabelSets(redis),
+        uploads=UploadReader(
+            UploadStore(redis),
+            max_bytes=settings.max_bytes,
+            most_bytes=image_memory // UPLOADS_SHARE,
+        ),
+        begin=begin,
+        fatal=Fatal(lambda error: isinstance(error, DeviceLostError), device_lost),
+        retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
+        fetches=settings.fetch_threads,
+        most_a_host=settings.fetches_per_host,
+        max_batch=settings.largest_batch,
+        runners=batches_at_once,
+        max_wait_s=settings.max_wait_s,
+    )
+    return pool, pipeline
+
+
+def preparation_settings(
+    settings: Settings, engine: Engine, memory_bytes: int, batches_at_once: int
+) -> PreparationSettings:
+    """What the preparation processes are told."""
+    return PreparationSettings(
+        resolution=engine.preprocessor.resolution,
+        processes=settings.preparation_processes or cores(),
+        # The batches that run, one that fills, and what the processes are writing meanwhile.
+        slots=(batches_at_once + 2) * settings.largest_batch,
+        fetch_threads=settings.fetch_threads,
+        mode=settings.preprocessing,
+        max_pixels=settings.max_pixels,
+        formats=settings.image_formats,
+        policy=FetchPolicy(
+            file_roots=settings.file_roots,
+            allow_networks=settings.allow_networks,
+            allow_private=settings.allow_private,
+            object_store_schemes=settings.object_store_schemes,
+        ),
+        limits=FetchLimits(max_bytes=settings.max_bytes, total_s=settings.fetch_timeout_s),
+        memory_bytes=memory_bytes,
+        decode_cpu_s=settings.decode_cpu_s,
+    )
+
+
+def image_memory_bytes(settings: Settings) -> int:
+    """By default half of what is left beside the model: the other half is for all else."""
+    found = memory()
+    left = found.left // 2 if found else USUAL_IMAGE_MEMORY_BYTES
+    usual = max(LEAST_IMAGE_MEMORY_BYTES, min(left, MOST_IMAGE_MEMORY_BYTES))
+    return settings.picture_memory_bytes or usual
+
+
+def replicas(settings: Settings, device: str) -> int:
+    """Batches that run at the same time."""
+    return settings.replicas or (cores() if device == "cpu" else 1)
+
+
+def cores() -> int:
+    """Cores that this process may use, which a container may have fewer of than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
