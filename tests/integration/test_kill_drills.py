@@ -38,13 +38,13 @@ def test_20_kills_of_a_busy_worker_on_our_queue_path_lose_none() -> None:
 
 
 def test_what_a_killed_worker_had_in_hand_runs_again_and_nothing_else_does() -> None:
-    seen = recovery(Subject("ours", OURS, work_s=0.25, settings=LEASE), kills=3)
+    seen = recovery(Subject("ours", OURS, work_s=0.25, settings=LEASE), kills=2)
     assert min(seen.in_hand) > 0
     assert (seen.never, seen.needless, seen.unfinished) == (0, 0, 0)
 
 
 def test_a_batch_that_takes_longer_than_the_lease_is_run_once() -> None:
-    assert slow_repeats(Subject("ours", OURS, work_s=5.0, settings=LEASE), tasks=40) == 0
+    assert slow_repeats(Subject("ours", OURS, work_s=5.0, settings=LEASE), tasks=16) == 0
 
 
 def test_a_clean_stop_under_load_repeats_nothing_and_leaves_nothing_behind() -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PICTURES = 96
-CHUNK = 32
-GUILTY = 40  # in the second chunk
+PICTURES = 24
+CHUNK = 8
+GUILTY = 10  # in the second chunk
 LABELS = ["red", "green"]
 LIMIT_S = 240.0
 LOOK_S = 0.1
@@ -47,7 +47,7 @@ def restarted(worker: WorkerProcess) -> Iterator[None]:
         thread.join()
 
 
-def test_only_the_guilty_one_of_96_pictures_fails(tmp_path: Path, client: Client) -> None:
+def test_only_the_guilty_one_of_24_pictures_fails(tmp_path: Path, client: Client) -> None:
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
     photo((120, 90), seed=1).save(good)
     bad.write_bytes(faulty_app.picture(faulty_app.KILLS))

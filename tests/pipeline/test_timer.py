@@ -111,6 +111,21 @@ def test_a_timer_that_nobody_asks_has_no_thread() -> None:
     timer.stop()
 
 
+def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_call(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as no_memory:
+        no_memory.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start"):
+            bench.after(0.0, "never")
+    bench.after(0.0, "later")
+    bench.wait()
+    assert bench.called == ["later"]
+
+
 def test_a_call_may_stop_the_timer(bench: Bench) -> None:
     stopped = threading.Event()
 

@@ -35,16 +35,20 @@ class Timer:
         """Have a function called on the timer's thread; it should return at once.
 
         Once the timer has been stopped it is never called.
+
+        Raises:
+            RuntimeError: The thread can't be started; the function is never called.
         """
         due = (self.clock() + seconds, next(self._number), call)
         with self._changed:
             if self._stopped:
                 return
-            heapq.heappush(self._heap, due)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="timer", daemon=True)
-                self._thread.start()
-            elif self._heap[0] is due:  # else the thread wakes early enough
+                thread = threading.Thread(target=self._serve, name="timer", daemon=True)
+                thread.start()  # without memory to spare it fails; the next call tries again
+                self._thread = thread
+            heapq.heappush(self._heap, due)
+            if self._heap[0] is due:  # else the thread wakes early enough
                 self._changed.notify()
 
     def stop(self) -> None:
