@@ -214,8 +214,7 @@ def test_of_the_worker_only_runtime_scoring_and_preparation_import_torch() -> No
     [
         "worker.errors",
         "clip_engine.errors",
-        "worker.pipeline.batch_result",
-        "worker.pipeline.thread_pool",
+        "worker.pipeline.batch_thread",
     ],
 )
 def test_the_lowest_modules_import_nothing_of_ours(module: str) -> None:
