@@ -18,7 +18,7 @@ from worker.errors import (
 )
 from worker.quoting import shown_uri
 from worker.sources.http_errors import may_pass
-from worker.sources.reservation import NoRoomError, Reserve, unlimited
+from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits
@@ -60,7 +60,7 @@ class ObjectStoreSource:
             raise bad_uri(uri, "chains locations with '::'; name one object, as in s3://bucket/key")
         try:
             return self._read(uri, _file_system(scheme_of(uri)), reserve)
-        except (ClipWorkerError, NoRoomError):
+        except ClipWorkerError:
             raise
         except Exception as error:  # each store's library has errors of its own
             raise _translated(uri, error) from error
