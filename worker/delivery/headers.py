@@ -3,41 +3,24 @@
 Fields and types are those of Celery's task message protocol, version 2
 (https://docs.celeryq.dev/en/stable/internals/protocol.html); unknown headers pass. Everything that
 Celery's own `Request` reads without a check of its own is checked here, since what it raises ends
-the worker.
+the worker. The checks are plain functions, since every message passes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias
-
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
+from typing import Any, TypeAlias
 
 from worker.contract.text import NO_TEXT, is_text
 from worker.quoting import quote
 
 MOST_ID_CHARS = 255
 MOST_TOLD = 3  # wrong fields that an error names
-REMEDIES = {
-    "id": f"give a text of 1 to {MOST_ID_CHARS} characters",
-    "task": "give the task's name",
-    "eta": "give an ISO 8601 time or null",
-    "expires": "give an ISO 8601 time or null",
-    "timelimit": "give two numbers of seconds, or null",
-    "body_encoding": "give 'base64', or leave it out where the body is JSON text",
-    "delivery_info": "give an object or null",
-}
+
+# From a value that is not None to what to give instead; None if it is fine.
+Check: TypeAlias = Callable[[Any], str | None]
 
 
 def parse_time(text: str) -> datetime:
@@ -55,63 +38,90 @@ def parse_time(text: str) -> datetime:
     return zoned
 
 
-def _check_time(text: str) -> str:
-    if text:
-        parse_time(text)
-    return text
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) else "give a text or null"
 
 
-def _check_text(text: str) -> str:
-    if not is_text(text):
-        raise ValueError(f"it {NO_TEXT}")
-    return text
+def _id(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "give a text or null"
+    return None if is_text(value) else f"it {NO_TEXT}"
 
 
-Text: TypeAlias = StrictStr | None
-Id: TypeAlias = Annotated[StrictStr, AfterValidator(_check_text)] | None
-Name: TypeAlias = Annotated[StrictStr, Field(min_length=1, max_length=MOST_ID_CHARS)]
-Time: TypeAlias = Annotated[StrictStr, AfterValidator(_check_time)] | None
-Seconds: TypeAlias = Annotated[StrictInt | StrictFloat, Field(ge=0, allow_inf_nan=False)] | None
-Count: TypeAlias = Annotated[StrictInt, Field(ge=0)] | None
+def _time(value: Any) -> str | None:
+    try:
+        if value != "":
+            parse_time(value)
+    except (TypeError, ValueError):
+        return "give an ISO 8601 time or null"
+    return None
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+def _integer(value: Any) -> str | None:
+    return None if type(value) is int else "give a whole number or null"
 
 
-class _Headers(_Fields):
-    id: Name
-    task: Name
-    root_id: Id = None
-    parent_id: Id = None
-    group: Id = None
-    group_index: StrictInt | None = None
-    shadow: Text = None
-    origin: Text = None
-    argsrepr: Text = None
-    kwargsrepr: Text = None
-    eta: Time = None
-    expires: Time = None
-    retries: Count = None
-    replaced_task_nesting: Count = None
-    timelimit: Annotated[list[Seconds], Field(min_length=2, max_length=2)] | None = None
-    ignore_result: StrictBool | None = None
-    compression: Text = None
-    stamped_headers: list[StrictStr] | None = None
-    stamps: dict[str, Any] | None = None
+def _count(value: Any) -> str | None:
+    return None if type(value) is int and value >= 0 else "give a whole number from 0 on, or null"
 
 
-class _DeliveryInfo(_Fields):
-    exchange: Text = None
-    routing_key: Text = None
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "give true, false or null"
 
 
-class _Properties(_Fields):
-    correlation_id: Text = None
-    reply_to: Text = None
-    body_encoding: Text = None
-    priority: StrictInt | None = None
-    delivery_info: _DeliveryInfo | None = None
+def _is_seconds(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)
+
+
+def _time_limits(value: Any) -> str | None:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_seconds, value))
+    return None if is_pair else "give two numbers of seconds, or null"
+
+
+def _texts(value: Any) -> str | None:
+    are_texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return None if are_texts else "give a list of texts or null"
+
+
+def _object(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "give an object or null"
+
+
+def _body_encoding(value: Any) -> str | None:
+    give = "give 'base64', or leave it out where the body is JSON text"
+    return None if isinstance(value, str) else give
+
+
+def _delivery_info(value: Any) -> str | None:
+    return _object(value) or _first_fault(value, {"exchange": _text, "routing_key": _text})
+
+
+def _first_fault(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> str | None:
+    return next(iter(_faults(fields, checks).values()), None)
+
+
+_HEADERS: Mapping[str, Check] = {
+    **dict.fromkeys(("root_id", "parent_id", "group"), _id),
+    **dict.fromkeys(("shadow", "origin", "argsrepr", "kwargsrepr", "compression"), _text),
+    **dict.fromkeys(("eta", "expires"), _time),
+    **dict.fromkeys(("retries", "replaced_task_nesting"), _count),
+    "group_index": _integer,
+    "timelimit": _time_limits,
+    "ignore_result": _flag,
+    "stamped_headers": _texts,
+    "stamps": _object,
+}
+_PROPERTIES: Mapping[str, Check] = {
+    "correlation_id": _text,
+    "reply_to": _text,
+    "body_encoding": _body_encoding,
+    "priority": _integer,
+    "delivery_info": _delivery_info,
+}
+_NAMES = {
+    "id": f"give a text of 1 to {MOST_ID_CHARS} characters",
+    "task": "give the task's name",
+}
 
 
 def fault_of_headers(headers: Mapping[str, Any]) -> str | None:
@@ -120,31 +130,35 @@ def fault_of_headers(headers: Mapping[str, Any]) -> str | None:
     >>> fault_of_headers({"id": "1", "task": "t", "timelimit": "soon"})
     "its header 'timelimit' is 'soon': give two numbers of seconds, or null"
     """
-    return _fault(_Headers, headers, "header")
+    faults = {name: give for name, give in _NAMES.items() if not _is_name(headers.get(name))}
+    faults |= _faults(headers, _HEADERS)
+    return _told(faults, headers, "header") if faults else None
 
 
 def fault_of_properties(properties: Mapping[str, Any]) -> str | None:
     """What is wrong with the properties, in words; None if nothing is."""
-    return _fault(_Properties, properties, "property")
+    faults = _faults(properties, _PROPERTIES)
+    return _told(faults, properties, "property") if faults else None
 
 
-def _fault(model: type[BaseModel], fields: Mapping[str, Any], kind: str) -> str | None:
-    try:
-        model.model_validate(fields)
-    except ValidationError as error:
-        return _told(error.errors(include_url=False), fields, kind)
-    return None
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= MOST_ID_CHARS and is_text(value)
 
 
-def _told(faults: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], kind: str) -> str:
-    names = list(dict.fromkeys(str(fault["loc"][0]) for fault in faults))
-    messages = {str(fault["loc"][0]): str(fault["msg"]) for fault in reversed(faults)}
+def _faults(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, str]:
+    """What to give instead of each field that is wrong."""
+    faults = {}
+    for name, value in fields.items():
+        if value is not None and (check := checks.get(name)) and (remedy := check(value)):
+            faults[name] = remedy
+    return faults
+
+
+def _told(faults: Mapping[str, str], fields: Mapping[str, Any], kind: str) -> str:
     sentences = []
-    for name in names[:MOST_TOLD]:
-        message = messages[name].removeprefix("Value error, ")
-        remedy = REMEDIES.get(name) or message[:1].lower() + message[1:]
+    for name, remedy in list(faults.items())[:MOST_TOLD]:
         value = f"is {quote(fields[name])}" if name in fields else "is missing"
         sentences.append(f"its {kind} {name!r} {value}: {remedy}")
-    if len(names) > MOST_TOLD:
-        sentences.append(f"{len(names) - MOST_TOLD} more are wrong")
+    if len(faults) > MOST_TOLD:
+        sentences.append(f"{len(faults) - MOST_TOLD} more are wrong")
     return "; ".join(sentences)
