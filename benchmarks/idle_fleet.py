@@ -1,6 +1,6 @@
 """What a message costs Redis beside a few idle workers and beside hundreds, heartbeats included.
 
-    python -m benchmarks.idle_fleet [--workers 4 400] [--messages 500] [--rate 50]
+    python -m benchmarks.idle_fleet [--workers 4 400] [--messages 1500] [--rate 50]
 
 Idle workers are here what Redis sees of them: the connections that wait for each list of the queue
 as `worker.delivery.poller` does, and the heartbeats at the pauses that `worker.delivery.heartbeat`
@@ -103,7 +103,7 @@ def main() -> None:
     """Measure each size of fleet, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[4, 400])
-    parser.add_argument("--messages", type=int, default=500)
+    parser.add_argument("--messages", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=50.0)
     args = parser.parse_args()
     print("| idle workers | ms of Redis a message | heartbeats a second |\n|---|---|---|")

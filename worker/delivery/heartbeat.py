@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
-IDLE_LEASES = 1.5  # longest pause of a worker that holds nothing, in leases; its own may lapse
+IDLE_LEASES = 3  # longest pause of a worker that holds nothing, in leases; its own may lapse
 USUAL_PAUSE_S = 0.5  # between two looks for lapsed leases, by whatever worker
 STOP_S = 2.0  # for the thread to notice
 RETRY_S = 0.25  # after Redis failed
