@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.bench.server import Server
+from worker.contract.keys import QueueKeys
 from worker.delivery.heartbeat import Heartbeat
 from worker.delivery.in_flight import InFlight
-from worker.delivery.keys import QueueKeys
 from worker.delivery.redis_queue import Finished, RedisQueue
 from worker.redis.url import connect
 

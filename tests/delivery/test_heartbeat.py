@@ -11,10 +11,10 @@ import redis
 from redis.exceptions import ConnectionError as LostConnectionError
 from support.queue_state import unacked
 
-from worker.delivery.envelope import Envelope
+from worker.contract.keys import QueueKeys
+from worker.contract.message_reader import Envelope
 from worker.delivery.heartbeat import USUAL_PAUSE_S, Heartbeat
 from worker.delivery.in_flight import Delivery, InFlight
-from worker.delivery.keys import QueueKeys
 from worker.delivery.lease import lease_clock
 from worker.delivery.redis_queue import RedisQueue
 

@@ -10,9 +10,9 @@ import pytest
 import redis
 from support.queue_state import unacked
 
+from worker.contract.keys import QueueKeys
 from worker.delivery import arrivals, poller
 from worker.delivery.in_flight import InFlight
-from worker.delivery.keys import QueueKeys
 from worker.delivery.poller import Poller
 from worker.delivery.redis_queue import RedisQueue
 from worker.redis.url import connect

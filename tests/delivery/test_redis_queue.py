@@ -12,7 +12,7 @@ from redis.exceptions import OutOfMemoryError
 from support import redis_clock
 from support.queue_state import started, unacked
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.delivery.redis_queue import MOST_BYTES, Finished, Look, RedisQueue
 from worker.delivery.unacked_entry import Crash
 from worker.redis.dead_letters import DeadLetter, DeadLetters

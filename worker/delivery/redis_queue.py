@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from worker.contract.keys import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
 from worker.delivery.lease import Lease, lease_clock
 from worker.delivery.unacked_entry import Crash, UnackedEntry
 from worker.redis.commands import RedisCalls
-from worker.redis.dead_letters import dead_index_key, dead_key
 from worker.redis.errors import Fault, fault_of
 from worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from worker.delivery.keys import QueueKeys
+    from worker.contract.keys import QueueKeys
     from worker.redis.dead_letters import DeadLetter
 
 SCRIPTS = ("take", "start", "finish", "release", "reap", "probe")
