@@ -1,6 +1,6 @@
 """What Celery and clip-worker call things in Redis."""
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 QUEUE = DEFAULT_QUEUE  # of all contenders

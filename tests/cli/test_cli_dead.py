@@ -11,8 +11,9 @@ from redis import Redis
 
 from worker.cli.entry import run
 from worker.client import Client
+from worker.contract.keys import dead_index_key, dead_key
 from worker.errors import ResultTimeoutError, ServiceError
-from worker.redis.dead_letters import DeadLetter, Incident, dead_index_key, dead_key
+from worker.redis.dead_letters import DeadLetter, Incident
 
 if TYPE_CHECKING:
     from worker.client.handle import Handle

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from worker.client.publisher import MOST_BYTES, MOST_MESSAGES, Bound, Publisher, _chunks
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.errors import InvalidRequestError, QueueFullError, QueueUnavailableError
 from worker.redis.url import connect
 

@@ -11,10 +11,10 @@ import redis
 from redis.exceptions import ConnectionError as LostConnectionError
 from support.queue_state import unacked
 
-from worker.delivery.envelope import Envelope
+from worker.contract.keys import QueueKeys
+from worker.contract.message_reader import Envelope
 from worker.delivery.heartbeat import USUAL_PAUSE_S, Heartbeat
 from worker.delivery.in_flight import Delivery, InFlight
-from worker.delivery.keys import QueueKeys
 from worker.delivery.lease import lease_clock
 from worker.delivery.redis_queue import RedisQueue
 
@@ -218,16 +218,22 @@ def test_what_arrived_for_a_worker_that_died_wakes_whoever_looks(
     assert worker.woken == 1
 
 
-def test_the_more_workers_look_the_seldomer_each_does_but_in_time_for_its_lease(
+def test_the_more_workers_look_the_seldomer_each_does(
     server: redis.Redis,
 ) -> None:
     workers = [Worker(server) for _ in range(3)]
     for _ in range(20):
         for each in workers:
             each.heartbeat.turn()
-    assert all(each.heartbeat.pause_s == LEASE_S / 3 for each in workers)
+    assert all(each.heartbeat.pause_s == 3 * LEASE_S for each in workers)
+    # but one that holds messages looks in time to renew its lease
+    server.lpush("q", "m")
+    workers[1].take()
+    for each in workers:
+        each.now_s += LEASE_S / 3
+    assert [each.heartbeat.is_due() for each in workers] == [False, True, False]
     # and a worker that is left alone looks often again
-    for _ in range(5):
+    for _ in range(10):
         server.set(KEYS.tick, time.time() - 1)
         workers[0].heartbeat.turn()
     assert workers[0].heartbeat.pause_s == USUAL_PAUSE_S

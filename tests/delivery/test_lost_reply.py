@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as LateReplyError
 from redis.retry import Retry
 from support.queue_state import unacked
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.delivery.redis_queue import RedisQueue
 from worker.redis.url import connect
 

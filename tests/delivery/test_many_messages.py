@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import RedisError
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.delivery.redis_queue import MOST_BYTES, RedisQueue
 from worker.redis.url import connect
 

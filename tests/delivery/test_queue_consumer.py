@@ -17,8 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from support.queue_state import accuse, started, unacked
 from support.redis_server import RedisServer, find_executable
 
+from worker.contract.keys import QueueKeys
 from worker.delivery import queue_consumer
-from worker.delivery.keys import QueueKeys
 from worker.delivery.policy import CeleryLoop, DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer

@@ -19,8 +19,8 @@ from support.worker_process import WorkerProcess
 
 from clip_engine.demo.pictures import draw_demo_pictures
 from worker.client import Client
+from worker.contract.keys import dead_key
 from worker.errors import ImageUnavailableError, ServiceError
-from worker.redis.dead_letters import dead_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

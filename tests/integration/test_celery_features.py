@@ -15,9 +15,8 @@ from PIL import Image
 from support.queue_state import accuse, unacked
 from support.worker_process import WorkerProcess
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys, dead_key
 from worker.errors import InvalidRequestError
-from worker.redis.dead_letters import dead_key
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
 from worker.client import Client
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.redis.dead_letters import DeadLetters
 from worker.settings import Settings
 

@@ -19,7 +19,7 @@ from support.scripted_server import response, scripted_server
 from support.worker_process import WorkerProcess
 
 from worker.contract import MAX_IMAGES
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from support.image_zoo import photo
 from support.queue_state import unacked
 from support.worker_process import WorkerProcess, clean_environment
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.errors import InvalidRequestError, ServiceError
 from worker.redis.label_sets import KEY_PREFIX
 from worker.settings import DEFAULT_QUEUE

@@ -11,7 +11,7 @@ import pytest
 from support.worker_process import WorkerProcess
 
 from worker.client import Client
-from worker.redis.dead_letters import RESULT_PREFIX
+from worker.contract.keys import RESULT_PREFIX
 
 if TYPE_CHECKING:
     from pathlib import Path

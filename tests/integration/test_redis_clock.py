@@ -11,7 +11,7 @@ from support import redis_clock
 from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from support.worker_process import WorkerProcess
 from torture.proxy import Proxy
 
 from worker.client import Client
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

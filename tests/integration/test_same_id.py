@@ -14,7 +14,7 @@ import redis
 from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.worker_process import WorkerProcess
 
 from worker.client import Client
-from worker.redis.dead_letters import DeadLetter, dead_key
+from worker.contract.keys import dead_key
+from worker.redis.dead_letters import DeadLetter
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

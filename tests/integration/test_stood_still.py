@@ -14,7 +14,7 @@ from support.queue_state import unacked
 from support.worker_process import WorkerProcess
 
 from worker.contract import CLASSIFY
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
 from support.worker_process import READY, WorkerProcess
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import Settings
 
 if TYPE_CHECKING:

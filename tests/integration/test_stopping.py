@@ -18,8 +18,7 @@ from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
 from support.worker_process import WorkerProcess
 
-from worker.delivery.keys import QueueKeys
-from worker.redis.dead_letters import dead_key
+from worker.contract.keys import QueueKeys, dead_key
 from worker.runtime import exit_codes
 from worker.settings import DEFAULT_QUEUE
 

@@ -30,7 +30,7 @@ LAYERS = {
         ("worker.preparation",),
         ("worker.sources",),
         ("worker.redis", "worker.settings"),
-        ("worker.contract", "worker.delivery.keys"),
+        ("worker.contract", "worker.contract.keys"),
         ("worker.quoting", "worker.errors", "worker.contract.text"),
     ),
     "clip_engine": (

@@ -17,10 +17,10 @@ from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.tiny_clip import tiny_engine
 
 from worker.contract import ClassifyManyRequest, ClassifyRequest, RequestOptions, parse
+from worker.contract.celery_result import failure
+from worker.contract.message_reader import Envelope
 from worker.contract.message_writer import EncodedRequest
 from worker.contract.results import Failure
-from worker.delivery.envelope import Envelope
-from worker.delivery.stored_result import failure
 from worker.errors import ClipWorkerError, InvalidRequestError
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.retry import RetryPolicy

@@ -11,15 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.cli.demo.redis_server import find_free_port
+from worker.contract.keys import RESULT_PREFIX, dead_index_key, dead_key
 from worker.errors import QueueUnavailableError, ServiceError
-from worker.redis.dead_letters import (
-    RESULT_PREFIX,
-    DeadLetter,
-    DeadLetters,
-    Incident,
-    dead_index_key,
-    dead_key,
-)
+from worker.redis.dead_letters import DeadLetter, DeadLetters, Incident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from worker.delivery.keys import QueueKeys
+    from worker.contract.keys import QueueKeys
 
 
 def unacked(server: redis.Redis, keys: QueueKeys) -> int:

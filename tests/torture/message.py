@@ -17,7 +17,7 @@ from typing import Any
 import redis
 from celery import Celery
 
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 TASK = "clip.classify"  # of our worker, and by that name of all that it is compared with

@@ -26,7 +26,7 @@ from torture.supervisor import Life, Supervisor
 from torture.verdict import Aftermath, Rule, print_events, print_rules, rules
 from torture.workload import Job, Shares, Workload
 from worker.client import Client
-from worker.redis.dead_letters import dead_key
+from worker.contract.keys import dead_key
 
 APP = "torture.poisoned_app"
 # All that a worker imports, also late: torch loads its compiler when a model is built.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
-from worker.delivery.keys import PRIORITY_STEPS, QueueKeys
+from worker.contract.keys import PRIORITY_STEPS, QueueKeys
 from worker.errors import InvalidRequestError, QueueFullError
 from worker.quoting import without_password
 from worker.redis.commands import RedisCalls

@@ -14,8 +14,8 @@ from celery.states import READY_STATES
 from kombu.exceptions import DecodeError
 
 from worker.client.subscription import Ears, Watch
+from worker.contract.keys import RESULT_PREFIX
 from worker.contract.text import read_json
-from worker.redis.dead_letters import RESULT_PREFIX
 from worker.redis.error_translation import translated
 
 if TYPE_CHECKING:

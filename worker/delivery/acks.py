@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from worker.contract.celery_result import failure, result_key, revoked, success
 from worker.delivery.ack_writer import Ack, AckWriter
 from worker.delivery.dead_lettering import file_dead_letter
-from worker.delivery.stored_result import failure, result_key, revoked, success
 from worker.delivery.task_events import TaskEvents
 from worker.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from worker.delivery.envelope import Envelope
+    from worker.contract.message_reader import Envelope
     from worker.delivery.in_flight import Delivery, InFlight
     from worker.delivery.lease import Lease
     from worker.delivery.policy import DeliveryPolicy

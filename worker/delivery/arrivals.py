@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-BLOCK_S = 30.0  # then Redis ends the wait by itself, so that a worker that is gone leaves none
+BLOCK_S = 300.0  # then Redis ends the wait, so that a host that vanished leaves none
 
 
 class ListWait:

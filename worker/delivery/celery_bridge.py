@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 from kombu.message import Message
 from redis.exceptions import RedisError
 
-from worker.delivery.body import JSON
+from worker.contract.message_body import JSON
 from worker.delivery.dead_lettering import unreadable
 
 if TYPE_CHECKING:

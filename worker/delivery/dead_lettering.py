@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.contract.celery_result import failure, result_key
 from worker.delivery.redis_queue import Finished
-from worker.delivery.stored_result import failure, result_key
 from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
 from worker.quoting import quote
 from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
+IDLE_LEASES = 3  # longest pause of a worker that holds nothing, in leases; its own may lapse
 USUAL_PAUSE_S = 0.5  # between two looks for lapsed leases, by whatever worker
 STOP_S = 2.0  # for the thread to notice
 RETRY_S = 0.25  # after Redis failed
@@ -31,8 +32,8 @@ class Heartbeat:
     """One thread that renews and reaps, and watches this process in between.
 
     Renewing and reaping are one script, so a heartbeat costs Redis the same for any number of
-    messages. The more workers there are, the seldomer each of them looks: some worker twice a
-    second, and each at least three times a lease, since it renews its own with that.
+    messages. The more workers there are, the seldomer each of them looks: all together twice a
+    second, but each that holds messages three times a lease at least, to renew its own.
 
     A process may stand still, stopped or on a machine that sleeps, for longer than its leases last.
     What it has in flight may then be other workers'. So whoever is to begin something asks `holds`.
@@ -43,7 +44,7 @@ class Heartbeat:
         lease_s: Of the queues.
         watch: Called at each turn, for what else has to be looked at now and then.
         lost: Called with a delivery that is no longer this worker's.
-        wake: Called when messages wait in Redis that no idle worker is woken for.
+        wake: Called when messages wait to be taken, in case no idle worker was woken for them.
         clock: See `lease_clock`.
 
     Attributes:
@@ -153,8 +154,13 @@ class Heartbeat:
         """Look seldomer if other workers look often enough."""
         others_look = since_last_s < self.shortest_pause_s
         wanted = self.pause_s * (SLOWER if others_look else FASTER)
-        longest = self._lease_s / RENEWALS_A_LEASE
-        self.pause_s = max(self.shortest_pause_s, min(wanted, longest))
+        self.pause_s = max(self.shortest_pause_s, min(wanted, IDLE_LEASES * self._lease_s))
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next turn."""
+        renewal_s = self._lease_s / RENEWALS_A_LEASE
+        pause_s = min(self.pause_s, renewal_s) if len(self._in_flight) else self.pause_s
+        return self._clock() - self._looked_at >= pause_s - self.shortest_pause_s / 2
 
     def _drop_lost(self) -> None:
         lost = [each for each in self._in_flight.all() if each.lease.is_lost and not each.ended]
@@ -188,7 +194,7 @@ class Heartbeat:
             wait_s = self.shortest_pause_s
             try:
                 self._watch()
-                if self._clock() - self._looked_at >= self.pause_s - wait_s / 2:
+                if self.is_due():
                     self.turn()
             except RedisError as error:
                 self._warning.warn(error)

@@ -12,8 +12,8 @@ from worker.quoting import quote
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from worker.delivery.body import Arguments
-    from worker.delivery.envelope import Envelope
+    from worker.contract.message_body import Arguments
+    from worker.contract.message_reader import Envelope
     from worker.delivery.lease import Lease
     from worker.delivery.redis_queue import RedisQueue
     from worker.delivery.unacked_entry import Crash

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from worker.contract.keys import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
 from worker.delivery.lease import Lease, lease_clock
 from worker.delivery.unacked_entry import Crash, UnackedEntry
 from worker.redis.commands import RedisCalls
-from worker.redis.dead_letters import dead_index_key, dead_key
 from worker.redis.errors import Fault, fault_of
 from worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from worker.delivery.keys import QueueKeys
+    from worker.contract.keys import QueueKeys
     from worker.redis.dead_letters import DeadLetter
 
 SCRIPTS = ("take", "start", "finish", "release", "reap", "probe")
@@ -59,7 +59,7 @@ class Look(NamedTuple):
     Attributes:
         reclaimed: Messages that went back from workers that are gone.
         suspects: Those of them that were being worked on.
-        is_waiting: Whether messages wait that no idle worker is woken for.
+        is_waiting: Whether messages wait to be taken.
         since_last_s: Seconds since any worker last looked.
     """
 
@@ -125,7 +125,7 @@ class RedisQueue:
                 raise
 
     def take(self, most: int, suspects: int = 0) -> list[UnackedEntry]:
-        """Take messages, under this worker's lease; none if that was found to have lapsed.
+        """Take messages, under this worker's lease, or a new one if that has lapsed.
 
         The message that brings the take to `MOST_BYTES` is its last, so a take of large ones
         gives fewer than there are.
@@ -147,7 +147,7 @@ class RedisQueue:
             raise
         if answer is None:
             self._lose(lease)
-            return []
+            return self.take(most, suspects)
         now, *taken = answer
         self._redis_ahead_s = float(now) - self._clock()
         if lease.is_new:
@@ -249,7 +249,7 @@ class RedisQueue:
             lease_s: How long the lease lasts from now on, if not as usual; 0 to let it lapse.
         """
         keys, lease, sent = self.keys, self.lease, self._clock()
-        places = [keys.leases, keys.tick, keys.suspects, *keys.arrived]
+        places = [keys.leases, keys.tick, keys.suspects, *keys.arrived, *keys.lists]
         lease_s = self.lease_s if lease_s is None else lease_s
         args = [lease.name, lease_s, longest_gap_s, MOST_RECLAIMED, MOST_BYTES]
         args += [keys.unacked(""), keys.started("")]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
+from worker.contract.message_reader import Envelope, UnreadableMessageError
 from worker.delivery.dead_lettering import is_condemned, poison, unknown_task, unreadable
-from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.in_flight import Delivery
 from worker.errors import ServiceError
 from worker.quoting import quote

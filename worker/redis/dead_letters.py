@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.contract.keys import RESULT_PREFIX, dead_index_key, dead_key
 from worker.errors import InvalidRequestError, ServiceError
 from worker.quoting import quote
 from worker.redis.error_translation import translated
@@ -19,7 +20,6 @@ from worker.redis.error_translation import translated
 if TYPE_CHECKING:
     from redis import Redis
 
-RESULT_PREFIX = "celery-task-meta-"  # of the keys that Celery stores results under
 UNREADABLE = "UNREADABLE"  # code of a message that no worker can read
 
 # KEYS: letters, index, queue, result ('' if it lies elsewhere). ARGV: id, letter as it was read,
@@ -32,16 +32,6 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """
-
-
-def dead_key(queue: str) -> str:
-    """Hash, task id to letter."""
-    return f"clip-worker:{queue}:dead"
-
-
-def dead_index_key(queue: str) -> str:
-    """Sorted set, task id by the Unix time at which it was given up."""
-    return f"clip-worker:{queue}:dead-index"
 
 
 class Incident(BaseModel):

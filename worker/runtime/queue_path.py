@@ -9,7 +9,7 @@ from celery.worker import state
 
 from worker.celery import app
 from worker.contract import CLASSIFY, CLASSIFY_MANY
-from worker.delivery.keys import QueueKeys
+from worker.contract.keys import QueueKeys
 from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer

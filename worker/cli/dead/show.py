@@ -12,7 +12,7 @@ import click
 from worker.cli.dead.options import dead_letters, queue_option, redis_url_option, tell_missing
 from worker.cli.output.table import printable
 from worker.cli.text_option import text
-from worker.delivery.envelope import Envelope, UnreadableMessageError
+from worker.contract.message_reader import Envelope, UnreadableMessageError
 from worker.quoting import quote, shown_uri
 from worker.redis.dead_letters import DeadLetter, Incident
 

@@ -5,11 +5,11 @@
 -- could renew either: then nothing is reclaimed, and every lease lasts as long again, for its worker
 -- to renew it. Where Redis's clock was set back by more than that, the leases from before would last
 -- longer by as much: each gets what it had left when a worker last looked, and no less than that time.
--- KEYS: leases, time of the last look, suspects, then what arrived for idle workers. ARGV: the lease's
+-- KEYS: leases, time of the last look, suspects, then all other lists to take from. ARGV: the lease's
 -- name, for how many seconds it is renewed; that time in seconds; most entries, and a number of bytes
 -- that ends the reclaiming too; what the keys of unacknowledged and of started messages begin with.
 -- -> 1 if the lease is ours; messages reclaimed from workers, of these started; 1 if there is more to
--- reclaim at once; whether suspects or arrived messages wait to be taken; seconds since the last look
+-- reclaim at once; how many of the lists hold something; seconds since the last look
 local leases, tick, suspects = KEYS[1], KEYS[2], KEYS[3]
 redis.call('ZREM', leases, '') -- lets the writes below pass where memory is full
 local time = redis.call('TIME')

@@ -28,8 +28,8 @@ from support.messages import (
     without,
 )
 
+from worker.contract.message_reader import Envelope, UnreadableMessageError
 from worker.delivery.celery_bridge import CeleryBridge
-from worker.delivery.envelope import Envelope, UnreadableMessageError
 from worker.delivery.in_flight import Delivery
 
 

@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
 
-from worker.delivery.envelope import Envelope
-from worker.delivery.stored_result import failure, result_key, revoked, success
+from worker.contract.celery_result import failure, result_key, revoked, success
+from worker.contract.message_reader import Envelope
 from worker.errors import ImageInvalidError
 
 if TYPE_CHECKING:

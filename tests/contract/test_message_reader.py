@@ -9,7 +9,7 @@ import pytest
 import redis
 from celery import Celery, chain
 
-from worker.delivery.envelope import Envelope
+from worker.contract.message_reader import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from worker.contract.text import is_text, read_json
-from worker.delivery.body import (
+from worker.contract.message_body import (
     JSON,
     Arguments,
     BodyError,
@@ -21,12 +20,13 @@ from worker.delivery.body import (
     read_body,
     write_body,
 )
-from worker.delivery.headers import (
+from worker.contract.message_headers import (
     MOST_ID_CHARS,
     fault_of_headers,
     fault_of_properties,
     parse_time,
 )
+from worker.contract.text import is_text, read_json
 from worker.quoting import quote
 
 NO_ARGUMENTS = Arguments([], {}, {})

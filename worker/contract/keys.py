@@ -1,10 +1,11 @@
-"""The names that one queue has in Redis."""
+"""The names that a queue, its dead letters and its results have in Redis."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 PREFIX = "clip-worker"
+RESULT_PREFIX = "celery-task-meta-"  # of the keys that Celery stores results under
 # kombu keeps a message of priority n in the list of the nearest step below, the most urgent first.
 PRIORITY_STEPS = (0, 3, 6, 9)
 PRIORITY_SEPARATOR = "\x06\x16"
@@ -61,3 +62,13 @@ class QueueKeys:
 
     def _named(self, what: str) -> str:
         return f"{PREFIX}:{self.queue}:{what}"
+
+
+def dead_key(queue: str) -> str:
+    """Hash, task id to dead letter."""
+    return f"{PREFIX}:{queue}:dead"
+
+
+def dead_index_key(queue: str) -> str:
+    """Sorted set, task id by the Unix time at which it was given up."""
+    return f"{PREFIX}:{queue}:dead-index"

@@ -1,7 +1,7 @@
 """A task's end, as Celery's Redis backend stores it.
 
 Celery's own encoder takes longer than all the rest of the way of a small task; this writes the same
-bytes (`tests/delivery/test_stored_result.py` holds them against Celery's).
+bytes (`tests/contract/test_celery_result.py` holds them against Celery's).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from celery import states
 
-from worker.redis.dead_letters import RESULT_PREFIX
+from worker.contract.keys import RESULT_PREFIX
 
 if TYPE_CHECKING:
-    from worker.delivery.envelope import Envelope
+    from worker.contract.message_reader import Envelope
 
 
 def result_key(task_id: str) -> str:
