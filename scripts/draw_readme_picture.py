@@ -1,6 +1,6 @@
 """Draws docs/images/demo.png: the demo's pictures with the labels that the demo model finds.
 
-    .venv/bin/python scripts/draw_readme_picture.py
+.venv/bin/python scripts/draw_readme_picture.py
 """
 
 from __future__ import annotations
