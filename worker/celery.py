@@ -1,4 +1,4 @@
-"""The Celery application and the settings that its guarantees rest on (docs/architecture.md).
+"""The Celery application and the settings that its guarantees rest on (docs/delivery.md).
 
 It is an ordinary Celery app: `celery -A worker worker`, `inspect`, Flower, chains, groups and
 chords do what Celery users expect. Nothing is read from the environment before Celery asks for its
