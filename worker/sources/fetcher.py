@@ -15,12 +15,12 @@ from worker.sources.http import HttpSource
 from worker.sources.object_store import ObjectStoreSource
 from worker.sources.policy import FetchLimits, FetchPolicy
 from worker.sources.reservation import Reserve, unlimited
-from worker.sources.resolve import AddressGuard, system_resolver
+from worker.sources.ssrf_guard import AddressGuard, system_resolver
 from worker.sources.upload import UploadSource
 
 if TYPE_CHECKING:
     from worker.sources.deadline import Clock
-    from worker.sources.resolve import Resolver
+    from worker.sources.ssrf_guard import Resolver
     from worker.sources.upload import UploadStore
 
 

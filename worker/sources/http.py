@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from worker.sources.deadline import Clock
     from worker.sources.policy import FetchLimits
-    from worker.sources.resolve import AddressGuard
+    from worker.sources.ssrf_guard import AddressGuard
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES = 256 * 1024

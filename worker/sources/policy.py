@@ -17,7 +17,7 @@ class FetchPolicy:
     Attributes:
         file_roots: Folders below which `file:` URIs may read; none by default.
         allow_networks: Networks that http may reach although they are not public. Cloud metadata
-            only if an entry names it (`worker.sources.addresses.METADATA_NETWORKS`).
+            only if an entry names it (`worker.sources.permitted_addresses.METADATA_NETWORKS`).
         allow_private: Whether http may reach loopback, RFC 1918, RFC 6598 and RFC 4193
             addresses. Cloud metadata stays refused.
         object_store_schemes: Schemes handed to fsspec, lower case.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import ImageUnavailableError, TemporaryError
 from worker.quoting import quote
-from worker.sources.addresses import is_permitted
+from worker.sources.permitted_addresses import is_permitted
 
 if TYPE_CHECKING:
     from worker.contract.http_url import HttpUrl

@@ -9,8 +9,8 @@ import pytest
 
 from worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
 from worker.sources import Fetcher, FetchPolicy
-from worker.sources.addresses import is_permitted
-from worker.sources.resolve import system_resolver
+from worker.sources.permitted_addresses import is_permitted
+from worker.sources.ssrf_guard import system_resolver
 
 REFUSED = [
     "0.0.0.0",
