@@ -59,6 +59,7 @@ class Fleet:
             for key, _ in self._selector.select(0.001):
                 queue, wait = key.data
                 wait.end()
+                queue.leave_lapsed()
                 entries = queue.take(100)
                 queue.finish(queue.lease, [Finished(entry.tag, "k", "{}") for entry in entries])
                 done += len(entries)

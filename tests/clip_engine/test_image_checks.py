@@ -116,6 +116,12 @@ def test_a_picture_in_an_ico_may_be_larger_than_the_icon() -> None:
     check_image_file(ico(encoded("PNG", (512, 512))))
 
 
+def test_what_follows_the_only_scan_of_a_jpeg_does_not_count() -> None:
+    check_image_file(encoded("JPEG") + b"\xff\xda" * 5000)
+    with pytest.raises(ImageError):
+        check_image_file(encoded("JPEG", progressive=True) + b"\xff\xda" * 5000)
+
+
 def test_large_bmps_without_encoding_pass() -> None:
     check_image_file(bmp(9000, 9000, b"", 0))
 

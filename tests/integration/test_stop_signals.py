@@ -148,7 +148,7 @@ def test_a_task_that_a_thread_runs_is_waited_for_and_is_not_begun_twice(
             assert first.wait_for_end() == 0
     assert producer.result(task) == first.running.pid
     assert len(producer.begun()) == 1
-    assert "waits for a task that runs (user.alone[" in first.log
+    assert "waits for a running task (user.alone[" in first.log
     assert producer.in_hand() == len(producer.queued()) == 0
 
 

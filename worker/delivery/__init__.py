@@ -1,17 +1,16 @@
-"""The queue path: from Redis to a handler and back, with nothing lost on the way.
+"""The queue consumer: from Redis to a handler and back, with no message lost on the way.
 
-A message is in the queue, or in the unacknowledged set under a lease, or done; it moves between
-these only by Lua scripts, so there is no moment at which it is in none of them (stock kombu has
-such a moment: kombu#305). Nothing here knows pictures or models.
+A message is in the queue, or in the hash of the worker that holds it, or done. Only Lua scripts
+move it between these, so at no moment is it in none of them. Nothing here knows pictures or models.
+See docs/delivery.md.
 
 ::
 
-    queue ──take──▶ unacknowledged ──finish──▶ result
-      ▲                  │  lease runs out, or the worker gives it back
-      └──────────────────┘  with a crash in its history: `returned`, run apart; at the limit: dead
+    queue ──take──▶ unacked:<lease> ──finish──▶ result, or dead letter
+      ▲                    │
+      └──release, reap─────┘  requeued, or reclaimed from a worker whose lease lapsed
 
-From the bottom: `keys` (names in Redis), `unacked_entry` and `envelope` (what stands there),
-`redis_queue` (the scripts), `in_flight`, `prefetch` (what this process holds, how
-much, and what may run together), `poller`, `ack_writer`, `heartbeat` (a thread each), `acks`,
-`drain`, and `queue_consumer`, which holds them all.
+From the bottom: `lease`, `unacked_entry` and `redis_queue` (the scripts); `in_flight` and
+`prefetch` (what this process holds, and how much); `poller`, `ack_writer` and `heartbeat` (a thread
+each); `acks`, `router`, `celery_bridge`, `drain`; and `queue_consumer`, which holds them all.
 """

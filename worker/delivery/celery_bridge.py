@@ -1,8 +1,7 @@
-"""The standard way: a message that asks for more than the batch path does runs as a Celery task.
+"""Hands a message that asks for more than the handler does to Celery, to run as an ordinary task.
 
-Callbacks, chains, chords, ETA, rate limits, other tasks of the same application: Celery's own
-machinery takes the message as if its transport had brought it. Only its acknowledgement comes back
-here.
+Callbacks, chains, chords, ETA, rate limits, other tasks of the same application: Celery takes the
+message as if its transport had brought it. Only its acknowledgement comes back here.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ CONNECTION_FAULTS = (RedisError, OperationalError, OSError)
 
 
 class Ends(Protocol):
-    """What a message that Celery holds can come to."""
+    """How a delivery can end that Celery runs; `worker.delivery.acks.Acks`."""
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Celery has stored its result."""
 
     def give_back(self, delivery: Delivery) -> None:
-        """Somebody else shall have it."""
+        """Requeue it."""
 
     def reject(self, delivery: Delivery) -> None:
         """The task has rejected it."""
@@ -66,7 +65,7 @@ class DeliveryChannel:
         self._ends.acknowledge(self.delivery)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # kombu's
-        """End the delivery as a dead letter, or give it back."""
+        """End the delivery as a dead letter, or requeue it."""
         (self._ends.give_back if requeue else self._ends.reject)(self.delivery)
 
     def fail(self, error: BaseException) -> None:
@@ -95,41 +94,41 @@ class CeleryBridge:
         self._waiting: set[Delivery] = set()  # Celery has them, for an ETA or a rate limit
         self._lock = threading.Lock()
         self._hub: Any = None
-        self._bell: socket.socket | None = None  # wakes the loop that listens at the ear
-        self._ear: socket.socket | None = None
+        self._wake_end: socket.socket | None = None
+        self._loop_end: socket.socket | None = None  # read by the loop, which a byte wakes
 
     def deliver(self, delivery: Delivery) -> None:
         """Hand a delivery to Celery; from any thread."""
         self._all.add(delivery)
         self._arrived.append(delivery)
-        self._ring()
+        self._wake_loop()
 
     def has(self, delivery: Delivery) -> bool:
-        """Whether a delivery went this way."""
+        """Whether a delivery was handed to Celery."""
         return delivery in self._all
 
     def wake(self) -> None:
         """Wake Celery's loop, which may have been told to stop; signal handlers may call it."""
-        self._ring()
+        self._wake_loop()
 
     def attach(self, hub: Any, on_message: Callable[[Message], None]) -> None:
         """Let a (new) event loop take what arrives."""
-        if self._ear is None:
-            self._bell, self._ear = socket.socketpair()
-            self._bell.setblocking(False)  # noqa: FBT003  # the socket's own signature
-            self._ear.setblocking(False)  # noqa: FBT003  # likewise
+        if self._loop_end is None:
+            self._wake_end, self._loop_end = socket.socketpair()
+            self._wake_end.setblocking(False)  # noqa: FBT003  # the socket's own signature
+            self._loop_end.setblocking(False)  # noqa: FBT003  # likewise
         self._hub = hub
-        hub.add_reader(self._ear.fileno(), self._hand_over, on_message)
-        self._ring()
+        hub.add_reader(self._loop_end.fileno(), self._hand_over, on_message)
+        self._wake_loop()
 
     def close(self) -> None:
         """Hand over nothing more; on the loop's thread."""
-        if self._bell is None or self._ear is None:
+        if self._wake_end is None or self._loop_end is None:
             return
-        if self._ear.fileno() >= 0:
-            self._hub.remove_reader(self._ear.fileno())
-        self._bell.close()
-        self._ear.close()
+        if self._loop_end.fileno() >= 0:
+            self._hub.remove_reader(self._loop_end.fileno())
+        self._wake_end.close()
+        self._loop_end.close()
 
     def begun(self, delivery: Delivery) -> None:
         """Celery has given it to its pool."""
@@ -137,28 +136,28 @@ class CeleryBridge:
             self._waiting.discard(delivery)
 
     def forgotten(self) -> None:
-        """Celery has dropped what waited in it, as it does on a reconnect: give that back."""
+        """Requeue what waited in Celery, which drops it on a reconnect."""
         with self._lock:
             dropped, self._waiting = self._waiting, set()
         for delivery in dropped:
             self._ends.give_back(delivery)
 
-    def _ring(self) -> None:
-        if self._bell is not None:  # else `attach` will ring
-            with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
-                self._bell.send(b"!")
+    def _wake_loop(self) -> None:
+        if self._wake_end is not None:  # else `attach` does it
+            with contextlib.suppress(OSError):  # full, so it wakes anyway; or closed
+                self._wake_end.send(b"!")
 
     def _hand_over(self, on_message: Callable[[Message], None]) -> None:
-        if self._ear is not None:
+        if self._loop_end is not None:
             with contextlib.suppress(BlockingIOError):
-                self._ear.recv(4096)
+                self._loop_end.recv(4096)
         while self._arrived:
             delivery = self._arrived.popleft()
             with self._lock:
                 self._waiting.add(delivery)
             try:
                 self._make_sure(delivery)
-                if delivery.ended:  # given back, for the worker stops, or another's by now
+                if delivery.ended:  # requeued by a stop, or another worker's by now
                     self.begun(delivery)
                     continue
                 on_message(self._message(delivery))

@@ -1,4 +1,4 @@
-"""What becomes of the messages in hand when a worker stops (docs/reliability.md, "Stopping")."""
+"""What becomes of the messages in flight when a worker stops (docs/reliability.md, "Stopping")."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MOST_NAMES = 5  # of tasks that are waited for, in the log
 
 
 class Drain:
-    """Finishes what has begun and gives back the rest, when nothing more is taken.
+    """Finishes what has begun and requeues the rest, once nothing more is taken.
 
     Args:
-        held: What is in hand.
-        standard: What of it Celery runs.
+        in_flight: All deliveries of this process.
+        celery: Knows which of them Celery runs.
         handlers: Names of the tasks that the handler can end.
-        give_back: Puts messages back that have been claimed.
+        requeue: Requeues deliveries that have been claimed.
         is_urgent: Asked again and again; true ends all waiting.
 
     Attributes:
@@ -35,27 +35,27 @@ class Drain:
 
     def __init__(
         self,
-        held: InFlight,
-        standard: CeleryBridge,
+        in_flight: InFlight,
+        celery: CeleryBridge,
         *,
         handlers: Collection[str],
-        give_back: Callable[[Sequence[Delivery]], None],
+        requeue: Callable[[Sequence[Delivery]], None],
         is_urgent: Callable[[], bool],
     ) -> None:
         self.given_back = 0
-        self._in_flight = held
-        self._standard = standard
+        self._in_flight = in_flight
+        self._celery = celery
         self._handlers = handlers
-        self._put_back = give_back
+        self._requeue = requeue
         self._is_urgent = is_urgent
         self._began = time.monotonic()
 
     def give_back_waiting(self) -> None:
-        """Give back what waits in Celery for an ETA, a rate limit or a thread."""
+        """Requeue what waits in Celery for an ETA, a rate limit or a thread."""
         self._give_back(filter(self._in_flight.claim_waiting, self._celerys()))
 
     def finish(self, timeout_s: float) -> None:
-        """Wait for what the handler can end, and give back the rest of that."""
+        """Wait for what the handler can end, and requeue the rest of that."""
         self._wait_while(lambda: len(self._in_flight) > len(self._others()), timeout_s)
         others = set(self._others())
         self._give_back(
@@ -77,14 +77,14 @@ class Drain:
         return left > 0
 
     def _celerys(self) -> list[Delivery]:
-        return [delivery for delivery in self._in_flight.all() if self._standard.has(delivery)]
+        return [delivery for delivery in self._in_flight.all() if self._celery.has(delivery)]
 
     def _others(self) -> list[Delivery]:
         return [d for d in self._celerys() if d.envelope.task not in self._handlers and not d.ended]
 
     def _give_back(self, deliveries: Iterable[Delivery]) -> None:
         claimed = list(deliveries)
-        self._put_back(claimed)
+        self._requeue(claimed)
         self.given_back += len(claimed)
 
     def _wait_while(self, is_so: Callable[[], bool], timeout_s: float) -> None:
@@ -98,8 +98,8 @@ def _tell_of_wait(deliveries: Sequence[Delivery], longest_s: float | None) -> No
     names = [f"{task}[{task_id}]" for task, task_id in (d.name for d in deliveries)]
     logger.warning(
         "Stopping waits for %s (%s), %s. A second SIGTERM or Ctrl-C ends the worker at once and "
-        "gives them back.",
-        f"{len(names)} tasks that run" if len(names) > 1 else "a task that runs",
+        "requeues them.",
+        f"{len(names)} running tasks" if len(names) > 1 else "a running task",
         ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else ""),
         "as long as that takes (CLIP_WORKER_DRAIN_TIMEOUT_S sets a limit)"
         if longest_s is None

@@ -1,4 +1,4 @@
-"""What this process has in hand, by task."""
+"""The messages that this process holds, each as a delivery."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Delivery:
-    """A message in hand, from its taking to its end.
+    """A message in flight, from its taking to its end.
 
     Attributes:
         lease: What it was taken under.
@@ -33,7 +33,7 @@ class Delivery:
         taken_at: `time.monotonic()`.
         size: Units of work that are left in it; each takes up room.
         waits_for_eta: Whether it rests until a time of its own; then it takes no room.
-        begun: Whether its making has begun.
+        begun: Whether this worker works on it.
         ended: Whether its end has been decided; only the first end counts.
         progressed_at: `time.monotonic()` when something of it was done last, or when it was taken.
         time_out: Ends it when nothing of it has been done for too long; None to let it fail.
@@ -78,10 +78,10 @@ class Delivery:
 
 
 class InFlight:
-    """All deliveries in hand. Threads may share it.
+    """All deliveries of this process. Threads may share it.
 
     A delivery is itself and not its task's id: `Task.retry` and `Task.replace` publish the next
-    message of an id before the last one is acknowledged, so two of them may be in hand.
+    message of an id before the last one is acknowledged, so two of them may be in flight.
     """
 
     def __init__(self) -> None:
@@ -111,10 +111,10 @@ class InFlight:
         return self._suspects
 
     def add(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Take into hand; those that are new, for the others are being worked at already.
+        """Add deliveries; those that are new, for the others are in flight already.
 
-        The very same message comes again while it is in hand if its lease could not be renewed for
-        a while. One whose end has been decided takes no further tag: nobody would end that.
+        The very same message may stand in the queue twice. One whose end has been decided takes no
+        further tag: nobody would end that.
         """
         new = []
         with self._changed:
@@ -159,7 +159,7 @@ class InFlight:
             return not delivery.ended
 
     def remove(self, deliveries: Sequence[Delivery]) -> None:
-        """Let go of."""
+        """Forget deliveries that have ended."""
         with self._changed:
             for delivery in deliveries:
                 if delivery not in self._all:
@@ -189,11 +189,11 @@ class InFlight:
             self._suspects += units
 
     def get(self, tag: str) -> Delivery | None:
-        """The delivery that has this tag, if it is in hand."""
+        """The delivery that has this tag, if it is in flight."""
         return next((delivery for delivery in self.all() if tag in delivery.tags), None)
 
     def all(self) -> list[Delivery]:
-        """Those in hand now, in the order in which they came."""
+        """Those in flight now, in the order in which they came."""
         with self._changed:
             return list(self._all)
 

@@ -1,4 +1,4 @@
-"""What the queue path is told from outside: its handler, its rules, Celery's event loop."""
+"""What the queue consumer is given: its handler, its policy, Celery's event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Handler(Protocol):
     """
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin with plain tasks; called by the intake's thread, so it must not block."""
+        """Begin with plain tasks; called on the poller's thread, so it must not block."""
 
     def resting(self) -> int:
         """How many deliveries wait for a time of their own, and take no room."""
@@ -34,12 +34,12 @@ class Handler(Protocol):
 
 @dataclass(frozen=True)
 class DeliveryPolicy:
-    """How the path treats messages.
+    """How the queue consumer treats messages.
 
     Attributes:
         tasks: Names of the tasks that the handler takes.
-        max_deliveries: Crashes after which a message that was alone is given up.
-        task_timeout_s: Longest time in hand without progress.
+        max_deliveries: Crashes after which a message that ran alone becomes a dead letter.
+        task_timeout_s: Longest time in flight without progress.
         timeout_error: Makes the error of a task that made none for longer.
         size_of: Units of work in a message; each takes up room.
         revoked: Ids of tasks that must not run; it changes.
@@ -49,8 +49,8 @@ class DeliveryPolicy:
         is_registered: Whether the application has a task of this name.
         namespace: Beginning of the names that are nobody else's: one that is not registered is not
             left to other workers.
-        everything_standard: Whether no message may go the batch path, since what Celery was
-            configured to do with it is more than the batch path does.
+        everything_standard: Whether Celery runs all tasks, since it is configured to do more with
+            them than the handler does.
     """
 
     tasks: Collection[str]

@@ -161,6 +161,8 @@ class Poller:
         return taken.total()
 
     def _take_from(self, queue: RedisQueue, most: int) -> int:
+        if not len(self._in_flight):
+            queue.leave_lapsed()  # saves asking Redis
         entries = queue.take(most, max(0, MOST_SUSPECTS - self._in_flight.suspects))
         if entries:
             self._receive(entries)

@@ -1,8 +1,8 @@
 """How much a worker holds: as much as it will need soon, by its measured rate.
 
 By Little's law a worker that ends λ pictures a second, each of which takes W seconds until the
-model may have it, needs λ·W in hand to keep the model busy. On top of these come `ahead_s` seconds
-of work, so that batches fill and Redis may pause. A slow worker thus leaves the queue to others.
+model may have it, needs λ·W in flight to keep the model busy. On top come `ahead_s` seconds of
+work, so that batches fill and Redis may pause. A slow worker thus leaves the queue to others.
 A message may be about several pictures, and how many is not known before it is taken: what was
 taken beyond the window goes back (`split`).
 """
@@ -22,13 +22,13 @@ WEIGHT = 0.3  # of the newest rate in the average
 
 
 class Prefetch:
-    """The window of pictures in hand. Used by one thread, but for `finished`.
+    """The window of pictures in flight. Used by one thread, but for `finished`.
 
     Args:
         floor: Least window.
         ceiling: Greatest window.
         initial: Window until the first measurement.
-        ahead_s: Work to have in hand beyond what preparation needs, in seconds.
+        ahead_s: Work to have in flight beyond what preparation needs, in seconds.
         clock: Seconds, monotonic.
     """
 
@@ -62,7 +62,7 @@ class Prefetch:
         self._finished += count
 
     def window(self, held: int, preparation_s: float) -> int:
-        """How many pictures may be in hand now.
+        """How many pictures may be in flight now.
 
         Args:
             held: How many are.

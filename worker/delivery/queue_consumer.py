@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 STOP_S = 2.0  # for a thread to notice
 RETRY_S = 0.25  # after Redis failed
 RETURN_S = 1.0  # for the process to end, before what its threads run goes back
-MOST_BYTES = 128 * 1024 * 1024  # of messages in hand; with that many no more are taken
+MOST_BYTES = 128 * 1024 * 1024  # of messages in flight; with that many no more are taken
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
 
 
@@ -97,6 +97,7 @@ class QueueConsumer:
         self.celery = CeleryBridge(self.acks, self.heartbeat.make_sure)
         self._router = Router(policy, self.acks, self.celery, self._poller.give_way)
 
+        # What a handler needs of the acks.
         self.succeed = self.acks.succeed
         self.succeed_all = self.acks.succeed_all
         self.fail = self.acks.fail
@@ -138,7 +139,7 @@ class QueueConsumer:
         self._poller.remove(name)
 
     def attach(self, loop: CeleryLoop) -> None:
-        """Go on with a new event loop; what the last one had scheduled is given back."""
+        """Go on with a new event loop; what the last one had scheduled is requeued."""
         self.celery.forgotten()
         self.acks.events.listen(loop.dispatcher)
         self._router.is_limited = loop.is_limited
@@ -154,12 +155,12 @@ class QueueConsumer:
         longest_s: float | None = None,
         is_urgent: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Take no more, finish what has begun, and give the rest back.
+        """Take no more, finish what has begun, and requeue the rest.
 
         What waits in Celery for an ETA, a rate limit or a thread goes back at once.
 
         Args:
-            timeout_s: How long to wait for what the handler has in hand.
+            timeout_s: How long to wait for what the handler works on.
             longest_s: How long to wait for other tasks that a thread runs; None for as long as that
                 takes, for a thread can't be ended.
             is_urgent: Asked again and again; true ends all waiting.
@@ -175,7 +176,7 @@ class QueueConsumer:
             self.in_flight,
             self.celery,
             handlers=self._policy.tasks,
-            give_back=self.acks.requeue,
+            requeue=self.acks.requeue,
             is_urgent=is_urgent,
         )
         self.stop_taking()
@@ -264,7 +265,7 @@ class QueueConsumer:
         if self.in_flight.size_bytes >= MOST_BYTES:
             return 0
         room, window = self._room()
-        # Not one by one, or each would cost a round trip; but never let the hand become empty.
+        # Not one by one, or each would cost a round trip; but never run dry.
         if room < max(1, window // 4) and self.in_flight.busy > 0:
             return 0
         return math.ceil(room / self._usual_size)

@@ -127,8 +127,7 @@ class RedisQueue:
     def take(self, most: int, suspects: int = 0) -> list[UnackedEntry]:
         """Take messages, under this worker's lease, or a new one if that has lapsed.
 
-        The message that brings the take to `MOST_BYTES` is its last, so a take of large ones
-        gives fewer than there are.
+        The message that brings a take to `MOST_BYTES` is its last.
 
         Args:
             most: At most so many from the queue.
@@ -207,10 +206,7 @@ class RedisQueue:
         return [bool(flag) for flag in held]
 
     def requeue(self, lease: Lease, tags: Sequence[str]) -> int:
-        """Put messages back where they came from, to be taken next; how many were held.
-
-        The last of them is the first to be taken again.
-        """
+        """Put messages back, the last of them to be taken first; how many were held."""
         count = 0
         while tags:
             went, looked = self._release(lease, tags[:MOST_TAGS])
@@ -267,6 +263,11 @@ class RedisQueue:
         """Those of all messages that are held under a lease."""
         fields: Any = self._calls("HKEYS", self.keys.unacked(lease.name))
         return {field.decode() for field in fields}
+
+    def leave_lapsed(self) -> None:
+        """Begin a new lease if this one may have lapsed; for a worker that holds nothing."""
+        if self._clock() >= self.lease.ends_at:
+            self._lose(self.lease)
 
     def _lose(self, lease: Lease) -> None:
         """Go on under a new lease; what was taken under this one is other workers' now."""

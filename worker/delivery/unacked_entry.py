@@ -1,4 +1,4 @@
-r"""What stands in the unacknowledged set: a message, where it came from, and its crashes.
+r"""What stands in a worker's hash: a message, where it came from, and its crashes.
 
 Example: `b"clip\n1\n1763730000.5 1 gpu-3\n{...}"` is a message of the list `clip` that was
 being worked on, alone, by worker `gpu-3` when that died.
