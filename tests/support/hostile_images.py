@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from collections.abc import Callable
+
+from PIL import Image
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -82,3 +86,29 @@ def png_of_chunks(chunks: bytes) -> bytes:
 def ico(picture: bytes) -> bytes:
     """An ICO that says that this picture is one of 16x16."""
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
+
+
+MB = 1_000_000
+REFUSED = {
+    "20,000 scans": lambda: jpeg_of_scans(20_000, 9000),
+    "RLE": lambda: bmp(9000, 9000, bytes(40_000), 1),
+    "PPM of fill bytes": lambda: b"P6 1 1" + b" " * 60 * MB,
+    "JPEG of fill bytes": lambda: b"\xff\xd8" + b"\xff" * 60 * MB,
+    "15 million segments": lambda: b"\xff\xd8" + b"\xff\xfe\0\x02" * 15 * MB,
+    "GIF of comments": lambda: b"GIF89a\x01\0\x01\0\0\0\0" + b"!\xfe\x01a\0" * 12 * MB,
+    "a tile for one pixel": lambda: tiff_with_tile(46_336),
+}
+LARGE: dict[str, Callable[[], bytes]] = {
+    "lossless WebP": lambda: encoded(Image.new("RGB", (9400, 9400), "teal"), "WEBP", lossless=True),
+    "float TIFF": lambda: encoded(
+        Image.new("F", (9400, 9400), 0.5), "TIFF", compression="tiff_deflate"
+    ),
+    "PNG": lambda: encoded(Image.new("RGB", (9400, 9400), "teal"), "PNG", compress_level=1),
+    "scans": lambda: jpeg_of_scans(200, 9000),
+}
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
