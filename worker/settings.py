@@ -21,6 +21,7 @@ from worker.redis.url import redis_url_remedy
 
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
+START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 # Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
 DEFAULT_QUEUE = "clip"
@@ -276,15 +277,16 @@ class Settings(BaseSettings):
 
 
 def _unknown_variables(environment: Iterable[str], fields: Iterable[str]) -> list[str]:
-    """A line for each variable that looks like a setting and is none: a typing error, mostly."""
-    known = [field.upper() for field in fields]
+    """A line for each variable that looks like a setting but is not one: mostly a typing error."""
+    known = [field.upper() for field in (*fields, *START_OPTIONS)]
     lines = []
     for variable in sorted(environment):
         name = variable.removeprefix(ENV_PREFIX)
         if name in (variable, *known) or variable.startswith(TEST_PREFIX):
             continue
         near = [ENV_PREFIX + match for match in get_close_matches(name, known, n=1)]
-        lines.append(f"{variable} is no setting; " + (f"{near[0]} is." if near else "unset it."))
+        remedy = f"Did you mean {near[0]}?" if near else "Unset it."
+        lines.append(f"Unknown setting {variable}. {remedy}")
     return lines
 
 

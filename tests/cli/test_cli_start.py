@@ -87,6 +87,15 @@ def test_help_names_the_defaults_that_hold(capsys):
         assert default in described, name
 
 
+def test_options_that_are_no_settings_may_stand_in_the_environment(started, monkeypatch):
+    monkeypatch.setitem(os.environ, "CLIP_WORKER_LOGLEVEL", "info")
+    monkeypatch.setitem(os.environ, "CLIP_WORKER_REDIS_WAIT_S", "5")
+
+    assert run(["start"]) == 0
+
+    assert started == [20]
+
+
 def test_an_unknown_log_level_is_wrong_input(started, capsys):
     assert run(["start", "--loglevel", "loud"]) == 2
 

@@ -204,6 +204,8 @@ def test_where_nothing_can_be_started_pictures_fail_for_now_and_a_stop_fails_the
     assert {*bench.codes(keys)} <= {None, "STOPPING"}
     assert "STOPPING" in bench.codes(keys)
     assert all(map(is_gone, pids))
+    # and afterwards
+    assert bench.codes(bench.submit(jpeg(), first=1000)) == ["STOPPING"]
 
 
 OWNER = """

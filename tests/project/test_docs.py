@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import ENV_PREFIX, TEST_PREFIX, Settings
+from worker.settings import ENV_PREFIX, START_OPTIONS, TEST_PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -18,7 +18,7 @@ VARIABLE = re.compile(rf"{ENV_PREFIX}[A-Z0-9_]+")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-SETTINGS = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+SETTINGS = {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *START_OPTIONS)}
 MOST_README_WORDS = 500
 
 

@@ -254,8 +254,8 @@ def test_a_variable_that_is_no_setting_is_named_with_the_one_that_was_meant(
     lines = wrong_lines(monkeypatch, MAXBATCH="8", DEVICE="gpu", COLOUR="red")
     assert lines == [
         "CLIP_WORKER_DEVICE is 'gpu': give auto, cpu, cuda or cuda:N.",
-        "CLIP_WORKER_COLOUR is no setting; unset it.",
-        "CLIP_WORKER_MAXBATCH is no setting; CLIP_WORKER_MAX_BATCH is.",
+        "Unknown setting CLIP_WORKER_COLOUR. Unset it.",
+        "Unknown setting CLIP_WORKER_MAXBATCH. Did you mean CLIP_WORKER_MAX_BATCH?",
     ]
 
 

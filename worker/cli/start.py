@@ -55,8 +55,8 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 def command(loglevel: str, redis_wait: float, **options: str | None) -> int:
     """Run a worker until SIGTERM or Ctrl-C, which let it finish what it has in hand.
 
-    Every option has an environment variable, CLIP_WORKER_MODEL for --model; the option goes first.
-    More settings have a variable only: worker/settings.py lists them.
+    Every option has an environment variable, CLIP_WORKER_MODEL for --model; the option wins. More
+    settings have a variable only: docs/settings.md lists them.
     """
     settings = _settings(options)
     wait_for_redis([settings.redis_url, settings.results_url], redis_wait, say)

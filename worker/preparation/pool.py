@@ -77,6 +77,8 @@ class PreparationPool:
         self._ticked_s = 0.0
         self._ready = threading.Event()
         self._stop_within_s: float | None = None
+        self._is_stopped = False
+        self._failing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
 
     @property
@@ -96,6 +98,8 @@ class PreparationPool:
     def submit(self, requests: Sequence[ImageRequest]) -> None:
         """Have pictures prepared, in order. After `stop` they fail at once."""
         self._call(lambda: self._registry.take(requests))
+        if self._is_stopped:
+            self._fail_all()
 
     def cancel(self, keys: Iterable[int]) -> None:
         """Forget pictures; `on_prepared` is not told of them, unless it has been already."""
@@ -132,17 +136,13 @@ class PreparationPool:
             "free_slots": self.free_slots,
         }
 
-    # --- on the pool's thread ---
-
     def _call(self, function: Callable[[], None]) -> None:
         self._inbox.append(function)
         self._wake()
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # it is about to wake up
             os.write(self._wakeup_end, b"!")
-        except BlockingIOError:  # it is about to wake up
-            return
 
     def _wake_up(self) -> None:
         os.read(self._wakeup, 4096)
@@ -154,9 +154,18 @@ class PreparationPool:
             except Exception:
                 logger.exception("The preparation pool failed; going on")
                 time.sleep(TICK_S)
-        self._registry.fail_all()
-        self._tell()
+        self._is_stopped = True
+        self._fail_all()
         self._processes.stop(self._stop_within_s)
+        self._shared.close()
+
+    def _fail_all(self) -> None:
+        """End what has come since the pool stopped; on the thread of whoever brought it."""
+        with self._failing:
+            while self._inbox:
+                self._inbox.popleft()()
+            self._registry.fail_all()
+            self._tell()
 
     def _turn(self) -> None:
         for key, events in self._selector.select(self._timeout_s()):
@@ -180,11 +189,10 @@ class PreparationPool:
         self._tell()
 
     def _timeout_s(self) -> float | None:
-        pauses = [self._processes.pause_s()]
-        if self._registry.is_busy:
-            pauses.append(TICK_S)
-        known = [each for each in pauses if each is not None]
-        return min(known) if known else None
+        pause_s = self._processes.pause_s()
+        if not self._registry.is_busy:
+            return pause_s
+        return TICK_S if pause_s is None else min(TICK_S, pause_s)
 
     def _listen_to(self, process: ProcessHandle) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if process.has_to_send else 0)
@@ -241,8 +249,6 @@ class PreparationPool:
                 self._on_prepared(ended)
             except Exception:
                 logger.exception("Nobody took %d prepared pictures", len(ended))
-
-    # --- processes that end, or should ---
 
     def _tick(self, elapsed_s: float) -> None:
         elapsed_s = min(elapsed_s, 2 * TICK_S)  # the machine, or this process, may have slept
