@@ -1,7 +1,7 @@
-"""How much memory it takes to decode a picture, from what its header says.
+"""Estimates how much memory decoding an image takes, from its header.
 
-The figures are what Pillow 13.0 took for pictures of 20 million pixels, in bytes a pixel, as the
-growth of the process's peak; `tests/test_decoding_memory.py` measures them again.
+The figures are what Pillow 13.0 took for images of 20 million pixels, in bytes a pixel, as the
+growth of the process's peak; `tests/clip_engine/test_decoding_memory.py` measures them again.
 """
 
 from __future__ import annotations

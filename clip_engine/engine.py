@@ -1,4 +1,4 @@
-"""Zero-shot classification: pictures and labels in, the K most probable labels out.
+"""Zero-shot classification: images and labels in, the K most probable labels out.
 
 Axes: B images, L labels, D embedding, R pixels a side.
 """
@@ -50,7 +50,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What a result says of its model.
+    """Name and digest of a model, as results carry them.
 
     Attributes:
         name: As the model was asked for: a published name, or a file's stem.
@@ -233,7 +233,7 @@ class Engine:
             raise ImageError(f"{os.fspath(image)!r}: {error.message}", error.code) from error
 
     def warm(self) -> None:
-        """Run what is lazily set up once, so that the first task doesn't pay for it."""
+        """Run both towers once, so that the first task does not pay for lazy set-up."""
         self._tower.warm()
         self.texts.encode(["warm"])
 

@@ -1,15 +1,15 @@
-"""What `clip_engine` raises, by what the caller should do about it.
+"""The errors that `clip_engine` raises, by what the caller should do about them.
 
 ::
 
     ClipEngineError
-    ├── InputError              mend the call: labels, k, template, text
+    ├── InputError              fix the call: labels, k, template, text
     │   └── TextTooLongError    a text has more tokens than the model's context
-    ├── ImageError              mend or drop this picture; has a `code`
-    ├── ModelNotFoundError      mend the model's name or path
-    ├── CheckpointError         this file is no CLIP checkpoint that we can read
+    ├── ImageError              fix or drop this image; has a `code`
+    ├── ModelNotFoundError      fix the model's name or path
+    ├── CheckpointError         the file is not a CLIP checkpoint that can be read
     ├── DownloadError           weights could not be fetched: network, disk, checksum
-    ├── DeviceError             the device asked for is not there
+    ├── DeviceError             the requested device does not exist
     └── DeviceLostError         the device failed for good; only a fresh process may use it again
 
 Every message is one sentence that quotes the offending value and says what would be right.

@@ -1,4 +1,4 @@
-"""The forms in which a picture may be given to the engine, and which are none."""
+"""The types that the engine accepts as images."""
 
 from __future__ import annotations
 

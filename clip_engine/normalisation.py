@@ -1,4 +1,4 @@
-"""What is taken out of a picture's pixels before the image tower sees them."""
+"""Normalisation of pixels by mean and standard deviation, before the image tower."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which way up a picture is stored, as its EXIF orientation says (1 to 8).
+"""Applies the EXIF orientation (1 to 8) of an image.
 
-Pillow's own `exif_transpose` rewrites all metadata as well, and so refuses a sound picture whose
-other metadata are broken.
+Pillow's own `exif_transpose` also rewrites all metadata, and so fails for a valid image whose other
+metadata are broken.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""From a picture's bytes to the pixels that the image tower takes.
+"""Decodes, resizes and crops images to the pixels that the image tower takes.
 
 The contract is that of the CLIP paper's code, a torchvision `Compose`: shortest side to R by
-antialiased bicubic resampling, centre crop, RGB. Two things differ, on purpose: EXIF orientation is
-applied, and pictures of more than 8 bits a channel or with a palette become RGB *before* they are
-resampled (Pillow would clip the former to white and take nearest neighbours of the latter).
-CLIP's mean and deviation are taken out later, for a batch at a time on the device
-(`engine.normalise`), so that a picture travels as uint8.
+antialiased bicubic resampling, centre crop, RGB. Two differences are deliberate: EXIF orientation
+is applied, and images with more than 8 bits a channel or a palette become RGB *before* they are
+resampled (Pillow would clip the former to white and use nearest neighbours for the latter).
+Pixels stay uint8; they are normalised on the device, a batch at a time
+(`clip_engine.normalisation`).
 
 Axes: R pixels a side.
 """

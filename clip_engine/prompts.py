@@ -1,4 +1,4 @@
-"""Prompt templates: what stands around a label before the text tower reads it.
+"""Prompt templates: the text around a label that the text tower encodes.
 
 Radford et al. 2021, section 3.1.4: a template closes much of the gap between bare labels and
 captions, and the mean over several templates, an ensemble, gains more.

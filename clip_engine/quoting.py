@@ -1,4 +1,4 @@
-"""How an error's sentence shows the value at fault."""
+"""How error messages show the offending value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The K largest scores of each row, for whatever kind of array the scores come in."""
+"""The K largest scores of each row, for NumPy, torch and DLPack arrays."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What makes the towers faster without changing what they compute; each piece can be left out.
+"""Makes the towers faster without changing what they compute; each piece can be left out.
 
-The model in `clip_engine.model` is the plain path and every piece's oracle: a piece replaces some
-of its modules or steps by others that give the same to within rounding.
+The model in `clip_engine.model` is the plain implementation and the oracle of every piece. A piece
+replaces some of its modules or steps by others that give the same result to within rounding.
 """
 
 from clip_engine.acceleration.accelerate import accelerate

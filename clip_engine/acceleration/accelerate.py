@@ -1,4 +1,4 @@
-"""From a plain model to one with the chosen pieces, in the one order that works."""
+"""Applies the chosen pieces of acceleration to a model, in the order that works."""
 
 from __future__ import annotations
 

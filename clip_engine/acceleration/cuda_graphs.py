@@ -1,4 +1,4 @@
-"""A forward of one batch size recorded once and replayed: one launch instead of hundreds.
+"""CUDA graphs: a forward pass of one batch size is recorded once and replayed.
 
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. A graph reads and writes fixed
 memory, so there is one for each bucket, and one replay at a time.

@@ -1,4 +1,4 @@
-"""Checkpoints of four ecosystems: what a file holds is found from the file, and none of it runs.
+"""Reads checkpoints of several ecosystems. The format is recognised; nothing is executed.
 
 OpenAI's TorchScript archives and plain state dicts (`openai`), OpenCLIP's folders and training
 checkpoints (`open_clip`), Hugging Face's CLIP folders (`hugging_face`). All become weights in

@@ -1,4 +1,4 @@
-"""What reading a checkpoint gives: all that an engine needs, in one layout."""
+"""A checkpoint that was read: everything that an engine needs, in one layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a path to a checkpoint: find the weights, read them, ask each format if they are its own."""
+"""Reads a checkpoint: finds the weights, reads them, and lets each format recognise them."""
 
 from __future__ import annotations
 

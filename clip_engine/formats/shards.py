@@ -1,4 +1,4 @@
-"""The index of weights that lie in several files, as Hugging Face's libraries write it."""
+"""The index of sharded weights, as Hugging Face's libraries write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file of weights, whatever wrote it: its tensors by name, as they are stored.
+"""Reads one file of weights, whatever wrote it: its tensors by name.
 
 A cut-off file is always found. A flipped bit is where the file has checksums, which TorchScript
 archives and zipped `torch.save` files have; safetensors and older `torch.save` files have none.

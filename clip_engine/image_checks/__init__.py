@@ -1,8 +1,7 @@
-"""Checks of a file's structure, before a decoder is trusted with it.
+"""Checks a file's structure before it is given to a decoder.
 
-A decoder bounds neither the work that a small file can ask of it nor all of its memory. Each check
-here reads headers only, in time linear in what it reads, and refuses what no camera, editor or
-browser writes.
+A decoder limits neither the work that a small file can cause nor all of its memory. Each check
+reads headers only, in linear time, and refuses what no camera, editor or browser writes.
 """
 
 from clip_engine.image_checks.check import check_image_file

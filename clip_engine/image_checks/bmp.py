@@ -1,4 +1,4 @@
-"""BMP: run-length encoded ones, which Pillow decodes in Python, up to 0.4 µs a pixel."""
+"""BMP: run-length encoding, which Pillow decodes in Python, at up to 0.4 µs a pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which check a file needs; the beginnings are those by which Pillow chooses a decoder."""
+"""Chooses the check by a file's first bytes, as Pillow chooses its decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ICO: the pictures within, which may be larger than the directory says."""
+"""ICO: the images inside, which may be larger than the directory says."""
 
 from __future__ import annotations
 

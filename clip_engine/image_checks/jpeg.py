@@ -1,4 +1,4 @@
-"""JPEG: the scans, which libjpeg goes through the whole picture for, and the segments before them.
+"""JPEG: scans, each of which costs libjpeg a pass over the image, and the segments before them.
 
 See ITU-T T.81, Annex B.
 """

@@ -1,4 +1,4 @@
-"""PNG: chunks, which Pillow reads one by one, and what is in those that are no pixels."""
+"""PNG: the number of chunks, which Pillow reads one by one, and the size of metadata."""
 
 from __future__ import annotations
 

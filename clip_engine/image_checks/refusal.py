@@ -1,4 +1,4 @@
-"""What the checks of all formats share."""
+"""Limits and errors that the checks of all formats share."""
 
 from __future__ import annotations
 

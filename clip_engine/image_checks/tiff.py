@@ -1,4 +1,4 @@
-"""TIFF: tiles that are larger than the picture, and lists of strips and metadata without end.
+"""TIFF: tiles that are larger than the image, and the numbers of strips and metadata entries.
 
 Sizes are of the first directory, as the picture is. See TIFF 6.0 and, for BigTIFF, libtiff's page.
 """

@@ -1,4 +1,4 @@
-"""What the pages say of the repository is so: files, modules, settings and links are there."""
+"""Files, modules, settings and links that the pages and docstrings name are there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FOLDERS = "worker|clip_engine|tests|benchmarks|scripts|examples|docs"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]+\.\w+")
 MODULE = re.compile(r"(?<![\w./-])(?:worker|clip_engine|benchmarks)(?:\.\w+)+")
+QUOTED = re.compile(r"`((?:worker|clip_engine|benchmarks)\.[\w.]+)`")
 VARIABLE = re.compile(rf"{ENV_PREFIX}[A-Z0-9_]+")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -72,6 +73,14 @@ def test_files_modules_settings_and_links_that_a_page_names_are_there(page: Path
     assert not missing_modules(text)
     assert not {each for each in named - SETTINGS if not each.endswith("_")}
     assert not broken_links(page)
+
+
+@pytest.mark.parametrize("package", ["worker", "clip_engine", "benchmarks", "scripts"])
+def test_files_and_modules_that_comments_name_are_there(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        source = path.read_text()
+        quoted = " ".join(QUOTED.findall(source))
+        assert not missing_files(source) | missing_modules(quoted), path
 
 
 def test_a_wrong_name_is_found() -> None:

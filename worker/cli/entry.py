@@ -1,6 +1,6 @@
-"""`clip-worker` itself: finds the command, and turns whatever ends it into an exit status.
+"""`clip-worker`: finds the command, and turns whatever ends it into an exit status.
 
-A command's module is loaded when the command is asked for, so that `clip-worker --help` answers at
+A command's module is loaded only when the command is run, so that `clip-worker --help` answers at
 once.
 """
 
@@ -38,7 +38,7 @@ COMMANDS = {
 )
 @click.version_option(__version__, prog_name="clip-worker", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Zero-shot image tagging as a queue job: CLIP on Celery workers, answers in Redis.
+    """Zero-shot image tagging as a queue job: CLIP on Celery workers, results in Redis.
 
     Start with `clip-worker demo`: it needs no network, no weights and no Redis of yours.
     """

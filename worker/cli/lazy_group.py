@@ -1,4 +1,4 @@
-"""A group of commands, each of which is loaded when it is asked for."""
+"""A group of commands whose modules are loaded when they are needed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`clip-worker start`: this process becomes a worker.
 
-Everything that may be wrong is told before the model is loaded: first the settings, then Redis.
+Settings and Redis are checked before the model is loaded.
 """
 
 from __future__ import annotations

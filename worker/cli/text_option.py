@@ -1,4 +1,4 @@
-"""Options that hold text, whatever the locale makes of the command line's bytes."""
+"""Options that are text, whatever the locale makes of the command line's bytes."""
 
 from __future__ import annotations
 

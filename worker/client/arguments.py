@@ -1,7 +1,7 @@
-"""What a Python program hands to the client, brought into the contract's form or refused.
+"""Converts what a Python program passes to the client into the contract's form, or refuses it.
 
-Python's own types lend themselves to mistakes: a string is a sequence of strings, a set has no
-order, a path names a file on this machine.
+Python's own types invite mistakes: a string is a sequence of strings, a set has no order, and a
+path names a file on this machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Python producer: `Client(url).classify(image, labels, k=5).get()`.
 
-It loads neither torch nor the engine, so a web backend can import it. It is sugar: any Celery
-client that sends `clip.classify` with the same arguments gets the same answer (`worker.contract`).
+It loads neither torch nor the engine, so a web backend can import it. Any other Celery
+client that sends `clip.classify` with the same arguments gets the same result (`worker.contract`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` that are under way at a ti
 
 
 class Client:
-    """Sends pictures to be tagged and reads the answers. Threads may share it.
+    """Sends images to be tagged and reads the results. Threads may share it.
 
     Args:
         url: Redis that the workers take tasks from: `redis://`, `rediss://`, or sentinels
@@ -62,7 +62,7 @@ class Client:
         result_url: Redis that they store results in, if it is another.
         queue: Queue that they take tasks from.
         max_queue_length: Messages that may be waiting in the queue; None for any number. It is
-            checked in the same step as the sending.
+            checked in the same step in which messages are sent.
         when_full: `"error"` to raise `QueueFullError`, `"wait"` to wait for room.
         wait_limit_s: Longest wait for room, in seconds; then it is an error all the same.
         result_ttl_s: How long the workers keep results, in seconds; nobody waits for longer.
@@ -129,7 +129,7 @@ class Client:
         expires_s: float | None = None,
         **question: Any,
     ) -> Handle[Classification]:
-        """Ask for the most probable labels of one picture; returns at once.
+        """Send one image to be tagged; returns at once.
 
         Args:
             image: URI of the picture (`https:`, `s3:`, `file:`, `data:`), or what `upload` gave.
@@ -157,7 +157,7 @@ class Client:
         expires_s: float | None = None,
         **question: Any,
     ) -> list[Handle[Classification]]:
-        """Ask about many pictures, each with a message and an answer of its own.
+        """Send many images, each with a message and a handle of its own.
 
         It sends some thousands of messages a second, hundreds a round trip. `as_completed` gives
         the answers as they come; `classify_many` is for pictures that may share a message.
@@ -208,7 +208,7 @@ class Client:
         expires_s: float | None = None,
         **question: Any,
     ) -> Iterator[tuple[int, Outcome]]:
-        """Ask the same of many pictures and give each outcome as it comes.
+        """Send many images with the same request, and yield each outcome as it comes.
 
         The pictures may be a generator of millions: only `chunk * in_flight` of them are under way.
         If a message fails because of one of its pictures (`POISON`, `TASK_TIMEOUT`), each of them
@@ -284,7 +284,7 @@ class Client:
             return self._label_sets.put(name, kept)
 
     def ping(self) -> None:
-        """Ask Redis for a sign of life.
+        """Check that Redis answers.
 
         Raises:
             QueueUnavailableError: There is none within 5 seconds.

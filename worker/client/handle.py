@@ -29,7 +29,7 @@ PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover ta
 
 
 class Handle(Generic[Answer]):
-    """What `Client.classify` gives: the answer is on its way.
+    """A task that was sent; its result can be waited for.
 
     It holds no connection, so it may be made in one thread and waited for in another. What it has
     read it keeps, so that an answer is there as long as the handle is.
@@ -69,7 +69,7 @@ class Handle(Generic[Answer]):
         return str(stored["status"]) if stored else PENDING
 
     def get(self, timeout: float | None = None) -> Answer:
-        """Wait for the answer.
+        """Wait for the result.
 
         Args:
             timeout: In seconds; None for as long as workers keep results (`result_ttl_s` of the
@@ -96,7 +96,7 @@ class Handle(Generic[Answer]):
 
 
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
-    """Give the handles one by one as their tasks end, well or badly.
+    """Yield the handles one by one as their tasks end, with a result or a failure.
 
     They are asked for with MGET, a thousand at a time: no subscription that a lost connection could
     lose. There may be a hundred thousand of them.

@@ -1,4 +1,4 @@
-"""A picture's file on the producer's machine, read to be uploaded."""
+"""Reads an image file on the producer's machine, to be uploaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_picture(path: Path, name: str | None = None) -> bytes:
 
 
 def check_size(size_bytes: int, shown: str) -> None:
-    """See that Redis can keep a picture.
+    """Check that an image is not too large for Redis.
 
     Raises:
         ImageUnavailableError: `FETCH_TOO_LARGE`.

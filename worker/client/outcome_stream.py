@@ -1,8 +1,8 @@
-"""Many pictures, some of them in each message: sent as others end, each with one outcome.
+"""Sends many images, several a message, as earlier messages end; each image gets one outcome.
 
-A message fails as a whole if one of its pictures kills workers, or takes all the time that a task
-may take. Then each of its pictures is sent again, once, in a message of its own: the guilty one
-fails alone.
+A message fails as a whole if one of its images kills workers, or uses up the time limit of a task.
+Then each of its images is sent again, once, in a message of its own, so that only the one to blame
+fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Ended: TypeAlias = tuple[int, Outcome]
 
 
 class OutcomeStream:
-    """One `classify_many`: what is to be sent, what is under way, what has ended.
+    """The state of one `classify_many`: what is to be sent, is in flight, or has ended.
 
     Args:
         images: URIs.
@@ -55,7 +55,7 @@ class OutcomeStream:
         self._ended: deque[Ended] = deque()
 
     def outcomes(self) -> Iterator[Ended]:
-        """Send, wait, and give each picture's position and outcome, as they come.
+        """Send, wait, and yield each image's position and outcome as they come.
 
         Raises:
             TemporaryError: Redis can't be used, the queue is full, or nothing ended within
@@ -80,7 +80,7 @@ class OutcomeStream:
                 self._under_way[self._send([uri for _, uri in pictures])] = pictures
 
     def _draw(self) -> list[Picture]:
-        """The next chunk, without what is no URI: that fails at once, alone."""
+        """The next chunk. What is not a URI is left out, and fails at once."""
         if self._is_drawn:
             return []
         drawn = list(islice(self._images, self._chunk))

@@ -1,4 +1,4 @@
-"""Puts messages on a queue in Redis, many a round trip, and heeds a bound on its length."""
+"""Pushes messages onto a queue in Redis, many a round trip, within a bound on its length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ return {count, waiting + count}
 
 @dataclass(frozen=True)
 class Bound:
-    """How long a queue may get.
+    """A bound on the length of a queue.
 
     Attributes:
         most: Messages that may be waiting; what workers have in hand doesn't count.
@@ -89,7 +89,7 @@ class Publisher:
         self._script = redis.register_script(_PUSH)
 
     def send(self, messages: Iterable[str], count: int, priority: int = 0) -> Iterator[int]:
-        """Send messages in their order; nothing is sent before the iterator is asked.
+        """Send messages in their order; nothing is sent until the iterator is advanced.
 
         Where Redis loses the connection before it answers, what was just sent is sent again: it may
         run twice, under one id.

@@ -1,4 +1,4 @@
-"""What a caller gets for the error that a task failed with."""
+"""Translates the error that a task failed with into one that the caller gets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Results in Redis as Celery stores them, read without Celery's connections and subscriptions.
+"""Reads results from Redis as Celery stores them, without Celery's connections.
 
-Celery's own client subscribes to a channel for every task it sends, a round trip each, and loses
-what was published while its connection was away. One MGET reads any number of results, and who
-waits for a single one subscribes for as long as that takes (`worker.client.subscription`).
+Celery's own client subscribes to a channel for every task that it sends, a round trip each, and
+misses what was published while its connection was lost. Here one MGET reads any number of results,
+and a thread that waits for a single one subscribes only while it waits
+(`worker.client.subscription`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DEFAULT_TTL_S = 86_400.0  # what workers keep results for, unless set otherwise
 
 
 class StoredResults:
-    """Where workers store results. Threads may share it.
+    """The results that workers have stored. Threads may share it.
 
     Args:
         redis: That they are in.
@@ -62,7 +63,7 @@ class StoredResults:
         return Watch(self._ears, alone and RESULT_PREFIX + alone)
 
     def close(self) -> None:
-        """Close the connections that waiting has left."""
+        """Close the connections of past subscriptions."""
         self._ears.close()
         self._subscribed.close()
 
@@ -96,7 +97,7 @@ class StoredResults:
         return cast("dict[str, Any]", self._app.backend.decode_result(stored))
 
     def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """What is stored for those tasks that have ended, well or badly.
+        """What is stored for those tasks that have ended, with a result or a failure.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.

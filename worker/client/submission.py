@@ -1,4 +1,4 @@
-"""From requests to messages on the queue: one by one, or many at once."""
+"""Turns requests into messages and sends them, one by one or many at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAST_URGENT = 9
 
 @dataclass(frozen=True)
 class Post:
-    """How messages are to travel.
+    """Options for sending messages.
 
     Attributes:
         priority: 0 to 9, 0 the most urgent.

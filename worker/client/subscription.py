@@ -1,8 +1,8 @@
-"""Waiting for a result without asking for it again and again.
+"""Waits for a result without polling for it.
 
-Whoever stores a result publishes it too, on a channel of the same name as its key. That is a short
-cut and nothing is built on it: where a subscription can't be had, or is lost with its connection,
-or missed what was published before, the result is read a little later.
+Whoever stores a result also publishes it, on a channel with the name of its key. Nothing depends on
+that: without a subscription, or if its connection is lost, or if the result was published before it
+began, the result is read a little later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_SUBSCRIPTIONS = 256  # at a time, each with a connection of its own
 
 
 class Ears:
-    """Subscriptions, each for one thread at a time. Threads may share this.
+    """A pool of subscriptions, each used by one thread at a time. Threads may share it.
 
     Args:
         redis: That results are stored in.
@@ -81,19 +81,19 @@ class Ears:
         return ear
 
     def take_back(self, ear: PubSub) -> None:
-        """Keep a subscription for the next who waits; until then it stays as it is."""
+        """Keep a subscription for the next thread that waits; until then it stays as it is."""
         self._idle.append(ear)
         if len(self._idle) > MOST_IDLE:
             self._idle.popleft().close()
         self._free.release()
 
     def drop(self, ear: PubSub) -> None:
-        """Close a subscription that is lent."""
+        """Close a subscription that is in use."""
         ear.close()
         self._free.release()
 
     def close(self) -> None:
-        """Close the connections of those that nobody uses."""
+        """Close the subscriptions that no thread uses."""
         while ear := self._kept():
             ear.close()
 
@@ -151,7 +151,7 @@ class Watch:
         return None
 
     def leave(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         if self._ear is not None:
             self._ears.take_back(self._ear)
             self._ear = None

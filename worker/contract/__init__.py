@@ -1,6 +1,6 @@
-"""The contract on the wire: what producers send, what workers store, what both sides check.
+"""The contract between producers and workers: messages, requests, results, URIs, names in Redis.
 
-Any Celery client in any language can take part in it; `worker.client` is the Python one. This
+Any Celery client in any language can be a producer; `worker.client` is the Python one. This
 package loads no torch.
 """
 

@@ -1,7 +1,7 @@
-"""A task's end, as Celery's Redis backend stores it.
+"""Encodes results and failures as Celery's Redis backend stores them.
 
-Celery's own encoder takes longer than all the rest of the way of a small task; this writes the same
-bytes (`tests/contract/test_celery_result.py` holds them against Celery's).
+Celery's own encoder takes longer than everything else that a small task needs; this writes the same
+bytes (`tests/contract/test_celery_result.py` compares them with Celery's).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An http or https URL in one strict reading, so that no two parsers can differ over its host."""
+"""Parses http and https URLs strictly, so that no two parsers can disagree about the host."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Celery messages as kombu puts them on a Redis list, written without either.
+"""Writes Celery messages as kombu puts them on a Redis list, without Celery and kombu.
 
-Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes but for the ids, and
-for the secrets of URIs in what logs and Flower show (`tests/test_message.py`);
-`benchmarks/producer.py` has what that saves.
+Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes except for the ids,
+and for the secrets of URIs in what logs and Flower show
+(`tests/contract/test_message_writer.py`). `benchmarks/producer.py` measures what that saves.
 See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
@@ -39,7 +39,7 @@ class Arguments(NamedTuple):
 
 
 class EncodedRequest:
-    """A question, written once for any number of pictures.
+    """A request, encoded once for any number of images.
 
     Args:
         question: Validated.

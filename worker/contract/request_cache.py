@@ -1,7 +1,7 @@
-"""A cache of validated requests, so that one that comes again is not validated again.
+"""A cache of validated requests: one that comes again is not validated again.
 
-A web backend sends one image after the other with the same labels. To validate and to encode these
-takes most of the time that a message takes on either side.
+A web backend sends one image after another with the same labels. Validating and encoding them takes
+most of the time that a message takes, in the client and in the worker.
 """
 
 from __future__ import annotations

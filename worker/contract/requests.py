@@ -134,7 +134,7 @@ Uri = Annotated[StrictStr, AfterValidator(_check_uri)]
 
 
 class RequestOptions(Wire):
-    """What is asked of a picture, whichever picture it is.
+    """What a task asks for, except which image.
 
     Attributes:
         labels: Different labels, or
@@ -182,21 +182,21 @@ class RequestOptions(Wire):
 
     @property
     def all_templates(self) -> tuple[str, ...]:
-        """The templates that count where there is no `ensemble`: those given, or the default."""
+        """The templates if there is no `ensemble`: those given, or the default."""
         assert self.ensemble is None, "only the worker knows an ensemble's templates"
         return self.templates or (self.template or DEFAULT_TEMPLATE,)
 
 
 class ClassifyRequest(RequestOptions):
-    """Keyword arguments of `clip.classify`: a question about one picture, by its URI."""
+    """Keyword arguments of `clip.classify`: a request for one image, by its URI."""
 
     image: Uri
 
 
 class ClassifyManyRequest(RequestOptions):
-    """Keyword arguments of `clip.classify_many`: one question about several pictures.
+    """Keyword arguments of `clip.classify_many`: one request for several images.
 
-    A URI that is none fails that picture alone, so the URIs are checked later, one by one.
+    A malformed URI fails that image alone, so the URIs are checked later, one by one.
     """
 
     images: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_IMAGES)]

@@ -1,4 +1,4 @@
-"""What the tasks give: answers and failures, as JSON."""
+"""The schema of the tasks' results: classifications and failures, as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.errors import ClipWorkerError
 
 
 class Prediction(Wire):
-    """A label, its softmax probability over all labels of the question, and its index there."""
+    """A label, its softmax probability over all labels of the request, and its index there."""
 
     label: str
     probability: float
@@ -17,7 +17,7 @@ class Prediction(Wire):
 
 
 class Timing(Wire):
-    """Where a picture's time went, in seconds; `queue` only if the producer said when it sent."""
+    """How long each stage took, in seconds; `queue` only if the producer said when it sent."""
 
     queue: float | None
     labels: float
@@ -30,7 +30,7 @@ class Timing(Wire):
 
 
 class Classification(Wire):
-    """The answer to a question about one picture, most probable label first."""
+    """The result for one image, most probable label first."""
 
     predictions: tuple[Prediction, ...]
     model: str
@@ -40,7 +40,7 @@ class Classification(Wire):
 
 
 class Failure(Wire):
-    """Why one picture of several has no answer."""
+    """Why one image of several has no result."""
 
     type: str
     code: str
@@ -53,7 +53,7 @@ class Failure(Wire):
 
 
 class Outcome(Wire):
-    """One picture's part of a `clip.classify_many` result: a classification or a failure."""
+    """One image's part of a `clip.classify_many` result: a classification or a failure."""
 
     status: Literal["ok", "error"]
     result: Classification | None = None

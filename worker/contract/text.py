@@ -1,7 +1,7 @@
-r"""Lone surrogates, such as JSON's `"\ud83d"`: halves of characters that nothing can encode.
+r"""Lone surrogates, such as JSON's `"\ud83d"`: halves of characters, which can't be encoded.
 
-JavaScript makes one where it cuts a string in the middle of an emoji, and Python's JSON reader lets
-it in; `sys.argv` has some where an argument is no text in the locale's encoding.
+JavaScript makes one when it cuts a string in the middle of an emoji, and Python's JSON reader
+accepts it. `sys.argv` contains some if an argument is not text in the locale's encoding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_text(value: str) -> bool:
 
 
 def decoded(argument: str) -> str | None:
-    """An argument or environment variable as text; None if its bytes are no UTF-8.
+    """An argument or environment variable as text; None if its bytes are not UTF-8.
 
     Bytes that the locale's encoding can't decode reach Python as lone surrogates. If they are
     UTF-8, as with `LC_ALL=C` and `PYTHONUTF8=0`, they are read as that.

@@ -1,4 +1,4 @@
-"""What counts as a URI, by its spelling alone: no network, no disk.
+"""Checks URIs by their spelling alone, without network or disk.
 
 The client runs this before it sends, the worker again before it fetches.
 """

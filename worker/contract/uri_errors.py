@@ -1,4 +1,4 @@
-"""Refusals that more than one kind of URI meets."""
+"""Errors that several kinds of URIs share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bad_uri(uri: str, reason: str) -> InvalidRequestError:
 
 
 def too_large(uri: str, max_bytes: int) -> ImageUnavailableError:
-    """The error for a picture above the cap, whatever its scheme."""
+    """The error for an image above the size limit, whatever its scheme."""
     return ImageUnavailableError(
         f"The picture at {shown_uri(uri)} is larger than {max_bytes} bytes, the most this worker "
         "takes (CLIP_WORKER_MAX_BYTES).",

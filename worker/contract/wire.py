@@ -1,4 +1,4 @@
-"""What all that crosses the queue has in common."""
+"""The base class of everything that crosses the queue."""
 
 from __future__ import annotations
 

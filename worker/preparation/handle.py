@@ -72,7 +72,7 @@ class ProcessHandle:
         bytes_in_hand: What was sent of these.
         is_alone: Whether it is kept for a suspect.
         is_slow: Whether it has been decoding one picture for long.
-        is_sound: Whether it has reported anything.
+        is_sound: Whether it has reported anything; it does once it is ready.
         is_broken: Whether it is being ended, or has ended.
         large_ticket: The large picture that it has a grant for, or 0.
         pictures: How many it has prepared.

@@ -71,8 +71,7 @@ class PreparationPool:
         )
         self._watches: dict[ProcessHandle, DecodeWatch] = {}
         self._wakeup, self._wakeup_end = os.pipe()
-        for descriptor in (self._wakeup, self._wakeup_end):
-            os.set_blocking(descriptor, False)
+        os.set_blocking(self._wakeup_end, False)
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake_up)
         self._ticked_s = 0.0
         self._ready = threading.Event()
@@ -127,10 +126,10 @@ class PreparationPool:
 
     def stats(self) -> dict[str, object]:
         """What can be seen of it, for `inspect stats`."""
-        processes, decoding = list(self._processes.by_place.values()), self._shared.decoding
+        processes = list(self._processes.by_place.values())
         return {
             "fork_server": self._processes.server_pid,
-            "processes": [each.stats(int(decoding[each.place])) for each in processes],
+            "processes": [each.stats(self._shared.ticket(each.place)) for each in processes],
             "restarts": self._processes.restarts,
             "waiting": sum(map(len, self._backlog.lines)),
             "free_slots": self.free_slots,
@@ -258,7 +257,7 @@ class PreparationPool:
                 process.is_slow = False
                 continue
             watch = self._watches.setdefault(process, DecodeWatch(self._settings))
-            ticket = int(self._shared.decoding[process.place])
+            ticket = self._shared.ticket(process.place)
             verdict = watch.look(process, ticket, elapsed_s)
             process.is_slow = verdict is Verdict.SLOW
             if verdict is Verdict.SLOW and len(process.in_hand) > 1:
@@ -278,7 +277,7 @@ class PreparationPool:
             for reply in process.last_replies(_END_S):
                 self._handle(process, reply)
         self._watches.pop(process, None)
-        ticket = process.overran or int(self._shared.decoding[process.place])
+        ticket = process.overran or self._shared.ticket(process.place)
         culprit = process.in_hand.get(ticket)
         pictures = self._backlog.take_all_from(process)
         if pictures:

@@ -73,6 +73,7 @@ class PreparationProcess:
     def run(self) -> NoReturn:
         """Work until the pool closes the socket."""
         threading.Thread(target=self._read, name="read", daemon=True).start()
+        self._return([])  # so that the pool knows that it has come this far
         while True:
             picture = self._decodable.get()
             try:

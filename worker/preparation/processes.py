@@ -68,7 +68,8 @@ class Processes:
     @property
     def live(self) -> list[ProcessHandle]:
         """Those that may be given pictures."""
-        return [each for each in self.by_place.values() if each.pid and not each.is_broken]
+        known = (each for each in self.by_place.values() if each.pid and each.is_sound)
+        return [each for each in known if not each.is_broken]
 
     def pause_s(self) -> float | None:
         """Seconds until the next attempt to start something; None if none is due."""
@@ -104,7 +105,7 @@ class Processes:
             self._lose_server()
 
     def are_sound(self) -> None:
-        """One has prepared something, so they can be started."""
+        """One is ready, so they can be started."""
         self._failures = 0
 
     def bury(self, process: ProcessHandle) -> None:
@@ -199,9 +200,7 @@ class Processes:
         self.restarts += process.reason != _SURPLUS
         self.bury(process)
         if is_unable:
-            self._failed(
-                f"A preparation process {_how_it_ended(status)} before it prepared anything"
-            )
+            self._failed(f"A preparation process {_how_it_ended(status)} before it was ready")
 
     def _failed(self, reason: str) -> None:
         pause_s = min(_FIRST_PAUSE_S * 2**self._failures, _LONGEST_PAUSE_S)

@@ -1,4 +1,4 @@
-"""Everything that talks to Redis or configures who does: URLs, connections, stores, the Celery app.
+"""Redis: URLs, connections, stores, and the Celery application on top of them.
 
 This package loads no torch: the client uses it as the worker does.
 """

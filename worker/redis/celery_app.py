@@ -1,7 +1,7 @@
-"""A Celery application that talks to the Redis it was given, and to no other.
+"""A Celery application that uses the Redis that it was given, and no other.
 
-Celery lets `CELERY_BROKER_URL` and `CELERY_RESULT_BACKEND` in the environment go before the
-application's own settings. In a web application's process these belong to that application.
+In Celery the variables `CELERY_BROKER_URL` and `CELERY_RESULT_BACKEND` override the application's
+own settings. In the process of a web application they belong to that application.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEALTH_CHECK_S = 25.0
 
 
 class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type information
-    """Takes its URLs from its configuration alone."""
+    """A Celery application that takes its URLs from its configuration alone."""
 
     amqp_cls = "worker.redis.kombu_connections:BrokerAMQP"
 
@@ -44,7 +44,7 @@ class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type informati
 
 
 def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
-    """What client and worker share: JSON only, and sockets that notice a dead peer.
+    """The configuration that client and worker share: JSON only, and sockets with keepalive.
 
     Args:
         broker_url: Checked by `worker.redis.url`.

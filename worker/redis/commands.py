@@ -1,10 +1,9 @@
-"""One command after the other, with less ado than redis-py's client makes of each.
+"""Sends single commands with less overhead than redis-py's client.
 
-Between `execute_command` and the socket a client takes a connection from its pool, measures, wraps
-the call for its retries, and gives the connection back. Warm that is 30 to 45 µs more than the call
-itself, after a pause 150 to 200 (`benchmarks/redis_calls.py`), and a task that nothing else waits
-with crosses it five times. Here a connection is kept at hand, and the client is what a call falls
-back on when that fails.
+For each command a client takes a connection from its pool, measures, wraps the call for retries,
+and returns the connection. That costs 30 to 45 µs beside the call itself, after a pause 150 to 200
+(`benchmarks/redis_calls.py`), and a task on an idle worker pays it five times. Here a connection is
+kept ready, and the client is the fallback.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class RedisCalls:
         return answer
 
     def _at_hand(self) -> Any:
-        """A connection that is as it was left: Redis may have closed it meanwhile."""
+        """A connection that is still usable: Redis may have closed it meanwhile."""
         if self._process != os.getpid():  # forked: these are the parent's
             self._idle, self._process = deque(), os.getpid()
         try:
@@ -104,7 +103,7 @@ class RedisCalls:
 
 
 def is_as_it_was_left(connection: Any) -> bool:
-    """Whether nothing has come on a connection that nothing was asked on, not even its end."""
+    """Whether an idle connection is still usable: nothing has arrived on it, not even its end."""
     try:
         return not connection.can_read()
     except LostConnectionError:

@@ -1,8 +1,8 @@
-"""Connections to Redis that leave a server which is a replica by now.
+"""Connections to Redis that are closed when the server has become a replica.
 
 After a failover behind one name (a service, a proxy, a DNS entry) the old master may still answer,
-and refuse to write until the last connection to it is closed. So a refusal of this kind is treated
-as a lost connection: the next one asks for the name, or the sentinels, again.
+and refuse to write. Such a refusal is treated as a lost connection, so that the next connection
+resolves the name, or asks the sentinels, again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Messages that were given up, because each worker that began them died: the dead letters.
+"""Reads, replays and purges dead letters: messages that were given up.
 
-The worker's delivery writes them; this reads, replays and purges. For the queue Q they are the hash
-`clip-worker:Q:dead`, task id to letter, and the sorted set `clip-worker:Q:dead-index`, task id by
-the Unix time at which it was given up. Whoever waits for the task has its failure as the result.
+`worker.delivery` writes them. For the queue Q they are the hash `clip-worker:Q:dead`, task id to
+letter, and the sorted set `clip-worker:Q:dead-index`, task id by the Unix time at which it was
+given up. The task's failure is stored as its result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ return 1
 
 
 class Incident(BaseModel):
-    """One time that it went wrong.
+    """One crash of a worker in the history of a message.
 
     Attributes:
         kind: What happened; `crash`: the worker died.
@@ -76,7 +76,7 @@ class DeadLetter(BaseModel):
     message: str
 
     def encode(self) -> str:
-        """The letter as it lies in Redis: JSON."""
+        """The letter as it is stored in Redis: JSON."""
         return self.model_dump_json()
 
     @classmethod
@@ -136,7 +136,7 @@ class DeadLetters:
         return [DeadLetter.decode(letter) for letter in stored if letter is not None]
 
     def get(self, task_id: str) -> DeadLetter | None:
-        """One of them; None if it is not there.
+        """A dead letter; None if it is not there.
 
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
@@ -146,7 +146,7 @@ class DeadLetters:
         return None if stored is None else DeadLetter.decode(stored)
 
     def replay(self, task_ids: Iterable[str]) -> list[str]:
-        """Put messages on the queue again, and let their callers wait again.
+        """Put messages back onto the queue, and let their callers wait again.
 
         Each is one step in Redis: it is in the queue or a dead letter, never neither, never both.
 
@@ -162,7 +162,7 @@ class DeadLetters:
             return [task_id for task_id in task_ids if not self._replay_one(task_id)]
 
     def purge(self, task_ids: Iterable[str]) -> list[str]:
-        """Forget messages for good; the failures that their callers see stay.
+        """Delete messages for good; the failures that their callers see stay.
 
         Returns:
             Those that are no dead letters.

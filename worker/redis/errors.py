@@ -13,7 +13,7 @@ _DEMOTED = "previous master is now"  # redis-py's own words, under Sentinel
 
 
 class Fault(StrEnum):
-    """A reason, and what is to be done, as a part of a sentence."""
+    """A reason and a remedy, as parts of a sentence."""
 
     REPLICA = (
         "it is a replica, perhaps since a failover, and takes no writes; give the URL of the "

@@ -1,9 +1,9 @@
-"""kombu's Redis connections, with `worker.redis.connections`'s below them.
+"""kombu's Redis transports on top of `worker.redis.connections`.
 
-Remote control, events and Celery's own way of consuming stay with kombu, which would go on talking
-to a master that was demoted: its scripts run inside MULTI, where it takes READONLY for a command's
-own failure. And it would not connect to a Redis whose memory is full, for it writes when it does;
-but a worker has to, since it is workers who empty such a Redis.
+Remote control, events and Celery's own consumer use kombu. By itself kombu keeps using a master
+that was demoted, since its scripts run inside MULTI, where it takes READONLY for the failure of one
+command. It also writes when it connects, so it can't connect to a Redis whose memory is full; but a
+worker must, because workers empty such a Redis.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class BrokerConnection(Connection):
 
 
 class BrokerAMQP(AMQP):  # type: ignore[misc]  # Celery has no type information
-    """What a Celery application speaks to its broker through."""
+    """The connection of a Celery application to its broker."""
 
     Connection = BrokerConnection
     BrokerConnection = BrokerConnection

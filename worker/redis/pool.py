@@ -1,7 +1,7 @@
-"""Pools of connections whose users wait for one, within a bound, where redis-py's pools fail.
+"""Connection pools in which a thread waits for a free connection, where redis-py's pools fail.
 
-Any number of threads may share a client: there are never more than so many connections to Redis,
-and whoever finds all of them in use waits for the next that is free.
+Any number of threads may share a client: the number of connections to Redis is limited, and a
+thread that finds all of them in use waits for the next one that is free.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class WaitingPool(ConnectionPool):
     wait_s = WAIT_S
 
     def reset(self) -> None:
-        """Begin anew; in a forked process, too."""
+        """Start with no connections, also in a forked process."""
         self._returned = threading.Condition()
         self._returns = 0
         super().reset()

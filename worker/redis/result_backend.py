@@ -1,7 +1,7 @@
-"""Celery's Redis result backends, which store results also where Redis's memory is full.
+"""Celery's Redis result backends, made to store results when Redis's memory is full too.
 
-A task that Celery runs leaves the queue only once its result is stored. If Redis refused that, the
-message could not leave, and memory would stay full.
+The message of a task that Celery runs is removed only once its result is stored. If Redis refused
+the result, the message would stay, and so would the memory that it takes.
 """
 
 from __future__ import annotations

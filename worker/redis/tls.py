@@ -1,7 +1,7 @@
-"""`rediss://` URLs: what TLS checks, told to redis-py, to kombu and to Celery's backend alike.
+"""`rediss://` URLs: the same TLS checks for redis-py, kombu and Celery's result backend.
 
-Left to themselves, these three differ: redis-py checks the server's certificate, Celery's backend
-refuses a URL that does not say whether to, and kombu then checks nothing.
+By default these three differ: redis-py checks the server's certificate, Celery's backend refuses a
+URL that does not say whether to, and kombu then checks nothing.
 """
 
 from __future__ import annotations

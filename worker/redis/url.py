@@ -1,4 +1,4 @@
-"""Which Redis URLs are taken, and the connection that goes with one."""
+"""Which Redis URLs are accepted, and a client for each of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONGEST_PAUSE_S = 0.5
 
 
 def redis_url_remedy(url: str) -> str | None:
-    """What to give instead of a URL that is none of ours; None if it is fine."""
+    """What to give instead of a URL that is not accepted; None if it is."""
     if not isinstance(url, str) or not url.startswith((SENTINEL_SCHEME, *SCHEMES)):
         return f"give one such as {EXAMPLE}"
     if not is_text(url):
@@ -52,7 +52,7 @@ def redis_url_remedy(url: str) -> str | None:
 
 
 def _is_taken(url: str) -> bool:
-    """Whether redis-py takes the URL and all that stands in it."""
+    """Whether redis-py accepts the URL with all its parameters."""
     try:
         _direct(url, 0).connection_pool.make_connection()
     except (ValueError, TypeError):

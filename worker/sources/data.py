@@ -1,4 +1,4 @@
-"""Pictures that are in their URI: `data:image/jpeg;base64,...` (RFC 2397)."""
+"""Images that are contained in their URI: `data:image/jpeg;base64,...` (RFC 2397)."""
 
 from __future__ import annotations
 

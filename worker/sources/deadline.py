@@ -1,4 +1,4 @@
-"""The moment by which a fetch has to be over."""
+"""The deadline of a fetch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door through which pictures come in."""
+"""Fetches the bytes behind a URI, by its scheme."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Pictures in the worker's own file system, below the folders that its operator opened.
+"""Images in the worker's file system, below the folders that its operator has allowed.
 
-A path is checked twice: by its spelling before the disk is touched, so that nothing outside can be
-probed for, and again component by component while it is opened, so that nobody can swap a folder
-for a symbolic link between the check and the opening. Only a path that has links is resolved.
+A path is checked twice: by its spelling before the disk is touched, so that nobody can probe
+for what exists outside, and again component by component while it is opened, so that a folder can't
+be swapped for a symbolic link between check and opening. Only a path that has links is resolved.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pictures from the web, fetched on a stranger's behalf.
+"""Images from the web, fetched on behalf of untrusted users.
 
 Each hop is resolved once, all its addresses are checked, and the connection goes to a checked
-address: a name server that changes its mind, or a redirect to the inside, gains nothing.
+address: so DNS rebinding and redirects to internal addresses gain nothing.
 """
 
 from __future__ import annotations

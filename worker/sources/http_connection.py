@@ -1,7 +1,8 @@
 """An HTTP connection to a checked address that can't outlive its deadline.
 
-urllib3's time-outs count from one byte to the next, so a server that drips a byte now and then
-holds a connection open for ever. Here each read of the socket gets only what is left of the whole.
+urllib3's time-outs count from one byte to the next, so a server that sends a byte now and then
+holds a connection open for ever. Here each read of the socket may take only what is left of the
+whole time.
 """
 
 from __future__ import annotations

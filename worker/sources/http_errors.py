@@ -1,4 +1,4 @@
-"""Every way in which HTTP fails, in this package's own errors."""
+"""Translates failures of HTTP into the errors of `worker.errors`."""
 
 from __future__ import annotations
 

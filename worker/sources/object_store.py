@@ -1,4 +1,4 @@
-"""Pictures in S3, Google Cloud Storage, Azure and whatever else fsspec speaks.
+"""Images in S3, Google Cloud Storage, Azure and whatever else fsspec supports.
 
 fsspec is an optional extra; credentials and endpoints are the operator's, from the environment or
 fsspec's own configuration files, and never from a URI.

@@ -1,4 +1,4 @@
-"""Which IP addresses a fetch on a stranger's behalf may connect to.
+"""Which IP addresses a fetch on behalf of an untrusted user may connect to.
 
 The tables are IANA's special-purpose address registries (RFC 6890). They are written out, because
 what `ipaddress.is_global` answers has changed between patch releases of Python.

@@ -1,4 +1,4 @@
-"""What an operator decides about fetching: where from, how much, how long."""
+"""Settings of fetching: from where, how much, how long."""
 
 from __future__ import annotations
 

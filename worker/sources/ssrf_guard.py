@@ -1,4 +1,4 @@
-"""From a host name to addresses that are all permitted, by asking the resolver exactly once."""
+"""The SSRF check: resolves a host name once, and permits it only if all its addresses are."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """Decides which addresses an URL may be fetched from.
+    """Decides which addresses a URL may be fetched from.
 
     Connecting to what this returns, and to no name, is what defeats DNS rebinding.
     """

@@ -1,4 +1,4 @@
-"""Pictures that a client laid down in Redis, named by their SHA-256."""
+"""Images that a client has stored in Redis, named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class UploadStore:
         return found
 
     def _read(self, key: str, uri: str, max_bytes: int, reserve: Reserve) -> bytes:
-        """All of it; of a missing key nothing. Small ones take one round trip."""
+        """The whole value; empty if the key is missing. Small ones take one round trip."""
         first = min(_FIRST_BYTES, max_bytes + 1)
         data = cast("bytes", self._redis.getrange(key, 0, first - 1))
         if len(data) < first:

@@ -1,4 +1,4 @@
-"""`clip-worker classify`: ask about pictures, print the answers."""
+"""`clip-worker classify`: sends images and prints the results."""
 
 from __future__ import annotations
 

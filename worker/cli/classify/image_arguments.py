@@ -1,4 +1,4 @@
-"""From the arguments of `classify` to pictures: paths, folders, globs and URIs."""
+"""Finds the images that the arguments of `classify` name: paths, folders, globs and URIs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Picture:
 
 
 def find_pictures(arguments: Iterable[str]) -> list[Picture]:
-    """Find what the arguments stand for, in their order.
+    """Find the images that the arguments name, in their order.
 
     An argument is the path of a file, or of a folder, which is searched through and through for
     files with an image's suffix, in the order of their names; else a URI; else a glob that the
@@ -97,7 +97,7 @@ def _below(folder: str) -> Iterator[Picture]:
 
 
 def _shown(path: str) -> str:
-    """A path as text: what is no UTF-8 in it is replaced."""
+    """A path as text: what is not UTF-8 in it is replaced."""
     return decoded(path) or os.fsencode(path).decode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""What `classify` shows on a terminal while the answers come."""
+"""The progress line that `classify` shows on a terminal."""
 
 from __future__ import annotations
 

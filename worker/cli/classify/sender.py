@@ -1,4 +1,4 @@
-"""Sends pictures off and gives the outcomes back, with few of them in hand at a time."""
+"""Sends images and yields their outcomes, with few of them in flight at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clip-worker dead`: messages that were given up because the workers that began them died."""
+"""`clip-worker dead`: lists, shows, replays and purges dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of `dead` are given."""
+"""Options and arguments that the commands of `dead` share."""
 
 from __future__ import annotations
 

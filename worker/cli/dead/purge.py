@@ -1,4 +1,4 @@
-"""`clip-worker dead purge`: dead letters are forgotten."""
+"""`clip-worker dead purge`: deletes dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clip-worker dead replay`: dead letters become messages again."""
+"""`clip-worker dead replay`: puts dead letters back onto their queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clip-worker demo`: the whole way of a dozen pictures, on this machine and nothing left over."""
+"""`clip-worker demo`: tags a dozen images on this machine, and leaves nothing behind."""
 
 from __future__ import annotations
 

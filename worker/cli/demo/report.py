@@ -1,4 +1,4 @@
-"""What the demo tells about its answers."""
+"""What the demo prints about its results."""
 
 from __future__ import annotations
 

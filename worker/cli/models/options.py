@@ -1,4 +1,4 @@
-"""What the commands of `models` are given."""
+"""Options and arguments that the commands of `models` share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The table that `classify` prints, row by row as the answers come.
 
-Its columns are as wide as what is known beforehand asks for, the names and the labels, so no row
-has to wait for those after it.
+The widths of its columns follow from what is known beforehand, names and labels, so that each row
+can be printed at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the commands raise when the person at the keyboard can mend it."""
+"""Errors that the user of the command line can fix."""
 
 from __future__ import annotations
 
