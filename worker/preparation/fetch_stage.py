@@ -55,8 +55,8 @@ class Fetches(Protocol):
 class FileMemory:
     """Bounds the bytes that are fetched and not decoded yet; who does not fit waits, in turn.
 
-    A picture reserves once, before it is read, and holds nothing while it waits. So those that
-    hold something are being read or decoded, and waiting ends. One larger than all goes alone.
+    A picture reserves before it is read, and holds nothing while it waits. So those that hold
+    something are being read or decoded, and waiting ends. One larger than all goes alone.
 
     Args:
         limit_bytes: Of all files together.
@@ -69,9 +69,13 @@ class FileMemory:
         self._changed = threading.Condition()
 
     def reserve(self, picture: Picture, size_bytes: int) -> None:
-        """Reserve room for a picture, and wait for it."""
+        """See to it that a picture has at least so much room, and wait for it."""
         turn = object()
         with self._changed:
+            if size_bytes <= picture.reserved:  # as for each further piece of a body
+                return
+            self._take(picture, -picture.reserved)
+            self._changed.notify_all()
             self._turns.append(turn)
             self._changed.wait_for(lambda: self._turns[0] is turn and self._fits(size_bytes))
             self._turns.popleft()
