@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
 from clip_engine.errors import ClipEngineError, ImageError, InputError
-from clip_engine.image_input import ImageInput, check_images, file_or_picture
+from clip_engine.images.image_input import ImageInput, check_images, file_or_picture
 from clip_engine.inference.buckets import buckets_up_to, usual_batch
 from clip_engine.inference.image_encoder import ImageTower
 from clip_engine.inference.text_encoder import TextTower

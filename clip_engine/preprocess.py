@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from clip_engine.decoding_memory import decoding_bytes
 from clip_engine.errors import ImageError
 from clip_engine.image_checks import check_image_file
-from clip_engine.orientation import NONE, Turn, turn_of
-from clip_engine.resample import resize_and_crop
+from clip_engine.images.decoding_memory import decoding_bytes
+from clip_engine.images.orientation import NONE, Turn, turn_of
+from clip_engine.images.resample import resize_and_crop
 
 # Decoders that are safe on hostile bytes: no interpreters (EPS), no rarely exercised formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")

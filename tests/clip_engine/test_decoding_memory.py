@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_engine.decoding_memory import decoding_bytes
 from clip_engine.errors import ImageError
+from clip_engine.images.decoding_memory import decoding_bytes
 from clip_engine.preprocess import Preprocessor
 
 SIZE = (3000, 2500)

@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 from support.image_zoo import photo
 
-from clip_engine.orientation import NONE, TURNS
+from clip_engine.images.orientation import NONE, TURNS
 from clip_engine.preprocess import Mode, Preprocessor
 
 

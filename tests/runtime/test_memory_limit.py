@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.memory_limit import Memory, memory
+from worker.runtime.memory_limit import Memory, memory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from clip_engine.errors import ImageError
-from worker.allocator import return_freed
+from worker.preparation.allocator import return_freed
 from worker.preparation.error_codec import PreparationError, known_error
 from worker.preparation.fetch_stage import Picture
 from worker.preparation.limits import MemoryLimit

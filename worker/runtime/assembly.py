@@ -12,7 +12,6 @@ from clip_engine.errors import ClipEngineError, DeviceLostError
 from clip_engine.inference.buckets import buckets_up_to
 from clip_engine.loader import load_engine
 from worker.errors import ServiceError
-from worker.memory_limit import memory
 from worker.pipeline.fatal import Fatal
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.retry import RetryPolicy
@@ -21,6 +20,7 @@ from worker.preparation.pool import PreparationPool
 from worker.preparation.settings import PreparationSettings
 from worker.redis.label_sets import LabelSets
 from worker.redis.url import connect
+from worker.runtime.memory_limit import memory
 from worker.sources import FetchLimits, FetchPolicy, UploadStore
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from worker import allocator
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.errors import ServiceError
 from worker.pipeline.pipeline import Pipeline
+from worker.preparation import allocator
 from worker.preparation.pool import PreparationPool
 from worker.runtime import exit_codes
 from worker.runtime.assembly import Progress, assemble, cores, load, replicas, told_by_name

@@ -1,0 +1,1 @@
+"""Steps of preprocessing: what may be given as an image, its orientation, resampling, memory."""
