@@ -3,7 +3,7 @@
     python scripts/evaluate_demo_model.py
 
 Writes `evaluation.json` and the tables of `MODEL_CARD.md` in `clip_engine/demo/`, and prints the
-sentence that belongs in the README.
+sentence that belongs in the model card.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def tables(evaluation: Evaluation) -> str:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """What the README says, too: the main figure, how sure it is, and the weak spot."""
+    """What the model card says: the main figure, how sure it is, and the weak spot."""
     score, worst = evaluation.held_out, evaluation.weak_spots[0]
     return (
         f"of {score.labels:,} descriptions it finds the right one for {_percent(score.top1)} of "

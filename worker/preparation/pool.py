@@ -5,8 +5,8 @@ pool.start()
 pool.submit([ImageRequest(key=1, uri="https://example.com/cat.jpg")])
 # on_prepared([PreparedImage(key=1, slot=0, …)]), then pool.images[0], then pool.release([0])
 
-A decoder that crashes or does not come to an end costs the picture that it was given, and nothing
-else: the others that the process had in hand are sent to another.
+A decoder that crashes or does not end costs the picture that it was given; the others that its
+process had are sent to another.
 """
 
 from __future__ import annotations
@@ -153,6 +153,7 @@ class PreparationPool:
             except Exception:
                 logger.exception("The preparation pool failed; going on")
                 time.sleep(TICK_S)
+                self._wake()  # what this turn left undone waits for no event
         self._is_stopped = True
         self._fail_all()
         self._processes.stop(self._stop_within_s)
@@ -199,6 +200,8 @@ class PreparationPool:
             self._selector.modify(process.connection, events, process)
 
     def _serve(self, process: ProcessHandle, events: int) -> None:
+        if not self._processes.has(process):  # the fork server's report came just before
+            return
         if events & selectors.EVENT_WRITE:
             process.flush()
         if events & selectors.EVENT_READ:

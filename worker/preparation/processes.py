@@ -71,6 +71,10 @@ class Processes:
         known = (each for each in self.by_place.values() if each.pid and each.is_sound)
         return [each for each in known if not each.is_broken]
 
+    def has(self, process: ProcessHandle) -> bool:
+        """Whether a process has not been buried."""
+        return self.by_place.get(process.place) is process
+
     def pause_s(self) -> float | None:
         """Seconds until the next attempt to start something; None if none is due."""
         return max(0.0, self._next_try_s - time.monotonic()) if self._next_try_s else None
