@@ -4,9 +4,7 @@ pool = PreparationPool(PreparationSettings(resolution=224, processes=2, slots=51
 pool.start()
 pool.submit([ImageRequest(key=1, uri="https://example.com/cat.jpg")])
 # on_prepared([PreparedImage(key=1, slot=0, …)]), then pool.images[0], then pool.release([0])
-
-A decoder that crashes or does not end costs the picture that it was given; the others that its
-process had are sent to another.
+A decoder that crashes or does not end costs the picture that it was given, and no other.
 """
 
 from __future__ import annotations
@@ -152,8 +150,8 @@ class PreparationPool:
                 self._turn()
             except Exception:
                 logger.exception("The preparation pool failed; going on")
-                time.sleep(TICK_S)
                 self._wake()  # what this turn left undone waits for no event
+                time.sleep(TICK_S)
         self._is_stopped = True
         self._fail_all()
         self._processes.stop(self._stop_within_s)
@@ -200,11 +198,10 @@ class PreparationPool:
             self._selector.modify(process.connection, events, process)
 
     def _serve(self, process: ProcessHandle, events: int) -> None:
-        if not self._processes.has(process):  # the fork server's report came just before
-            return
-        if events & selectors.EVENT_WRITE:
+        is_there = self._processes.has(process)  # or its end was reported a moment before
+        if is_there and events & selectors.EVENT_WRITE:
             process.flush()
-        if events & selectors.EVENT_READ:
+        if is_there and events & selectors.EVENT_READ:
             self._hear(process)
 
     def _hear(self, process: ProcessHandle) -> None:
