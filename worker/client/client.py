@@ -29,16 +29,10 @@ from worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from worker.client.result_reader import StoredResults
 from worker.client.submission import Post, Request, Submission
 from worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
-from worker.contract import (
-    CLASSIFY_MANY,
-    MAX_IMAGES,
-    Classification,
-    Outcome,
-    RequestOptions,
-    parse,
-)
+from worker.contract import CLASSIFY_MANY, MAX_IMAGES, RequestOptions, parse
 from worker.contract.message_writer import EncodedRequest, MessageWriter
 from worker.contract.request_cache import RequestCache
+from worker.contract.results import Classification, Outcome
 from worker.errors import InvalidRequestError
 from worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.redis.dead_letters import DeadLetters
