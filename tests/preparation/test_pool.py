@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,3 +236,14 @@ def test_all_processes_end_with_the_worker_however_it_ends() -> None:
         assert len(pids) == 3
         owner.kill()
     wait_until(lambda: all(map(is_gone, pids)))
+
+
+def test_a_default_time_out_of_the_program_is_none_of_its_sockets() -> None:
+    # given a program, such as Celery after a reconnect, that sets one: new sockets do not block
+    socket.setdefaulttimeout(5.0)
+    try:
+        with running(settings(processes=1)) as bench:
+            assert bench.codes(bench.submit(jpeg())) == [None]
+            assert bench.pool.stats()["restarts"] == 0
+    finally:
+        socket.setdefaulttimeout(None)

@@ -99,6 +99,7 @@ class ForkServer:
             return False
         (place,) = REQUEST.unpack(data)
         connection = socket.socket(fileno=descriptors[0])
+        connection.setblocking(True)  # noqa: FBT003  # the socket's own signature
         server = os.getpid()
         try:
             pid = os.fork()

@@ -59,6 +59,7 @@ class ForkServerHandle:
         self.socket, theirs = socket.socketpair()
         try:
             with theirs:
+                theirs.setblocking(True)  # noqa: FBT003  # whatever the default time-out is
                 descriptors = (theirs.fileno(), images.descriptor)
                 self.process = subprocess.Popen(  # noqa: S603  # our own command
                     [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(os.getpid())]

@@ -169,6 +169,7 @@ class Processes:
         except OSError as error:
             self._failed(f"A preparation process can't be started: {error}")
             return
+        theirs.setblocking(True)  # noqa: FBT003  # whatever the program's default time-out is
         process = ProcessHandle(place, ours)
         self.by_place[place] = process
         self._images.decoding[place] = 0
