@@ -96,10 +96,17 @@ class Peak:
         self._before = [_read(folder, "VmRSS") for folder in self._folders]
 
     def growth_bytes(self) -> int:
-        return sum(
+        return sum(self._growths())
+
+    def own_growth_bytes(self) -> int:
+        """That of the process which holds the model."""
+        return self._growths()[0]
+
+    def _growths(self) -> list[int]:
+        return [
             max(0, _read(folder, "VmHWM") - before)
             for folder, before in zip(self._folders, self._before, strict=True)
-        )
+        ]
 
 
 def _read(folder: Path, name: str) -> int:
@@ -149,6 +156,7 @@ def test_pictures_of_a_gigabyte_and_more_are_answered_within_the_memory_that_is_
         told = ends(client, uris)
         # then
         assert told == ["ok"] * len(uris)
+        assert peak.own_growth_bytes() < 300 * MB
         assert peak.growth_bytes() < 500 * MB  # of 1,500
         assert "ERROR" not in worker.log
 
@@ -169,4 +177,5 @@ def test_decodes_that_take_more_than_there_is_go_on_one_after_the_other(
         told = ends(client, uris * 8)
         # then
         assert told == ["ok"] * 16
+        assert peak.own_growth_bytes() < 300 * MB
         assert peak.growth_bytes() < 500 * MB  # of 1,200
