@@ -18,7 +18,7 @@ STATE_BYTES = 512  # as much of a thread's state as is searched for its id
 
 
 def find_gil() -> int | None:
-    """Address of the pointer to the holder, or None where it cannot be told for sure."""
+    """Address of the pointer to the holder, or None if it is not certain."""
     try:
         start, size = _runtime()
     except (ValueError, OSError, StopIteration):  # no such symbol, no /proc
