@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # A shorter lease than the default: what a killed worker held comes back sooner. A partition must
 # stay below it, or it is as good as a kill.
 SHORT = Plan(
-    tasks=400,
+    tasks=2400,
     seed=7,
-    interval_s=1.5,
+    interval_s=1.0,
     stop_s=4.0,
     partition_s=1.5,
     limit_s=150.0,
     stall_s=60.0,
-    shares=Shares(poison=0.005),
+    shares=Shares(poison=0.0025),
     settings=(("CLIP_WORKER_LEASE_S", "3"),),
 )
 
@@ -37,4 +37,4 @@ def test_no_task_is_lost_or_wrong_while_workers_and_redis_are_killed_stopped_and
     # and it was no quiet run
     happened = {event.kind for event in outcome.evidence.events}
     assert happened == {KILL, TERM, STOP, RESTART, PARTITION}
-    assert len(outcome.evidence.poison) == 2
+    assert len(outcome.evidence.poison) == 6

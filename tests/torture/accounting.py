@@ -193,6 +193,7 @@ def repeats(evidence: Evidence) -> dict[str, set[int]]:
         for (first_s, first), (again_s, again) in itertools.pairwise(times):
             reason = _reason(number, first, again_s, evidence)
             stop = woke_up(again, first_s, again_s, evidence.events)
+            stop = stop or ran_on_waking(number, first, first_s, again_s, evidence)
             if reason == NO_REASON and stop:
                 woken[stop].add(number)
             else:  # who woke up may as well have taken over what a dead worker left
@@ -212,10 +213,28 @@ def woke_up(again: Life, first_s: float, again_s: float, events: Sequence[Event]
     """
     stops = (
         event for event in events
-        if event.kind == STOP and event.pid == again.pid and event.at_s < first_s < event.until_s
-        and event.until_s - CLOCK_S < again_s < event.until_s + WAKING_S
+        if _woke_from(event, again, again_s) and event.at_s < first_s < event.until_s
     )  # fmt: skip
     return next(stops, None)
+
+
+def ran_on_waking(
+    number: int, first: Life, first_s: float, again_s: float, evidence: Evidence
+) -> Event | None:
+    """The stop from which a process woke that ran at once what it had lost meanwhile.
+
+    As `woke_up`, but nobody had run the task before: its message was back in the queue by then, so
+    that the first run's result was refused, and the next run is the one that counts.
+    """
+    if any(first_s <= state.at_s <= again_s for state in evidence.states.get(number, ())):
+        return None
+    return next((event for event in evidence.events if _woke_from(event, first, first_s)), None)
+
+
+def _woke_from(event: Event, life: Life, at_s: float) -> bool:
+    """Whether a process had just woken from a stop."""
+    mine = event.kind == STOP and event.pid == life.pid
+    return mine and event.until_s - CLOCK_S < at_s < event.until_s + WAKING_S
 
 
 def _reason(number: int, life: Life, again_s: float, evidence: Evidence) -> str:

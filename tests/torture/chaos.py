@@ -68,7 +68,7 @@ class Chaos:
         self._partition_s = partition_s
         self._publishing = publishing
         self._mending: list[tuple[float, Callable[[], None]]] = []
-        self._ending = threading.Event()
+        self.ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
@@ -81,14 +81,14 @@ class Chaos:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._ending.set()
+        self.ending.set()
         self._thread.join()
 
     def _serve(self) -> None:
         kinds = self._kinds()
         kind = next(kinds)
         due = time.monotonic() + self._interval_s
-        while not self._ending.is_set():
+        while not self.ending.is_set():
             # Where no worker is fit to be harmed, the event waits for the next that is.
             if time.monotonic() >= due and self._do(kind):
                 kind, due = next(kinds), time.monotonic() + self._interval_s

@@ -15,7 +15,7 @@ import redis
 from support.redis_server import NO_SERVER, RedisServer, find_executable
 
 from torture.accounting import Account, Evidence, account
-from torture.chaos import Chaos
+from torture.chaos import KINDS, Chaos
 from torture.journal import RUN
 from torture.message import QUEUE
 from torture.monitor import RESULT_PREFIX, FinalState, Monitor
@@ -131,15 +131,15 @@ class Run:
         if not supervisor.wait_until_ready():
             raise SystemExit(f"the workers do not start; logs: {self._folder / 'logs'}")
         _say(f"{plan.workers} workers take tasks after {_start_s(supervisor.lives)}")
-        publisher = threading.Thread(target=self._publish, args=[jobs], daemon=True)
-        start = time.monotonic()
-        publisher.start()
         chaos = Chaos(
             supervisor, self._proxies, self._server, self._monitor,
             rng=random.Random(plan.seed), interval_s=plan.interval_s, stop_s=plan.stop_s,
             partition_s=plan.partition_s, publishing=self._publishing,
         )  # fmt: skip
+        publisher = threading.Thread(target=self._publish_beside, args=[jobs, chaos], daemon=True)
+        start = time.monotonic()
         with chaos:
+            publisher.start()
             self._wait(supervisor, chaos, start)
         seconds = time.monotonic() - start
         publisher.join()
@@ -172,6 +172,14 @@ class Run:
         }
         environment = python_environment() | settings | dict(self._plan.settings)
         return Command(APP, ("start",), environment, self._folder / "logs" / f"worker-{slot}.log")
+
+    def _publish_beside(self, jobs: Sequence[Job], chaos: Chaos) -> None:
+        """Publish in portions, each after one more event: a fast fleet must see every kind too."""
+        portions = len(KINDS) + 1
+        for i in range(portions):
+            while len(chaos.events) < i and not chaos.ending.is_set():
+                time.sleep(POLL_S)
+            self._publish(jobs[i * len(jobs) // portions : (i + 1) * len(jobs) // portions])
 
     def _publish(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

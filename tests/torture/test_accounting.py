@@ -168,8 +168,8 @@ def test_what_was_begun_as_a_disturbance_began_was_in_flight(story: Story, kind:
 
 
 def test_what_was_begun_after_a_disturbance_was_not_in_flight(story: Story) -> None:
-    story.worker(10, {0: 15.01})
-    story.worker(11, {0: 20.0})
+    story.worker(10, {0: 20.01})  # awake for as long as a batch may take that was about to run
+    story.worker(11, {0: 25.0})
     story.events.append(Event(STOP, 2.0, 10, 15.0))
     assert story.account.repeated == {NO_REASON: {0}}
 
@@ -180,6 +180,16 @@ def test_who_wakes_up_may_decode_what_its_threads_were_about_to(story: Story) ->
     story.worker(10, {0: 14.1})
     story.worker(11, {0: 12.0})
     assert story.account.repeated == {STOP: {0}}
+
+
+def test_who_wakes_up_may_run_what_it_then_takes_again(story: Story) -> None:
+    # given two tasks that a woken process ran at once; its result of one of them was accepted
+    story.events.append(Event(STOP, 1.0, 10, 5.0))
+    story.worker(10, {0: 5.1, 1: 5.1})
+    story.worker(11, {0: 6.0, 1: 6.0})
+    story.stored(0, 6.5)
+    story.stored(1, 5.5)
+    assert story.account.repeated == {STOP: {0}, NO_REASON: {1}}
 
 
 def test_who_wakes_up_may_not_decode_all_that_it_had_in_hand(story: Story) -> None:
