@@ -30,7 +30,7 @@ test-all: test ## run all tests: those of `make test`, then the slow ones
 
 torture: $(VENV)/.dev-stamp ## kill, stop and cut off workers for half an hour, account for every task; CELERY=newest
 	@scripts/ensure_redis.sh
-	@PYTHONPATH=tests $(VENV)/bin/python -m torture$(if $(filter newest,$(CELERY)),.newest_celery) $(ARGS)
+	@PYTHONPATH=tests:scripts $(VENV)/bin/python -m torture$(if $(filter newest,$(CELERY)),.newest_celery) $(ARGS)
 
 check: $(VENV)/.dev-stamp ## lint, formatting, types
 	@echo "ruff check" && $(VENV)/bin/ruff check --quiet .

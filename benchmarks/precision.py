@@ -11,18 +11,23 @@ from __future__ import annotations
 import copy
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from demo_model.world.draw import draw_scene  # scripts'
+from demo_model.world.scenes import Scene, all_scenes
+
 from clip_engine import Engine, load_engine
-from clip_engine.demo.draw import draw_scene
-from clip_engine.demo.scenes import Scene, all_scenes
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.model.layers import store_weights
 from clip_engine.precision import Precision

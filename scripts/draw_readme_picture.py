@@ -1,4 +1,4 @@
-"""Draws docs/images/demo.png: the demo's pictures with the labels that the demo model finds.
+"""Draws docs/images/demo.png: the demo's images with the labels that the demo model finds.
 
 .venv/bin/python scripts/draw_readme_picture.py
 """
@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from clip_engine import load_engine
-from clip_engine.demo import draw_demo_pictures
+from worker.cli.demo.images import DEMO_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +26,13 @@ INK, PALE, GREEN = "#24292f", "#8b949e", "#1a7f37"
 
 
 def main() -> None:
-    """Draw, tag and lay out the pictures."""
+    """Tag the images and lay them out."""
     engine = load_engine("demo")
     tiles = []
-    with TemporaryDirectory() as folder:
-        drawn = draw_demo_pictures(Path(folder))
-        for picture in (each for each in drawn if each.file_name not in LEFT_OUT):
-            path = Path(folder) / picture.file_name
-            (found,) = engine.classify([path], picture.labels, k=LABELS)
-            with Image.open(path) as image:
-                tiles.append(_tile(image.convert("RGB"), found))
+    for shown in (each for each in DEMO_IMAGES if each.file_name not in LEFT_OUT):
+        (found,) = engine.classify([shown.path], shown.labels, k=LABELS)
+        with Image.open(shown.path) as image:
+            tiles.append(_tile(image.convert("RGB"), found))
     rows = -(-len(tiles) // COLUMNS)
     width, height = COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + TEXT + GAP) + GAP
     sheet = Image.new("RGB", (width, height), "white")
@@ -47,7 +43,7 @@ def main() -> None:
 
 
 def _tile(image: Image.Image, found: Sequence[Prediction]) -> Image.Image:
-    """A square picture above its labels, the most probable first."""
+    """A square image above its labels, the most probable first."""
     tile = Image.new("RGB", (SIDE, SIDE + TEXT), "white")
     tile.paste(ImageOps.fit(image, (SIDE, SIDE)), (0, 0))
     draw = ImageDraw.Draw(tile)

@@ -11,8 +11,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from clip_engine.demo.captions import ONE, label
-from clip_engine.demo.scenes import AXES, COUNTS, POSITIONS, VALUES, Scene, all_scenes
 from clip_engine.engine import Engine
 from demo_model.measures import (
     encode_scenes,
@@ -22,6 +20,8 @@ from demo_model.measures import (
     scene_indices,
     seeds_of,
 )
+from demo_model.world.captions import ONE, label
+from demo_model.world.scenes import AXES, COUNTS, POSITIONS, VALUES, Scene, all_scenes
 
 TEMPLATES: Final = (
     "a photo of a {}.",

@@ -14,7 +14,7 @@ import pytest
 from support.redis_server import RedisServer, find_executable
 from support.worker_process import WorkerProcess, clean_environment
 
-from clip_engine.demo import DemoPicture, draw_demo_pictures
+from worker.cli.demo.images import DEMO_IMAGES, image_folder
 from worker.cli.demo.redis_server import find_free_port
 
 pytestmark = pytest.mark.integration
@@ -38,12 +38,6 @@ def started(
     worker.kill()
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoPicture]]:
-    folder = tmp_path_factory.mktemp("drawn")
-    return folder, draw_demo_pictures(folder)
-
-
 def clip_worker(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*CLIP_WORKER, *arguments],
@@ -62,23 +56,19 @@ def classify(started: WorkerProcess, redis_server: RedisServer):
     return lambda *arguments: clip_worker("classify", *arguments, **settings)
 
 
-def test_each_picture_gets_the_label_that_was_drawn(classify, drawn):
-    folder, pictures = drawn
-    for picture in pictures[:3]:
-        labels = ",".join(picture.labels)
-
-        done = classify(str(folder / picture.file_name), "--labels", labels, "-k", "1")
+def test_each_image_gets_the_label_that_was_drawn(classify):
+    for image in DEMO_IMAGES[:3]:
+        done = classify(str(image.path), "--labels", ",".join(image.labels), "-k", "1")
 
         name, rest = done.stdout.split("  ", 1)
-        assert (name, rest.split("  ")[0]) == (str(folder / picture.file_name), picture.answer)
+        assert (name, rest.split("  ")[0]) == (str(image.path), image.answer)
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_folder_with_a_broken_picture_is_answered_but_for_that_one(classify, drawn, tmp_path):
+def test_a_folder_with_a_broken_image_is_answered_but_for_that_one(classify, tmp_path):
     # given
-    folder, pictures = drawn
-    for picture in pictures:
-        (tmp_path / picture.file_name).symlink_to(folder / picture.file_name)
+    for image in DEMO_IMAGES:
+        (tmp_path / image.file_name).symlink_to(image.path)
     (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
 
     done = classify(str(tmp_path), "--labels", "circle,star,heart", "-k", "2", "--json")
@@ -87,9 +77,9 @@ def test_a_folder_with_a_broken_picture_is_answered_but_for_that_one(classify, d
         Path(answer["image"]).name: answer for answer in map(json.loads, done.stdout.splitlines())
     }
     assert done.returncode == 1
-    assert done.stderr == f"clip-worker: 1 of {len(pictures) + 1} pictures failed.\n"
+    assert done.stderr == f"clip-worker: 1 of {len(DEMO_IMAGES) + 1} pictures failed.\n"
     assert answers.pop("broken.jpg")["error"]["code"] == "DECODE_UNRECOGNIZED"
-    assert answers.keys() == {picture.file_name for picture in pictures}
+    assert answers.keys() == {image.file_name for image in DEMO_IMAGES}
     for answer in answers.values():
         first, second = answer["predictions"]
         assert answer["model"] == "demo"
@@ -105,9 +95,8 @@ def test_an_address_that_is_not_public_is_refused_in_its_row(classify):
     assert "127.0.0.1" in done.stdout.removeprefix("http://127.0.0.1/cat.jpg")
 
 
-def test_a_queue_that_no_worker_takes_from_is_told_after_the_timeout(classify, drawn):
-    folder, pictures = drawn
-    path = str(folder / pictures[0].file_name)
+def test_a_queue_that_no_worker_takes_from_is_told_after_the_timeout(classify):
+    path = str(DEMO_IMAGES[0].path)
 
     done = classify(path, "--labels", "a,b", "--queue", "nobody", "--timeout", "0.5")
 
@@ -117,9 +106,10 @@ def test_a_queue_that_no_worker_takes_from_is_told_after_the_timeout(classify, d
     assert "'nobody'" in done.stderr
 
 
-def test_a_reader_that_has_read_enough_is_no_error(started, redis_server, drawn):
-    folder, _ = drawn
-    command = f"{' '.join(CLIP_WORKER)} classify {folder} --labels a,b --queue cli | head -n 1"
+def test_a_reader_that_has_read_enough_is_no_error(started, redis_server):
+    command = (
+        f"{' '.join(CLIP_WORKER)} classify {image_folder()} --labels a,b --queue cli | head -n 1"
+    )
     environment = clean_environment() | {"CLIP_WORKER_REDIS_URL": redis_server.url}
 
     done = subprocess.run(

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from support.worker_process import clean_environment
 
-from clip_engine.demo import demo_pictures
+from worker.cli.demo.images import DEMO_IMAGES
 
 pytestmark = [
     pytest.mark.integration,
@@ -112,12 +112,12 @@ def test_every_picture_is_answered_and_nothing_is_left(demo):
     demo.start()
 
     assert demo.end() == 0, demo.printed
-    for picture in demo_pictures():
-        assert picture.file_name in demo.printed
+    for image in DEMO_IMAGES:
+        assert image.file_name in demo.printed
     for stage in ("queue", "labels", "fetch", "decode", "batch_wait", "forward", "score"):
         assert f"\n{stage} " in demo.printed
-    [right, asked] = re.findall(r"what was drawn in (\d+) of (\d+) pictures", demo.printed)[0]
-    assert int(asked) == len(demo_pictures())
+    [right, asked] = re.findall(r"what was drawn in (\d+) of (\d+) images", demo.printed)[0]
+    assert int(asked) == len(DEMO_IMAGES)
     assert int(right) >= int(asked) - 1  # by chance: three
     assert "Warning" not in demo.printed
     assert "\x1b" not in demo.printed
@@ -142,10 +142,10 @@ def test_settings_of_the_persons_own_do_not_reach_it(demo):
     ("number", "moment"),
     [
         (signal.SIGINT, "Redis "),
-        pytest.param(signal.SIGINT, "pictures ", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "images ", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, "worker ", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "worker ", marks=pytest.mark.slow),
-        (signal.SIGHUP, "pictures "),
+        (signal.SIGHUP, "images "),
     ],
 )
 def test_a_signal_ends_all_that_was_started(demo, number, moment):
@@ -155,9 +155,7 @@ def test_a_signal_ends_all_that_was_started(demo, number, moment):
     demo.process.send_signal(number)
 
     assert demo.end() == 128 + number, demo.printed
-    assert demo.printed.endswith(
-        "\nclip-worker: stopped; the demo's worker, Redis and pictures are gone.\n"
-    )
+    assert demo.printed.endswith("\nclip-worker: stopped; the demo's worker and Redis are gone.\n")
     assert demo.processes() == []
     assert list(demo.temporary.iterdir()) == []
 
@@ -176,7 +174,7 @@ def test_many_ctrl_cs_end_it_as_well_as_one(demo):
 @pytest.mark.slow
 def test_worker_and_redis_end_when_the_demo_is_killed(demo):
     demo.start()
-    demo.wait_for("\n  pictures ")
+    demo.wait_for("\n  images ")
     demo.wait_for_processes(more_than=2)
 
     demo.process.kill()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from demo_model.world.draw import draw_scene
+from demo_model.world.scenes import VALUES, Scene, all_scenes
 from torch import Tensor
 
 from clip_engine import Engine, load_engine
-from clip_engine.demo.draw import draw_scene
-from clip_engine.demo.scenes import VALUES, Scene, all_scenes
 from clip_engine.precision import default_precision
 
 PICTURES = 48

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from celery.canvas import Signature
     from celery.result import AsyncResult
 
-    from clip_engine.demo.pictures import DemoPicture
+    from worker.cli.demo.images import DemoImage
 
 
 class Backend:
@@ -21,13 +21,13 @@ class Backend:
 
     Args:
         app: Knows the broker, and one route.
-        pictures: Each with its question and its answer.
+        images: Each with its question and its answer.
     """
 
-    def __init__(self, app: Celery, folder: Path, pictures: list[DemoPicture]) -> None:
+    def __init__(self, app: Celery, folder: Path, images: tuple[DemoImage, ...]) -> None:
         self.app = app
         self._folder = folder
-        self.pictures = pictures
+        self.images = images
         self.sent: Counter[str] = Counter()
 
     def own(self, task: str, *args: Any) -> Signature:
@@ -35,11 +35,11 @@ class Backend:
         self.sent[f"celery backend.{task}"] += 1
         return self.app.signature(f"backend.{task}", args)
 
-    def classify(self, picture: DemoPicture, *, uri_comes: bool = False) -> Signature:
+    def classify(self, image: DemoImage, *, uri_comes: bool = False) -> Signature:
         """A task of ours."""
         self.sent["clip clip.classify"] += 1
-        args = () if uri_comes else (self.uri(picture),)
-        return self.app.signature("clip.classify", args, {"labels": picture.labels, "k": 1})
+        args = () if uri_comes else (self.uri(image),)
+        return self.app.signature("clip.classify", args, {"labels": image.labels, "k": 1})
 
     def missing(self) -> Signature:
         """A task of ours that fails."""
@@ -47,9 +47,9 @@ class Backend:
         uri = (self._folder / "missing.jpg").as_uri()
         return self.app.signature("clip.classify", (uri, ["a", "b"]))
 
-    def uri(self, picture: DemoPicture) -> str:
-        """Of a picture's file."""
-        return (self._folder / picture.file_name).as_uri()
+    def uri(self, image: DemoImage) -> str:
+        """Of an image's file."""
+        return (self._folder / image.file_name).as_uri()
 
     def result(self, of: Signature) -> AsyncResult[Any]:
         """That of a signature which goes on with another's."""

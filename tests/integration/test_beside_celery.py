@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from backend_producer import Backend
 from celery import chain, chord, group
 from support.worker_process import WorkerProcess
 
-from clip_engine.demo.pictures import draw_demo_pictures
+from worker.cli.demo.images import DEMO_IMAGES, image_folder
 from worker.client import Client
 from worker.contract.keys import dead_key
 from worker.errors import ImageUnavailableError, ServiceError
@@ -100,9 +101,8 @@ def _totals(app: Celery) -> dict[str, int]:
 
 @pytest.fixture
 def backend(plain: Celery, tmp_path: Path) -> Backend:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    return Backend(plain, pictures, draw_demo_pictures(pictures))
+    folder = shutil.copytree(image_folder(), tmp_path / "images")
+    return Backend(plain, Path(folder), DEMO_IMAGES)
 
 
 def _end(result: Any) -> Any:
@@ -138,7 +138,7 @@ def test_both_do_their_own_tasks_and_go_on_with_each_others(
 
         # and who sends to the backend's queue is told what is wrong
         with Client(client.url, queue="celery") as mistaken:
-            uri, labels = backend.uri(backend.pictures[0]), backend.pictures[0].labels
+            uri, labels = backend.uri(backend.images[0]), backend.images[0].labels
             with pytest.raises(ServiceError, match=r"CLIP_WORKER_QUEUE") as caught:
                 mistaken.classify(uri, labels).get(LIMIT_S)
         assert caught.value.code == "NOT_REGISTERED"
@@ -146,8 +146,8 @@ def test_both_do_their_own_tasks_and_go_on_with_each_others(
 
 def _send_everything_and_compare(backend: Backend, client: Client) -> None:
     plain = backend.app
-    one, two, three, *_ = pictures = backend.pictures
-    answers = [picture.answer for picture in pictures]
+    one, two, three, *_ = images = backend.images
+    answers = [image.answer for image in images]
 
     # from ours to the backend's, and from the backend's to ours and back
     chained = chain(backend.classify(one), backend.own("best_label"), app=plain).apply_async()
@@ -158,8 +158,8 @@ def _send_everything_and_compare(backend: Backend, client: Client) -> None:
         app=plain,
     ).apply_async()
 
-    # all pictures of a chord to one task of the backend's
-    header = [backend.classify(picture) for picture in pictures]
+    # all images of a chord to one task of the backend's
+    header = [backend.classify(image) for image in images]
     gathered = chord(header, backend.own("best_labels"), app=plain).apply_async()
 
     # a group of both
@@ -227,7 +227,7 @@ def test_what_is_sent_to_the_backends_queue_is_not_read_after_a_reconnect(
     running_worker: WorkerProcess, backend: Backend, plain: Celery, server: redis.Redis
 ) -> None:
     # given our worker alone, which has sent a task to the backend's queue
-    one, *_ = backend.pictures
+    one, *_ = backend.images
     chain(backend.classify(one), backend.own("best_label"), app=plain).apply_async()
     _wait_until(lambda: server.llen("celery") == 1, lambda: running_worker.log)
 
@@ -250,11 +250,11 @@ def test_on_kombus_transport_what_a_backends_worker_holds_is_not_given_back(
     # given what a backend's worker and a lost one of ours took a minute ago
     theirs = backend.own("find_picture", "x").apply_async()
     _hold(server, "unacked", "celery")
-    ours = backend.classify(backend.pictures[0]).apply_async()
+    ours = backend.classify(backend.images[0]).apply_async()
     _hold(server, "clip-worker:kombu:unacked", "clip")
     # when our worker looks for what was lost
     with WorkerProcess(redis_url, tmp_path, queue_path="stock", visibility_timeout_s="1"):
-        assert _best(_end(ours)) == backend.pictures[0].answer
+        assert _best(_end(ours)) == backend.images[0].answer
     # then
     assert [server.hlen("unacked"), server.llen("celery")] == [1, 0]
     assert theirs.state == "PENDING"

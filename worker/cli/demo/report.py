@@ -15,23 +15,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clip_engine.demo import DemoPicture
-from clip_engine.demo.captions import describe
+from worker.cli.demo.images import DemoImage
 from worker.cli.output.bar import bar, has_blocks
 from worker.contract import Classification, Prediction
 
 BAR_WIDTH = 30
-WIDE = 100  # columns, which a picture's description takes
+WIDE = 100  # columns, which an image's description takes
 TOP = 3
-# The stages of worker.contract.Timing, in the order in which a picture passes them.
+# The stages of worker.contract.Timing, in the order in which an image passes them.
 STAGES = {
     "queue": "from sending the task to the worker taking it",
     "labels": "label texts to features, kept for later tasks",
     "fetch": "reading the file",
-    "decode": "decoding and resizing the picture",
+    "decode": "decoding and resizing the image",
     "batch_wait": "until the model is free for the next batch",
     "forward": "the model's pass over the batch",
-    "score": "the picture against its labels: the best K",
+    "score": "the image against its labels: the best K",
 }
 NEXT_STEPS = (
     ("start", "CLIP ViT-B/32 on your Redis"),
@@ -45,23 +44,23 @@ class Answer:
     """What became of one task.
 
     Attributes:
-        picture: That it asked about.
+        image: That it asked about.
         result: None if it failed.
         failure: Why, in one sentence.
     """
 
-    picture: DemoPicture
+    image: DemoImage
     result: Classification | None
     failure: str = ""
 
     @property
     def is_right(self) -> bool:
         """Whether the most probable label is what was drawn."""
-        return self.result is not None and self.result.predictions[0].label == self.picture.answer
+        return self.result is not None and self.result.predictions[0].label == self.image.answer
 
 
 def print_answers(console: Console, answers: Sequence[Answer]) -> None:
-    """Print each picture: what was drawn and asked, then the best labels with bars."""
+    """Print each image: what was drawn and asked, then the best labels with bars."""
     layout = _Layout.of(console, answers)
     for answer in answers:
         console.print(_headline(answer, described=console.width >= WIDE), soft_wrap=True)
@@ -69,7 +68,7 @@ def print_answers(console: Console, answers: Sequence[Answer]) -> None:
             console.print(line, soft_wrap=True)
     right = sum(answer.is_right for answer in answers)
     console.print(
-        f"The best label is what was drawn in [bold]{right} of {len(answers)}[/] pictures.\n"
+        f"The best label is what was drawn in [bold]{right} of {len(answers)}[/] images.\n"
     )
 
 
@@ -93,16 +92,16 @@ class _Layout:
     def of(cls, console: Console, answers: Sequence[Answer]) -> Self:
         blocks = has_blocks(console.encoding)
         right, wrong = ("✓", "✗") if blocks else ("=", "x")
-        width = max(cell_len(label) for answer in answers for label in answer.picture.labels)
+        width = max(cell_len(label) for answer in answers for label in answer.image.labels)
         return cls(blocks, width, Text(right, style="green"), Text(wrong, style="red"))
 
 
 def _headline(answer: Answer, *, described: bool) -> Text:
-    picture = answer.picture
-    question = f"the best {picture.k} of {len(picture.labels)} labels"
-    told = f"{describe(picture.scene)}; {question}" if described else question
-    truth = "" if answer.is_right else f"; drawn: {picture.answer}"
-    return Text.assemble((picture.file_name, "bold"), (f"  {told}", "dim"), (truth, "yellow"))
+    image = answer.image
+    question = f"the best {image.k} of {len(image.labels)} labels"
+    told = f"{image.description}; {question}" if described else question
+    truth = "" if answer.is_right else f"; drawn: {image.answer}"
+    return Text.assemble((image.file_name, "bold"), (f"  {told}", "dim"), (truth, "yellow"))
 
 
 def _lines(answer: Answer, layout: _Layout) -> list[Text]:
@@ -144,13 +143,13 @@ def print_timing(console: Console, answers: Sequence[Answer], total_s: float) ->
     console.print(table)
     console.print(
         f"All {len(answers)} tasks took {total_s:.2f} s; the model saw "
-        f"{_listed([str(size) for size in sizes])} pictures at a time."
+        f"{_listed([str(size) for size in sizes])} images at a time."
     )
 
 
 def print_next_steps(console: Console) -> None:
-    """Print what to do with pictures and labels of one's own."""
-    console.print("\nThe demo's worker, Redis and pictures are gone again. To go on:")
+    """Print what to do with images and labels of one's own."""
+    console.print("\nThe demo's worker and Redis are gone again. To go on:")
     steps = [(f"{_program()} {arguments}", meaning) for arguments, meaning in NEXT_STEPS]
     width = max(len(command) for command, _ in steps)
     for command, meaning in steps:

@@ -66,20 +66,20 @@ class DemoWorker:
 
 
 @contextlib.contextmanager
-def run_demo_worker(redis: EmbeddedRedis, folder: Path, pictures: Path) -> Iterator[DemoWorker]:
+def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterator[DemoWorker]:
     """Start a worker and end it with the context.
 
     Args:
         redis: Where its tasks come from.
         folder: For its log, and for what torch leaves in the folder for temporary files.
-        pictures: The one folder that it may read pictures from.
+        images: The one folder that it may read images from.
     """
     settings = {
         "REDIS_URL": redis.url,
         "REMOTE_CONTROL": str(redis.remote_control).lower(),
         "MODEL": "demo",
         "DEVICE": "auto",
-        "FILE_ROOTS": str(pictures),
+        "FILE_ROOTS": str(images),
     }
     environment = os.environ | {ENV_PREFIX + name: value for name, value in settings.items()}
     environment["TMPDIR"] = str(folder)

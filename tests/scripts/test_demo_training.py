@@ -2,28 +2,25 @@
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
+from demo_model.dataset import (
+    FULL_CAPTIONS,
+    UNTOLD,
+    WRONG_CAPTIONS,
+    _example,
+    meaning_indices,
+)
+from demo_model.losses import contrastive_loss, label_loss, truth
+from demo_model.world.captions import ONE
+from demo_model.world.scenes import Scene, all_scenes
 
-from clip_engine.demo.captions import ONE
-from clip_engine.demo.scenes import Scene, all_scenes
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CIRCLE = Scene("left", "small", "red", "solid", "circle", "white")
 HEARTS = Scene("two", "small", "blue", "solid", "heart", "white")
 
 
-@pytest.fixture(autouse=True)
-def _scripts_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-
 def truth_of(meanings):
-    from demo_model.dataset import meaning_indices
-    from demo_model.losses import truth
-
     scenes = torch.tensor([CIRCLE.indices, HEARTS.indices])
     return truth(scenes, torch.tensor([meaning_indices(meaning) for meaning in meanings])).tolist()
 
@@ -47,8 +44,6 @@ def test_a_caption_is_true_of_each_picture_that_has_all_it_tells():
 
 
 def test_the_loss_without_further_truths_is_clips_symmetric_cross_entropy():
-    from demo_model.losses import contrastive_loss
-
     # given
     logits = torch.tensor([[2.0, -1.0, 0.5], [0.3, 1.0, 0.0], [0.1, 0.2, -0.7]])
     own = torch.arange(3)
@@ -61,8 +56,6 @@ def test_the_loss_without_further_truths_is_clips_symmetric_cross_entropy():
 
 
 def test_a_caption_that_is_true_of_a_neighbour_too_is_no_wrong_answer():
-    from demo_model.losses import contrastive_loss
-
     # given: both captions are true of picture 0, the second only is true of picture 1
     logits = torch.tensor([[1.0, 5.0], [0.0, 2.0]])
     is_true = torch.tensor([[True, True], [False, True]])
@@ -75,8 +68,6 @@ def test_a_caption_that_is_true_of_a_neighbour_too_is_no_wrong_answer():
 
 
 def test_captions_past_a_pictures_own_only_serve_as_wrong_answers():
-    from demo_model.losses import contrastive_loss
-
     # given: one picture, its own caption and a wrong one
     logits = torch.tensor([[1.0, 3.0]])
     # when
@@ -86,8 +77,6 @@ def test_captions_past_a_pictures_own_only_serve_as_wrong_answers():
 
 
 def test_one_word_labels_are_scored_axis_by_axis():
-    from demo_model.losses import label_loss
-
     # given: axes of two and three values, logits that say nothing
     logits = torch.zeros(1, 5)
     # when
@@ -97,8 +86,6 @@ def test_one_word_labels_are_scored_axis_by_axis():
 
 
 def test_a_training_example_names_and_draws_nothing_that_is_held_out():
-    from demo_model.dataset import FULL_CAPTIONS, UNTOLD, WRONG_CAPTIONS, _example
-
     # given
     known = list(all_scenes())
     held_out = {scene.indices[2:5] for scene in known if scene.is_held_out}

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from demo_model.evaluation import Evaluation, ask, full_score, weak_spots, wilson
+from demo_model.measures import encode_scenes, sample_scenes, scene_indices, seeds_of
+from demo_model.report import headline, with_tables
+from demo_model.world.scenes import Scene, all_scenes
 
-from clip_engine.demo import draw_demo_pictures
-from clip_engine.demo.scenes import Scene, all_scenes
 from clip_engine.formats import read_checkpoint
 from clip_engine.loader import load_engine, locate_checkpoint
+from worker.cli.demo.images import DEMO_IMAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "clip_engine" / "demo"
@@ -25,20 +28,10 @@ def engine():
 
 
 @pytest.fixture(scope="module")
-def scripts():
-    """The measuring code of `scripts/`, which is no installed package."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        from demo_model import evaluation, measures, report
-
-        yield {"evaluation": evaluation, "measures": measures, "report": report}
-
-
-@pytest.fixture(scope="module")
-def held_out(engine, scripts):
+def held_out(engine):
     """Scenes whose colour, texture and shape never met in training, and their features."""
-    scenes = scripts["measures"].sample_scenes(PICTURES, SEED, held_out=True)
-    return scenes, scripts["measures"].encode_scenes(engine, scenes)
+    scenes = sample_scenes(PICTURES, SEED, held_out=True)
+    return scenes, encode_scenes(engine, scenes)
 
 
 def test_the_file_is_small_enough_to_ship():
@@ -57,11 +50,11 @@ def test_the_file_has_openais_layout_in_half_precision():
 
 
 @pytest.mark.slow
-def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, scripts, held_out):
+def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, held_out):
     # given
     scenes, images = held_out
     # when
-    score = scripts["evaluation"].full_score(engine, scenes, images, list(all_scenes()))
+    score = full_score(engine, scenes, images, list(all_scenes()))
     # then: chance is 1 in 36,864
     assert score.labels == 36864
     assert score.top1 >= 0.90
@@ -82,59 +75,51 @@ def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, 
         (("count", "shape"), 32),
     ],
 )
-def test_short_labels_are_found_on_held_out_pictures(engine, scripts, held_out, told, labels):
+def test_short_labels_are_found_on_held_out_pictures(engine, held_out, told, labels):
     # when
-    score = scripts["evaluation"].ask(engine, *held_out, told)
+    score = ask(engine, *held_out, told)
     # then
     assert score.labels == labels
     assert score.top1 >= 0.90
 
 
-def test_the_demos_pictures_are_tagged_rightly(engine, tmp_path):
-    # given
-    pictures = draw_demo_pictures(tmp_path)
-    # when
-    best = {
-        picture.file_name: engine.classify(
-            [tmp_path / picture.file_name], picture.labels, k=picture.k
-        )[0][0].label
-        for picture in pictures
-    }
-    # then
-    assert best == {picture.file_name: picture.answer for picture in pictures}
+@pytest.mark.parametrize("image", DEMO_IMAGES, ids=lambda image: image.file_name)
+def test_the_demos_images_are_tagged_rightly(engine, image):
+    [[best, *_]] = engine.classify([image.path], image.labels, k=image.k)
+    assert best.label == image.answer
 
 
 @pytest.fixture
-def evaluation(scripts):
+def evaluation():
     """What was measured on the shipped model."""
     figures = json.loads((DEMO / "evaluation.json").read_text(encoding="utf-8"))
-    return scripts["evaluation"].Evaluation.from_figures(figures)
+    return Evaluation.from_figures(figures)
 
 
-def test_the_card_has_the_figures_that_the_script_measured_on_this_file(scripts, evaluation):
+def test_the_card_has_the_figures_that_the_script_measured_on_this_file(evaluation):
     # when
     card = (DEMO / "MODEL_CARD.md").read_text(encoding="utf-8")
     # then
-    assert scripts["report"].with_tables(card, evaluation) == card
+    assert with_tables(card, evaluation) == card
     assert evaluation.model_sha256 == hashlib.sha256((DEMO / "demo.pt").read_bytes()).hexdigest()
     assert evaluation.held_out.pictures >= 3000
 
 
-def test_the_card_states_the_measured_share_with_its_interval_and_weak_spot(scripts, evaluation):
+def test_the_card_states_the_measured_share_with_its_interval_and_weak_spot(evaluation):
     # given
-    headline = scripts["report"].headline(evaluation)
+    sentence = headline(evaluation)
     score, worst = evaluation.held_out, evaluation.weak_spots[0]
     # then
     card = (DEMO / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert headline in " ".join(card.split())
-    assert f"{100 * score.top1:.2f} %" in headline
-    assert f"{100 * score.low:.2f} to {100 * score.high:.2f} %" in headline
-    assert worst.shows in headline
+    assert sentence in " ".join(card.split())
+    assert f"{100 * score.top1:.2f} %" in sentence
+    assert f"{100 * score.low:.2f} to {100 * score.high:.2f} %" in sentence
+    assert worst.shows in sentence
 
 
-def test_the_interval_is_that_of_the_measured_share(scripts, evaluation):
+def test_the_interval_is_that_of_the_measured_share(evaluation):
     score = evaluation.held_out
-    low, high = scripts["evaluation"].wilson(round(score.top1 * score.pictures), score.pictures)
+    low, high = wilson(round(score.top1 * score.pictures), score.pictures)
     assert (score.low, score.high) == pytest.approx((low, high), abs=1e-4)
     assert high - low < 0.003
 
@@ -143,16 +128,16 @@ def test_the_interval_is_that_of_the_measured_share(scripts, evaluation):
     ("right", "pictures", "interval"),
     [(95, 100, (0.8882, 0.9785)), (0, 10, (0, 0.2775)), (10, 10, (0.7225, 1)), (1, 1, (0.2065, 1))],
 )
-def test_wilsons_interval_by_published_examples(scripts, right, pictures, interval):
-    assert scripts["evaluation"].wilson(right, pictures) == pytest.approx(interval, abs=5e-5)
+def test_wilsons_interval_by_published_examples(right, pictures, interval):
+    assert wilson(right, pictures) == pytest.approx(interval, abs=5e-5)
 
 
-def test_the_weak_spot_is_where_most_descriptions_are_wrong(scripts):
+def test_the_weak_spot_is_where_most_descriptions_are_wrong():
     # given pictures of two kinds, of which one is read wrongly twice, and the other once
     moon = Scene("left", "small", "yellow", "solid", "moon", "grass")
     star = Scene("two", "large", "red", "hollow", "star", "sand")
     scenes = [star, moon, moon, moon]
-    guessed = scripts["measures"].scene_indices(
+    guessed = scene_indices(
         [
             replace(star, shape="moon"),
             replace(moon, texture="dotted"),
@@ -161,7 +146,7 @@ def test_the_weak_spot_is_where_most_descriptions_are_wrong(scripts):
         ]
     )
     # when
-    spots = scripts["evaluation"].weak_spots(scenes, guessed)
+    spots = weak_spots(scenes, guessed)
     # then
     assert [(spot.shows, spot.pictures, spot.wrong, spot.times) for spot in spots] == [
         ("small yellow solid moon", 3, 2, 1),
@@ -170,12 +155,7 @@ def test_the_weak_spot_is_where_most_descriptions_are_wrong(scripts):
     assert spots[1].mostly_read_as == "moon"
 
 
-def test_another_seed_draws_other_pictures(engine, scripts):
-    scenes = scripts["measures"].sample_scenes(2, SEED, held_out=True)
-    first, second = (
-        scripts["measures"].encode_scenes(
-            engine, scenes, first_seed=scripts["measures"].seeds_of(seed)
-        )
-        for seed in (1, 2)
-    )
+def test_another_seed_draws_other_pictures(engine):
+    scenes = sample_scenes(2, SEED, held_out=True)
+    first, second = (encode_scenes(engine, scenes, first_seed=seeds_of(seed)) for seed in (1, 2))
     assert not torch.equal(first, second)

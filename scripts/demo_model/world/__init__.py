@@ -1,0 +1,1 @@
+"""The drawn world that the demo model knows: scenes, their images and their captions."""
