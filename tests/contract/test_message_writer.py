@@ -56,9 +56,9 @@ def theirs(client: Client, task: str, task_id: str, **options: Any) -> bytes:
 def ours(task: str, task_id: str, question: Any, options: dict[str, Any]) -> str:
     written = EncodedRequest(question)
     arguments = (
-        written.about(question.image)
+        written.with_image(question.image)
         if task == CLASSIFY
-        else written.about_many(list(question.images))
+        else written.with_images(list(question.images))
     )
     options = {"expires_s" if name == "expires" else name: v for name, v in options.items()}
     return MessageWriter(QUEUE).write(task_id, task, arguments, **options)
@@ -141,7 +141,7 @@ def test_what_logs_show_of_a_huge_request_is_short_and_names_the_picture() -> No
 
 def test_each_message_has_a_tag_of_its_own() -> None:
     question = parse(ClassifyRequest, {"image": IMAGE, "labels": ["a"]})
-    writer, arguments = MessageWriter(QUEUE), EncodedRequest(question).about(IMAGE)
+    writer, arguments = MessageWriter(QUEUE), EncodedRequest(question).with_image(IMAGE)
     tags = {
         json.loads(writer.write("id", CLASSIFY, arguments))["properties"]["delivery_tag"]
         for _ in range(100)

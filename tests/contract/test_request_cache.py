@@ -32,13 +32,13 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def about(questions: RequestCache[EncodedRequest], asked: Any) -> object:
     question, image = questions.read(asked)
-    return question.about(image)
+    return question.with_image(image)
 
 
 def plain(asked: dict[str, Any]) -> object:
     """What it is without anything kept."""
     request = parse(ClassifyRequest, asked)
-    return EncodedRequest(request).about(request.image)
+    return EncodedRequest(request).with_image(request.image)
 
 
 def test_the_same_question_about_another_picture_is_not_validated_again(parsed: list[Any]) -> None:

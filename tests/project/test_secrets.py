@@ -253,8 +253,8 @@ def test_a_request_that_is_refused_does_not_show_its_uris_secret(uri: str) -> No
 @pytest.mark.parametrize("uri", [f"https://example.com/cat.jpg{SIGNED}", *MALFORMED])
 def test_what_a_message_shows_to_logs_and_flower_holds_no_secret(uri: str) -> None:
     written = EncodedRequest(parse(RequestOptions, {"labels": LABELS}))
-    assert SECRET not in written.about(uri).shown
-    assert SECRET not in written.about_many([uri] * 3).shown
+    assert SECRET not in written.with_image(uri).shown
+    assert SECRET not in written.with_images([uri] * 3).shown
     # while the message itself has all of it
-    assert SECRET in written.about(uri).encoded
-    assert written.about_many([uri] * 3).encoded.count(SECRET) == 3 * uri.count(SECRET)
+    assert SECRET in written.with_image(uri).encoded
+    assert written.with_images([uri] * 3).encoded.count(SECRET) == 3 * uri.count(SECRET)

@@ -1,4 +1,4 @@
-"""A task that has been sent: its state, its result, and waiting for several at once."""
+"""Handles of tasks that were sent: state, result, and waiting for several at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 from celery.states import PENDING
 
 from worker.client.result_error import result_error
-from worker.client.result_reader import StoredResults
-from worker.client.subscription import Watch
+from worker.client.result_reader import ResultReader
+from worker.client.subscription import ResultSubscription
 from worker.errors import (
     ClipWorkerError,
     QueueUnavailableError,
@@ -24,24 +24,24 @@ from worker.quoting import quote
 Answer = TypeVar("Answer")
 Some = TypeVar("Some", bound="Handle[Any]")
 
-WINDOW = 1000  # results that are asked for at a time
-PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of it
+WINDOW = 1000  # results that are read at a time
+PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of that
 
 
 class Handle(Generic[Answer]):
-    """A task that was sent; its result can be waited for.
+    """A task that was sent.
 
-    It holds no connection, so it may be made in one thread and waited for in another. What it has
-    read it keeps, so that an answer is there as long as the handle is.
+    It holds no connection, so one thread may create it and another wait on it. A result that was
+    read once is kept, so it is available as long as the handle is.
 
     Attributes:
         id: Celery's task id; `AsyncResult(id)` of any Celery client reads the same result.
-        sent_at: Unix time in seconds at which it was sent; None for a task that others sent.
+        sent_at: Unix time in seconds at which it was sent; None if another process sent it.
     """
 
     def __init__(
         self,
-        results: StoredResults,
+        results: ResultReader,
         task_id: str,
         decode: Callable[[Any], Answer],
         sent_at: float | None = None,
@@ -57,10 +57,10 @@ class Handle(Generic[Answer]):
 
     @property
     def state(self) -> str:
-        """`SUCCESS`, `FAILURE`, another of Celery's states, or `PENDING`: nothing is stored.
+        """Celery's state: `SUCCESS`, `FAILURE` and so on, or `PENDING` if no result is stored.
 
-        That may be because it was not run yet, because there is no such task, or because its result
-        has expired or was evicted: Redis can't tell these apart.
+        `PENDING` may mean that the task has not run yet, that there is no such task, or that its
+        result has expired or was evicted: Redis can't distinguish these.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
@@ -69,16 +69,16 @@ class Handle(Generic[Answer]):
         return str(stored["status"]) if stored else PENDING
 
     def get(self, timeout: float | None = None) -> Answer:
-        """Wait for the result.
+        """Wait for the result and return it.
 
         Args:
             timeout: In seconds; None for as long as workers keep results (`result_ttl_s` of the
-                client, a day by default). There is no sense in waiting longer: who has waited from
-                the beginning would have seen it.
+                client, a day by default). Waiting longer would make no sense, since a result that
+                came earlier would have been seen.
 
         Raises:
-            ClipWorkerError: Why there is no answer; one of the subclasses in `worker.errors`.
-            ResultTimeoutError: There is none yet, or none any more.
+            ClipWorkerError: The task failed; one of the subclasses in `worker.errors`.
+            ResultTimeoutError: There is no result yet, or it has expired.
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
         _wait_for_some(OrderedDict({self.id: self}), timeout)
@@ -90,7 +90,8 @@ class Handle(Generic[Answer]):
             return self._decode(answer)
         except (ValueError, TypeError) as error:  # of another task, or from a newer worker
             raise ServiceError(
-                f"Task {self.id} has a result that this client can't read ({quote(answer)}).",
+                f"Task {self.id} has a result that this client can't read ({quote(answer)}); it "
+                "is another task's, or from a newer worker: update the client.",
                 "BAD_RESULT",
             ) from error
 
@@ -98,15 +99,14 @@ class Handle(Generic[Answer]):
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
     """Yield the handles one by one as their tasks end, with a result or a failure.
 
-    They are asked for with MGET, a thousand at a time: no subscription that a lost connection could
-    lose. There may be a hundred thousand of them.
+    Results are read with MGET, a thousand at a time, so there may be a hundred thousand handles.
 
     Args:
-        handles: Of one client.
+        handles: Handles of one client.
         timeout: Longest wait for the next, in seconds; None for as long as workers keep results.
 
     Raises:
-        ResultTimeoutError: None ended for so long.
+        ResultTimeoutError: No task ended within `timeout`.
         QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
     """
     waiting = OrderedDict((handle.id, handle) for handle in handles)
@@ -118,43 +118,45 @@ def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> It
 def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> list[str]:
     results = next(iter(waiting.values()))._results  # noqa: SLF001  # of this module
     limit_s = results.ttl_s if timeout is None else timeout
-    watch = results.watch(list(waiting))
+    subscription = results.subscribe(list(waiting))
     try:
-        return _look_until(waiting, watch, limit_s)
+        return _read_until_some_ended(waiting, subscription, limit_s)
     finally:
-        watch.leave()
+        subscription.close()
 
 
-def _look_until(waiting: OrderedDict[str, Some], watch: Watch, limit_s: float) -> list[str]:
-    start = seen = time.monotonic()
+def _read_until_some_ended(
+    waiting: OrderedDict[str, Some], subscription: ResultSubscription, limit_s: float
+) -> list[str]:
+    start = reached = time.monotonic()
     while True:
-        asked, away = time.monotonic(), None
+        began, away = time.monotonic(), None
         try:
-            if done := _look_once(waiting):
+            if done := _read_once(waiting):
                 return done
-            seen = time.monotonic()
+            reached = time.monotonic()
         except QueueUnavailableError as error:
             away = error
         now = time.monotonic()
-        if away and now - seen > PATIENCE_S:
+        if away and now - reached > PATIENCE_S:
             raise away
         if now - start > limit_s:
-            raise away or ResultTimeoutError(_late(list(waiting.values()), limit_s))
+            raise away or ResultTimeoutError(_timeout_message(list(waiting.values()), limit_s))
         waited_s = now - start
-        # A slow Redis is not asked without a pause.
-        published = watch.wait(waited_s, left_s=limit_s - waited_s, least_s=now - asked)
-        if published is not None and (done := _heard(next(iter(waiting.values())), published)):
+        # Pause for as long as the reads took, so as not to overload a slow Redis.
+        published = subscription.wait(waited_s, left_s=limit_s - waited_s, least_s=now - began)
+        if published is not None and (done := _take(next(iter(waiting.values())), published)):
             return done
 
 
-def _heard(handle: Handle[Any], published: bytes) -> list[str]:
-    """Take what was published for the one task that is watched; nothing if it has only begun."""
+def _take(handle: Handle[Any], published: bytes) -> list[str]:
+    """Take the published result of the only task; nothing if the task has only started."""
     handle._ended = handle._results.if_ended(published)  # noqa: SLF001  # of this module
     return [handle.id] if handle._ended else []  # noqa: SLF001  # likewise
 
 
-def _look_once(waiting: OrderedDict[str, Some]) -> list[str]:
-    """Ask for one window after the other until some have ended; at most once for each."""
+def _read_once(waiting: OrderedDict[str, Some]) -> list[str]:
+    """Read one window of results after the other until some tasks have ended."""
     for _ in range(0, len(waiting), WINDOW):
         window = list(islice(waiting.values(), WINDOW))
         if done := _ended(window):
@@ -174,27 +176,26 @@ def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
     return list(ended)
 
 
-def _late(handles: Sequence[Handle[Any]], limit_s: float) -> str:
+def _timeout_message(handles: Sequence[Handle[Any]], limit_s: float) -> str:
     first, *others = handles
     which = (
         f"None of {len(handles)} tasks has a result" if others else f"Task {first.id} has no result"
     )
     return (
-        f"{which} after {limit_s:g} s; {_perhaps_gone(first)}wait longer, or see whether a worker "
-        "runs (`clip-worker start`)."
+        f"{which} after {limit_s:g} s; {_perhaps_expired(first)}wait longer, or check that a "
+        "worker is running (`clip-worker start`)."
     )
 
 
-def _perhaps_gone(handle: Handle[Any]) -> str:
-    """What can be told of a result that may have been there."""
+def _perhaps_expired(handle: Handle[Any]) -> str:
     ttl_s = handle._results.ttl_s  # noqa: SLF001  # of this module
     if handle.sent_at is None:
-        return f"it may have had one that has expired, {ttl_s:g} s after it was stored; if not, "
+        return f"its result may have expired, {ttl_s:g} s after it was stored; if not, "
     if (age_s := time.time() - handle.sent_at) < ttl_s:
         return ""
     return (
-        f"it was sent {age_s:.0f} s ago and results are kept for {ttl_s:g} s, so it may have had "
-        "one that has expired: send it again; if not, "
+        f"it was sent {age_s:.0f} s ago and results are kept for {ttl_s:g} s, so its result may "
+        "have expired: send it again; if not, "
     )
 
 

@@ -10,15 +10,15 @@ from worker.quoting import quote
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_BYTES = 512 * 1024 * 1024 - 1  # the largest string that Redis keeps
+MOST_BYTES = 512 * 1024 * 1024 - 1  # the largest string that Redis stores
 
 
-def read_picture(path: Path, name: str | None = None) -> bytes:
-    """A file's bytes.
+def read_image(path: Path, name: str | None = None) -> bytes:
+    """Read an image file.
 
     Args:
-        path: Where it lies.
-        name: What errors call it; its path if None.
+        path: Path of the file.
+        name: Its name in errors; the path by default.
 
     Raises:
         ImageUnavailableError: `READ_FAILED`, or `FETCH_TOO_LARGE`.
@@ -42,5 +42,6 @@ def check_size(size_bytes: int, shown: str) -> None:
     """
     if size_bytes > MOST_BYTES:
         raise ImageUnavailableError(
-            f"{shown} has more than {MOST_BYTES} bytes, Redis's most.", "FETCH_TOO_LARGE"
+            f"{shown} is larger than {MOST_BYTES} bytes, the most that Redis stores in one value.",
+            "FETCH_TOO_LARGE",
         )

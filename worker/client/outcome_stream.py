@@ -1,7 +1,7 @@
-"""Sends many images, several a message, as earlier messages end; each image gets one outcome.
+"""Sends many images, several per message, and yields one outcome for each image.
 
-A message fails as a whole if one of its images kills workers, or uses up the time limit of a task.
-Then each of its images is sent again, once, in a message of its own, so that only the one to blame
+A message fails as a whole if one of its images crashes workers, or exceeds the task's time limit.
+Then each of its images is sent again, once, in its own message, so that only the one at fault
 fails.
 """
 
@@ -18,21 +18,21 @@ from worker.contract import Failure, Outcome
 from worker.contract.uri import validate_uri
 from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
 
-BLAMES_NEIGHBOURS = ("POISON", "TASK_TIMEOUT")  # codes of failures that one picture brings to all
+FAILS_WHOLE_MESSAGE = ("POISON", "TASK_TIMEOUT")  # codes of failures that a single image causes
 
-Picture: TypeAlias = tuple[int, str]  # its position, and its URI
+Image: TypeAlias = tuple[int, str]  # position and URI
 Ended: TypeAlias = tuple[int, Outcome]
 
 
 class OutcomeStream:
-    """The state of one `classify_many`: what is to be sent, is in flight, or has ended.
+    """The state of one `classify_many` call: images to send, in flight, and ended.
 
     Args:
         images: URIs.
-        send: Sends a message about some of them.
-        chunk: Pictures a message.
-        in_flight: Messages under way at a time.
-        timeout: Longest wait for the next to end, in seconds; None as for `Handle.get`.
+        send: Sends a message with some of them.
+        chunk: Images per message.
+        in_flight: Maximum number of messages in flight.
+        timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class OutcomeStream:
         self._chunk = chunk
         self._in_flight = in_flight
         self._timeout = timeout
-        self._is_drawn = False  # whether all images have been
-        self._again: deque[Picture] = deque()
-        self._under_way: dict[Handle[list[Outcome]], list[Picture]] = {}
+        self._exhausted = False  # whether all images have been read
+        self._again: deque[Image] = deque()
+        self._sent: dict[Handle[list[Outcome]], list[Image]] = {}
         self._ended: deque[Ended] = deque()
 
     def outcomes(self) -> Iterator[Ended]:
-        """Send, wait, and yield each image's position and outcome as they come.
+        """Send, wait, and yield each image's position and outcome as messages end.
 
         Raises:
             TemporaryError: Redis can't be used, the queue is full, or nothing ended within
-                `timeout`; what had ended before was given.
+                `timeout`. Outcomes that had arrived before are yielded first.
         """
         while True:
             try:
@@ -68,40 +68,40 @@ class OutcomeStream:
                 yield from self._take_ended()
                 raise
             yield from self._take_ended()
-            if self._under_way:
+            if self._sent:
                 self._wait()
-            elif self._is_drawn and not self._again:
+            elif self._exhausted and not self._again:
                 return
 
     def _fill(self) -> None:
-        for _ in range(self._in_flight - len(self._under_way)):
-            pictures = [self._again.popleft()] if self._again else self._draw()
-            if pictures:
-                self._under_way[self._send([uri for _, uri in pictures])] = pictures
+        for _ in range(self._in_flight - len(self._sent)):
+            images = [self._again.popleft()] if self._again else self._next_chunk()
+            if images:
+                self._sent[self._send([uri for _, uri in images])] = images
 
-    def _draw(self) -> list[Picture]:
-        """The next chunk. What is not a URI is left out, and fails at once."""
-        if self._is_drawn:
+    def _next_chunk(self) -> list[Image]:
+        """The next chunk, without malformed URIs, which fail at once."""
+        if self._exhausted:
             return []
-        drawn = list(islice(self._images, self._chunk))
-        self._is_drawn = len(drawn) < self._chunk
-        pictures = []
-        for position, image in drawn:
+        read = list(islice(self._images, self._chunk))
+        self._exhausted = len(read) < self._chunk
+        images = []
+        for position, image in read:
             try:
-                pictures.append((position, validate_uri(uri_of(image))))
+                images.append((position, validate_uri(uri_of(image))))
             except InvalidRequestError as error:
                 self._fail([position], error)
-        return pictures
+        return images
 
     def _wait(self) -> None:
-        handle = next(as_completed(list(self._under_way), timeout=self._timeout))
-        pictures = self._under_way.pop(handle)
-        positions = [position for position, _ in pictures]
+        handle = next(as_completed(list(self._sent), timeout=self._timeout))
+        images = self._sent.pop(handle)
+        positions = [position for position, _ in images]
         try:
             outcomes = handle.get(self._timeout)
         except ClipWorkerError as error:
-            if len(pictures) > 1 and error.code in BLAMES_NEIGHBOURS:
-                self._again.extend(pictures)
+            if len(images) > 1 and error.code in FAILS_WHOLE_MESSAGE:
+                self._again.extend(images)
             else:
                 self._fail(positions, error)
         else:
@@ -113,7 +113,10 @@ class OutcomeStream:
         if len(outcomes) == len(positions):
             self._ended.extend(zip(positions, outcomes, strict=True))
             return
-        reason = f"Task {handle.id} answers {len(outcomes)} pictures, not {len(positions)}."
+        reason = (
+            f"Task {handle.id} returned {len(outcomes)} outcomes for {len(positions)} images; "
+            "report this as a bug of the worker."
+        )
         self._fail(positions, ServiceError(reason, "BAD_RESULT"))
 
     def _fail(self, positions: Sequence[int], error: ClipWorkerError) -> None:

@@ -1,8 +1,8 @@
 """Reads results from Redis as Celery stores them, without Celery's connections.
 
-Celery's own client subscribes to a channel for every task that it sends, a round trip each, and
-misses what was published while its connection was lost. Here one MGET reads any number of results,
-and a thread that waits for a single one subscribes only while it waits
+Celery's own client subscribes to a channel for every task that it sends, which takes a round trip
+each, and misses what is published while its connection is lost. Here one MGET reads any number of
+results, and a thread that waits for a single one subscribes only while it waits
 (`worker.client.subscription`).
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from celery.states import READY_STATES
 from kombu.exceptions import DecodeError
 
-from worker.client.subscription import Ears, Watch
+from worker.client.subscription import ResultSubscription, SubscriptionPool
 from worker.contract.keys import RESULT_PREFIX
 from worker.contract.text import read_json
 from worker.redis.error_translation import translated
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _SUCCESS = b'{"status": "SUCCESS", "result": '
-DEFAULT_TTL_S = 86_400.0  # what workers keep results for, unless set otherwise
+DEFAULT_TTL_S = 86_400.0  # how long workers keep results by default
 
 
-class StoredResults:
-    """The results that workers have stored. Threads may share it.
+class ResultReader:
+    """Reads the results that workers have stored. Thread-safe.
 
     Args:
-        redis: That they are in.
-        subscribed: Another client of the same Redis, for subscriptions, each of which keeps a
+        redis: Client of the Redis that results are stored in.
+        subscribed: Another client of the same Redis, for subscriptions: each occupies a
             connection for as long as it lasts.
-        url: Of that Redis, for sentences.
-        app: Celery application whose backend has the same URL; it connects to nothing here.
+        url: URL of that Redis, for error messages.
+        app: Celery application whose backend has the same URL; it never connects.
         ttl_s: How long the workers keep results, in seconds.
     """
 
@@ -52,25 +52,26 @@ class StoredResults:
         self._url = url
         self._app = app
         self._subscribed = subscribed
-        self._ears = Ears(subscribed)
+        self._subscriptions = SubscriptionPool(subscribed)
 
-    def watch(self, task_ids: Sequence[str]) -> Watch:
-        """What to wait on for the first of these; leave it in the end.
+    def subscribe(self, task_ids: Sequence[str]) -> ResultSubscription:
+        """What to wait on for any of these tasks to end; close it afterwards.
 
-        Several are asked for all at once, which costs as much as one: they need no subscription.
+        Only a single task gets a subscription. Several are polled together, which costs as much
+        as polling one.
         """
-        alone = task_ids[0] if len(task_ids) == 1 else None
-        return Watch(self._ears, alone and RESULT_PREFIX + alone)
+        single = task_ids[0] if len(task_ids) == 1 else None
+        return ResultSubscription(self._subscriptions, single and RESULT_PREFIX + single)
 
     def close(self) -> None:
         """Close the connections of past subscriptions."""
-        self._ears.close()
+        self._subscriptions.close()
         self._subscribed.close()
 
     def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
-        """What is stored for each task: its `status` and `result`; None if there is nothing.
+        """What is stored for each task: its `status` and `result`, or None if there is nothing.
 
-        Where the status is a failure's, the result is an exception.
+        The result of a failed task is an exception.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
@@ -79,11 +80,11 @@ class StoredResults:
         keys = [backend.get_key_for_task(task_id) for task_id in task_ids]
         with translated(self._url):
             stored = cast("list[bytes | None]", self._redis.mget(keys))
-        # Outside of the block: an exception that a task failed with is no failure of Redis.
+        # Outside the block: an exception that a task failed with is not an error of Redis.
         return [None if value is None else self._decoded(value) for value in stored]
 
     def if_ended(self, published: bytes) -> dict[str, Any] | None:
-        """What was published for a task, as `read` gives it; None if it tells of no end."""
+        """A published message, as `read` returns it; None if the task has not ended with it."""
         try:
             stored = self._decoded(published)
             return stored if stored["status"] in READY_STATES else None
@@ -91,7 +92,7 @@ class StoredResults:
             return None
 
     def _decoded(self, stored: bytes) -> dict[str, Any]:
-        # Of a success without types of kombu's own Celery makes nothing but plain JSON, slowly.
+        # For a success without kombu's own types Celery returns the plain JSON, only slower.
         if stored.startswith(_SUCCESS) and b'"__type__"' not in stored:
             return cast("dict[str, Any]", read_json(stored))
         return cast("dict[str, Any]", self._app.backend.decode_result(stored))

@@ -1,4 +1,4 @@
-"""Turns requests into messages and sends them, one by one or many at once."""
+"""Converts requests to messages and sends them, one or many at a time."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from worker.contract.message_writer import MessageWriter
     from worker.contract.request_cache import RequestCache
 
-Request: TypeAlias = str | Mapping[str, Any]  # a URI, or it and what is asked of this picture alone
+Request: TypeAlias = str | Mapping[str, Any]  # a URI, or a mapping with `image` and own options
 LEAST_URGENT = 9
 
 
 @dataclass(frozen=True)
-class Post:
+class SendOptions:
     """Options for sending messages.
 
     Attributes:
         priority: 0 to 9, 0 the most urgent.
-        expires_s: Seconds from sending after which nobody wants the answer, if ever.
+        expires_s: Seconds from sending after which the task expires; None for never.
     """
 
     priority: int = 0
@@ -37,113 +37,115 @@ class Post:
     def __post_init__(self) -> None:
         if self.priority not in range(LEAST_URGENT + 1):
             raise InvalidRequestError(
-                f"priority is {self.priority!r}; give 0, the most urgent, to {LEAST_URGENT}."
+                f"priority is {self.priority!r}; pass 0 (most urgent) to {LEAST_URGENT}."
             )
         if self.expires_s is not None and not 0 < self.expires_s < float("inf"):
             raise InvalidRequestError(
-                f"expires_s is {self.expires_s!r}; give a number of seconds above 0."
+                f"expires_s is {self.expires_s!r}; pass a number of seconds above 0."
             )
 
 
 class Submission:
-    """Writes messages and sends them. Threads may share it.
+    """Writes messages and sends them. Thread-safe.
 
     Args:
-        writer: Of messages.
+        writer: Writes the messages.
         publisher: Sends them.
-        questions: Those that were written before.
+        cache: Requests that were encoded before.
     """
 
     def __init__(
-        self, writer: MessageWriter, publisher: Publisher, questions: RequestCache[EncodedRequest]
+        self, writer: MessageWriter, publisher: Publisher, cache: RequestCache[EncodedRequest]
     ) -> None:
         self._writer = writer
         self._publisher = publisher
-        self._questions = questions
+        self._cache = cache
 
-    def send_one(self, request: Mapping[str, Any], post: Post) -> str:
-        """Send one `clip.classify`; the task's id.
+    def send_one(self, request: Mapping[str, Any], options: SendOptions) -> str:
+        """Send one `clip.classify` task and return its id.
 
         Args:
-            request: `image` and what is asked of it.
-            post: How it is to travel.
+            request: `image` and the request's options.
+            options: Priority and expiry.
 
         Raises:
-            InvalidRequestError: The request is wrong; nothing was sent.
+            InvalidRequestError: The request is invalid; nothing was sent.
             QueueFullError: See `Publisher.send`.
             QueueUnavailableError: Likewise.
         """
-        return self.send(CLASSIFY, self._about(request), post)
+        return self.send(CLASSIFY, self._encode(request), options)
 
-    def send(self, task: str, arguments: Arguments, post: Post) -> str:
-        """Send one task; its id.
+    def send(self, task: str, arguments: Arguments, options: SendOptions) -> str:
+        """Send one task and return its id.
 
         Raises:
             QueueFullError: See `Publisher.send`.
             QueueUnavailableError: Likewise.
         """
-        [task_id] = self._send([arguments], task, post)
+        [task_id] = self._send([arguments], task, options)
         return task_id
 
     def send_many(
-        self, requests: Iterable[Request], shared: Mapping[str, Any], post: Post
+        self, requests: Iterable[Request], shared: Mapping[str, Any], options: SendOptions
     ) -> list[str]:
-        """Send one `clip.classify` for each request; the tasks' ids, in order.
+        """Send one `clip.classify` task for each request and return their ids, in order.
 
         Args:
-            requests: Each a URI, or a mapping with `image` and what goes before `shared`.
-            shared: What is asked of all pictures, validated and written once.
-            post: How they are to travel.
+            requests: URIs, or mappings with `image` and options that override `shared`.
+            shared: Options of all requests, validated and encoded once.
+            options: Priority and expiry.
 
         Raises:
-            InvalidRequestError: One is wrong; nothing was sent.
-            QueueFullError: See `Publisher.send`; `sent` names the tasks that were sent before.
+            InvalidRequestError: A request is invalid; nothing was sent.
+            QueueFullError: See `Publisher.send`; `sent` has the ids of the tasks sent before.
             QueueUnavailableError: Likewise.
         """
-        return self._send(self._arguments(requests, shared), CLASSIFY, post)
+        return self._send(self._encode_all(requests, shared), CLASSIFY, options)
 
-    def _send(self, arguments: Sequence[Arguments], task: str, post: Post) -> list[str]:
+    def _send(self, arguments: Sequence[Arguments], task: str, options: SendOptions) -> list[str]:
         ids = [str(uuid.uuid4()) for _ in arguments]
         messages = (
             self._writer.write(
-                task_id, task, given, priority=post.priority, expires_s=post.expires_s
+                task_id, task, given, priority=options.priority, expires_s=options.expires_s
             )
             for task_id, given in zip(ids, arguments, strict=True)
         )
         sent = 0
         try:
-            for count in self._publisher.send(messages, len(ids), post.priority):
+            for count in self._publisher.send(messages, len(ids), options.priority):
                 sent += count
         except TemporaryError as error:
             error.sent = tuple(ids[:sent])
             raise
         return ids
 
-    def _arguments(self, requests: Iterable[Request], shared: Mapping[str, Any]) -> list[Arguments]:
-        """All of them, so that a wrong one is told before any is sent."""
-        written: list[EncodedRequest] = []  # the shared question, once it is needed
+    def _encode_all(
+        self, requests: Iterable[Request], shared: Mapping[str, Any]
+    ) -> list[Arguments]:
+        """Encode all of them, so that an invalid one is reported before any is sent."""
+        encoded: list[EncodedRequest] = []  # `shared`, as soon as a request needs it
         arguments = []
         for index, request in enumerate(requests):
             try:
-                arguments.append(self._read(request, shared, written))
+                arguments.append(self._encode_one(request, shared, encoded))
             except InvalidRequestError as error:
                 raise InvalidRequestError(
                     f"Request {index}: {error.message}", error.code
                 ) from error
         return arguments
 
-    def _read(
-        self, request: Request, shared: Mapping[str, Any], written: list[EncodedRequest]
+    def _encode_one(
+        self, request: Request, shared: Mapping[str, Any], encoded: list[EncodedRequest]
     ) -> Arguments:
         if isinstance(request, Mapping):
             own = given(request)
             if "image" in own:
                 own["image"] = uri_of(own["image"])
-            return self._about({**shared, **own})
-        if not written:
-            written.append(EncodedRequest(parse(RequestOptions, shared)))
-        return written[0].about(validate_uri(uri_of(request)))
+            return self._encode({**shared, **own})
+        if not encoded:
+            encoded.append(EncodedRequest(parse(RequestOptions, shared)))
+        return encoded[0].with_image(validate_uri(uri_of(request)))
 
-    def _about(self, request: Mapping[str, Any]) -> Arguments:
-        question, image = self._questions.read(request)
-        return question.about(image)
+    def _encode(self, request: Mapping[str, Any]) -> Arguments:
+        encoded, image = self._cache.read(request)
+        return encoded.with_image(image)

@@ -1,8 +1,8 @@
-"""Waits for a result without polling for it.
+"""Waits for a result by a Redis subscription instead of polling.
 
-Whoever stores a result also publishes it, on a channel with the name of its key. Nothing depends on
-that: without a subscription, or if its connection is lost, or if the result was published before it
-began, the result is read a little later.
+Results are also published, on a channel named like the result's key. Subscriptions only save time:
+without one, or if the connection is lost, or if the result was published before the subscription
+began, the result is read by polling.
 """
 
 from __future__ import annotations
@@ -21,146 +21,150 @@ if TYPE_CHECKING:
 
 FIRST_POLL_S = 0.002  # without a subscription
 LAST_POLL_S = 0.05
-LAST_LOOK_S = 0.5  # with one, in case that it has missed something
+SUBSCRIBED_POLL_S = 0.5  # with one, in case it missed a message
 CONFIRM_S = 1.0
 MOST_IDLE = 16
-MOST_SUBSCRIPTIONS = 256  # at a time, each with a connection of its own
+MOST_SUBSCRIPTIONS = 256  # at a time, each with its own connection
 
 
-class Ears:
-    """A pool of subscriptions, each used by one thread at a time. Threads may share it.
+class SubscriptionPool:
+    """A pool of subscriptions, each used by one thread at a time. Thread-safe.
 
     Args:
-        redis: That results are stored in.
-        most: At a time.
+        redis: Client of the Redis that results are stored in.
+        most: Maximum number of subscriptions in use at a time.
     """
 
     def __init__(self, redis: Redis, most: int = MOST_SUBSCRIPTIONS) -> None:
         self._redis = redis
         self._most = most
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._idle: deque[PubSub] = deque()
         self._free = threading.Semaphore(self._most)
         self._process = os.getpid()
 
-    def lend(self, channel: str, wait_s: float) -> PubSub | None:
-        """A subscription to one channel that Redis has confirmed; give it back or let it close.
+    def acquire(self, channel: str, wait_s: float) -> PubSub | None:
+        """Subscribe to one channel and wait until Redis has confirmed it.
+
+        The caller releases or discards the subscription.
 
         Args:
-            channel: Its name.
-            wait_s: Longest wait for one where all are lent, in seconds.
+            channel: Name of the channel.
+            wait_s: Maximum time to wait while all subscriptions are in use, in seconds.
 
         Returns:
-            None if all stayed lent.
+            None if all of them stayed in use.
 
         Raises:
-            RedisError: There is none to be had.
+            RedisError: Redis can't be reached, or does not allow the subscription.
         """
-        if self._process != os.getpid():  # forked: these connections are the parent's
-            self._begin()
+        if self._process != os.getpid():  # forked: these connections belong to the parent
+            self._reset()
         if not self._free.acquire(timeout=wait_s):
             return None
         try:
-            return self._subscribed(channel)
+            return self._subscribe(channel)
         except BaseException:
             self._free.release()
             raise
 
-    def _subscribed(self, channel: str) -> PubSub:
-        ear = self._kept() or self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
+    def _subscribe(self, channel: str) -> PubSub:
+        subscription = self._take_idle() or self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py's
         try:
-            if ear.channels:  # the last one's
-                ear.unsubscribe()
-            ear.subscribe(channel)
-            _await_confirmation(ear)
+            if subscription.channels:  # of the previous wait
+                subscription.unsubscribe()
+            subscription.subscribe(channel)
+            _await_confirmation(subscription)
         except BaseException:
-            ear.close()
+            subscription.close()
             raise
-        return ear
+        return subscription
 
-    def take_back(self, ear: PubSub) -> None:
-        """Keep a subscription for the next thread that waits; until then it stays as it is."""
-        self._idle.append(ear)
+    def release(self, subscription: PubSub) -> None:
+        """Return a subscription to the pool; it stays subscribed until it is used again."""
+        self._idle.append(subscription)
         if len(self._idle) > MOST_IDLE:
             self._idle.popleft().close()
         self._free.release()
 
-    def drop(self, ear: PubSub) -> None:
-        """Close a subscription that is in use."""
-        ear.close()
+    def discard(self, subscription: PubSub) -> None:
+        """Close a subscription instead of returning it to the pool."""
+        subscription.close()
         self._free.release()
 
     def close(self) -> None:
-        """Close the subscriptions that no thread uses."""
-        while ear := self._kept():
-            ear.close()
+        """Close all idle subscriptions."""
+        while subscription := self._take_idle():
+            subscription.close()
 
-    def _kept(self) -> PubSub | None:
+    def _take_idle(self) -> PubSub | None:
         try:
             return self._idle.pop()
-        except IndexError:  # none, or another thread was faster
+        except IndexError:  # empty, or another thread was faster
             return None
 
 
-class Watch:
-    """One wait, of one thread, until it is left.
+class ResultSubscription:
+    """One thread's wait for a result, until it is closed.
 
     Args:
-        ears: Where subscriptions come from.
-        channel: To hear; None to look again after ever longer pauses instead.
+        pool: Where the subscription comes from.
+        channel: Channel to subscribe to; None to poll with increasing pauses.
     """
 
-    def __init__(self, ears: Ears, channel: str | None) -> None:
-        self._ears = ears
+    def __init__(self, pool: SubscriptionPool, channel: str | None) -> None:
+        self._pool = pool
         self._channel = channel
-        self._ear: PubSub | None = None
+        self._subscription: PubSub | None = None
 
     def wait(self, waited_s: float, left_s: float, least_s: float = 0.0) -> bytes | None:
-        """Wait until there is a reason to look again, or nothing to look for.
+        """Wait for a message, or until it is time to read the result again.
 
         Args:
-            waited_s: How long it has been waited already, in seconds.
-            left_s: How long it may be waited yet.
-            least_s: How long to wait if nothing is heard and there is the time.
+            waited_s: How long the caller has waited so far, in seconds.
+            left_s: How much longer it may wait.
+            least_s: Shortest pause, if no message arrives and `left_s` allows it.
 
         Returns:
-            What was published on the channel, if anything was.
+            The message that was published on the channel, if any.
         """
         if self._channel is None:
             pause_s = max(least_s, FIRST_POLL_S, min(LAST_POLL_S, waited_s / 20))
             time.sleep(min(pause_s, left_s))
             return None
         try:
-            if self._ear is None:
-                # And look again: it may have come before.
-                self._ear = self._ears.lend(self._channel, min(left_s, LAST_LOOK_S))
+            if self._subscription is None:
+                # Then return: the result may have been stored before.
+                self._subscription = self._pool.acquire(
+                    self._channel, min(left_s, SUBSCRIBED_POLL_S)
+                )
             else:
-                pause_s = max(least_s, LAST_POLL_S, min(LAST_LOOK_S, waited_s / 2))
-                heard = self._ear.get_message(timeout=min(pause_s, left_s))
-                return heard["data"] if heard and heard["type"] == "message" else None
+                pause_s = max(least_s, LAST_POLL_S, min(SUBSCRIBED_POLL_S, waited_s / 2))
+                message = self._subscription.get_message(timeout=min(pause_s, left_s))
+                return message["data"] if message and message["type"] == "message" else None
         except RedisError:
-            self.leave()
+            self.close()
             self._channel = None
         except BaseException:  # Ctrl-C: half a reply may have been read
-            if self._ear is not None:
-                self._ears.drop(self._ear)
-                self._ear = None
+            if self._subscription is not None:
+                self._pool.discard(self._subscription)
+                self._subscription = None
             raise
         return None
 
-    def leave(self) -> None:
-        """Stop waiting."""
-        if self._ear is not None:
-            self._ears.take_back(self._ear)
-            self._ear = None
+    def close(self) -> None:
+        """Return the subscription to the pool."""
+        if self._subscription is not None:
+            self._pool.release(self._subscription)
+            self._subscription = None
 
 
-def _await_confirmation(ear: PubSub) -> None:
+def _await_confirmation(subscription: PubSub) -> None:
     end = time.monotonic() + CONFIRM_S
     while (left_s := end - time.monotonic()) > 0:
-        heard = cast("dict[str, Any] | None", ear.get_message(timeout=left_s))
-        if heard is not None and heard["type"] == "subscribe":
-            return  # what came before is of the last who used it
+        message = cast("dict[str, Any] | None", subscription.get_message(timeout=left_s))
+        if message is not None and message["type"] == "subscribe":
+            return  # messages before this one belong to the previous wait
     raise RedisError(f"no subscription within {CONFIRM_S:g} s")

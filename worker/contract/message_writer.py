@@ -1,7 +1,7 @@
 """Writes Celery messages as kombu puts them on a Redis list, without Celery and kombu.
 
-Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes except for the ids,
-and for the secrets of URIs in what logs and Flower show
+Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes except for ids, and
+for secrets in URIs, which are removed from what logs and Flower show
 (`tests/contract/test_message_writer.py`). `benchmarks/producer.py` measures what that saves.
 See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
@@ -25,14 +25,14 @@ from worker.quoting import without_secrets
 if TYPE_CHECKING:
     from worker.contract import RequestOptions
 
-MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own bound
+MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own limit
 MOST_SHOWN_IMAGE = 256
 MOST_SHOWN_IMAGES = MOST_SHOWN // 4  # no more fit: each has a character, two quotes and a comma
 _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
 class Arguments(NamedTuple):
-    """A task's keyword arguments: as JSON, and as logs show them."""
+    """A task's keyword arguments: as JSON, and as shown in logs."""
 
     encoded: str
     shown: str
@@ -42,19 +42,19 @@ class EncodedRequest:
     """A request, encoded once for any number of images.
 
     Args:
-        question: Validated.
+        request: The validated request; its images are ignored.
     """
 
-    def __init__(self, question: RequestOptions) -> None:
-        fields = question.model_dump(mode="json", exclude_none=True, exclude={"image", "images"})
+    def __init__(self, request: RequestOptions) -> None:
+        fields = request.model_dump(mode="json", exclude_none=True, exclude={"image", "images"})
         self._encoded = json.dumps(fields)[:-1]
         self._shown = saferepr(fields, MOST_SHOWN)[:-1]
 
-    def about(self, image: str) -> Arguments:
+    def with_image(self, image: str) -> Arguments:
         """Arguments of `clip.classify`."""
         return self._with("image", image, _shown(image))
 
-    def about_many(self, images: list[str]) -> Arguments:
+    def with_images(self, images: list[str]) -> Arguments:
         """Arguments of `clip.classify_many`."""
         shown = [without_secrets(image) for image in images[:MOST_SHOWN_IMAGES]]
         return self._with("images", images, saferepr(shown, MOST_SHOWN))
@@ -70,7 +70,7 @@ class MessageWriter:
     """Writes messages for one queue.
 
     Args:
-        queue: Its name.
+        queue: Name of the queue.
     """
 
     def __init__(self, queue: str) -> None:
@@ -87,14 +87,14 @@ class MessageWriter:
         priority: int = 0,
         expires_s: float | None = None,
     ) -> str:
-        """One message.
+        """Write one message.
 
         Args:
-            task_id: Any UUID.
+            task_id: A UUID.
             task: Name of the task.
-            arguments: Of the task.
+            arguments: Its arguments.
             priority: 0 to 9, 0 the most urgent.
-            expires_s: Seconds from now after which nobody wants the answer.
+            expires_s: Seconds from now after which the task expires.
         """
         body = base64.b64encode(f"[[], {arguments.encoded}, {_EMBED}]".encode()).decode()
         now = time.time()
@@ -119,7 +119,7 @@ class MessageWriter:
 
 
 def _shown(image: str) -> str:
-    """As Celery shows a string, without its secrets."""
+    """An image's URI as Celery shows a string, without secrets."""
     image = without_secrets(image)
     cut = image if len(image) < MOST_SHOWN_IMAGE else f"{image[: MOST_SHOWN_IMAGE - 3]}..."
     return "'" + cut.replace("'", "\\'") + "'"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from worker.redis.commands import is_as_it_was_left
+from worker.redis.commands import is_reusable
 from worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class ListWait:
         if self._overdue is not None and self._clock() < self._overdue:
             return
         # Redis or the network may have dropped it, in the wait or since.
-        if self._overdue is not None or not (
-            self._connection and is_as_it_was_left(self._connection)
-        ):
+        if self._overdue is not None or not (self._connection and is_reusable(self._connection)):
             self.hang_up()
             self._connection = self._pool.get_connection()
         self._connection.send_packed_command(self._connection.pack_command(*self._move))

@@ -20,7 +20,7 @@ from worker.contract.keys import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
 from worker.delivery.lease import Lease, lease_clock
 from worker.delivery.unacked_entry import Crash, UnackedEntry
-from worker.redis.commands import RedisCalls
+from worker.redis.commands import Commands
 from worker.redis.errors import Fault, fault_of
 from worker.redis.url import SOCKET_TIMEOUT_S
 
@@ -94,7 +94,7 @@ class RedisQueue:
         self.lease = Lease(self, clock())
         self._redis = redis
         self._result_ttl_s = max(1, round(result_ttl_s))
-        self._calls = RedisCalls(redis)
+        self._calls = Commands(redis)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
         self._clock = clock
         self._takes = itertools.count()

@@ -1,9 +1,9 @@
 """Sends single commands with less overhead than redis-py's client.
 
-For each command a client takes a connection from its pool, measures, wraps the call for retries,
-and returns the connection. That costs 30 to 45 µs beside the call itself, after a pause 150 to 200
-(`benchmarks/redis_calls.py`), and a task on an idle worker pays it five times. Here a connection is
-kept ready, and the client is the fallback.
+For each command redis-py takes a connection from its pool, measures the time, wraps the call for
+retries, and returns the connection. That costs 30 to 45 µs on top of the command itself, or 150 to
+200 µs after a pause (`benchmarks/redis_commands.py`), and a task on an idle worker pays it five
+times. Here connections are kept ready, and redis-py's client is the fallback.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.commands.core import Script
 
-MOST_IDLE = 4  # connections that are kept at hand; the rest is there for all users of the client
+MOST_IDLE = 4  # connections kept here; the rest of the pool is left to the client's other users
 
 
-class RedisCalls:
-    """Sends commands of a client. Threads may share it, and forked processes too.
+class Commands:
+    """Sends commands over a client's connections. Safe to share between threads and after a fork.
 
     Args:
-        redis: Has the connections, and tries again.
+        redis: Provides the connections, and retries after a lost connection.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._pool: Any = redis.connection_pool  # Any: redis-py's types are half there
+        self._pool: Any = redis.connection_pool  # Any: redis-py's types are incomplete
         self._idle: deque[Any] = deque()
         self._process = os.getpid()
 
     def __call__(self, *command: Any) -> Any:
-        """Redis's answer as it comes, bytes and integers.
+        """Send a command and return Redis's raw reply: bytes and integers.
 
-        Like redis-py, it sends a command again whose reply was lost with the connection. It is not
-        for commands of whose answers redis-py makes something else, such as `SET`.
+        Like redis-py, it sends a command again if the connection was lost before the reply. Do not
+        use it for commands whose replies redis-py converts, such as `SET`.
 
         Raises:
-            RedisError: What the client raises.
+            RedisError: As redis-py raises it.
         """
         client: Any = self._redis
         return self._call(command, lambda: client.execute_command(*command))
 
     def run(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-        """What a Lua script gives, which is loaded if need be.
+        """Run a Lua script, loading it if necessary, and return its result.
 
         Raises:
             RedisError: As above.
@@ -60,35 +60,34 @@ class RedisCalls:
         except NoScriptError:
             return script(keys=keys, args=args)
 
-    def _call(self, command: Sequence[Any], otherwise: Callable[[], Any]) -> Any:
-        """The answer to a command; where the connection is lost, what `otherwise` gives."""
-        connection = self._at_hand() or self._pool.get_connection()
+    def _call(self, command: Sequence[Any], fallback: Callable[[], Any]) -> Any:
+        connection = self._take_idle() or self._pool.get_connection()
         try:
             connection.send_packed_command(connection.pack_command(*command))
-            answer = connection.read_response()
-        except ResponseError:  # an answer like any other
+            reply = connection.read_response()
+        except ResponseError:  # a complete reply
             self._keep(connection)
             raise
         except LostConnectionError:
-            self._drop(connection)
-            return otherwise()
-        except BaseException:  # half an answer may have been read
-            self._drop(connection)
+            self._discard(connection)
+            return fallback()
+        except BaseException:  # half a reply may have been read
+            self._discard(connection)
             raise
         self._keep(connection)
-        return answer
+        return reply
 
-    def _at_hand(self) -> Any:
-        """A connection that is still usable: Redis may have closed it meanwhile."""
-        if self._process != os.getpid():  # forked: these are the parent's
+    def _take_idle(self) -> Any:
+        """An idle connection that Redis has not closed meanwhile, or None."""
+        if self._process != os.getpid():  # forked: these connections belong to the parent
             self._idle, self._process = deque(), os.getpid()
         try:
             connection = self._idle.pop()
-        except IndexError:  # none, or another thread was faster
+        except IndexError:  # empty, or another thread was faster
             return None
-        if is_as_it_was_left(connection):
+        if is_reusable(connection):
             return connection
-        self._drop(connection)
+        self._discard(connection)
         return None
 
     def _keep(self, connection: Any) -> None:
@@ -97,13 +96,13 @@ class RedisCalls:
         else:
             self._pool.release(connection)
 
-    def _drop(self, connection: Any) -> None:
+    def _discard(self, connection: Any) -> None:
         connection.disconnect()
         self._pool.release(connection)
 
 
-def is_as_it_was_left(connection: Any) -> bool:
-    """Whether an idle connection is still usable: nothing has arrived on it, not even its end."""
+def is_reusable(connection: Any) -> bool:
+    """Whether an idle connection is usable: nothing has arrived on it, not even its end."""
     try:
         return not connection.can_read()
     except LostConnectionError:

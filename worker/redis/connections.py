@@ -21,7 +21,7 @@ class DemotedError(LostConnectionError):
     """The server is a replica; the connection to it was closed."""
 
 
-class _Leaving(AbstractConnection):
+class _MasterOnly(AbstractConnection):
     # Whatever arguments this version of redis-py passes are passed on.
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -42,13 +42,13 @@ class _Leaving(AbstractConnection):
         raise DemotedError(f"READONLY {error}") from error
 
 
-class LeavingConnection(_Leaving, Connection):
+class MasterOnlyConnection(_MasterOnly, Connection):
     """Over TCP."""
 
 
-class LeavingSSLConnection(_Leaving, SSLConnection):
+class MasterOnlySSLConnection(_MasterOnly, SSLConnection):
     """Over TLS."""
 
 
-class LeavingManagedConnection(_Leaving, SentinelManagedConnection):
+class MasterOnlyManagedConnection(_MasterOnly, SentinelManagedConnection):
     """Over TCP, to the master that sentinels name."""

@@ -19,9 +19,9 @@ from kombu.transport import redis
 from redis.exceptions import ResponseError
 
 from worker.redis.connections import (
-    LeavingConnection,
-    LeavingManagedConnection,
-    LeavingSSLConnection,
+    MasterOnlyConnection,
+    MasterOnlyManagedConnection,
+    MasterOnlySSLConnection,
 )
 from worker.redis.errors import Fault, fault_of
 
@@ -61,29 +61,29 @@ class _LenientChannel(redis.Channel):
             super()._delete(queue, *args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
 
 
-class LeavingChannel(_LenientChannel):
+class MasterOnlyChannel(_LenientChannel):
     """Over TCP or TLS."""
 
-    connection_class = LeavingConnection
-    connection_class_ssl = LeavingSSLConnection
+    connection_class = MasterOnlyConnection
+    connection_class_ssl = MasterOnlySSLConnection
 
 
-class LeavingSentinelChannel(_LenientChannel, redis.SentinelChannel):
+class MasterOnlySentinelChannel(_LenientChannel, redis.SentinelChannel):
     """To the master that sentinels name."""
 
-    connection_class = LeavingManagedConnection
+    connection_class = MasterOnlyManagedConnection
 
 
-class LeavingTransport(redis.Transport):
+class MasterOnlyTransport(redis.Transport):
     """kombu's `redis` and `rediss`."""
 
-    Channel = LeavingChannel
+    Channel = MasterOnlyChannel
 
 
-class LeavingSentinelTransport(redis.SentinelTransport):
+class MasterOnlySentinelTransport(redis.SentinelTransport):
     """kombu's `sentinel`."""
 
-    Channel = LeavingSentinelChannel
+    Channel = MasterOnlySentinelChannel
 
 
 class BrokerConnection(Connection):
@@ -92,9 +92,9 @@ class BrokerConnection(Connection):
     def get_transport_cls(self) -> Any:
         """The transport's class; URLs, banners and logs keep the scheme's name."""
         if self.transport_cls in ("redis", "rediss"):
-            return LeavingTransport
+            return MasterOnlyTransport
         if self.transport_cls == "sentinel":
-            return LeavingSentinelTransport
+            return MasterOnlySentinelTransport
         return super().get_transport_cls()  # type: ignore[no-untyped-call]  # kombu's
 
 

@@ -13,9 +13,9 @@ from worker.contract.text import NO_TEXT, is_text
 from worker.errors import InvalidRequestError
 from worker.quoting import quote, without_password
 from worker.redis.connections import (
-    LeavingConnection,
-    LeavingManagedConnection,
-    LeavingSSLConnection,
+    MasterOnlyConnection,
+    MasterOnlyManagedConnection,
+    MasterOnlySSLConnection,
 )
 from worker.redis.pool import MOST_CONNECTIONS, WaitingPool, WaitingSentinelPool
 from worker.redis.sentinel_url import SCHEME as SENTINEL_SCHEME
@@ -96,7 +96,7 @@ def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -
 def _direct(url: str, retries: int) -> Redis:
     address, tls = split_tls(url)
     options = parse_url(address)  # type: ignore[no-untyped-call]  # redis-py's
-    options["connection_class"] = LeavingSSLConnection if tls else LeavingConnection
+    options["connection_class"] = MasterOnlySSLConnection if tls else MasterOnlyConnection
     limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
     pool = WaitingPool(**(limits | options | tls), retry=_persistence(retries))
     return Redis.from_pool(pool)
@@ -110,7 +110,7 @@ def _managed(url: str, retries: int) -> Redis:
     client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]  # likewise
         parsed.master,
         connection_pool_class=WaitingSentinelPool,
-        connection_class=LeavingManagedConnection,
+        connection_class=MasterOnlyManagedConnection,
         db=parsed.db,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.cli.classify.image_arguments import Picture
 from worker.client import Client
-from worker.client.image_file import read_picture
+from worker.client.image_file import read_image
 from worker.contract import Failure, Outcome
 from worker.errors import ImageUnavailableError, InvalidRequestError
 from worker.quoting import quote, shown_uri
@@ -100,4 +100,4 @@ class _Sender:
     def _uri(self, picture: Picture) -> str:
         if picture.path is None:
             return picture.name
-        return self._client.upload(read_picture(picture.path, picture.name), UPLOAD_TTL_S)
+        return self._client.upload(read_image(picture.path, picture.name), UPLOAD_TTL_S)

@@ -13,7 +13,7 @@ from support.answers import ANSWER
 from support.redis_server import RedisServer
 
 from worker.client import Client
-from worker.client.subscription import MOST_IDLE
+from worker.client.subscription import MOST_IDLE, SubscriptionPool
 from worker.contract import Classification
 from worker.errors import ImageUnavailableError, ResultTimeoutError
 
@@ -303,18 +303,18 @@ def test_a_wait_that_is_interrupted_keeps_no_half_read_subscription(
 
     with Client(server.url) as client:
         handle = ask(client)
-        lend = client._results._ears.lend
-        ears = []
+        acquire = SubscriptionPool.acquire
+        acquired = []
 
-        def lend_and_break(channel: str, wait_s: float) -> Any:
-            ears.append(lend(channel, wait_s))
-            monkeypatch.setattr(ears[0], "get_message", interrupted)
-            return ears[0]
+        def acquire_and_break(pool: SubscriptionPool, channel: str, wait_s: float) -> Any:
+            acquired.append(acquire(pool, channel, wait_s))
+            monkeypatch.setattr(acquired[0], "get_message", interrupted)
+            return acquired[0]
 
-        monkeypatch.setattr(client._results._ears, "lend", lend_and_break)
+        monkeypatch.setattr(SubscriptionPool, "acquire", acquire_and_break)
 
         with pytest.raises(KeyboardInterrupt):
             handle.get(LIMIT_S)
 
-        assert ears[0].connection is None
-        assert not client._results._ears._idle
+        assert acquired[0].connection is None
+        wait_until(lambda: subscribers(server.client()) == 0)

@@ -1,6 +1,6 @@
 """What one command to Redis takes, by redis-py's client and by `worker.redis.commands`.
 
-    python benchmarks/redis_calls.py
+    python benchmarks/redis_commands.py
 
 A script that does nothing, on a server of its own. "At once" is one call after the other; "after a
 pause" comes after 20 ms in which all caches were used for something else, as an idle worker's are
@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.bench.server import Server
-from worker.redis.commands import RedisCalls
+from worker.redis.commands import Commands
 from worker.redis.url import connect
 
 ROUNDS = 200
@@ -50,7 +50,7 @@ def main() -> None:
 
     with Server() as server:
         redis = connect(server.url)
-        script, calls = redis.register_script("return 1"), RedisCalls(redis)
+        script, calls = redis.register_script("return 1"), Commands(redis)
         ways: dict[str, Callable[[], object]] = {
             "redis-py": lambda: script(keys=["a"], args=[1]),
             "ours": lambda: calls.run(script, ["a"], [1]),

@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as LateError
 
-from worker.redis.commands import RedisCalls
+from worker.redis.commands import Commands
+from worker.redis.connections import MasterOnlyConnection
 from worker.redis.url import connect
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def redis(server: RedisServer) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def calls(redis: Redis) -> RedisCalls:
-    return RedisCalls(redis)
+def commands(redis: Redis) -> Commands:
+    return Commands(redis)
 
 
 def named(server: RedisServer) -> list[dict[str, Any]]:
@@ -48,59 +49,59 @@ def cut_off(server: RedisServer) -> None:
         server.client().client_kill_filter(_id=one["id"])
 
 
-def test_answers_come_as_redis_gives_them(calls: RedisCalls) -> None:
-    assert calls("APPEND", "a", "1") == 1
-    assert calls("GET", "a") == b"1"
-    assert calls("LPUSH", "list", "x", b"y", 3) == 3
-    assert calls("LRANGE", "list", 0, -1) == [b"3", b"y", b"x"]
-    assert calls("GET", "nothing") is None
+def test_answers_come_as_redis_gives_them(commands: Commands) -> None:
+    assert commands("APPEND", "a", "1") == 1
+    assert commands("GET", "a") == b"1"
+    assert commands("LPUSH", "list", "x", b"y", 3) == 3
+    assert commands("LRANGE", "list", 0, -1) == [b"3", b"y", b"x"]
+    assert commands("GET", "nothing") is None
 
 
-def test_one_thread_keeps_to_one_connection(calls: RedisCalls, server: RedisServer) -> None:
+def test_one_thread_keeps_to_one_connection(commands: Commands, server: RedisServer) -> None:
     for _ in range(5):
-        calls("PING")
+        commands("PING")
         with pytest.raises(ResponseError, match="unknown command"):
-            calls("NOSUCHCOMMAND")
+            commands("NOSUCHCOMMAND")
     assert len(named(server)) == 1
 
 
 def test_threads_have_no_more_connections_than_there_are_threads(
-    calls: RedisCalls, server: RedisServer
+    commands: Commands, server: RedisServer
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(lambda i: calls("ECHO", i), range(400))) == sorted(
+        assert sorted(pool.map(lambda i: commands("ECHO", i), range(400))) == sorted(
             str(i).encode() for i in range(400)
         )
     assert 1 <= len(named(server)) <= 8
 
 
 def test_a_script_is_loaded_when_it_is_not_there(
-    calls: RedisCalls, redis: Redis, server: RedisServer
+    commands: Commands, redis: Redis, server: RedisServer
 ) -> None:
     script = redis.register_script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
-    assert calls.run(script, ["n"], ["x"]) == [b"n", b"x", 1]
+    assert commands.run(script, ["n"], ["x"]) == [b"n", b"x", 1]
     server.client().script_flush()
-    assert calls.run(script, ["n"], ["x"]) == [b"n", b"x", 2]
-    assert calls.run(script, ["n"], ["x"]) == [b"n", b"x", 3]
+    assert commands.run(script, ["n"], ["x"]) == [b"n", b"x", 2]
+    assert commands.run(script, ["n"], ["x"]) == [b"n", b"x", 3]
     assert len(named(server)) == 2  # its own, and the one that loaded it
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_written_to(
-    calls: RedisCalls, server: RedisServer
+    commands: Commands, server: RedisServer
 ) -> None:
-    calls("LPUSH", "list", "first")
+    commands("LPUSH", "list", "first")
     cut_off(server)
-    assert calls("LPUSH", "list", "second") == 2
+    assert commands("LPUSH", "list", "second") == 2
     assert server.client().lrange("list", 0, -1) == [b"second", b"first"]
 
 
 def test_a_command_whose_reply_was_lost_is_sent_again(
-    calls: RedisCalls, server: RedisServer
+    commands: Commands, server: RedisServer
 ) -> None:
     # given a command that waits, and whose connection is cut off then
-    calls("PING")
+    commands("PING")
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(calls, "BLPOP", "list", 0)
+        answer = pool.submit(commands, "BLPOP", "list", 0)
         while not any(one["cmd"] == "blpop" for one in named(server)):
             assert not answer.done()
         cut_off(server)
@@ -112,60 +113,58 @@ def test_a_command_whose_reply_was_lost_is_sent_again(
 
 def test_a_reply_that_does_not_come_is_not_waited_for_twice(server: RedisServer) -> None:
     client = Redis.from_url(server.url, socket_timeout=0.2)
-    calls = RedisCalls(client)
+    commands = Commands(client)
     server.client().set("n", 0)
-    calls("PING")
+    commands("PING")
     server.client().client_pause(400, all=False)  # only writes wait
     with pytest.raises(LateError):
-        calls("INCR", "n")
+        commands("INCR", "n")
     server.client().client_unpause()
     # and its late reply is nobody else's
-    assert calls("ECHO", "mine") == b"mine"
+    assert commands("ECHO", "mine") == b"mine"
     assert server.client().get("n") in (b"0", b"1")
     client.close()
 
 
 def test_an_interrupted_call_leaves_no_half_read_connection(
-    calls: RedisCalls, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls("PING")
-    [connection] = calls._idle
-
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(connection, "read_response", interrupt)
+    commands("PING")
+    monkeypatch.setattr(MasterOnlyConnection, "read_response", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        calls("ECHO", "not read")
+        commands("ECHO", "not read")
     monkeypatch.undo()
-    assert calls("ECHO", "mine") == b"mine"
+    assert commands("ECHO", "mine") == b"mine"
 
 
 def test_a_redis_that_is_away_is_told_and_found_again(
-    calls: RedisCalls, server: RedisServer
+    commands: Commands, server: RedisServer
 ) -> None:
-    calls("PING")
+    commands("PING")
     server.stop()
     with pytest.raises(LostConnectionError):
-        calls("PING")
+        commands("PING")
     server.restart()
-    assert calls("ECHO", "here") == b"here"
+    assert commands("ECHO", "here") == b"here"
 
 
-def _call_in_child(calls: RedisCalls, done: Any) -> None:
-    done.put([calls("CLIENT", "ID") for _ in range(2)])
+def _call_in_child(commands: Commands, done: Any) -> None:
+    done.put([commands("CLIENT", "ID") for _ in range(2)])
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork beside threads
-def test_a_forked_process_has_connections_of_its_own(calls: RedisCalls) -> None:
-    mine = calls("CLIENT", "ID")
+def test_a_forked_process_has_connections_of_its_own(commands: Commands) -> None:
+    mine = commands("CLIENT", "ID")
     context = multiprocessing.get_context("fork")
     done = context.SimpleQueue()
-    child = context.Process(target=_call_in_child, args=(calls, done))
+    child = context.Process(target=_call_in_child, args=(commands, done))
     child.start()
     first, second = done.get()
     child.join(LIMIT_S)
     done.close()
     child.close()
     assert first == second != mine
-    assert calls("CLIENT", "ID") == mine
+    assert commands("CLIENT", "ID") == mine

@@ -1,0 +1,45 @@
+"""The messages of a client, kept instead of sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+IMAGE = "https://example.org/cat.jpg"
+LABELS = ["cat", "dog"]
+
+
+class SentMessages(list[dict[str, Any]]):
+    """The messages, in place of a `Publisher`.
+
+    Attributes:
+        fails_after: Raises `error` once so many were sent.
+        error: None if all are sent.
+    """
+
+    fails_after = 0
+    error: Exception | None = None
+
+    def send(self, messages: Iterable[str], count: int, priority: int) -> Iterator[int]:
+        for message in messages:
+            if self.error and len(self) == self.fails_after:
+                raise self.error
+            self.append(json.loads(message))
+            assert self[-1]["properties"]["priority"] == priority
+            yield 1
+
+    @property
+    def tasks(self) -> list[str]:
+        return [message["headers"]["task"] for message in self]
+
+    @property
+    def ids(self) -> list[str]:
+        return [message["headers"]["id"] for message in self]
+
+    @property
+    def arguments(self) -> list[dict[str, Any]]:
+        return [json.loads(base64.b64decode(message["body"]))[1] for message in self]
