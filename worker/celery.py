@@ -13,10 +13,10 @@ from typing import Any
 from click import ClickException
 from kombu.entity import Exchange, Queue
 
+from worker.contract.requests import TASK_PREFIX
 from worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.settings import Settings, SettingsError
 
-OUR_PREFIX = "clip."
 CELERY_PREFIX = "celery."  # of the tasks that every application has: `celery.map`, `celery.chord`
 
 # Not kombu's own: there it would give back, after our visibility timeout, what a backend's workers
@@ -45,7 +45,7 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         "redis_max_connections": tasks_in_hand(settings) + SPARE_CONNECTIONS,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
         "worker_pool": "worker.runtime.task_pool:TaskPool",
-        "worker_consumer": "worker.runtime.celery_consumer:GivingConsumer",
+        "worker_consumer": "worker.runtime.celery_consumer:ClipConsumer",
         "worker_concurrency": tasks_in_hand(settings),
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": settings.remote_control,
@@ -78,7 +78,7 @@ def tasks_in_hand(settings: Settings) -> int:
 def _route(queue: str, name: str, *_: object, **__: object) -> dict[str, str] | None:
     """Our own tasks to our queue; all others to Celery's default queue, or where they say."""
     registered = name in app.tasks and not name.startswith(CELERY_PREFIX)
-    return {"queue": queue} if registered or name.startswith(OUR_PREFIX) else None
+    return {"queue": queue} if registered or name.startswith(TASK_PREFIX) else None
 
 
 def _configuration() -> dict[str, Any]:

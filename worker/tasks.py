@@ -19,13 +19,13 @@ from celery.exceptions import Reject
 from worker.celery import app
 from worker.contract import CLASSIFY, CLASSIFY_MANY, ClassifyManyRequest, ClassifyRequest
 from worker.contract.uri import validate_uri
+from worker.delivery.policy import timeout_error
 from worker.errors import ClipWorkerError, TemporaryError
 from worker.pipeline.image_task import ImageTask
 from worker.pipeline.message_outcomes import STOPPING, MessageOutcomes, is_stopping
 from worker.runtime import state as runtime
 from worker.runtime.batch_handler import image_tasks
 from worker.runtime.job_builder import queue_s, read_request, tagging_request
-from worker.runtime.queue_path import timeout_error
 
 Answer = TypeVar("Answer")
 
@@ -106,7 +106,7 @@ class _Task:
         try:
             return self._wait(owner.future)
         except FutureTimeoutError as error:
-            raise timeout_error(self._here.settings) from error
+            raise timeout_error(self._here.settings.task_timeout_s) from error
 
     def outcomes(self, asked: ClassifyManyRequest) -> list[dict[str, Any]]:
         done: Future[list[dict[str, Any]]] = Future()
@@ -121,7 +121,7 @@ class _Task:
         try:
             return self._wait(done)
         except FutureTimeoutError:
-            outcomes.time_out(timeout_error(self._here.settings))
+            outcomes.time_out(timeout_error(self._here.settings.task_timeout_s))
             return done.result()
 
     def _advance(self) -> None:

@@ -29,8 +29,8 @@ from support.messages import (
 )
 
 from worker.contract.message_reader import Envelope, UnreadableMessageError
-from worker.delivery.celery_bridge import CeleryBridge
-from worker.delivery.in_flight import Delivery
+from worker.delivery.celery_bridge import message_of
+from worker.delivery.delivery import Delivery
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,7 @@ def test_whatever_stands_in_a_message_is_refused_or_taken_by_celery(
 
 
 def _for_celery(envelope: Envelope) -> Any:
-    delivery = Delivery(None, envelope, b"", (), ["tag"])  # type: ignore[arg-type]
-    return CeleryBridge(None, lambda _: None)._message(delivery)  # type: ignore[arg-type]
+    return message_of(Delivery(None, "tag", (), b"", envelope), None)  # type: ignore[arg-type]
 
 
 @settings(max_examples=400, deadline=None)

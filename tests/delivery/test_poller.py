@@ -20,7 +20,7 @@ from worker.redis.url import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from worker.delivery.unacked_entry import UnackedEntry
+    from worker.delivery.delivery import Delivery
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +40,7 @@ class Worker:
         ]
         self.poller = Poller(self.queues, InFlight(), room=lambda: self.room, receive=self._receive)
 
-    def _receive(self, entries: Sequence[UnackedEntry]) -> None:
+    def _receive(self, entries: Sequence[Delivery]) -> None:
         self.got += [entry.message for entry in entries]
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.delivery.in_flight import Delivery
+from worker.delivery.delivery import Crash, Delivery
 from worker.delivery.prefetch import PERIOD_S, Prefetch, split
-from worker.delivery.unacked_entry import Crash
 
 
 class Bench:
@@ -69,7 +68,7 @@ def test_a_worker_that_becomes_slow_holds_less() -> None:
 def _taken(*sizes: int, crashed: bool = False, eta: bool = False) -> list[Delivery]:
     crashes = (Crash(1.0, 1, "w"),) if crashed else ()
     return [
-        Delivery(None, None, b"", crashes, [], size=size, waits_for_eta=eta)  # type: ignore[arg-type]  # not looked at
+        Delivery(None, "", crashes, b"", size=size, waits_for_eta=eta)  # type: ignore[arg-type]  # not looked at
         for size in sizes
     ]
 

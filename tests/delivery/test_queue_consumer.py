@@ -19,18 +19,18 @@ from support.redis_server import RedisServer, find_executable
 
 from worker.contract.keys import QueueKeys
 from worker.delivery import queue_consumer
-from worker.delivery.policy import CeleryLoop, DeliveryPolicy
+from worker.delivery.delivery import Crash
+from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
-from worker.delivery.unacked_entry import Crash
-from worker.errors import ImageInvalidError, TemporaryError
+from worker.errors import ImageInvalidError
 from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
 
 pytestmark = pytest.mark.integration
 
@@ -87,7 +87,6 @@ class Stage:
             "tasks": (TASK,),
             "max_deliveries": 2,
             "task_timeout_s": 60.0,
-            "timeout_error": lambda: TemporaryError("Too long.", "TASK_TIMEOUT"),
         }
         self.consumer = QueueConsumer(
             queues=["celery"],
@@ -164,7 +163,7 @@ def test_a_message_goes_to_the_handler_and_its_result_to_redis(stage: Stage) -> 
     assert (delivery.id, delivery.arguments.kwargs) == (task_id, {"k": 1})
     assert stage.in_redis() == (0, 0, 1, 0)
 
-    stage.consumer.succeed(delivery, '{"answer": 7}')
+    stage.consumer.acks.succeed(delivery, '{"answer": 7}')
 
     assert stage.result(task_id)["result"] == {"answer": 7}
     wait_until(lambda: stage.in_redis() == NOTHING)
@@ -177,9 +176,9 @@ def test_only_the_first_end_of_a_delivery_counts(stage: Stage) -> None:
     wait_until(lambda: len(stage.handler.got) == 1)
     [delivery] = stage.handler.got
 
-    stage.consumer.fail(delivery, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
-    stage.consumer.succeed(delivery, '"late"')
-    stage.consumer.give_back(delivery)
+    stage.consumer.acks.fail(delivery, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
+    stage.consumer.acks.succeed(delivery, '"late"')
+    stage.consumer.acks.give_back(delivery)
 
     result = stage.result(task_id)
     assert result["status"] == "FAILURE"
@@ -196,7 +195,7 @@ def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
     wait_until(lambda: len(stage.handler.got) == 8)
     assert stage.redis.llen("celery") == 22
     for delivery in stage.handler.got[:8]:
-        stage.consumer.succeed(delivery, "1")
+        stage.consumer.acks.succeed(delivery, "1")
     wait_until(lambda: len(stage.handler.got) >= 12)
 
 
@@ -222,7 +221,7 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
         stage.consumer.advance(first)
     assert stage.consumer.in_flight.busy == 7
     stage.consumer.advance(second)
-    stage.consumer.succeed(first, "1")
+    stage.consumer.acks.succeed(first, "1")
     wait_until(lambda: len(stage.handler.got) == 3)
     assert stage.handler.got[2].id == sent[2]
     wait_until(lambda: stage.redis.llen("celery") == 3)
@@ -232,18 +231,17 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
     assert stage.consumer.in_flight.busy == 0
 
 
-def test_a_second_delivery_of_what_is_in_hand_is_not_begun_and_both_end_together(
-    stage: Stage,
-) -> None:
-    # given: the same message comes again, as after a lease that could not be renewed
+def test_a_copy_of_what_is_in_flight_is_not_begun_and_leaves_nothing(stage: Stage) -> None:
+    # given: the same message comes again, as from a producer whose connection was lost
     task_id = stage.send()
     [message] = stage.redis.lrange("celery", 0, -1)
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
     stage.redis.lpush("celery", message)
-    wait_until(lambda: len(stage.handler.got[0].tags) == 2)
+    wait_until(lambda: stage.redis.exists("celery", KEYS.arrived[0]) == 0)
+    wait_until(lambda: stage.in_redis() == (0, 0, 1, 0))
 
-    stage.consumer.succeed(stage.handler.got[0], "1")
+    stage.consumer.acks.succeed(stage.handler.got[0], "1")
 
     assert stage.result(task_id)["result"] == 1
     wait_until(lambda: stage.in_redis() == NOTHING)
@@ -259,26 +257,8 @@ def test_two_messages_of_one_id_are_both_handled_as_after_a_retry(stage: Stage) 
 
     wait_until(lambda: len(stage.handler.got) == 2)
     for delivery in stage.handler.got:
-        stage.consumer.succeed(delivery, "1")
+        stage.consumer.acks.succeed(delivery, "1")
     wait_until(lambda: stage.in_redis() == NOTHING)
-
-
-def test_a_message_that_is_given_back_is_taken_again_at_once(stage: Stage) -> None:
-    # given: one whose end is decided, but which is still in hand, as while Redis answers
-    stage.send()
-    [entry] = stage.queue.take(1)
-    first = stage.consumer._router.read(entry)
-    assert first is not None
-    stage.consumer.in_flight.add([first])
-    assert stage.consumer.in_flight.claim(first)
-    # when it comes again
-    again = stage.consumer._router.read(entry._replace(tag="another"))
-    assert again is not None
-    new = stage.consumer.in_flight.add([again])
-    # then it is a delivery of its own, which the first one's end leaves in hand
-    assert new == [again]
-    stage.consumer.in_flight.remove([first])
-    assert stage.consumer.in_flight.all() == [again]
 
 
 def test_no_more_is_taken_while_the_messages_in_hand_are_too_large_together(
@@ -291,7 +271,7 @@ def test_no_more_is_taken_while_the_messages_in_hand_are_too_large_together(
     second = stage.send()
     wait_until(lambda: stage.redis.llen(KEYS.queue) + stage.redis.llen(KEYS.arrived[0]) == 1)
 
-    stage.consumer.succeed(stage.handler.got[0], "1")
+    stage.consumer.acks.succeed(stage.handler.got[0], "1")
 
     wait_until(lambda: len(stage.handler.got) == 2)
     assert stage.handler.got[1].id == second
@@ -319,7 +299,7 @@ def test_what_celery_rejects_is_a_dead_letter_that_leaves_the_tasks_result_alone
     stage: Stage,
 ) -> None:
     hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
-    stage.consumer.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
+    stage.consumer.attach(hub, messages.append)
     task_id = stage.send(countdown=60)
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.consumer.in_flight) == 1)
@@ -341,9 +321,9 @@ def test_what_celery_cant_take_costs_its_own_task_and_not_celerys_loop(stage: St
         if len(taken) == 1:
             raise TypeError("argument of type 'int' is not iterable")
 
-    stage.consumer.attach(CeleryLoop(Hub(at_once=True), lambda _: None, None, lambda _: False))
+    stage.consumer.attach(Hub(at_once=True), lambda _: None)
     hub = Hub()
-    stage.consumer.attach(CeleryLoop(hub, stumble_once, None, lambda _: False))
+    stage.consumer.attach(hub, stumble_once)
     bad = stage.send(countdown=60)
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.consumer.in_flight) == 1)
@@ -407,8 +387,8 @@ def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(
 
     result = stage.result(task_id)
 
-    assert result["result"]["exc_message"] == ["Too long.", "TASK_TIMEOUT"]
-    stage.consumer.succeed(stage.handler.got[0], "1")
+    assert result["result"]["exc_message"][1] == "TASK_TIMEOUT"
+    stage.consumer.acks.succeed(stage.handler.got[0], "1")
     wait_until(lambda: stage.in_redis() == NOTHING)
     assert stage.result(task_id)["status"] == "FAILURE"
 
@@ -446,7 +426,7 @@ def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
     stage: Stage,
 ) -> None:
     hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
-    stage.consumer.attach(CeleryLoop(hub, messages.append, None, lambda _: False))
+    stage.consumer.attach(hub, messages.append)
     stage.send(countdown=60)
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.consumer.in_flight) == 1)
@@ -494,11 +474,11 @@ def test_what_celery_forgets_on_a_reconnect_goes_back(stage: Stage) -> None:
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.consumer.in_flight) == 1)
     first: list[Any] = []
-    stage.consumer.attach(CeleryLoop(Hub(at_once=True), first.append, None, lambda _: False))
+    stage.consumer.attach(Hub(at_once=True), first.append)
     assert len(first) == 1
 
     again: list[Any] = []
-    stage.consumer.attach(CeleryLoop(Hub(at_once=True), again.append, None, lambda _: False))
+    stage.consumer.attach(Hub(at_once=True), again.append)
 
     wait_until(lambda: len(stage.consumer.in_flight) == 1)
     assert stage.consumer.in_flight.all()[0] is not first[0].channel.delivery
@@ -510,7 +490,7 @@ def test_a_drain_waits_for_what_ends_in_time_and_gives_back_the_rest(stage: Stag
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 3)
     done = stage.handler.got[1]
-    threading.Timer(0.1, stage.consumer.succeed, (done, "1")).start()
+    threading.Timer(0.1, stage.consumer.acks.succeed, (done, "1")).start()
 
     stage.consumer.drain(0.5)
 
@@ -531,38 +511,13 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
         stage.consumer.start(stage.handler)
         wait_until(lambda: len(stage.handler.got) == 1)
         server.stop()
-        stage.consumer.succeed(stage.handler.got[0], "1")
+        stage.consumer.acks.succeed(stage.handler.got[0], "1")
 
         server.restart()
 
         assert stage.result(task_id)["result"] == 1
         wait_until(lambda: stage.in_redis() == NOTHING)
         assert len(stage.handler.got) == 1
-
-
-def test_a_result_alone_is_stored_by_the_thread_that_has_it_and_several_by_another(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    finish, threads = stage.queue.finish, []
-
-    def finish_and_tell(lease: Any, done: Any) -> list[bool]:
-        threads.append(threading.current_thread().name)
-        return finish(lease, done)
-
-    monkeypatch.setattr(stage.queue, "finish", finish_and_tell)
-    stage.consumer.start(stage.handler)
-    tasks = [stage.send() for _ in range(2)]
-    wait_until(lambda: len(stage.handler.got) == 2)
-    here = threading.current_thread().name
-    # when the first of two is done
-    stage.consumer.succeed(stage.handler.got[0], "1")
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
-    assert threads == ["ack-writer"]
-    # and then the last
-    stage.consumer.succeed(stage.handler.got[1], "2")
-    assert threads == ["ack-writer", here]
-    assert len(stage.consumer.in_flight) == 0
-    assert sorted(stage.result(task)["result"] for task in tasks) == [1, 2]
 
 
 def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
@@ -577,7 +532,7 @@ def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
     wait_until(lambda: len(stage.handler.got) == 4)
     first, second, unwanted, lost = stage.handler.got
     revoked.add(unwanted.id)
-    stage.redis.hdel(KEYS.unacked(lost.lease.name), *lost.tags)
+    stage.redis.hdel(KEYS.unacked(lost.lease.name), lost.tag)
     start, failures = stage.queue.start, [RedisConnectionError("away")] * 2
 
     def start_or_fail(*args: Any) -> list[bool]:
@@ -594,12 +549,12 @@ def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
     assert lost.ended
     assert stage.result(unwanted.id)["status"] == "REVOKED"
     lines = started(stage.redis, KEYS)
-    assert set(lines) == {first.tags[0].encode(), second.tags[0].encode()}
+    assert set(lines) == {first.tag.encode(), second.tag.encode()}
     assert {line.split(b" ", 1)[1] for line in lines.values()} == {b"2 w"}
 
     # when all end together, the first has ended before
-    stage.consumer.fail(first, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
-    stage.consumer.succeed_all([(first, "1"), (second, "2")])
+    stage.consumer.acks.fail(first, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
+    stage.consumer.acks.succeed_all([(first, "1"), (second, "2")])
     assert stage.result(first.id)["status"] == "FAILURE"
     assert stage.result(second.id)["result"] == 2
     wait_until(lambda: stage.in_redis() == NOTHING)
@@ -621,9 +576,9 @@ def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
     task_id = stage.send()
     stage.consumer.start(stage.handler)
     wait_until(lambda: len(stage.handler.got) == 1)
-    stage.consumer.succeed(stage.handler.got[0], "1")
+    stage.consumer.acks.succeed(stage.handler.got[0], "1")
 
     # when its lease has run out, then it comes again and is stored
     wait_until(lambda: len(stage.handler.got) == 2)
-    stage.consumer.succeed(stage.handler.got[1], "2")
+    stage.consumer.acks.succeed(stage.handler.got[1], "2")
     assert stage.result(task_id)["result"] == 2

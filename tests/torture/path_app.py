@@ -23,7 +23,7 @@ from worker.runtime.queue_path import build_queue_consumer
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
     from worker.delivery.queue_consumer import QueueConsumer
 
 THREADS = 16
@@ -69,7 +69,7 @@ class Idler:
         self._journal.write(RUN, number)
         time.sleep(self._work_s)
         self._journal.write(END, number)
-        self._consumer.succeed(delivery, '"done"')
+        self._consumer.acks.succeed(delivery, '"done"')
 
 
 def main(_: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ from worker.contract.wire import Wire
 from worker.errors import InvalidRequestError
 from worker.quoting import quote, shown_uri
 
+TASK_PREFIX = "clip."  # of the names of our tasks, which nobody else has
 CLASSIFY = "clip.classify"
 CLASSIFY_MANY = "clip.classify_many"
 SENT_AT_HEADER = "clip_sent_at"  # Unix time in seconds, set by our client; optional

@@ -10,7 +10,7 @@ See docs/delivery.md.
       ▲                    │
       └──release, reap─────┘  requeued, or reclaimed from a worker whose lease lapsed
 
-From the bottom: `lease`, `unacked_entry` and `redis_queue` (the scripts); `in_flight` and
-`prefetch` (what this process holds, and how much); `poller`, `ack_writer` and `heartbeat` (a thread
-each); `acks`, `router`, `celery_bridge`, `drain`; and `queue_consumer`, which holds them all.
+From the bottom: `redis_queue` (the scripts); `delivery`, `in_flight` and `prefetch` (what this
+process holds, and how much); `poller`, `ack_writer` and `heartbeat` (a thread each); `acks`,
+`router`, `celery_bridge`, `drain`; and `queue_consumer`, which holds them all.
 """

@@ -12,16 +12,16 @@ from redis.exceptions import RedisError
 
 from worker.contract.celery_result import failure, result_key, revoked, success
 from worker.delivery.ack_writer import Ack, AckWriter
-from worker.delivery.dead_lettering import file_dead_letter
+from worker.delivery.dead_lettering import dead_letter_of, rejected
+from worker.delivery.redis_queue import Finished
 from worker.delivery.task_events import TaskEvents
-from worker.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from worker.contract.message_reader import Envelope
-    from worker.delivery.in_flight import Delivery, InFlight
-    from worker.delivery.lease import Lease
+    from worker.delivery.delivery import Delivery, Lease
+    from worker.delivery.in_flight import InFlight
     from worker.delivery.policy import DeliveryPolicy
     from worker.errors import ClipWorkerError
 
@@ -36,6 +36,10 @@ class Acks:
         in_flight: All deliveries of this process.
         ended: Called with deliveries that have ended, once Redis knows.
         now: Unix time in seconds.
+
+    Attributes:
+        writer: Has to be started, and stopped last.
+        events: Told how tasks fare.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Acks:
         ended: Callable[[Sequence[Delivery]], None],
         now: Callable[[], float] = time.time,
     ) -> None:
+        self.writer = AckWriter(ended)
         self.events = TaskEvents()
         self._policy = policy
         self._in_flight = in_flight
@@ -52,15 +57,6 @@ class Acks:
         self._now = now
         self._totals: Counter[str] = Counter()
         self._counting = threading.Lock()
-        self._writer = AckWriter(ended)
-
-    def start(self) -> None:
-        """Start to write."""
-        self._writer.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """Write what has ended, for at most so long; give up the rest."""
-        self._writer.stop(timeout_s)
 
     def succeed(self, delivery: Delivery, result_json: str) -> None:
         """End a delivery with a result, given as JSON."""
@@ -69,18 +65,14 @@ class Acks:
     def succeed_all(self, done: Sequence[tuple[Delivery, str]]) -> None:
         """End deliveries with their results, given as JSON."""
         results = dict(done)
-        claimed = self._in_flight.claim_all(list(results))
+        claimed = self._in_flight.claim(results)
         self._count(claimed)
         if self.events.wanted or logger.isEnabledFor(logging.INFO):
             for delivery in claimed:
-                self._tell_of_success(delivery, results[delivery])
-        acks = [self._stored(delivery, success, results[delivery]) for delivery in claimed]
-        if len(acks) == len(self._in_flight) == 1:  # nobody waits; waking a thread takes time
-            self._writer.write_alone(acks[0])
-        else:
-            self._writer.add(acks)
+                self._report_success(delivery, results[delivery])
+        self.writer.add([self._ack(each, success, results[each]) for each in claimed])
 
-    def _tell_of_success(self, delivery: Delivery, result_json: str) -> None:
+    def _report_success(self, delivery: Delivery, result_json: str) -> None:
         taken_s = time.monotonic() - delivery.taken_at
         # Celery's own words, which its users look for.
         logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
@@ -92,26 +84,52 @@ class Acks:
             self._count([delivery])
             logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self.events.failed(delivery, error)
-            self._writer.add([self._stored(delivery, failure, error)])
+            self.writer.add([self._ack(delivery, failure, error)])
 
     def totals(self) -> dict[str, int]:
         """How many tasks have succeeded or failed here, by name; Celery counts its own."""
         with self._counting:
             return dict(self._totals)
 
-    def _count(self, deliveries: Iterable[Delivery]) -> None:
+    def _count(self, deliveries: Sequence[Delivery]) -> None:
         with self._counting:
             self._totals.update(delivery.envelope.task for delivery in deliveries)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
         if self._claim(delivery):
-            self._writer.add([(delivery, "", "")])
+            self.writer.add([Ack(delivery)])
+
+    def acknowledge_copies(self, copies: Sequence[Delivery]) -> None:
+        """End deliveries of messages that are in flight already: their results come from those."""
+        self.writer.add([Ack(copy) for copy in copies])
 
     def give_back(self, delivery: Delivery) -> None:
         """Requeue a delivery, for any worker to take next."""
-        if self._claim(delivery):
-            self.requeue([delivery])
+        self.give_back_all([delivery])
+
+    def give_back_all(self, deliveries: Sequence[Delivery], *, waiting: bool = False) -> int:
+        """Requeue deliveries, to the head of their queues in their order; how many.
+
+        Args:
+            deliveries: In flight.
+            waiting: Leave out what has begun.
+        """
+        claimed = self._in_flight.claim(deliveries, waiting=waiting)
+        self.requeue(claimed)
+        self._ended(claimed)
+        return len(claimed)
+
+    def requeue(self, deliveries: Sequence[Delivery]) -> None:
+        """Put deliveries back, those too that were never in flight."""
+        by_lease: dict[Lease, list[str]] = {}
+        for delivery in reversed(deliveries):  # the last taken first, so that the order stays
+            by_lease.setdefault(delivery.lease, []).append(delivery.tag)
+        for lease, tags in by_lease.items():
+            try:
+                lease.queue.requeue(lease, tags)
+            except RedisError as error:  # the heartbeat does it later
+                logger.warning("%d tasks are requeued later than they should: %s", len(tags), error)
 
     def park(self, delivery: Delivery, patience_s: float) -> bool:
         """Requeue a delivery after a pause that grows, for a worker that knows its task.
@@ -123,11 +141,15 @@ class Acks:
         Returns:
             False if that time has passed: then nothing was done.
         """
-        if not delivery.queue.park(delivery.lease, delivery.tags, delivery.id, patience_s):
-            return False
+        is_parked = delivery.queue.park(delivery.lease, delivery.tag, delivery.id, patience_s)
+        if is_parked:
+            self.drop(delivery)
+        return is_parked
+
+    def drop(self, delivery: Delivery) -> None:
+        """Forget a delivery that this worker does not hold any more."""
         if self._claim(delivery):
             self._ended([delivery])
-        return True
 
     def dead_letter(
         self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None = None
@@ -139,25 +161,33 @@ class Acks:
             reason: Why, for the operator.
             told: What its caller gets, if that is another error.
         """
+        error = told or reason
         if self._claim(delivery):
-            logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
-            self._tell_dependents(delivery, told or reason)
-            self.events.failed(delivery, told or reason)
-            self._file(delivery, reason, told or reason)
-            self._ended([delivery])
+            self._tell_dependents(delivery, error)
+            self.events.failed(delivery, error)
+            stored = failure(delivery.envelope, error) if delivery.envelope.id else ""
+            self._file(delivery, reason, stored)
 
     def reject(self, delivery: Delivery) -> None:
         """End a delivery that a task has rejected, as a dead letter; its result is the task's."""
         if self._claim(delivery):
-            reason = ServiceError("The task raised Reject, or Celery refused it.", "REJECTED")
-            logger.warning("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
-            self._file(delivery, reason, None)
-            self._ended([delivery])
+            self._file(delivery, rejected(), "")
 
-    def drop(self, delivery: Delivery) -> None:
-        """Forget a delivery that another worker has by now."""
-        if self._claim(delivery):
-            self._ended([delivery])
+    def _file(self, delivery: Delivery, reason: ClipWorkerError, stored: str) -> None:
+        logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
+        done = Finished(delivery.tag, result_key(delivery.id) if stored else "", stored)
+        letter = dead_letter_of(delivery, reason, self._now())
+        try:
+            delivery.queue.finish(delivery.lease, [done], letter)
+        except RedisError as error:  # the heartbeat requeues it
+            logger.warning("Can't file a dead letter yet because Redis fails: %s", error)
+        self._ended([delivery])
+
+    def _tell_dependents(self, delivery: Delivery, error: BaseException) -> None:
+        try:
+            self._policy.tell_dependents(delivery, error)
+        except Exception:  # it must be given up all the same
+            logger.exception("Can't tell those who depend on task %s", delivery.id)
 
     def is_wanted(self, delivery: Delivery) -> bool:
         """Whether it is to run; if it was revoked or has expired it ends here."""
@@ -169,48 +199,14 @@ class Acks:
             reason = "expired" if expired else "revoked"
             logger.info("Task %s[%s] is not run: %s", *delivery.name, reason)
             self.events.revoked(delivery, expired=expired)
-            self._writer.add([self._stored(delivery, revoked, reason)])
+            self.writer.add([self._ack(delivery, revoked, reason)])
         return False
-
-    def _tell_dependents(self, delivery: Delivery, error: BaseException) -> None:
-        try:
-            self._policy.tell_dependents(delivery, error)
-        except Exception:  # it must be given up all the same
-            logger.exception("Those who depend on task %s were not told", delivery.id)
-
-    def _file(
-        self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None
-    ) -> None:
-        try:
-            file_dead_letter(delivery, reason, told, self._now())
-        except RedisError as error:  # the heartbeat requeues it
-            logger.warning("Can't file a dead letter yet because Redis fails: %s", error)
-
-    def _stored(
-        self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object
-    ) -> Ack:
-        ignore = delivery.envelope.headers.get("ignore_result")
-        if self._policy.ignore_result if ignore is None else ignore:
-            return delivery, "", ""
-        return delivery, result_key(delivery.id), state(delivery.envelope, what)
 
     def _claim(self, delivery: Delivery) -> bool:
         """Whether this is its first end."""
-        return self._in_flight.claim(delivery)
+        return bool(self._in_flight.claim([delivery]))
 
-    def requeue(self, deliveries: Sequence[Delivery]) -> None:
-        """Requeue deliveries that have been claimed, to the head of their queues in their order."""
-        self.requeue_unseen(deliveries)
-        self._ended(deliveries)
-
-    def requeue_unseen(self, deliveries: Sequence[Delivery]) -> None:
-        """Requeue deliveries that were never in flight."""
-        by_lease: dict[Lease, list[str]] = {}
-        for delivery in deliveries:
-            by_lease.setdefault(delivery.lease, []).extend(delivery.tags)
-        for lease, tags in by_lease.items():
-            try:
-                # The last taken goes back first, so that the queue's order stays.
-                lease.queue.requeue(lease, tags[::-1])
-            except RedisError as error:  # the heartbeat does it later
-                logger.warning("%d tasks are requeued later than they should: %s", len(tags), error)
+    def _ack(self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object) -> Ack:
+        if delivery.envelope.headers.get("ignore_result"):
+            return Ack(delivery)
+        return Ack(delivery, result_key(delivery.id), state(delivery.envelope, what))

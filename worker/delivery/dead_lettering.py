@@ -1,11 +1,9 @@
-"""From a message that is given up to its dead letter and to what its caller is told."""
+"""Which messages become dead letters, and what these say."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract.celery_result import failure, result_key
-from worker.delivery.redis_queue import Finished
 from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
 from worker.quoting import quote
 from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
@@ -13,8 +11,7 @@ from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.delivery.in_flight import Delivery
-    from worker.delivery.unacked_entry import Crash
+    from worker.delivery.delivery import Crash, Delivery
 
 REPLAY = "`clip-worker dead` shows and replays it"
 UNKNOWN_TASK = "UNKNOWN_TASK"  # code of a message whose task no worker of its queue knows
@@ -47,6 +44,11 @@ def unreadable(error: BaseException) -> ClipWorkerError:
     return InvalidRequestError(f"The message can't be read: {error}.", UNREADABLE)
 
 
+def rejected() -> ClipWorkerError:
+    """What is wrong with a message whose task rejects it."""
+    return ServiceError("The task raised Reject, or Celery refused it.", "REJECTED")
+
+
 def unknown_task(delivery: Delivery) -> ClipWorkerError:
     """What is wrong with a message of a task that no worker of its queue knows."""
     return InvalidRequestError(
@@ -56,33 +58,17 @@ def unknown_task(delivery: Delivery) -> ClipWorkerError:
     )
 
 
-def file_dead_letter(
-    delivery: Delivery, reason: ClipWorkerError, told: BaseException | None, now: float
-) -> bool:
-    """File a delivery's dead letter and store its failure; whether it was still held.
-
-    Args:
-        delivery: In flight.
-        reason: Why.
-        told: What is stored as the task's failure; None to store nothing.
-        now: Unix time in seconds.
-    """
-    history = tuple(
-        Incident(kind="crash", at=crash.at, worker=crash.worker, together=crash.together)
-        for crash in reversed(delivery.crashes)
-    )
-    letter = DeadLetter(
+def dead_letter_of(delivery: Delivery, reason: ClipWorkerError, now: float) -> DeadLetter:
+    """A delivery as a dead letter, given up at Unix time `now`."""
+    return DeadLetter(
         id=delivery.id,
         task=delivery.envelope.task,
         reason=reason.message,
         code=reason.code,
         died_at=now,
-        history=history,
+        history=tuple(
+            Incident(kind="crash", at=crash.at, worker=crash.worker, together=crash.together)
+            for crash in reversed(delivery.crashes)
+        ),
         message=delivery.message.decode(errors="backslashreplace"),
     )
-    key, stored = "", ""
-    if told is not None and delivery.envelope.id:
-        key = result_key(delivery.envelope.id)
-        stored = failure(delivery.envelope, told)
-    done = [Finished(tag, key, stored) for tag in delivery.tags]
-    return any(delivery.queue.finish(delivery.lease, done, letter))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from worker.delivery.celery_bridge import CeleryBridge
-    from worker.delivery.in_flight import Delivery, InFlight
+    from worker.delivery.acks import Acks
+    from worker.delivery.delivery import Delivery
+    from worker.delivery.in_flight import InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -19,53 +21,39 @@ POLL_S = 0.02  # of the waits
 MOST_NAMES = 5  # of tasks that are waited for, in the log
 
 
+@dataclass
 class Drain:
     """Finishes what has begun and requeues the rest, once nothing more is taken.
 
-    Args:
-        in_flight: All deliveries of this process.
-        celery: Knows which of them Celery runs.
-        handlers: Names of the tasks that the handler can end.
-        requeue: Requeues deliveries that have been claimed.
-        is_urgent: Asked again and again; true ends all waiting.
-
     Attributes:
-        given_back: How many messages.
+        in_flight: All deliveries of this process.
+        acks: Requeues them.
+        handlers: Names of the tasks that the handler can end.
+        is_urgent: Asked again and again; true ends all waiting.
+        given_back: How many messages were requeued.
     """
 
-    def __init__(
-        self,
-        in_flight: InFlight,
-        celery: CeleryBridge,
-        *,
-        handlers: Collection[str],
-        requeue: Callable[[Sequence[Delivery]], None],
-        is_urgent: Callable[[], bool],
-    ) -> None:
-        self.given_back = 0
-        self._in_flight = in_flight
-        self._celery = celery
-        self._handlers = handlers
-        self._requeue = requeue
-        self._is_urgent = is_urgent
-        self._began = time.monotonic()
+    in_flight: InFlight
+    acks: Acks
+    handlers: Collection[str]
+    is_urgent: Callable[[], bool]
+    given_back: int = 0
+    began: float = field(default_factory=time.monotonic)
 
     def give_back_waiting(self) -> None:
         """Requeue what waits in Celery for an ETA, a rate limit or a thread."""
-        self._give_back(filter(self._in_flight.claim_waiting, self._celerys()))
+        self._give_back([d for d in self.in_flight.all() if d.in_celery], waiting=True)
 
     def finish(self, timeout_s: float) -> None:
         """Wait for what the handler can end, and requeue the rest of that."""
-        self._wait_while(lambda: len(self._in_flight) > len(self._others()), timeout_s)
-        others = set(self._others())
-        self._give_back(
-            d for d in self._in_flight.all() if d not in others and self._in_flight.claim(d)
-        )
+        self._wait_while(lambda: len(self.in_flight) > len(self._others()), timeout_s)
+        others = self._others()
+        self._give_back([d for d in self.in_flight.all() if d not in others])
 
     def finish_others(self, longest_s: float | None) -> None:
         """Wait for other tasks that a thread runs, which can't be ended."""
         if others := self._others():
-            _tell_of_wait(others, longest_s)
+            _log_wait(others, longest_s)
             self._wait_while(
                 lambda: bool(self._others()), math.inf if longest_s is None else longest_s
             )
@@ -76,25 +64,26 @@ class Drain:
         self.given_back += left
         return left > 0
 
-    def _celerys(self) -> list[Delivery]:
-        return [delivery for delivery in self._in_flight.all() if self._celery.has(delivery)]
-
     def _others(self) -> list[Delivery]:
-        return [d for d in self._celerys() if d.envelope.task not in self._handlers and not d.ended]
+        return [
+            delivery
+            for delivery in self.in_flight.all()
+            if delivery.in_celery
+            and not delivery.ended
+            and delivery.envelope.task not in self.handlers
+        ]
 
-    def _give_back(self, deliveries: Iterable[Delivery]) -> None:
-        claimed = list(deliveries)
-        self._requeue(claimed)
-        self.given_back += len(claimed)
+    def _give_back(self, deliveries: Sequence[Delivery], *, waiting: bool = False) -> None:
+        self.given_back += self.acks.give_back_all(deliveries, waiting=waiting)
 
     def _wait_while(self, is_so: Callable[[], bool], timeout_s: float) -> None:
         """For at most so long since the drain began."""
-        end = self._began + timeout_s
-        while is_so() and time.monotonic() < end and not self._is_urgent():
+        end = self.began + timeout_s
+        while is_so() and time.monotonic() < end and not self.is_urgent():
             time.sleep(POLL_S)
 
 
-def _tell_of_wait(deliveries: Sequence[Delivery], longest_s: float | None) -> None:
+def _log_wait(deliveries: Sequence[Delivery], longest_s: float | None) -> None:
     names = [f"{task}[{task_id}]" for task, task_id in (d.name for d in deliveries)]
     logger.warning(
         "Stopping waits for %s (%s), %s. A second SIGTERM or Ctrl-C ends the worker at once and "

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.delivery.lease import Lease, lease_clock
-from worker.delivery.throttled_warning import ThrottledWarning
+from worker.delivery.delivery import Lease, lease_clock
+from worker.delivery.throttled_warning import RETRY_S, ThrottledWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.in_flight import Delivery, InFlight
+    from worker.delivery.delivery import Delivery
+    from worker.delivery.in_flight import InFlight
     from worker.delivery.redis_queue import RedisQueue
 
 logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
-IDLE_LEASES = 3  # longest pause of a worker that holds nothing, in leases; its own may lapse
+IDLE_LEASES = 3  # longest pause of a worker that holds nothing, in leases
 USUAL_PAUSE_S = 0.5  # between two looks for lapsed leases, by whatever worker
 STOP_S = 2.0  # for the thread to notice
-RETRY_S = 0.25  # after Redis failed
 SLOWER, FASTER = 1.5, 0.5
 
 
@@ -32,11 +32,11 @@ class Heartbeat:
     """One thread that renews and reaps, and watches this process in between.
 
     Renewing and reaping are one script, so a heartbeat costs Redis the same for any number of
-    messages. The more workers there are, the seldomer each of them looks: all together twice a
-    second, but each that holds messages three times a lease at least, to renew its own.
+    messages. Workers share the looks: all together look about twice a second. Each that holds
+    messages also looks three times a lease, to renew its own.
 
     A process may stand still, stopped or on a machine that sleeps, for longer than its leases last.
-    What it has in flight may then be other workers'. So whoever is to begin something asks `holds`.
+    Other workers may then have what it holds. So whoever is to begin something asks `holds`.
 
     Args:
         queues: All queues of this worker; the list may grow.
@@ -48,7 +48,8 @@ class Heartbeat:
         clock: See `lease_clock`.
 
     Attributes:
-        pause_s: Seconds between two looks of this worker; they follow from what others do.
+        pause_s: Seconds between two looks of this worker while it holds nothing.
+        shortest_pause_s: The same where no other worker looks.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -62,6 +63,7 @@ class Heartbeat:
         wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
+        self.pause_s = self.shortest_pause_s = min(USUAL_PAUSE_S, lease_s / 10)
         self._queues = queues
         self._in_flight = in_flight
         self._lease_s = lease_s
@@ -69,19 +71,12 @@ class Heartbeat:
         self._lost = lost
         self._wake = wake
         self._clock = clock
-        self._looking = threading.Lock()
-        self._checked_at = clock()
+        self._looked_at = self._checked_at = clock()
         self._orphans: set[str] = set()  # tags, when they were looked for last
-        self.pause_s = self.shortest_pause_s
-        self._looked_at = clock()
+        self._renewing = threading.Lock()
         self._stopping = threading.Event()
         self._warning = ThrottledWarning(logger, "Leases can't be renewed")
         self._thread = threading.Thread(target=self._serve, name="heartbeat", daemon=True)
-
-    @property
-    def shortest_pause_s(self) -> float:
-        """Between two looks, where no other worker looks."""
-        return min(USUAL_PAUSE_S, self._lease_s / 10)
 
     def start(self) -> None:
         """Start the thread."""
@@ -105,40 +100,42 @@ class Heartbeat:
         if self._looked_at - self._checked_at >= self._lease_s:
             self._checked_at = self._looked_at
             self._requeue_orphans()
-        if looks:
-            self._adapt(max(looks))
+        # Look less often if other workers look often enough.
+        others_look = max(looks) < self.shortest_pause_s
+        wanted_s = self.pause_s * (SLOWER if others_look else FASTER)
+        self.pause_s = max(self.shortest_pause_s, min(wanted_s, IDLE_LEASES * self._lease_s))
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next turn."""
+        renewal_s = self._lease_s / RENEWALS_A_LEASE
+        pause_s = min(self.pause_s, renewal_s) if len(self._in_flight) else self.pause_s
+        return self._clock() - self._looked_at >= pause_s - self.shortest_pause_s / 2
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether a delivery is still this worker's, and not ended.
 
-        If its lease may have lapsed, by this worker's clock, Redis is asked; for as long as it is
-        away nobody knows.
+        If its lease may have lapsed, by this worker's clock, it is renewed if it still can be; for
+        as long as Redis is away nobody knows.
         """
         while not delivery.ended and self._is_doubtful(delivery.lease):
             try:
-                self.make_sure(delivery)
+                self._renew(delivery.lease)
+                self._drop_lost()
             except RedisError as error:
                 self._warning.warn(error)
                 time.sleep(RETRY_S)
         return not delivery.ended
 
-    def make_sure(self, delivery: Delivery) -> None:
-        """If a delivery's lease may have lapsed, renew it; drop the delivery if it has.
-
-        Raises:
-            RedisError: Redis failed.
-        """
-        with self._looking:
-            lease = delivery.lease
+    def _renew(self, lease: Lease) -> None:
+        with self._renewing:
             if not lease.is_lost and self._is_doubtful(lease):  # else another thread was here
                 lease.queue.reap(self._lease_s / 2)
-        if lease.is_lost:
-            self._drop_lost()
 
     def _is_doubtful(self, lease: Lease) -> bool:
         return lease.is_lost or self._clock() >= lease.ends_at
 
     def _look(self, queue: RedisQueue) -> float:
+        """Renew and reap in one queue; seconds since any worker last looked."""
         look = queue.reap(self._lease_s / 2)
         if look.reclaimed:
             logger.warning(
@@ -149,18 +146,6 @@ class Heartbeat:
         if look.is_waiting:
             self._wake()
         return look.since_last_s
-
-    def _adapt(self, since_last_s: float) -> None:
-        """Look seldomer if other workers look often enough."""
-        others_look = since_last_s < self.shortest_pause_s
-        wanted = self.pause_s * (SLOWER if others_look else FASTER)
-        self.pause_s = max(self.shortest_pause_s, min(wanted, IDLE_LEASES * self._lease_s))
-
-    def is_due(self) -> bool:
-        """Whether it is time for the next turn."""
-        renewal_s = self._lease_s / RENEWALS_A_LEASE
-        pause_s = min(self.pause_s, renewal_s) if len(self._in_flight) else self.pause_s
-        return self._clock() - self._looked_at >= pause_s - self.shortest_pause_s / 2
 
     def _drop_lost(self) -> None:
         lost = [each for each in self._in_flight.all() if each.lease.is_lost and not each.ended]
@@ -180,7 +165,7 @@ class Heartbeat:
         by a bug.
         """
         held = {queue.lease: queue.tags(queue.lease) for queue in list(self._queues)}
-        known = {tag for delivery in self._in_flight.all() for tag in delivery.tags}
+        known = {delivery.tag for delivery in self._in_flight.all()}
         orphans = set().union(*held.values()) - known
         for lease, tags in held.items():
             if stuck := tags & orphans & self._orphans:

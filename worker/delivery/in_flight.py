@@ -1,162 +1,80 @@
-"""The messages that this process holds, each as a delivery."""
+"""The deliveries that this process holds, and how much work they are."""
 
 from __future__ import annotations
 
 import threading
-import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.quoting import quote
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from worker.contract.message_body import Arguments
-    from worker.contract.message_reader import Envelope
-    from worker.delivery.lease import Lease
-    from worker.delivery.redis_queue import RedisQueue
-    from worker.delivery.unacked_entry import Crash
-    from worker.errors import ClipWorkerError
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Delivery:
-    """A message in flight, from its taking to its end.
-
-    Attributes:
-        lease: What it was taken under.
-        envelope: The message, read.
-        message: The message as it was written.
-        crashes: What it has been through, newest first.
-        tags: Of this delivery, and of further ones of the same message that came meanwhile.
-        taken_at: `time.monotonic()`.
-        size: Units of work that are left in it; each takes up room.
-        waits_for_eta: Whether it rests until a time of its own; then it takes no room.
-        begun: Whether this worker works on it.
-        ended: Whether its end has been decided; only the first end counts.
-        progressed_at: `time.monotonic()` when something of it was done last, or when it was taken.
-        time_out: Ends it when nothing of it has been done for too long; None to let it fail.
-    """
-
-    lease: Lease
-    envelope: Envelope
-    message: bytes
-    crashes: tuple[Crash, ...]
-    tags: list[str]
-    taken_at: float = field(default_factory=time.monotonic)
-    size: int = 1
-    waits_for_eta: bool = False
-    begun: bool = False
-    ended: bool = False
-    progressed_at: float = field(default_factory=time.monotonic)
-    time_out: Callable[[ClipWorkerError], None] | None = None
-
-    @property
-    def queue(self) -> RedisQueue:
-        """That it came from."""
-        return self.lease.queue
-
-    @property
-    def arguments(self) -> Arguments:
-        """Of the task."""
-        return self.envelope.arguments
-
-    def progress(self) -> None:
-        """Note that something of it was done just now."""
-        self.progressed_at = time.monotonic()
-
-    @property
-    def id(self) -> str:
-        """Celery's task id, or the tag of a message that has none."""
-        return self.envelope.id or self.tags[0]
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """The task's name and its id, for the log: one line, whatever a producer made of them."""
-        return _shown(self.envelope.task or "without a name"), _shown(self.id)
+    from worker.delivery.delivery import Delivery
 
 
 class InFlight:
     """All deliveries of this process. Threads may share it.
 
-    A delivery is itself and not its task's id: `Task.retry` and `Task.replace` publish the next
-    message of an id before the last one is acknowledged, so two of them may be in flight.
+    Attributes:
+        busy: Units of work that take up room: all but of what waits for its ETA.
+        suspects: Units of work of the messages whose workers crashed.
+        size_bytes: Of all messages, as they were written.
     """
 
     def __init__(self) -> None:
+        self.busy = 0
+        self.suspects = 0
+        self.size_bytes = 0
         self._all: dict[Delivery, None] = {}
         self._by_message: dict[bytes, Delivery] = {}
-        self._busy = 0
-        self._bytes = 0
-        self._suspects = 0
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._all)
 
-    @property
-    def busy(self) -> int:
-        """Units of work that take up room: all but of what waits for a time of its own."""
-        return self._busy
+    def add(self, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
+        """Add deliveries.
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all messages, as they were written."""
-        return self._bytes
-
-    @property
-    def suspects(self) -> int:
-        """Units of work of those that have been through a crash."""
-        return self._suspects
-
-    def add(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Add deliveries; those that are new, for the others are in flight already.
-
-        The very same message may stand in the queue twice. One whose end has been decided takes no
-        further tag: nobody would end that.
+        Returns:
+            Those that are new, and those whose very same message is in flight already: a producer
+            whose connection was lost has sent it twice.
         """
-        new = []
+        new, copies = [], []
         with self._changed:
             for delivery in deliveries:
                 known = self._by_message.get(delivery.message)
                 if known and not known.ended and known.lease is delivery.lease:
-                    known.tags.extend(delivery.tags)
+                    copies.append(delivery)
                     continue
                 self._by_message[delivery.message] = delivery
                 self._all[delivery] = None
-                self._bytes += len(delivery.message)
-                new.append(delivery)
+                self.size_bytes += len(delivery.message)
                 self._count(delivery, delivery.size)
-        return new
+                new.append(delivery)
+        return new, copies
 
-    def claim(self, delivery: Delivery) -> bool:
-        """Decide that a delivery ends; whether this is the first to decide it."""
-        return bool(self.claim_all([delivery]))
+    def claim(self, deliveries: Iterable[Delivery], *, waiting: bool = False) -> list[Delivery]:
+        """Decide that deliveries end; those for which this is the first to decide it.
 
-    def claim_all(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
-        """The same of several; those for which it is the first."""
+        Args:
+            deliveries: In flight.
+            waiting: Leave out what has begun.
+        """
         with self._changed:
-            first = [delivery for delivery in deliveries if not delivery.ended]
+            first = [d for d in deliveries if not (d.ended or (waiting and d.begun))]
             for delivery in first:
                 delivery.ended = True
         return first
 
-    def claim_waiting(self, delivery: Delivery) -> bool:
-        """The same, but no for what has begun: that goes on."""
-        with self._changed:
-            first = not (delivery.begun or delivery.ended)
-            delivery.ended |= first
-            return first
-
     def begin(self, delivery: Delivery) -> bool:
         """Note that a delivery has begun; False if it must not, for its end is decided."""
         with self._changed:
-            delivery.begun = delivery.begun or not delivery.ended
-            if delivery.waits_for_eta and delivery in self._all:  # its time has come
+            if delivery.ended:
+                return False
+            delivery.begun = True
+            if delivery.waits_for_eta and delivery in self._all:
                 delivery.waits_for_eta = False
-                self._busy += delivery.size
-            return not delivery.ended
+                self.busy += delivery.size
+            return True
 
     def remove(self, deliveries: Sequence[Delivery]) -> None:
         """Forget deliveries that have ended."""
@@ -165,11 +83,11 @@ class InFlight:
                 if delivery not in self._all:
                     continue
                 del self._all[delivery]
-                self._bytes -= len(delivery.message)
                 if self._by_message.get(delivery.message) is delivery:
                     del self._by_message[delivery.message]
+                self.size_bytes -= len(delivery.message)
                 self._count(delivery, -delivery.size)
-                delivery.time_out = None  # it knows the delivery in turn
+                delivery.time_out = None  # it refers to the delivery in turn
             self._changed.notify_all()
 
     def shrink(self, delivery: Delivery) -> bool:
@@ -184,13 +102,13 @@ class InFlight:
 
     def _count(self, delivery: Delivery, units: int) -> None:
         if not delivery.waits_for_eta:
-            self._busy += units
+            self.busy += units
         if delivery.crashes:
-            self._suspects += units
+            self.suspects += units
 
     def get(self, tag: str) -> Delivery | None:
         """The delivery that has this tag, if it is in flight."""
-        return next((delivery for delivery in self.all() if tag in delivery.tags), None)
+        return next((delivery for delivery in self.all() if delivery.tag == tag), None)
 
     def all(self) -> list[Delivery]:
         """Those in flight now, in the order in which they came."""
@@ -201,7 +119,3 @@ class InFlight:
         """Wait until something has ended, or for so long; whether something has."""
         with self._changed:
             return self._changed.wait(timeout_s)
-
-
-def _shown(text: str) -> str:
-    return text if text.isprintable() else quote(text)

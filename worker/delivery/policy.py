@@ -1,22 +1,22 @@
-"""What the queue consumer is given: its handler, its policy, Celery's event loop."""
+"""What the queue consumer is given: its handler and its policy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from worker.errors import TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from worker.delivery.in_flight import Delivery
-    from worker.errors import ClipWorkerError
+    from worker.delivery.delivery import Delivery
 
 
 class Handler(Protocol):
     """What does the work.
 
-    It ends each delivery some time, by `QueueConsumer.succeed`, `fail` or `give_back`, from any
-    thread and in any order.
+    It ends each delivery some time, by `QueueConsumer.acks`, from any thread and in any order.
     """
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
@@ -40,44 +40,29 @@ class DeliveryPolicy:
         tasks: Names of the tasks that the handler takes.
         max_deliveries: Crashes after which a message that ran alone becomes a dead letter.
         task_timeout_s: Longest time in flight without progress.
-        timeout_error: Makes the error of a task that made none for longer.
         size_of: Units of work in a message; each takes up room.
         revoked: Ids of tasks that must not run; it changes.
-        ignore_result: Whether no result is stored where the message does not say.
         tell_dependents: Tells whoever depends on a task that is given up (its errbacks, its chord,
             the rest of its chain) of the error.
         is_registered: Whether the application has a task of this name.
-        namespace: Beginning of the names that are nobody else's: one that is not registered is not
-            left to other workers.
-        everything_standard: Whether Celery runs all tasks, since it is configured to do more with
+        everything_in_celery: Whether Celery runs all tasks, since it is configured to do more with
             them than the handler does.
     """
 
     tasks: Collection[str]
     max_deliveries: int
     task_timeout_s: float
-    timeout_error: Callable[[], ClipWorkerError]
     size_of: Callable[[Delivery], int] = lambda _delivery: 1
     revoked: Collection[str] = ()
-    ignore_result: bool = False
     tell_dependents: Callable[[Delivery, BaseException], None] = lambda _delivery, _error: None
     is_registered: Callable[[str], bool] = lambda _name: True
-    namespace: str = "clip."
-    everything_standard: bool = False
+    everything_in_celery: bool = False
 
 
-@dataclass(frozen=True)
-class CeleryLoop:
-    """Celery's consumer between two reconnects.
-
-    Attributes:
-        hub: kombu's event loop.
-        on_message: Takes a `kombu.Message`, on the loop's thread.
-        dispatcher: Sends task events; None if there is none.
-        is_limited: Whether a task of this name has a rate limit.
-    """
-
-    hub: Any
-    on_message: Callable[[Any], None]
-    dispatcher: Any
-    is_limited: Callable[[str], bool]
+def timeout_error(limit_s: float) -> TemporaryError:
+    """What a task fails with that made no progress for too long."""
+    return TemporaryError(
+        f"The task made no progress for {limit_s:g} s, the longest that this worker waits for that "
+        "(CLIP_WORKER_TASK_TIMEOUT_S).",
+        "TASK_TIMEOUT",
+    )

@@ -18,9 +18,9 @@ from worker.delivery.throttled_warning import ThrottledWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.delivery.delivery import Delivery
     from worker.delivery.in_flight import InFlight
     from worker.delivery.redis_queue import RedisQueue
-    from worker.delivery.unacked_entry import UnackedEntry
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Poller:
         in_flight: InFlight,
         *,
         room: Callable[[], int],
-        receive: Callable[[Sequence[UnackedEntry]], None],
+        receive: Callable[[Sequence[Delivery]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.queues = list(queues)
@@ -163,10 +163,10 @@ class Poller:
     def _take_from(self, queue: RedisQueue, most: int) -> int:
         if not len(self._in_flight):
             queue.leave_lapsed()  # saves asking Redis
-        entries = queue.take(most, max(0, MOST_SUSPECTS - self._in_flight.suspects))
-        if entries:
-            self._receive(entries)
-        return len(entries)
+        taken = queue.take(most, max(0, MOST_SUSPECTS - self._in_flight.suspects))
+        if taken:
+            self._receive(taken)
+        return len(taken)
 
     def _stop_waiting(self) -> None:
         for queue in self._waiting:

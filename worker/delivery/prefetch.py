@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
 
 PERIOD_S = 0.25  # between two looks at the rate
 WEIGHT = 0.3  # of the newest rate in the average

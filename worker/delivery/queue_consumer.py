@@ -1,7 +1,7 @@
 """Consumes a worker's queues: takes messages, routes each, and acknowledges them in the end.
 
 Use: `start`, then `drain` once; `attach` whenever Celery's event loop is new. The handler gets
-deliveries and ends each of them by `succeed`, `fail` or `give_back`, from any thread, in any order.
+deliveries and ends each of them by `acks`, from any thread, in any order.
 """
 
 from __future__ import annotations
@@ -10,34 +10,32 @@ import logging
 import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from worker.delivery.acks import Acks
 from worker.delivery.celery_bridge import CeleryBridge
+from worker.delivery.delivery import TOGETHER_UNKNOWN, Crash, Delivery
 from worker.delivery.drain import Drain
 from worker.delivery.heartbeat import Heartbeat
-from worker.delivery.in_flight import Delivery, InFlight
+from worker.delivery.in_flight import InFlight
+from worker.delivery.policy import timeout_error
 from worker.delivery.poller import MOST_SUSPECTS, Poller
 from worker.delivery.prefetch import split
 from worker.delivery.router import Router
 from worker.delivery.throttled_warning import ThrottledWarning
-from worker.delivery.unacked_entry import TOGETHER_UNKNOWN, Crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.lease import Lease
-    from worker.delivery.policy import CeleryLoop, DeliveryPolicy, Handler
+    from worker.delivery.policy import DeliveryPolicy, Handler
     from worker.delivery.prefetch import Prefetch
     from worker.delivery.redis_queue import RedisQueue
-    from worker.delivery.unacked_entry import UnackedEntry
 
 logger = logging.getLogger(__name__)
 
 STOP_S = 2.0  # for a thread to notice
-RETRY_S = 0.25  # after Redis failed
 RETURN_S = 1.0  # for the process to end, before what its threads run goes back
 MOST_BYTES = 128 * 1024 * 1024  # of messages in flight; with that many no more are taken
 MORE_RESTING = 4  # messages that rest may take up so many times the room of the others
@@ -52,9 +50,16 @@ class QueueConsumer:
         prefetch: How many to hold.
         lease_s: Of the queues.
         policy: See there.
-        watch: Called about once a second.
+        watch: Called about twice a second.
         worker: This worker's name, for the histories of messages.
         now: Unix time in seconds.
+
+    Attributes:
+        in_flight: The deliveries that it holds.
+        acks: Ends them.
+        celery: Hands some of them to Celery.
+        is_started: Whether it takes messages, or has.
+        given_back: How many messages the drain has requeued.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -71,8 +76,9 @@ class QueueConsumer:
     ) -> None:
         self.in_flight = InFlight()
         self.acks = Acks(policy, self.in_flight, self._ended, now)
+        self.celery = CeleryBridge(self.acks)
         self.is_started = False
-        self.given_back = 0  # by the drain
+        self.given_back = 0
         self._is_drained = False
         self._policy = policy
         self._lease_s = lease_s
@@ -86,7 +92,7 @@ class QueueConsumer:
         self._queues = [open_queue(name) for name in queues]
         self._handler: Handler
         self._poller = Poller(self._queues, self.in_flight, room=self._most, receive=self._receive)
-        self.heartbeat = Heartbeat(
+        self._heartbeat = Heartbeat(
             self._queues,
             self.in_flight,
             lease_s=lease_s,
@@ -94,16 +100,7 @@ class QueueConsumer:
             lost=self.acks.drop,
             wake=self._poller.wake,
         )
-        self.celery = CeleryBridge(self.acks, self.heartbeat.make_sure)
         self._router = Router(policy, self.acks, self.celery, self._poller.give_way)
-
-        # What a handler needs of the acks.
-        self.succeed = self.acks.succeed
-        self.succeed_all = self.acks.succeed_all
-        self.fail = self.acks.fail
-        self.give_back = self.acks.give_back
-        self.drop = self.acks.drop
-        self.is_wanted = self.acks.is_wanted
 
     @property
     def window(self) -> int:
@@ -122,8 +119,8 @@ class QueueConsumer:
         """Begin to take messages."""
         self.is_started = True
         self._handler = handler
-        self.acks.start()
-        self.heartbeat.start()
+        self.acks.writer.start()
+        self._heartbeat.start()
         self._poller.start()
 
     def take_from(self, name: str) -> None:
@@ -138,16 +135,24 @@ class QueueConsumer:
         """Take no more from a queue; what is in flight is finished."""
         self._poller.remove(name)
 
-    def attach(self, loop: CeleryLoop) -> None:
-        """Go on with a new event loop; what the last one had scheduled is requeued."""
-        self.celery.forgotten()
-        self.acks.events.listen(loop.dispatcher)
-        self._router.is_limited = loop.is_limited
-        self.celery.attach(loop.hub, loop.on_message)
+    def attach(
+        self,
+        hub: Any,
+        on_message: Callable[[Any], None],
+        dispatcher: Any = None,
+        is_limited: Callable[[str], bool] = lambda _task: False,
+    ) -> None:
+        """Go on with a new event loop of Celery's; what the last one had scheduled is requeued.
 
-    def stop_taking(self) -> None:
-        """Take no more messages."""
-        self._poller.stop(STOP_S)
+        Args:
+            hub: kombu's event loop.
+            on_message: Takes a `kombu.Message`, on the loop's thread.
+            dispatcher: Sends task events; None if there is none.
+            is_limited: Whether a task of this name has a rate limit.
+        """
+        self.acks.events.listen(dispatcher)
+        self._router.is_limited = is_limited
+        self.celery.attach(hub, on_message, self.in_flight.all())
 
     def drain(
         self,
@@ -172,20 +177,14 @@ class QueueConsumer:
         if self._is_drained:
             return False
         self._is_drained = True
-        drain = Drain(
-            self.in_flight,
-            self.celery,
-            handlers=self._policy.tasks,
-            requeue=self.acks.requeue,
-            is_urgent=is_urgent,
-        )
-        self.stop_taking()
+        drain = Drain(self.in_flight, self.acks, self._policy.tasks, is_urgent)
+        self._poller.stop(STOP_S)
         drain.give_back_waiting()
         drain.finish(timeout_s)
         self._handler.abandon()
         drain.finish_others(longest_s)
-        self.acks.stop(STOP_S)
-        self.heartbeat.stop()
+        self.acks.writer.stop(STOP_S)
+        self._heartbeat.stop()
         must_end = drain.leave_others()
         self._end_leases(RETURN_S if must_end else 0.0)
         self.given_back = drain.given_back
@@ -193,7 +192,7 @@ class QueueConsumer:
 
     def begin(self, delivery: Delivery) -> bool:
         """Note that a thread runs it from now on; False if it must not."""
-        return self.heartbeat.holds(delivery) and self.in_flight.begin(delivery)
+        return self._heartbeat.holds(delivery) and self.in_flight.begin(delivery)
 
     def begin_all(
         self, deliveries: Sequence[Delivery], together: int | None = None
@@ -209,29 +208,19 @@ class QueueConsumer:
         Returns:
             Those that are still this worker's, and wanted; the others have ended.
         """
-        wanted = [d for d in deliveries if self.heartbeat.holds(d) and self.acks.is_wanted(d)]
+        wanted = [d for d in deliveries if self._heartbeat.holds(d) and self.acks.is_wanted(d)]
         crash = Crash(self._now(), together or TOGETHER_UNKNOWN, self._worker)
         begun: list[Delivery] = []
         for lease in {delivery.lease: None for delivery in wanted}:
             ours = [delivery for delivery in wanted if delivery.lease is lease]
-            held = self._note(lease, ours, crash)
-            for delivery in ours:
-                if held.isdisjoint(delivery.tags):
+            tags = [delivery.tag for delivery in ours]
+            held = self._warning.insist(partial(lease.queue.start, lease, tags, crash))
+            for delivery, is_held in zip(ours, held, strict=True):
+                if not is_held:
                     self.acks.drop(delivery)
                 elif self.in_flight.begin(delivery):
                     begun.append(delivery)
         return begun
-
-    def _note(self, lease: Lease, deliveries: Sequence[Delivery], crash: Crash) -> set[str]:
-        """Tags of those that are still held; while Redis is away nobody knows."""
-        tags = [tag for delivery in deliveries for tag in delivery.tags]
-        while True:
-            try:
-                flags = lease.queue.start(lease, tags, crash)
-                return {tag for tag, flag in zip(tags, flags, strict=True) if flag}
-            except RedisError as error:
-                self._warning.warn(error)
-                time.sleep(RETRY_S)
 
     def advance(self, delivery: Delivery) -> None:
         """Note that one of several units of its work is done."""
@@ -270,12 +259,13 @@ class QueueConsumer:
             return 0
         return math.ceil(room / self._usual_size)
 
-    def _receive(self, entries: Sequence[UnackedEntry]) -> None:
-        read = [delivery for entry in entries if (delivery := self._router.read(entry))]
+    def _receive(self, taken: Sequence[Delivery]) -> None:
+        read = list(filter(self._router.read, taken))
         kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.in_flight.suspects)
         self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
-        new = self.in_flight.add(kept)
-        self.acks.requeue_unseen(rest)
+        new, copies = self.in_flight.add(kept)
+        self.acks.acknowledge_copies(copies)
+        self.acks.requeue(rest)
         self._handler.handle(list(filter(self._router.is_for_handler, new)))
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
@@ -287,6 +277,6 @@ class QueueConsumer:
         oldest = time.monotonic() - self._policy.task_timeout_s
         for delivery in self.in_flight.all():
             # Celery's own wait for an ETA or a rate limit, or are a user's; ours end themselves.
-            if delivery.progressed_at < oldest and not self.celery.has(delivery):
-                error = self._policy.timeout_error()
-                (delivery.time_out or partial(self.fail, delivery))(error)
+            if delivery.progressed_at < oldest and not delivery.in_celery:
+                error = timeout_error(self._policy.task_timeout_s)
+                (delivery.time_out or partial(self.acks.fail, delivery))(error)

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 
 from worker.contract.keys import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
-from worker.delivery.lease import Lease, lease_clock
-from worker.delivery.unacked_entry import Crash, UnackedEntry
+from worker.delivery.delivery import Crash, Delivery, Lease, lease_clock
 from worker.redis.commands import Commands
 from worker.redis.errors import Fault, fault_of
-from worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -30,13 +27,13 @@ if TYPE_CHECKING:
     from worker.contract.keys import QueueKeys
     from worker.redis.dead_letters import DeadLetter
 
-SCRIPTS = ("take", "start", "finish", "release", "reap", "probe")
+SCRIPTS = ("take", "start", "finish", "release", "reap")
 REQUEUING = ("release", "reap")  # scripts that begin with requeue.lua
 # Bounds of one call, so that Redis is not held up, and Lua's stack is finite.
-MOST_RECLAIMED = 500  # messages
-MOST_TAKEN = 1000  # likewise
-MOST_TAGS = 1000
+MOST_MESSAGES = 1000
 MOST_BYTES = 32 * 1024 * 1024  # of messages, in which pictures may stand
+
+Item = TypeVar("Item")
 
 
 class Finished(NamedTuple):
@@ -98,9 +95,6 @@ class RedisQueue:
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
         self._clock = clock
         self._takes = itertools.count()
-        # Names of takes whose reply never came, and when they were first sent.
-        self._unanswered: deque[tuple[str, float]] = deque()
-        self._redis_ahead_s: float | None = None  # of `clock`
         self._losing = threading.Lock()
         moves = zip(keys.lists, keys.arrived, strict=True)
         self.waits = tuple(ListWait(redis, source, target) for source, target in moves)
@@ -111,20 +105,20 @@ class RedisQueue:
         return self.keys.queue
 
     def probe(self) -> None:
-        """Try what the scripts need.
+        """Try a script, and the newest command that is needed.
 
         Raises:
             ResponseError: This Redis can't do it; kombu's own transport must serve.
         """
+        self.take(0)
         place = f"{self.keys.tick}:probe:{self.lease.name}"
-        self._run("probe", [place])
         try:
             self._redis.blmove(place, place, 0.01, "RIGHT", "RIGHT")  # type: ignore[arg-type]  # float
         except ResponseError as error:
             if fault_of(error) is not Fault.MEMORY:  # what is known is refused for that
                 raise
 
-    def take(self, most: int, suspects: int = 0) -> list[UnackedEntry]:
+    def take(self, most: int, suspects: int = 0) -> list[Delivery]:
         """Take messages, under this worker's lease, or a new one if that has lapsed.
 
         The message that brings a take to `MOST_BYTES` is its last.
@@ -133,47 +127,28 @@ class RedisQueue:
             most: At most so many from the queue.
             suspects: At most so many whose workers died.
         """
-        keys, lease = self.keys, self.lease
-        name, sent = self._next_take()
+        keys, lease, sent = self.keys, self.lease, self._clock()
+        name = f"{lease.name}-{next(self._takes)}-"
         places = [keys.leases, keys.unacked(lease.name), keys.suspects]
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
-        args = [lease.name, self.lease_s, int(lease.is_new), name, self._latest()]
-        args += [min(most, MOST_TAKEN), suspects, MOST_BYTES]
-        try:
-            answer = self._run("take", places, args)
-        except BaseException:  # it may have been carried out, or may be yet
-            self._unanswered.append((name, sent))
-            raise
-        if answer is None:
+        args = [lease.name, self.lease_s, int(lease.is_new), name]
+        args += [min(most, MOST_MESSAGES), suspects, MOST_BYTES]
+        taken = self._run("take", places, args)
+        if taken is None:
             self._lose(lease)
             return self.take(most, suspects)
-        now, *taken = answer
-        self._redis_ahead_s = float(now) - self._clock()
         if lease.is_new:
             lease.is_new, lease.ends_at = False, sent + self.lease_s
         pairs = zip(taken[::2], taken[1::2], strict=True)
-        return [UnackedEntry.decode(lease, tag, entry) for tag, entry in pairs]
-
-    def _next_take(self) -> tuple[str, float]:
-        """One whose reply never came is asked for again, so that what it took is not left lying."""
-        try:
-            return self._unanswered.popleft()
-        except IndexError:
-            return f"{self.lease.name}-{next(self._takes)}-", self._clock()
-
-    def _latest(self) -> float | str:
-        """By Redis's clock, when a take that is sent now is given up; "" if that is not known."""
-        if self._redis_ahead_s is None:
-            return ""
-        return self._clock() + self._redis_ahead_s + SOCKET_TIMEOUT_S
+        return [Delivery.decode(lease, tag, entry) for tag, entry in pairs]
 
     def start(self, lease: Lease, tags: Sequence[str], crash: Crash) -> list[bool]:
-        """Note that these are worked on, before they are.
+        """Note what this worker works on from now on.
 
         Args:
-            lease: What they were taken under.
+            lease: What it was taken under.
             tags: Of deliveries.
-            crash: What their history gets if this process dies now.
+            crash: What their histories get if this process dies now.
 
         Returns:
             For each tag whether it is still held; what is not must not be begun.
@@ -181,8 +156,8 @@ class RedisQueue:
         keys, line = self.keys, crash.encode()
         places = [keys.leases, keys.unacked(lease.name), keys.started(lease.name)]
         held: list[int] = []
-        for i in range(0, len(tags), MOST_TAGS):
-            held += self._run("start", places, [lease.name, line, *tags[i : i + MOST_TAGS]])
+        for some in _parts(tags):
+            held += self._run("start", places, [lease.name, line, *some])
         return [bool(flag) for flag in held]
 
     def finish(
@@ -192,8 +167,8 @@ class RedisQueue:
 
         Args:
             lease: What they were taken under.
-            done: The messages, at most a thousand.
-            letter: A dead letter to file in the same step.
+            done: The messages.
+            letter: A dead letter to file in the same step, for one message.
 
         Returns:
             For each whether it was still held; if not, its result was not stored.
@@ -201,31 +176,34 @@ class RedisQueue:
         dead = (letter.id, letter.encode(), letter.died_at) if letter else ("", "", "")
         keys, name = self.keys, lease.name
         places = [keys.unacked(name), keys.started(name), dead_key(self.name)]
-        args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(done)]
-        held = self._run("finish", [*places, dead_index_key(self.name)], args)
+        places += [dead_index_key(self.name)]
+        held: list[int] = []
+        for some in _parts(done):
+            args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(some)]
+            held += self._run("finish", places, args)
         return [bool(flag) for flag in held]
 
     def requeue(self, lease: Lease, tags: Sequence[str]) -> int:
         """Put messages back, the last of them to be taken first; how many were held."""
         count = 0
         while tags:
-            went, looked = self._release(lease, tags[:MOST_TAGS])
+            went, looked = self._release(lease, tags[:MOST_MESSAGES])
             count, tags = count + went, tags[looked:]
         return count
 
-    def park(self, lease: Lease, tags: Sequence[str], task_id: str, patience_s: float) -> bool:
+    def park(self, lease: Lease, tag: str, task_id: str, patience_s: float) -> bool:
         """Put a message back after a pause that grows, unless that has been done for long enough.
 
         Args:
             lease: What it was taken under.
-            tags: Of the delivery.
+            tag: Of the delivery.
             task_id: What the workers that see it know it by.
             patience_s: How long after the first time it is put back again.
 
         Returns:
             Whether it goes back.
         """
-        return self._release(lease, tags, task_id, patience_s)[1] > 0
+        return self._release(lease, [tag], task_id, patience_s)[1] > 0
 
     def _release(
         self, lease: Lease, tags: Sequence[str], unknown_id: str = "", patience_s: float = 0.0
@@ -245,14 +223,15 @@ class RedisQueue:
             lease_s: How long the lease lasts from now on, if not as usual; 0 to let it lapse.
         """
         keys, lease, sent = self.keys, self.lease, self._clock()
+        was_new = lease.is_new  # else a take would begin it meanwhile, and it would be taken as lost
         places = [keys.leases, keys.tick, keys.suspects, *keys.arrived, *keys.lists]
         lease_s = self.lease_s if lease_s is None else lease_s
-        args = [lease.name, lease_s, longest_gap_s, MOST_RECLAIMED, MOST_BYTES]
+        args = [lease.name, lease_s, longest_gap_s, MOST_MESSAGES, MOST_BYTES]
         args += [keys.unacked(""), keys.started("")]
         is_ours, count, blamed, is_more, waiting, since = self._run("reap", places, args)
         if is_ours:
             lease.ends_at = sent + lease_s
-        elif not lease.is_new:
+        elif not was_new:
             self._lose(lease)
         while is_more:
             _, more, more_blamed, is_more, waiting, _ = self._run("reap", places, args)
@@ -274,7 +253,6 @@ class RedisQueue:
         with self._losing:
             lease.is_lost = True
             if lease is self.lease:
-                self._unanswered.clear()
                 self.lease = Lease(self, self._clock())
 
     def stop_waiting(self) -> None:
@@ -288,6 +266,10 @@ class RedisQueue:
 
     def _run(self, script: str, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
         return self._calls.run(self._scripts[script], keys, args)
+
+
+def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[i : i + MOST_MESSAGES] for i in range(0, len(items), MOST_MESSAGES))
 
 
 @cache

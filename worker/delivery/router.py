@@ -9,8 +9,8 @@ from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
 from worker.contract.message_reader import Envelope, UnreadableMessageError
+from worker.contract.requests import TASK_PREFIX
 from worker.delivery.dead_lettering import is_condemned, poison, unknown_task, unreadable
-from worker.delivery.in_flight import Delivery
 from worker.errors import ServiceError
 from worker.quoting import quote
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from worker.delivery.acks import Acks
     from worker.delivery.celery_bridge import CeleryBridge
+    from worker.delivery.delivery import Delivery
     from worker.delivery.policy import DeliveryPolicy
-    from worker.delivery.unacked_entry import UnackedEntry
 
 logger = logging.getLogger(__name__)
 
 UNKNOWN_PATIENCE_S = 5.0  # for a worker that knows a task to take it
-MOST_UNKNOWN_TOLD = 100  # names of unknown tasks that are logged once each
+MOST_UNKNOWN_LOGGED = 100  # names of unknown tasks that are logged once each
 
 
 class Router:
@@ -55,19 +55,17 @@ class Router:
         self._give_way = give_way
         self._unknown_tasks: set[str] = set()  # that were logged
 
-    def read(self, entry: UnackedEntry) -> Delivery | None:
-        """An entry's delivery; None if it can't be read, and became a dead letter."""
-        lease, tag, crashes, message = entry
+    def read(self, delivery: Delivery) -> bool:
+        """Read a delivery's message; False if it can't be read, and became a dead letter."""
         try:
-            envelope = Envelope.decode(message)
+            delivery.envelope = Envelope.decode(delivery.message)
         except UnreadableMessageError as error:
-            delivery = Delivery(lease, error.envelope, message, crashes, [tag])
+            delivery.envelope = error.envelope
             self._acks.dead_letter(delivery, unreadable(error))
-            return None
-        delivery = Delivery(lease, envelope, message, crashes, [tag])
-        delivery.waits_for_eta = bool(envelope.headers.get("eta"))
+            return False
+        delivery.waits_for_eta = bool(delivery.envelope.headers.get("eta"))
         delivery.size = self._policy.size_of(delivery)
-        return delivery
+        return True
 
     def is_for_handler(self, delivery: Delivery) -> bool:
         """Whether the handler shall have a delivery; if not, it goes where it belongs."""
@@ -76,36 +74,34 @@ class Router:
                 self._acks.dead_letter(delivery, poison(delivery))
             elif not self._policy.is_registered(delivery.envelope.task):
                 self._park_or_dead_letter(delivery)
-            elif not self._is_plain(delivery):
+            elif not self._is_plain(delivery.envelope):
                 self._celery.deliver(delivery)
             elif self._acks.is_wanted(delivery):
-                if self._acks.events.wanted:
-                    self._acks.events.received(delivery)
+                self._acks.events.received(delivery)
                 return True
         except RedisError as error:  # the heartbeat requeues it
             logger.warning("Task %s[%s] waits because Redis fails: %s", *delivery.name, error)
             self._acks.drop(delivery)
         except Exception as error:  # a bug of ours must cost one task, not the worker
-            logger.exception("Task %s can't be handed on", delivery.id)
+            logger.exception("Can't route task %s", delivery.id)
             failure = ServiceError(f"The worker failed with {type(error).__name__}.")
             self._acks.fail(delivery, failure)
         return False
 
-    def _is_plain(self, delivery: Delivery) -> bool:
-        envelope = delivery.envelope
-        if self._policy.everything_standard or envelope.task not in self._policy.tasks:
+    def _is_plain(self, envelope: Envelope) -> bool:
+        if self._policy.everything_in_celery or envelope.task not in self._policy.tasks:
             return False
         return envelope.is_plain and not self.is_limited(envelope.task)
 
     def _park_or_dead_letter(self, delivery: Delivery) -> None:
         """Leave a task that is not registered here to a worker that knows it, for some seconds."""
         task = delivery.envelope.task
-        is_ours = task.startswith(self._policy.namespace)
+        is_ours = task.startswith(TASK_PREFIX)
         if is_ours or not self._acks.park(delivery, UNKNOWN_PATIENCE_S):
             self._acks.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
             return
         self._give_way(UNKNOWN_PATIENCE_S)
-        if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_TOLD:
+        if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_LOGGED:
             self._unknown_tasks.add(task)
             logger.warning(
                 "Put back the task %s, which is not registered here; unless another worker takes "

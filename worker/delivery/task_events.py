@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worker.quoting import redacted
 
 if TYPE_CHECKING:
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ class TaskEvents:
 
     def received(self, delivery: Delivery) -> None:
         """A task was taken and will run."""
+        if not self.wanted:  # which saves writing its arguments
+            return
         headers = delivery.envelope.headers
         names = ("argsrepr", "kwargsrepr", "root_id", "parent_id", "retries", "eta", "expires")
         fields = {name.removesuffix("repr"): headers.get(name) for name in names}

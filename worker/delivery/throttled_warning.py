@@ -1,15 +1,20 @@
-"""A warning about a fault that may last: logged once in ten seconds, not each time."""
+"""A warning about Redis failing, which may last: logged once in ten seconds, not each time."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
 
 QUIET_S = 10.0
+RETRY_S = 0.25
+
+Answer = TypeVar("Answer")
 
 
 class ThrottledWarning:
@@ -35,3 +40,12 @@ class ThrottledWarning:
         if now - self._last >= QUIET_S:
             self._last = now
             self._logger.warning("%s because Redis fails (%s). Retrying.", self._text, error)
+
+    def insist(self, call: Callable[[], Answer]) -> Answer:
+        """What a call gives, repeated for as long as Redis fails."""
+        while True:
+            try:
+                return call()
+            except RedisError as error:
+                self.warn(error)
+                time.sleep(RETRY_S)

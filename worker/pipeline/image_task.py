@@ -36,7 +36,7 @@ class TaggingRequest:
 
 
 class Message(Protocol):
-    """The queue message that asks for an image; `worker.delivery.in_flight.Delivery` is one."""
+    """The queue message that asks for an image; `worker.delivery.delivery.Delivery` is one."""
 
     @property
     def ended(self) -> bool:

@@ -21,7 +21,7 @@ from worker.runtime.job_builder import named_arguments, queue_s, tagging_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
     from worker.delivery.queue_consumer import QueueConsumer
     from worker.pipeline.pipeline import Pipeline
 

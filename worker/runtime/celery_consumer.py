@@ -17,9 +17,8 @@ from kombu.common import QoS
 from kombu.messaging import Consumer as KombuConsumer
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from worker.celery import OUR_PREFIX
+from worker.contract.requests import TASK_PREFIX
 from worker.delivery.celery_bridge import DeliveryChannel
-from worker.delivery.policy import CeleryLoop
 from worker.quoting import quote
 from worker.runtime import exit_codes
 from worker.runtime import state as runtime
@@ -30,7 +29,7 @@ TEMPORARY = (BusyLoadingError, OutOfMemoryError, ReadOnlyError)
 PUT_BACK_AFTER_S = 1.0  # so that a lone worker does not spin on it
 
 
-class SilentConsumer(KombuConsumer):
+class NullConsumer(KombuConsumer):
     """Knows the queues, for `inspect active_queues` and `control add_consumer`; takes nothing."""
 
     def consume(self, no_ack: bool | None = None) -> None:  # noqa: ARG002, FBT001  # kombu's
@@ -60,7 +59,7 @@ class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
             return
         self.is_ours = True
         c.update_strategies()
-        c.task_consumer = SilentConsumer(  # type: ignore[no-untyped-call]  # kombu's
+        c.task_consumer = NullConsumer(  # type: ignore[no-untyped-call]  # kombu's
             c.connection.default_channel, list(c.app.amqp.queues.consume_from.values())
         )
         c.qos = QoS(c.task_consumer.qos, c.initial_prefetch_count)  # type: ignore[no-untyped-call]  # likewise
@@ -70,16 +69,14 @@ class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
         """Take what has to run as an ordinary Celery task through this loop."""
         if self.is_ours:
             runtime.current().consumer.attach(
-                CeleryLoop(
-                    hub=hub,
-                    on_message=c.create_task_handler(),
-                    dispatcher=c.event_dispatcher,
-                    is_limited=lambda task: bool(c.task_buckets.get(task)),
-                )
+                hub,
+                c.create_task_handler(),
+                c.event_dispatcher,
+                lambda task: bool(c.task_buckets.get(task)),
             )
 
 
-class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
+class ClipConsumer(Consumer):  # type: ignore[misc]  # Celery has no type information
     """Makes dead letters of the messages that Celery would discard and acknowledge."""
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # likewise
@@ -129,7 +126,7 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
         name = str((message.headers or {}).get("task", ""))
         if self._refuse(message, exc):
             return
-        if not name or name.startswith(OUR_PREFIX):
+        if not name or name.startswith(TASK_PREFIX):
             super().on_unknown_task(body, message, exc)
             return
         logger.warning("Put back the task %s, which is not registered here.", quote(name))
@@ -146,7 +143,7 @@ class GivingConsumer(Consumer):  # type: ignore[misc]  # Celery has no type info
         channel = request.message.channel
         if isinstance(channel, DeliveryChannel):
             delivery, consumer = channel.delivery, runtime.current().consumer
-            consumer.celery.begun(delivery)
+            delivery.waits_in_celery = False
             if delivery.ended:  # given back, for the worker stops
                 return None
             request.on_accepted = _unless_given_back(partial(consumer.begin, delivery), request)

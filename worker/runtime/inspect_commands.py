@@ -17,7 +17,7 @@ from worker.runtime import state as runtime
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
 
 ACTIVE, RESERVED = "active", "reserved"
 
@@ -64,7 +64,7 @@ def _held(state: Any, stage: str) -> list[dict[str, Any]]:
     return [
         _info(delivery, state.hostname)
         for delivery in consumer.in_flight.all()
-        if not consumer.celery.has(delivery) and delivery.begun == (stage == ACTIVE)
+        if not delivery.in_celery and delivery.begun == (stage == ACTIVE)
     ]
 
 

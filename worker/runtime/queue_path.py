@@ -14,13 +14,12 @@ from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
-from worker.errors import TemporaryError
 from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.in_flight import Delivery
+    from worker.delivery.delivery import Delivery
     from worker.settings import Settings
 
 LEAST_CEILING = 1024
@@ -68,15 +67,6 @@ def build_queue_consumer(
     )
 
 
-def timeout_error(settings: Settings) -> TemporaryError:
-    """What a task fails with that made no progress for too long."""
-    return TemporaryError(
-        f"The task made no progress for {settings.task_timeout_s:g} s, the longest that this "
-        "worker waits for that (CLIP_WORKER_TASK_TIMEOUT_S).",
-        "TASK_TIMEOUT",
-    )
-
-
 def tell_dependents(delivery: Delivery, error: BaseException) -> None:
     """Let Celery call a task's errbacks, and end its chord and the rest of its chain.
 
@@ -103,11 +93,10 @@ def _policy(settings: Settings) -> DeliveryPolicy:
         tasks=(CLASSIFY, CLASSIFY_MANY),
         max_deliveries=settings.max_deliveries,
         task_timeout_s=settings.task_timeout_s,
-        timeout_error=lambda: timeout_error(settings),
         size_of=pictures_of,
         revoked=state.revoked,
         # One script ends a task, so its result has to lie where its message lies.
-        everything_standard=settings.results_url != settings.redis_url,
+        everything_in_celery=settings.results_url != settings.redis_url,
         tell_dependents=tell_dependents,
         is_registered=app.tasks.__contains__,
     )

@@ -20,7 +20,7 @@ from typing import Any, cast
 from benchmarks.bench.contenders.no_op import answer
 from worker.celery import app
 from worker.contract import CLASSIFY
-from worker.delivery.in_flight import Delivery
+from worker.delivery.delivery import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.pipeline.image_task import ImageTask
 from worker.pipeline.stats import PipelineStats
@@ -46,7 +46,7 @@ class NoOpHandler:
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Begin with all, which writes their start into Redis first."""
         begun = self._consumer.begin_all(deliveries) if deliveries else []
-        self._consumer.succeed_all([(delivery, _result(delivery)) for delivery in begun])
+        self._consumer.acks.succeed_all([(delivery, _result(delivery)) for delivery in begun])
 
     def resting(self) -> int:
         """None."""

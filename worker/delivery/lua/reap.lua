@@ -41,17 +41,6 @@ elseif now - last > gap then
   end
 end
 
--- What versions with a lease a message held, once none of their workers renews any more.
-local old, old_leases = string.sub(ARGV[6], 1, -2), string.gsub(ARGV[6], 'unacked:$', 'leases')
-if redis.call('EXISTS', old) == 1 and redis.call('ZCOUNT', old_leases, now, '+inf') == 0 then
-  redis.call('RENAME', old, ARGV[6] .. 'old')
-  if redis.call('EXISTS', string.sub(ARGV[7], 1, -2)) == 1 then
-    redis.call('RENAME', string.sub(ARGV[7], 1, -2), ARGV[7] .. 'old')
-  end
-  redis.call('DEL', old_leases)
-  redis.call('ZADD', leases, 0, 'old')
-end
-
 local count, blamed = 0, 0
 local function reclaim(lease)
   local unacked, started = ARGV[6] .. lease, ARGV[7] .. lease

@@ -2,27 +2,21 @@
 -- A message is never in neither place. An entry is: the list that it came from, the number of
 -- crashes, a line for each, the message.
 -- ARGV: the lease's name; for how many seconds it is given; 1 if it is new; the name of this take;
--- Unix time after which nobody waits for the reply ('' if unknown); most messages; most suspects; a
--- number of bytes: what reaches it is the last message that is taken.
+-- most messages; most suspects; a number of bytes: what reaches it is the last message that is taken.
 -- KEYS: leases, unacked, suspects, then for each list of the queue what arrived from it for an idle
--- worker, and the list itself. -> Unix time, then tag, entry, …; nil if the lease was lost
+-- worker, and the list itself. -> tag, entry, …; nil if the lease was lost
 local leases, unacked, suspects, lease, name = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[4]
 redis.call('HDEL', unacked, '') -- lets the writes below pass where memory is full
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local taken = {string.format('%.6f', now)}
--- What the network held back takes nothing, for nobody would work on it.
-local is_late = ARGV[5] ~= '' and now > tonumber(ARGV[5])
-
 local ends = redis.call('ZSCORE', leases, lease)
 if ends and tonumber(ends) == 0 or not ends and ARGV[3] ~= '1' then -- it has lapsed
   return false
-elseif not ends and not is_late then
-  redis.call('ZADD', leases, string.format('%.6f', now + ARGV[2]), lease)
+elseif not ends then
+  local time = redis.call('TIME')
+  redis.call('ZADD', leases, string.format('%.6f', time[1] + time[2] / 1000000 + ARGV[2]), lease)
 end
 
 -- The client sends a take again if its reply was lost, and gets what it took the first time.
-local count = 0
+local taken, count = {}, 0
 local entry = redis.call('HGET', unacked, name .. count)
 while entry do
   taken[#taken + 1] = name .. count
@@ -30,11 +24,11 @@ while entry do
   count = count + 1
   entry = redis.call('HGET', unacked, name .. count)
 end
-if count > 0 or is_late then
+if count > 0 then
   return taken
 end
 
-local left = tonumber(ARGV[8])
+local left = tonumber(ARGV[7])
 -- One by one: the size of a message is known only once it is out of the list.
 local function move(list, most, before)
   local moved = 0
@@ -55,8 +49,8 @@ local function move(list, most, before)
   return moved
 end
 
-move(suspects, tonumber(ARGV[7]), '')
-local room = tonumber(ARGV[6])
+move(suspects, tonumber(ARGV[6]), '')
+local room = tonumber(ARGV[5])
 for i = 4, #KEYS do
   room = room - move(KEYS[i], room, KEYS[i % 2 == 0 and i + 1 or i] .. '\n0\n')
 end
