@@ -11,7 +11,7 @@ from worker.cli import redis_wait, start
 from worker.cli.entry import run
 from worker.cli.redis_wait import wait_for_redis
 from worker.errors import QueueUnavailableError
-from worker.runtime.queue_path import LEAST_CEILING
+from worker.runtime.queue_assembly import LEAST_CEILING
 from worker.settings import Settings
 
 

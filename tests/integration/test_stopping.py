@@ -19,7 +19,7 @@ from support.scripted_server import response, scripted_server
 from support.worker_process import WorkerProcess
 
 from worker.contract.keys import QueueKeys, dead_key
-from worker.runtime import exit_codes
+from worker.runtime.watchdog import DEVICE_LOST, HUNG
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
 @pytest.mark.parametrize(
     ("mark", "status"),
     [
-        (faulty_app.HANGS, exit_codes.HUNG),
-        (faulty_app.LOSES_DEVICE, exit_codes.DEVICE_LOST),
+        (faulty_app.HANGS, HUNG),
+        (faulty_app.LOSES_DEVICE, DEVICE_LOST),
     ],
 )
 def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_return(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.runtime.memory_limit import Memory, memory
+from worker.runtime.memory_limit import memory_left
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,33 +40,33 @@ def group_v2(root: Path, path: str, limit: object, used: int, *, droppable: int 
 
 
 def test_without_a_limit_the_machine_is_the_limit(root: Path) -> None:
-    assert memory(root) == Memory(left=32 * GIB, most=63 * GIB)
+    assert memory_left(root) == 32 * GIB
 
 
 def test_a_control_group_counts_without_what_can_be_dropped(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/\n")
     group_v2(root, "", 4 * GIB, 3 * GIB, droppable=GIB)
-    assert memory(root) == Memory(left=2 * GIB, most=3 * GIB)
+    assert memory_left(root) == 2 * GIB
 
 
 def test_the_soft_limit_of_a_control_group_counts_too(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/\n")
     group_v2(root, "", 4 * GIB, GIB)
     write(root, "sys/fs/cgroup/memory.high", 3 * GIB)
-    assert memory(root) == Memory(left=2 * GIB, most=2 * GIB)
+    assert memory_left(root) == 2 * GIB
 
 
 def test_of_nested_control_groups_the_narrowest_counts(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/pods/worker\n")
     group_v2(root, "pods", 8 * GIB, 7 * GIB)
     group_v2(root, "pods/worker", "max", 2 * GIB)
-    assert memory(root) == Memory(left=GIB, most=7 * GIB)
+    assert memory_left(root) == GIB
 
 
 def test_a_container_that_sees_its_own_group_as_the_root_is_found(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/kubepods/the/path/on/the/host\n")
     group_v2(root, "", 2 * GIB, GIB)
-    assert memory(root) == Memory(left=GIB, most=GIB)
+    assert memory_left(root) == GIB
 
 
 def test_control_groups_of_the_first_version_are_read(root: Path) -> None:
@@ -77,7 +77,7 @@ def test_control_groups_of_the_first_version_are_read(root: Path) -> None:
     write(root, f"{folder}/memory.stat", f"total_inactive_file {GIB}\ncache 77\n")
     write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", 2**63 - 4096)
     write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", 5 * GIB)
-    assert memory(root) == Memory(left=2 * GIB, most=3 * GIB)
+    assert memory_left(root) == 2 * GIB
 
 
 @pytest.mark.parametrize(
@@ -90,21 +90,21 @@ def test_the_limits_of_the_process_count(
     monkeypatch.setattr(
         resource, "getrlimit", lambda asked: (5 * GIB, 5 * GIB) if asked == limit else unlimited
     )
-    assert memory(root) == Memory(left=left, most=left)
+    assert memory_left(root) == left
 
 
 def test_more_than_the_limit_in_use_leaves_nothing(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/\n")
     group_v2(root, "", GIB // 2, GIB)
-    assert memory(root) == Memory(left=0, most=0)
+    assert memory_left(root) == 0
 
 
 def test_where_nothing_is_known_nothing_is_said(tmp_path: Path) -> None:
-    assert memory(tmp_path) is None
+    assert memory_left(tmp_path) is None
 
 
 def test_files_that_say_something_else_are_passed_over(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/\n")
     write(root, "sys/fs/cgroup/memory.max", "much\n")
     write(root, "sys/fs/cgroup/memory.current", "")
-    assert memory(root) == Memory(left=32 * GIB, most=63 * GIB)
+    assert memory_left(root) == 32 * GIB

@@ -31,7 +31,7 @@ OURS, OUR_PATH, STOCK, BATCHES = (
 PRELOADED = {
     OURS: ("worker.tasks", "worker.runtime.signals", "worker.runtime.state", "worker.cli.start",
            "torch._dynamo", "torch._refs"),
-    OUR_PATH: ("worker.runtime.queue_path",),
+    OUR_PATH: ("worker.runtime.queue_assembly",),
     STOCK: ("celery.bin.worker", "celery.concurrency.thread", "kombu.transport.redis"),
     BATCHES: ("celery.bin.worker", "celery.concurrency.thread", "kombu.transport.redis"),
 }  # fmt: skip

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from torture.journal import END, READY, RUN, Journal
 from torture.message import TASK, number_of
 from worker.celery import app
-from worker.runtime.queue_path import build_queue_consumer
+from worker.runtime.queue_assembly import build_queue_consumer
 from worker.settings import Settings
 
 if TYPE_CHECKING:

@@ -230,7 +230,7 @@ class QueueConsumer:
 
     def let_go(self) -> None:
         """Let all leases lapse now: this process is about to end by itself, after a fault."""
-        for queue in self._queues:
+        for queue in self._queues if self.is_started else ():
             queue.reap(self._lease_s / 2, 0.0)
 
     def _end_leases(self, seconds: float) -> None:

@@ -20,7 +20,7 @@ from worker.preparation.pool import PreparationPool
 from worker.preparation.settings import PreparationSettings
 from worker.redis.label_sets import LabelSets
 from worker.redis.url import connect
-from worker.runtime.memory_limit import memory
+from worker.runtime.memory_limit import memory_left
 from worker.sources import FetchLimits, FetchPolicy, UploadStore
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ UPLOADS_SHARE = 8  # part of that memory for uploads that were read and wait
 
 
 @contextmanager
-def told_by_name(settings: Settings) -> Iterator[None]:
-    """Name the model in what goes wrong with it inside the block.
+def named_in_errors(settings: Settings) -> Iterator[None]:
+    """Name the model in errors of the engine that are raised inside the block.
 
     Raises:
         ServiceError: `MODEL_UNAVAILABLE`; one sentence.
@@ -58,7 +58,7 @@ def load(settings: Settings, device: str, progress: Progress | None) -> Engine:
     Raises:
         ServiceError: `MODEL_UNAVAILABLE`; one sentence.
     """
-    with told_by_name(settings):
+    with named_in_errors(settings):
         return load_engine(
             settings.model,
             device=device,
@@ -147,9 +147,9 @@ def preparation_settings(
 
 def image_memory_bytes(settings: Settings) -> int:
     """By default half of what is left beside the model: the other half is for all else."""
-    found = memory()
-    left = found.left // 2 if found else USUAL_IMAGE_MEMORY_BYTES
-    usual = max(LEAST_IMAGE_MEMORY_BYTES, min(left, MOST_IMAGE_MEMORY_BYTES))
+    left = memory_left()
+    half = USUAL_IMAGE_MEMORY_BYTES if left is None else left // 2
+    usual = max(LEAST_IMAGE_MEMORY_BYTES, min(half, MOST_IMAGE_MEMORY_BYTES))
     return settings.picture_memory_bytes or usual
 
 

@@ -20,8 +20,8 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 from worker.contract.requests import TASK_PREFIX
 from worker.delivery.celery_bridge import DeliveryChannel
 from worker.quoting import quote
-from worker.runtime import exit_codes
 from worker.runtime import state as runtime
+from worker.runtime.stopping import status_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class NullConsumer(KombuConsumer):
         runtime.current().consumer.leave(queue)
 
 
-class QueuePath(Tasks):  # type: ignore[misc]  # Celery has no type information
+class QueueStep(Tasks):  # type: ignore[misc]  # Celery has no type information
     """Celery's step that opens the queue: ours if Redis can serve it, else Celery's own."""
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
@@ -84,7 +84,7 @@ class ClipConsumer(Consumer):  # type: ignore[misc]  # Celery has no type inform
 
         def _finalize_steps(self, steps: Any) -> list[Any]:
             ordered = super()._finalize_steps(steps)
-            return [QueuePath if step is Tasks else step for step in ordered]
+            return [QueueStep if step is Tasks else step for step in ordered]
 
     def __init__(self, on_task_request: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(self._begin, *args, **kwargs)
@@ -93,7 +93,7 @@ class ClipConsumer(Consumer):  # type: ignore[misc]  # Celery has no type inform
     def stop(self) -> None:
         """End the work first: Celery's steps would wait for all that its threads run."""
         here = runtime.current()
-        here.stopping.wait(exit_codes.status_of(self.controller.exitcode))
+        here.stopping.wait(status_of(self.controller.exitcode))
         here.consumer.celery.close()
         super().stop()
 

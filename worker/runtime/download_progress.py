@@ -5,8 +5,8 @@ It appears with the first byte, on stderr, and only where that is a terminal.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -19,40 +19,23 @@ from rich.progress import (
 )
 
 
-class DownloadProgress:
-    """Context manager whose `update` takes bytes done and bytes in all.
+@contextmanager
+def download_progress(
+    title: str = "fetching weights",
+) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a function to call with bytes done and bytes in all; `title` stands before the bar."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    title_column = TextColumn("{task.description}", markup=False)
+    bar = Progress(title_column, *columns, console=console, disable=not console.is_terminal)
+    task = bar.add_task(title, total=None)
 
-    Args:
-        title: Stands before the bar.
-    """
+    def update(done_bytes: int, total_bytes: int | None) -> None:
+        bar.start()
+        bar.update(task, completed=done_bytes, total=total_bytes)
 
-    def __init__(self, title: str = "fetching weights") -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task(title, total=None, visible=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar.live.is_started:
-            self._bar.stop()
-
-    def update(self, done_bytes: int, total_bytes: int | None) -> None:
-        """Show how far the transfer is."""
-        if not self._bar.live.is_started:
-            self._bar.start()
-        self._bar.update(self._task, completed=done_bytes, total=total_bytes, visible=True)
+    try:
+        yield update
+    finally:
+        if bar.live.is_started:
+            bar.stop()

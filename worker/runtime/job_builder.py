@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clip_engine.prompts import ensembles
 from worker.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
@@ -17,7 +18,7 @@ from worker.contract import (
 )
 from worker.errors import InvalidRequestError
 from worker.pipeline.image_task import TaggingRequest
-from worker.runtime.ensembles import templates_of
+from worker.quoting import quote
 
 REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
     CLASSIFY: ClassifyRequest,
@@ -29,17 +30,30 @@ def tagging_request(request: RequestOptions) -> TaggingRequest:
     """What the pipeline is asked; the request's ensemble is looked up.
 
     Raises:
-        InvalidRequestError: The ensemble is not known.
+        InvalidRequestError: `UNKNOWN_ENSEMBLE`.
     """
     return TaggingRequest(
         labels=request.labels or (),
         label_set=request.label_set,
-        templates=templates_of(request),
+        templates=_templates(request),
         k=request.k,
         threshold=request.threshold or 0.0,
         deadline=request.deadline,
         return_embedding=request.return_embedding,
     )
+
+
+def _templates(request: RequestOptions) -> tuple[str, ...]:
+    """By name or in full; only the worker knows the names."""
+    if request.ensemble is None:
+        return request.all_templates
+    known = ensembles()
+    if request.ensemble not in known:
+        raise InvalidRequestError(
+            f"There is no ensemble {quote(request.ensemble)}; the worker knows {', '.join(known)}.",
+            "UNKNOWN_ENSEMBLE",
+        )
+    return known[request.ensemble]
 
 
 def read_request(
@@ -59,8 +73,7 @@ def named_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     Raises:
         InvalidRequestError: There are too many, or one is given twice.
     """
-    request = REQUESTS[task]
-    names = ("image" if request is ClassifyRequest else "images", "labels")
+    names = ("image" if task == CLASSIFY else "images", "labels")
     if len(args) > len(names):
         raise InvalidRequestError(
             f"There are {len(args)} positional arguments; give {names[0]} and labels, and the rest "

@@ -5,80 +5,61 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 _KIB = 1024
 _UNLIMITED = 1 << 60  # cgroup v1 says something near 2 ** 63
 
 
-class Memory(NamedTuple):
-    """Bytes on top of what this process takes.
-
-    Attributes:
-        left: That it may take now.
-        most: That it could take if others let go of all that can be.
-    """
-
-    left: int
-    most: int
-
-
-def memory(root: Path = Path("/")) -> Memory | None:
-    """The least of all limits; None where nothing is known, as on macOS.
+def memory_left(root: Path = Path("/")) -> int | None:
+    """Bytes on top of what this process takes: by the least of all limits.
 
     Of a control group counts all that is in it, but for pages of files that can be dropped.
 
     Args:
         root: Of the file system, for tests.
+
+    Returns:
+        None where nothing is known, as on macOS.
     """
-    status = _table(root / "proc/self/status")
-    own = status.get("VmRSS", 0)
-    limits = [
-        *_groups(root, own),
-        *_limits(status),
-        *_machine(_table(root / "proc/meminfo"), own),
-    ]
-    if not limits:
-        return None
-    return Memory(*(max(0, min(values)) for values in zip(*limits, strict=True)))
+    machine = _table(root / "proc/meminfo").get("MemAvailable")
+    known = [] if machine is None else [machine]
+    known += [*_groups(root), *_limits(_table(root / "proc/self/status"))]
+    return max(0, min(known)) if known else None
 
 
-def _groups(root: Path, own: int) -> Iterator[Memory]:
+def _groups(root: Path) -> Iterator[int]:
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            yield from _group_and_above(root / "sys/fs/cgroup", path, own, _version_2)
+            yield from _group_and_above(root / "sys/fs/cgroup", path, _version_2)
         elif "memory" in controllers.split(","):
-            yield from _group_and_above(root / "sys/fs/cgroup/memory", path, own, _version_1)
+            yield from _group_and_above(root / "sys/fs/cgroup/memory", path, _version_1)
 
 
-def _group_and_above(
-    mount: Path, path: str, own: int, read: Callable[[Path], tuple[int, int] | None]
-) -> Iterator[Memory]:
+def _group_and_above(mount: Path, path: str, read: Callable[[Path], int | None]) -> Iterator[int]:
     """Each group up to the root. In a container the path may be the host's, and lead nowhere."""
     group = mount / path.strip("/")
     for folder in (group, *group.parents):
-        if (found := read(folder)) is not None:
-            limit, used = found
-            yield Memory(limit - used, limit - own)
+        if (left := read(folder)) is not None:
+            yield left
         if folder == mount:
             return
 
 
-def _version_2(group: Path) -> tuple[int, int] | None:
+def _version_2(group: Path) -> int | None:
     limits = [_number(group / "memory.max"), _number(group / "memory.high")]
     known = [limit for limit in limits if limit is not None]
     used = _number(group / "memory.current")
     if not known or used is None:
         return None
-    return min(known), used - _droppable(group, "inactive_file", "active_file")
+    return min(known) - used + _droppable(group, "inactive_file", "active_file")
 
 
-def _version_1(group: Path) -> tuple[int, int] | None:
+def _version_1(group: Path) -> int | None:
     limit, used = _number(group / "memory.limit_in_bytes"), _number(group / "memory.usage_in_bytes")
     if limit is None or used is None or limit >= _UNLIMITED:
         return None
-    return limit, used - _droppable(group, "total_inactive_file", "total_active_file")
+    return limit - used + _droppable(group, "total_inactive_file", "total_active_file")
 
 
 def _droppable(group: Path, *names: str) -> int:
@@ -86,16 +67,11 @@ def _droppable(group: Path, *names: str) -> int:
     return sum(int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] in names)
 
 
-def _limits(status: dict[str, int]) -> Iterator[Memory]:
+def _limits(status: dict[str, int]) -> Iterator[int]:
     for limit, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY and used in status:
-            yield Memory(most - status[used], most - status[used])
-
-
-def _machine(meminfo: dict[str, int], own: int) -> Iterator[Memory]:
-    if "MemAvailable" in meminfo and "MemTotal" in meminfo:
-        yield Memory(meminfo["MemAvailable"], meminfo["MemTotal"] - own)
+            yield most - status[used]
 
 
 def _table(file: Path) -> dict[str, int]:

@@ -16,11 +16,11 @@ from celery.signals import worker_init, worker_shutdown
 
 from worker.errors import ServiceError
 from worker.quoting import without_password
-from worker.runtime import exit_codes
 from worker.runtime import gc_tuning as garbage
 from worker.runtime import state as runtime
-from worker.runtime.download_progress import DownloadProgress
+from worker.runtime.download_progress import download_progress
 from worker.runtime.eviction_check import check_eviction
+from worker.runtime.stopping import status_of
 from worker.runtime.task_pool import TaskPool
 from worker.settings import Settings
 
@@ -37,10 +37,10 @@ def load_model(sender: Any, **_: object) -> None:
             _say(warning)
         queues = _queues(sender.app)
         _say(f"loading {settings.model} ...")
-        with DownloadProgress() as progress:
+        with download_progress() as progress:
             here = runtime.start(
                 settings,
-                progress.update,
+                progress,
                 queues=queues,
                 worker=sender.hostname,
             )
@@ -60,7 +60,7 @@ def load_model(sender: Any, **_: object) -> None:
 @worker_shutdown.connect
 def end(sender: Any = None, **_: object) -> None:
     """Finish what has begun and end all threads."""
-    here, status = runtime.running(), exit_codes.status_of(getattr(sender, "exitcode", None))
+    here, status = runtime.running(), status_of(getattr(sender, "exitcode", None))
     if runtime.stop(status) and here:  # a stuck thread would keep the process while it is stuck
         here.stopping.leave(status)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,14 +18,13 @@ from worker.errors import ServiceError
 from worker.pipeline.pipeline import Pipeline
 from worker.preparation import allocator
 from worker.preparation.pool import PreparationPool
-from worker.runtime import exit_codes
-from worker.runtime.assembly import Progress, assemble, cores, load, replicas, told_by_name
+from worker.runtime.assembly import Progress, assemble, cores, load, named_in_errors, replicas
 from worker.runtime.batch_handler import BatchHandler
 from worker.runtime.device import PinnedDevice, pin_device
-from worker.runtime.queue_path import build_queue_consumer
+from worker.runtime.queue_assembly import build_queue_consumer
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
-from worker.runtime.watchdog import check_for_hang, end_process
+from worker.runtime.watchdog import DEVICE_LOST, check_for_hang, end_process
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
@@ -114,22 +112,26 @@ def start(
         queues=queues or (settings.queue,),
         worker=worker,
         replicas=batches_at_once,
-        watch=_watch,
+        watch=lambda: check_for_hang(
+            pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.let_go
+        ),
     )
     pool, pipeline = assemble(
         settings,
         engine,
         batches_at_once=batches_at_once,
         begin=consumer.begin_all,
-        device_lost=lambda error: _end_process(exit_codes.DEVICE_LOST, str(error)),
+        device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.let_go),
     )
-    stopping, signals = _stopping(settings, consumer)
+    drain = partial(_drain, consumer, settings)
+    stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
+    signals = StopSignals(stopping, wake=consumer.celery.wake)
     _current = Runtime(settings, device, engine, pool, pipeline, consumer, stopping, signals)
     pool.start()  # the processes start while the model warms up
-    with told_by_name(settings):
+    with named_in_errors(settings):
         engine.warm()
     pipeline.start()
-    pool.wait_until_ready(POOL_START_S)  # else it is said in the log, and images wait
+    pool.wait_until_ready(POOL_START_S)  # else the log says so, and images wait
     return _current
 
 
@@ -157,33 +159,5 @@ def stop(status: int = 0) -> int:
 def _drain(consumer: QueueConsumer, settings: Settings, is_urgent: Callable[[], bool]) -> bool:
     must_end = consumer.drain(settings.pictures_drain_s, settings.drain_timeout_s, is_urgent)
     if consumer.given_back:
-        logger.warning("%d tasks were given back to the queue.", consumer.given_back)
+        logger.warning("Requeued %d tasks that this worker did not finish.", consumer.given_back)
     return must_end
-
-
-def _stopping(settings: Settings, consumer: QueueConsumer) -> tuple[Stopping, StopSignals]:
-    stopping = Stopping(partial(_drain, consumer, settings), longest_s=settings.drain_timeout_s)
-    signals = StopSignals(
-        stopping,
-        wake=consumer.celery.wake,
-        ignores_hangup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
-    )
-    return stopping, signals
-
-
-def _watch() -> None:
-    if _current is not None:
-        check_for_hang(
-            _current.pipeline.oldest_run_s(),
-            _current.settings.hang_timeout_s,
-            partial(_end_process, exit_codes.HUNG),
-        )
-
-
-def _end_process(status: int, reason: str) -> None:
-    end_process(status, reason, _let_go)
-
-
-def _let_go() -> None:
-    if _current is not None and _current.consumer.is_started:
-        _current.consumer.let_go()

@@ -29,20 +29,17 @@ STATUS = {signal.SIGTERM: EX_OK, signal.SIGINT: EX_FAILURE}  # Celery's own
 
 
 class StopSignals:
-    """Handlers that take the places of Celery's.
+    """Handlers that take the places of Celery's; to be made before Celery installs its own.
 
     Args:
         stopping: Ends this process's work.
         wake: Makes Celery's event loop notice that it is to stop; signal handlers may call it.
-        ignores_hangup: Whether SIGHUP was ignored when the process began, as `nohup` asks for.
     """
 
-    def __init__(
-        self, stopping: Stopping, wake: Callable[[], None], *, ignores_hangup: bool
-    ) -> None:
+    def __init__(self, stopping: Stopping, wake: Callable[[], None]) -> None:
         self._stopping = stopping
         self._wake = wake
-        self._ignores_hangup = ignores_hangup
+        self._ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as under nohup
         self._celerys: dict[int, Any] = {}
         self._is_ordered = False  # by SIGTERM or SIGINT
         self._has_terminal = sys.__stdout__ is not None and sys.__stdout__.isatty()

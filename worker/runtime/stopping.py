@@ -27,6 +27,11 @@ REST_S = 5.0  # for Celery's own shutdown, after the work has ended
 Drain = Callable[[Callable[[], bool]], bool]
 
 
+def status_of(code: object) -> int:
+    """The exit status of a `SystemExit` with this code, which may be a sentence to print."""
+    return code if isinstance(code, int) else int(code is not None)
+
+
 class Stopping:
     """Ends this process's work once. Signal handlers may call `begin` and `hurry`.
 
@@ -111,8 +116,8 @@ class Stopping:
         since = time.monotonic()
         try:
             must_end = self._drain(lambda: self.is_urgent)
-        except Exception:  # a bug of ours; the leases of what is in hand run out
-            logger.exception("What is in hand can't be given back")
+        except Exception:  # a bug of ours; the leases run out
+            logger.exception("Can't requeue the messages in flight")
             must_end = False
         if must_end or self.is_urgent:
             self.leave(self._status)

@@ -10,27 +10,32 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
+# Exit statuses.
+HUNG = 70  # a forward pass took longer than CLIP_WORKER_HANG_TIMEOUT_S
+DEVICE_LOST = 71  # the accelerator failed in a way that only a new process mends
 
-def check_for_hang(running_s: float, limit_s: float, end: Callable[[str], None]) -> None:
+
+def check_for_hang(running_s: float, limit_s: float, let_go: Callable[[], None]) -> None:
     """End the process if a forward pass hangs.
 
     Args:
         running_s: How long the longest of those under way has been running.
         limit_s: `CLIP_WORKER_HANG_TIMEOUT_S`.
-        end: Ends the process; given the reason.
+        let_go: See `end_process`.
     """
     if running_s > limit_s:
-        end(
+        reason = (
             f"a forward pass has been running for {running_s:.0f} s, more than "
             f"CLIP_WORKER_HANG_TIMEOUT_S={limit_s:g}"
         )
+        end_process(HUNG, reason, let_go)
 
 
 def end_process(status: int, reason: str, let_go: Callable[[], None]) -> None:
     """Let other workers have the messages in flight, and end at once.
 
     Args:
-        status: Exit status (`worker.runtime.exit_codes`).
+        status: Exit status.
         reason: For the log.
         let_go: Ends the lease of this worker.
     """

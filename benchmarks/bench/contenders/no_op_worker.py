@@ -26,7 +26,7 @@ from worker.pipeline.image_task import ImageTask
 from worker.pipeline.stats import PipelineStats
 from worker.runtime import gc_tuning as garbage
 from worker.runtime.batch_handler import BatchHandler
-from worker.runtime.queue_path import build_queue_consumer
+from worker.runtime.queue_assembly import build_queue_consumer
 from worker.settings import Settings
 
 DIGEST = "0" * 64

@@ -11,7 +11,7 @@ from clip_engine.errors import DownloadError
 from clip_engine.weights.cache import fetch_weights
 from worker.cli.models.options import cache_dir_option, find_published, mirror_option
 from worker.cli.output.usage_error import say
-from worker.runtime.download_progress import DownloadProgress
+from worker.runtime.download_progress import download_progress
 from worker.settings import ENV_PREFIX
 
 
@@ -34,13 +34,13 @@ def command(names: tuple[str, ...], cache_dir: Path, mirror: str | None, *, offl
     failed = 0
     for published in find_published(names):
         try:
-            with DownloadProgress(published.name) as progress:
+            with download_progress(published.name) as progress:
                 path = fetch_weights(
                     published,
                     cache_dir,
                     mirror=mirror,
                     offline=offline,
-                    progress=progress.update,
+                    progress=progress,
                 )
         except DownloadError as error:
             say(str(error))
