@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import TimeoutError as LateReplyError
-from redis.retry import Retry
 from support.queue_state import unacked
 
 from worker.contract.keys import QueueKeys
@@ -34,12 +31,10 @@ class LosesReply:
 
     Args:
         port: Of Redis, on loopback.
-        is_silent: Whether the connection stays, so that the reply is late instead of lost.
     """
 
-    def __init__(self, port: int, *, is_silent: bool = False) -> None:
+    def __init__(self, port: int) -> None:
         self.armed = threading.Event()
-        self._is_silent = is_silent
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -61,8 +56,6 @@ class LosesReply:
                 reply = far.recv(CHUNK_BYTES)
                 if self.armed.is_set() and b"EVALSHA" in command:
                     self.armed.clear()
-                    if self._is_silent:
-                        continue
                     return
                 near.sendall(reply)
 
@@ -93,27 +86,3 @@ def test_no_message_is_lost_with_the_reply_to_a_take(
         assert not line.armed.is_set()
         assert [entry.message for entry in taken] == [str(i).encode() for i in range(10)]
         assert server.llen("q") + unacked(server, KEYS) == 20
-
-
-def test_what_a_take_took_whose_reply_never_came_is_given_by_the_next(
-    redis_url: str, redis_server: RedisServer
-) -> None:
-    line = LosesReply(redis_server.port, is_silent=True)
-    with (
-        redis.Redis.from_url(redis_url) as server,
-        redis.Redis(port=line.port, socket_timeout=0.3, retry=Retry(NoBackoff(), 0)) as client,
-    ):
-        # given
-        books = RedisQueue(client, KEYS, lease_s=10, result_ttl_s=60)
-        books.take(1)
-        server.lpush("q", *range(20))
-        line.armed.set()
-        with pytest.raises(LateReplyError):
-            books.take(10)
-        assert unacked(server, KEYS) == 10
-        # when
-        taken = [entry.message for entry in books.take(10)]
-        # then
-        assert taken == [str(i).encode() for i in range(10)]
-        assert unacked(server, KEYS) == 10
-    line.close()

@@ -223,7 +223,7 @@ class RedisQueue:
             lease_s: How long the lease lasts from now on, if not as usual; 0 to let it lapse.
         """
         keys, lease, sent = self.keys, self.lease, self._clock()
-        was_new = lease.is_new  # else a take would begin it meanwhile, and it would be taken as lost
+        was_new = lease.is_new  # a take on another thread may begin it meanwhile
         places = [keys.leases, keys.tick, keys.suspects, *keys.arrived, *keys.lists]
         lease_s = self.lease_s if lease_s is None else lease_s
         args = [lease.name, lease_s, longest_gap_s, MOST_MESSAGES, MOST_BYTES]

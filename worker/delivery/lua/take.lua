@@ -10,7 +10,7 @@ redis.call('HDEL', unacked, '') -- lets the writes below pass where memory is fu
 local ends = redis.call('ZSCORE', leases, lease)
 if ends and tonumber(ends) == 0 or not ends and ARGV[3] ~= '1' then -- it has lapsed
   return false
-elseif not ends then
+elseif ARGV[3] == '1' then
   local time = redis.call('TIME')
   redis.call('ZADD', leases, string.format('%.6f', time[1] + time[2] / 1000000 + ARGV[2]), lease)
 end
