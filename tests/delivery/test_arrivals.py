@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import NoPermissionError, OutOfMemoryError
+from support.waiting import LIMIT_S, wait_until
 
 from worker.delivery import arrivals
 from worker.delivery.arrivals import ListWait, wait_for_any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.integration
 
 LISTS = ("a", "b", "c")
-LIMIT_S = 20.0
 LONG_S = 600.0
 
 
 @pytest.fixture(autouse=True)
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrivals, "BLOCK_S", LONG_S)
-
-
-@pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 def _waits(client: redis.Redis) -> list[ListWait]:
@@ -46,13 +39,6 @@ def waits(redis_url: str) -> Iterator[list[ListWait]]:
         yield waits
         for wait in waits:
             wait.hang_up()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.01)
 
 
 def _blocked(server: redis.Redis) -> int:
@@ -70,7 +56,7 @@ def test_a_message_in_any_list_ends_the_wait_and_stays_in_redis(
     server: redis.Redis, waits: list[ListWait], name: str
 ) -> None:
     thread = _in_thread(waits)
-    _until(lambda: _blocked(server) == len(LISTS))
+    wait_until(lambda: _blocked(server) == len(LISTS))
 
     server.lpush(name, "first", "second")
 
@@ -93,7 +79,7 @@ def test_a_wait_that_ends_leaves_the_others_waiting(
 ) -> None:
     server.lpush("a", "m")
     wait_for_any(waits, LONG_S)
-    _until(lambda: _blocked(server) == len(LISTS) - 1)
+    wait_until(lambda: _blocked(server) == len(LISTS) - 1)
     begun = server.info("stats")["total_connections_received"]
 
     wait_for_any(waits, 0.01)
@@ -108,11 +94,11 @@ def test_one_message_ends_the_wait_of_one_worker(
     with redis.Redis.from_url(redis_url) as client:
         others = _waits(client)
         threads = [_in_thread(waits), _in_thread(others)]
-        _until(lambda: _blocked(server) == 2 * len(LISTS))
+        wait_until(lambda: _blocked(server) == 2 * len(LISTS))
 
         server.lpush("a", "m")
 
-        _until(lambda: not all(thread.is_alive() for thread in threads))
+        wait_until(lambda: not all(thread.is_alive() for thread in threads))
         assert _blocked(server) == 2 * len(LISTS) - 1
         server.lpush("a", "another")
         for thread in threads:
@@ -126,7 +112,7 @@ def test_who_hangs_up_moves_nothing_any_more(server: redis.Redis, waits: list[Li
     wait_for_any(waits, 0.01)
     for wait in waits:
         wait.hang_up()
-    _until(lambda: _blocked(server) == 0)
+    wait_until(lambda: _blocked(server) == 0)
     server.lpush("a", "m")
     assert server.keys("*") == [b"a"]
 
@@ -138,7 +124,7 @@ def test_a_wait_whose_reply_never_came_is_begun_anew(server: redis.Redis, redis_
         wait_for_any([wait], 0.01)
         now_s = 2 * LONG_S
         wait_for_any([wait], 0.01)
-        _until(lambda: _blocked(server) == 1)
+        wait_until(lambda: _blocked(server) == 1)
         wait.hang_up()
 
 

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 import redis
 from redis.exceptions import ConnectionError as LostConnectionError
-from support.queue_state import unacked
+from support.queue_state import KEYS, unacked
 
-from worker.contract.keys import QueueKeys
 from worker.delivery.delivery import Delivery, lease_clock
 from worker.delivery.heartbeat import USUAL_PAUSE_S, Heartbeat
 from worker.delivery.in_flight import InFlight
 from worker.delivery.redis_queue import RedisQueue
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.integration
 
-KEYS = QueueKeys("q")
 LEASE_S = 10.0
 
 
@@ -55,12 +49,6 @@ class Worker:
 
     def take(self) -> list[Delivery]:
         return self.in_flight.add(self.queue.take(8))[0]
-
-
-@pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 @pytest.fixture
@@ -160,7 +148,7 @@ def test_what_redis_holds_for_this_worker_and_nobody_works_on_goes_back(
 ) -> None:
     # given a message whose take was answered too late, one that is worked on, and one that could
     # not be requeued
-    run = worker.queue._run
+    run = worker.queue.run
 
     def lose_the_reply(*args: object) -> object:
         run(*args)  # type: ignore[arg-type]
@@ -168,7 +156,7 @@ def test_what_redis_holds_for_this_worker_and_nobody_works_on_goes_back(
 
     server.lpush("q", "late")
     with monkeypatch.context() as patch:
-        patch.setattr(worker.queue, "_run", lose_the_reply)
+        patch.setattr(worker.queue, "run", lose_the_reply)
         with pytest.raises(LostConnectionError):
             worker.take()
     server.zadd(KEYS.leases, {worker.queue.lease.name: time.time() + 1})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 from support.queue_state import unacked
+from support.waiting import LIMIT_S, wait_until
 
 from worker.contract.keys import QueueKeys
 from worker.delivery import arrivals, poller
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 A, B, C = QueueKeys("a"), QueueKeys("b"), QueueKeys("c")
-LIMIT_S = 20.0
 LONG_S = 600.0
 
 
@@ -45,12 +44,6 @@ class Worker:
 
 
 @pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def start(redis_url: str) -> Iterator[Callable[..., Worker]]:
     workers: list[Worker] = []
 
@@ -63,13 +56,6 @@ def start(redis_url: str) -> Iterator[Callable[..., Worker]]:
         worker.poller.stop(LIMIT_S)
         for queue in worker.queues:
             queue.close()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.01)
 
 
 def _blocked(server: redis.Redis) -> int:
@@ -132,7 +118,7 @@ def test_a_message_wakes_an_idle_worker_in_whatever_list_it_comes(
     worker = start(A, B)
     thread = threading.Thread(target=lambda: (worker.poller.turn(), worker.poller.turn()))
     thread.start()
-    _until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
+    wait_until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
 
     server.lpush(where, "m")
 
@@ -148,17 +134,17 @@ def test_a_worker_without_room_leaves_what_comes_to_the_idle_ones(
     full, idle = start(A), start(A)
     for worker in (full, idle):
         worker.poller.start()
-    _until(lambda: _blocked(server) == 2 * len(A.lists))
+    wait_until(lambda: _blocked(server) == 2 * len(A.lists))
     full.room = 0
     server.lpush("a", "m")  # this wakes the one that waits for longest
-    _until(lambda: server.llen(A.arrived[0]) == 1 or idle.got)
+    wait_until(lambda: server.llen(A.arrived[0]) == 1 or idle.got)
     idle.poller.wake()  # as its heartbeat does
-    _until(lambda: idle.got == [b"m"])
-    _until(lambda: _blocked(server) == len(A.lists))
+    wait_until(lambda: idle.got == [b"m"])
+    wait_until(lambda: _blocked(server) == len(A.lists))
 
     server.lpush("a", "n")
 
-    _until(lambda: idle.got == [b"m", b"n"])
+    wait_until(lambda: idle.got == [b"m", b"n"])
     assert full.got == []
 
 
@@ -167,10 +153,10 @@ def test_a_queue_that_is_left_is_not_waited_for_any_more(
 ) -> None:
     worker = start(A, B)
     worker.poller.start()
-    _until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
+    wait_until(lambda: _blocked(server) == len(A.lists) + len(B.lists))
     worker.poller.remove("b")
-    _until(lambda: _blocked(server) == len(A.lists))
+    wait_until(lambda: _blocked(server) == len(A.lists))
     server.lpush("b", "b")
     server.lpush("a", "a")
-    _until(lambda: worker.got == [b"a"])
+    wait_until(lambda: worker.got == [b"a"])
     assert server.lrange("b", 0, -1) == [b"b"]

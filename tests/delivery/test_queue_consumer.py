@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import threading
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from celery import Celery
 from redis.exceptions import ConnectionError as RedisConnectionError
 from support.queue_state import accuse, started, unacked
 from support.redis_server import RedisServer, find_executable
+from support.waiting import wait_until
 
 from worker.contract.keys import QueueKeys
 from worker.delivery import queue_consumer
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 TASK = "clip.classify"
-LIMIT_S = 20.0
 KEYS = QueueKeys("celery")
 
 
@@ -146,13 +145,6 @@ def open_stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(open_stage: Callable[..., Stage]) -> Stage:
     return open_stage()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.01)
 
 
 def test_a_message_goes_to_the_handler_and_its_result_to_redis(stage: Stage) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,9 @@ import pytest
 import redis
 from redis.exceptions import OutOfMemoryError
 from support import redis_clock
-from support.queue_state import started, unacked
+from support.queue_state import KEYS, started, unacked
 
-from worker.contract.keys import QueueKeys
-from worker.delivery.delivery import Crash
+from worker.delivery.delivery import Crash, Delivery
 from worker.delivery.redis_queue import MOST_BYTES, Finished, Look, RedisQueue
 from worker.redis.dead_letters import DeadLetter, DeadLetters
 
@@ -24,35 +22,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-KEYS = QueueKeys("q")
 CRASH = Crash(at=1.5, together=3, worker="w@h")
 GAP_S = 5.0
 LETTER = DeadLetter(
     id="t", task="clip.classify", reason="It.", code="POISON", died_at=3.0, history=(), message="m"
 )
-
-
-@pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def open_queue(server: redis.Redis) -> Callable[..., RedisQueue]:
-    """Opens the queue for one more worker."""
-    return lambda **options: RedisQueue(server, KEYS, lease_s=10, result_ttl_s=60, **options)
-
-
-@pytest.fixture
-def queue(open_queue: Callable[..., RedisQueue]) -> RedisQueue:
-    return open_queue()
-
-
-@pytest.fixture
-def other(open_queue: Callable[..., RedisQueue]) -> RedisQueue:
-    """Another worker's."""
-    return open_queue()
 
 
 def _lapse(server: redis.Redis, queue: RedisQueue, other: RedisQueue) -> Look:
@@ -119,18 +93,26 @@ def test_a_take_that_is_sent_again_gives_what_it_took_and_takes_no_more(
 ) -> None:
     # given: redis-py sends a command again, word for word, if the reply was lost
     server.lpush("q", *range(5))
-    monkeypatch.setattr(queue, "_takes", itertools.repeat(7))
+    run, sent = queue.run, []
+
+    def run_and_keep(*call: object) -> object:
+        sent.append(call)
+        return run(*call)  # type: ignore[arg-type]  # handed on as it is
+
+    monkeypatch.setattr(queue, "run", run_and_keep)
     first = queue.take(3)
 
-    again = queue.take(3)
+    def take_again() -> list[Delivery]:
+        answer = run(*sent[0])  # type: ignore[arg-type]  # likewise
+        pairs = zip(answer[::2], answer[1::2], strict=True)
+        return [Delivery.decode(queue.lease, tag, entry) for tag, entry in pairs]
 
-    assert [(e.tag, e.message) for e in again] == [(e.tag, e.message) for e in first]
+    assert [(e.tag, e.message) for e in take_again()] == [(e.tag, e.message) for e in first]
     assert _everywhere(server) == NOWHERE | {"queue": 2, "unacked": 3}
 
     # and never puts anything over what is held, even if the first of it has gone back meanwhile
     queue.requeue(queue.lease, [first[0].tag])
-    again = queue.take(3)
-    held = {entry.message for entry in (*first[1:], *again)}
+    held = {entry.message for entry in (*first[1:], *take_again())}
     assert held == {b"0", b"1", b"2", b"3", b"4"}
     assert unacked(server, KEYS) == 5
 
@@ -278,15 +260,15 @@ def test_a_lease_that_begins_while_its_worker_looks_is_not_taken_for_lost(
 ) -> None:
     # given a look that Redis answers before it knows the lease, and a take in the meantime
     server.lpush("q", "m")
-    lease, run = queue.lease, queue._run
+    lease, run = queue.lease, queue.run
 
     def answer_after_a_take(*call: object) -> object:
         answer = run(*call)  # type: ignore[arg-type]  # handed on as it is
-        monkeypatch.setattr(queue, "_run", run)
+        monkeypatch.setattr(queue, "run", run)
         assert len(queue.take(1)) == 1
         return answer
 
-    monkeypatch.setattr(queue, "_run", answer_after_a_take)
+    monkeypatch.setattr(queue, "run", answer_after_a_take)
 
     queue.reap(GAP_S)
 

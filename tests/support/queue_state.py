@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.contract.keys import QueueKeys
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import redis
 
-    from worker.contract.keys import QueueKeys
+KEYS = QueueKeys("q")  # of a queue that a test writes to by itself
 
 
 def unacked(server: redis.Redis, keys: QueueKeys) -> int:

@@ -91,7 +91,7 @@ class RedisQueue:
         self.lease = Lease(self, clock())
         self._redis = redis
         self._result_ttl_s = max(1, round(result_ttl_s))
-        self._calls = Commands(redis)
+        self._commands = Commands(redis)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
         self._clock = clock
         self._takes = itertools.count()
@@ -133,7 +133,7 @@ class RedisQueue:
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
         args = [lease.name, self.lease_s, int(lease.is_new), name]
         args += [min(most, MOST_MESSAGES), suspects, MOST_BYTES]
-        taken = self._run("take", places, args)
+        taken = self.run("take", places, args)
         if taken is None:
             self._lose(lease)
             return self.take(most, suspects)
@@ -157,7 +157,7 @@ class RedisQueue:
         places = [keys.leases, keys.unacked(lease.name), keys.started(lease.name)]
         held: list[int] = []
         for some in _parts(tags):
-            held += self._run("start", places, [lease.name, line, *some])
+            held += self.run("start", places, [lease.name, line, *some])
         return [bool(flag) for flag in held]
 
     def finish(
@@ -180,7 +180,7 @@ class RedisQueue:
         held: list[int] = []
         for some in _parts(done):
             args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(some)]
-            held += self._run("finish", places, args)
+            held += self.run("finish", places, args)
         return [bool(flag) for flag in held]
 
     def requeue(self, lease: Lease, tags: Sequence[str]) -> int:
@@ -211,7 +211,7 @@ class RedisQueue:
         keys, name = self.keys, lease.name
         places = [keys.unacked(name), keys.started(name), keys.suspects, keys.leases, keys.unknown]
         args = [MOST_BYTES, unknown_id, patience_s, keys.unacked(""), *tags]
-        went, looked = self._run("release", places, args)
+        went, looked = self.run("release", places, args)
         return int(went), int(looked)
 
     def reap(self, longest_gap_s: float, lease_s: float | None = None) -> Look:
@@ -228,19 +228,19 @@ class RedisQueue:
         lease_s = self.lease_s if lease_s is None else lease_s
         args = [lease.name, lease_s, longest_gap_s, MOST_MESSAGES, MOST_BYTES]
         args += [keys.unacked(""), keys.started("")]
-        is_ours, count, blamed, is_more, waiting, since = self._run("reap", places, args)
+        is_ours, count, blamed, is_more, waiting, since = self.run("reap", places, args)
         if is_ours:
             lease.ends_at = sent + lease_s
         elif not was_new:
             self._lose(lease)
         while is_more:
-            _, more, more_blamed, is_more, waiting, _ = self._run("reap", places, args)
+            _, more, more_blamed, is_more, waiting, _ = self.run("reap", places, args)
             count, blamed = count + more, blamed + more_blamed
         return Look(count, blamed, bool(waiting), float(since))
 
     def tags(self, lease: Lease) -> set[str]:
         """Those of all messages that are held under a lease."""
-        fields: Any = self._calls("HKEYS", self.keys.unacked(lease.name))
+        fields: Any = self._commands("HKEYS", self.keys.unacked(lease.name))
         return {field.decode() for field in fields}
 
     def leave_lapsed(self) -> None:
@@ -264,8 +264,9 @@ class RedisQueue:
         """Close the client's connections."""
         self._redis.close()
 
-    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
-        return self._calls.run(self._scripts[script], keys, args)
+    def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script of `worker/delivery/lua`; all others here do their work by this."""
+        return self._commands.run(self._scripts[script], keys, args)
 
 
 def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
