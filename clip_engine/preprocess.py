@@ -27,6 +27,7 @@ from torch import Tensor
 from clip_engine.errors import ImageError
 from clip_engine.image_checks import check_image_file
 from clip_engine.images.decoding_memory import decoding_bytes
+from clip_engine.images.jpeg import decode_jpeg
 from clip_engine.images.orientation import NONE, Turn, turn_of
 from clip_engine.images.resample import resize_and_crop
 
@@ -89,6 +90,9 @@ class Preprocessor:
                 filled = self._scale_while_decoding(image)
             if reserve is not None:
                 reserve(self._memory_bytes(image, full_size))
+            pixels = decode_jpeg(data, image) if self._is_fast(image) else None
+            if pixels is not None:
+                return self._fast_square(pixels, filled or image.size, turn_of(image))
             return self._prepare(image, filled)
 
     def from_image(self, image: Image.Image) -> Tensor:
@@ -116,22 +120,27 @@ class Preprocessor:
         image = _resamplable(image)
         if self.mode == "exact":  # as the reference: turned first, for rounding has a side
             image, turn = turn.upright(image), NONE
-        return turn.upright_pixels(self._square(image, filled or image.size, turn))
-
-    def _square(self, image: Image.Image, filled: Size, turn: Turn) -> Tensor:
-        """The pixels that are kept, uint8 `[3, R, R]`, as the picture is stored."""
-        side = self.resolution
-        size = _resized(filled, side)
-        corner = (
-            _crop_offset(size[0], side, mirrored=turn.mirror_x),
-            _crop_offset(size[1], side, mirrored=turn.mirror_y),
-        )
-        if self.mode == "fast" and image.mode in ("RGB", "L") and _is_ordinary(image.size):
+        filled = filled or image.size
+        if image.mode in ("RGB", "L") and self._is_fast(image):
             rgb = image if image.mode == "RGB" else image.convert("RGB")  # else it would be copied
-            return resize_and_crop(rgb, filled, size, corner, side)
-        kept = self._resize_and_crop(image, filled, size, corner)
-        pixels = np.array(kept.convert("RGB"))  # [R, R, 3], a writable copy
-        return torch.from_numpy(pixels).permute(2, 0, 1)  # HWC -> CHW
+            return self._fast_square(np.array(rgb), filled, turn)
+        square = self._resize_and_crop(image, filled, *self._size_and_corner(filled, turn))
+        pixels = np.array(square.convert("RGB"))  # [R, R, 3], a writable copy
+        return turn.upright_pixels(torch.from_numpy(pixels).permute(2, 0, 1))  # HWC -> CHW
+
+    def _is_fast(self, image: Image.Image) -> bool:
+        return self.mode == "fast" and _is_ordinary(image.size)
+
+    def _fast_square(self, pixels: NDArray[np.uint8], filled: Size, turn: Turn) -> Tensor:
+        """uint8 `[3, R, R]`, upright, of RGB pixels `[H, W, 3]`."""
+        size, corner = self._size_and_corner(filled, turn)
+        return turn.upright_pixels(resize_and_crop(pixels, filled, size, corner, self.resolution))
+
+    def _size_and_corner(self, filled: Size, turn: Turn) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What an image is resized to, and where the crop begins, as the image is stored."""
+        width, height = size = _resized(filled, self.resolution)
+        left = _crop_offset(width, self.resolution, mirrored=turn.mirror_x)
+        return size, (left, _crop_offset(height, self.resolution, mirrored=turn.mirror_y))
 
     def _open(self, data: bytes) -> Image.Image:
         if not data:

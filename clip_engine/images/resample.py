@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,7 +20,7 @@ _LIFT = 1e-6
 
 
 def resize_and_crop(
-    image: Image.Image,
+    image: NDArray[np.uint8],
     filled: tuple[float, float],
     size: tuple[int, int],
     corner: tuple[int, int],
@@ -29,7 +29,7 @@ def resize_and_crop(
     """Resize a picture, and keep a square of it.
 
     Args:
-        image: Of mode RGB.
+        image: RGB, uint8 `[H, W, 3]`.
         filled: What the picture fills of the image's width and height, from the top left corner
             on: all, or all but a part of the last column and row. At least twice `size`, then.
         size: The picture's new width and height in pixels.
@@ -40,9 +40,9 @@ def resize_and_crop(
         uint8 `[3, R, R]`.
     """
     (width, height), (left, top) = size, corner
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # HWC bytes seen as [3, H, W]
+    pixels = torch.from_numpy(image).permute(2, 0, 1)  # HWC seen as [3, H, W]
     factors = (height + _LIFT) / filled[1], (width + _LIFT) / filled[0]
-    whole = filled == image.size
+    whole = filled == (image.shape[1], image.shape[0])
     resized = functional.interpolate(
         pixels[None],
         size=(height, width) if whole else None,
