@@ -136,7 +136,7 @@ class Engine:
             float32 `[B, D]`, each row of length 1, on the CPU.
 
         Raises:
-            ClipEngineError: The device's memory doesn't hold even a batch of 1.
+            DeviceMemoryError: The device's memory doesn't hold even a batch of 1.
             DeviceLostError: The device failed for good; end the process.
         """
         return self._tower.encode(pixels)
@@ -159,13 +159,27 @@ class Engine:
             ClipEngineError: The model overflowed: its features are NaN.
             InputError: k is below 1 or no integer.
         """
+        probabilities, indices = self.rank(image_features, label_features, k)
+        return [
+            [Prediction(labels[i], p, i) for p, i in zip(row_values, row_indices, strict=True)]
+            for row_values, row_indices in zip(probabilities, indices, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def rank(
+        self, image_features: Tensor, label_features: Tensor, k: int
+    ) -> tuple[list[list[float]], list[list[int]]]:
+        """Probabilities and positions of each picture's k most probable labels.
+
+        Arguments, order and errors are those of `classify_features`.
+        """
         check_k(k)
         # One product a picture, batched: its last bits must not depend on its neighbours. So many
         # labels at a time as stay in the cache until the last picture has had them.
         rows = (self._logit_scale * image_features)[:, None]  # [B, 1, D]
         products = [
             rows.bmm(label_features[start : start + LABELS_AT_ONCE].T.expand(len(rows), -1, -1))
-            for start in range(0, len(labels), LABELS_AT_ONCE)
+            for start in range(0, len(label_features), LABELS_AT_ONCE)
         ]
         logits = products[0] if len(products) == 1 else torch.cat(products, dim=2)
         probabilities = logits[:, 0].softmax(dim=-1)  # [B, L]
@@ -175,10 +189,7 @@ class Engine:
                 f"{self.precision}; run it in float32, or mend its weights."
             )
         values, indices = top_k_of_numbers(probabilities, int(k))
-        return [
-            [Prediction(labels[i], p, i) for p, i in zip(row_values, row_indices, strict=True)]
-            for row_values, row_indices in zip(values.tolist(), indices.tolist(), strict=True)
-        ]
+        return values.tolist(), indices.tolist()
 
     def classify(
         self,

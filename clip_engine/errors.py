@@ -10,6 +10,7 @@
     ├── CheckpointError         the file is not a CLIP checkpoint that can be read
     ├── DownloadError           weights could not be fetched: network, disk, checksum
     ├── DeviceError             the requested device does not exist
+    ├── DeviceMemoryError       not even one row fits into the device's memory at the moment
     └── DeviceLostError         the device failed for good; only a fresh process may use it again
 
 Every message is one sentence that quotes the offending value and says what would be right.
@@ -63,6 +64,10 @@ class DownloadError(ClipEngineError, OSError):
 
 class DeviceError(ClipEngineError, RuntimeError):
     """The device asked for does not exist on this machine."""
+
+
+class DeviceMemoryError(ClipEngineError, MemoryError):
+    """The device's memory, or the machine's for a CPU, does not hold a batch of 1."""
 
 
 class DeviceLostError(ClipEngineError, RuntimeError):

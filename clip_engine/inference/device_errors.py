@@ -14,6 +14,7 @@ from clip_engine.errors import DeviceLostError
 
 # Allocations that don't go through torch fail by these words.
 MEMORY_WORDS = ("out of memory", "alloc_failed")
+CPU_MEMORY_WORDS = "defaultcpuallocator: can't allocate memory"  # torch has no class for a CPU's
 # After one of these every later call of the process fails too: a CUDA context doesn't recover.
 LOST_WORDS = (
     "cuda error",
@@ -33,6 +34,8 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error).lower()
+    if CPU_MEMORY_WORDS in text:
+        return True
     return _from_cuda(text) and any(word in text for word in MEMORY_WORDS)
 
 

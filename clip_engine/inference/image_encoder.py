@@ -60,7 +60,7 @@ class ImageTower:
             float32 `[B, D]`, each row of length 1, on the CPU.
 
         Raises:
-            ClipEngineError: The device's memory doesn't hold a single picture's batch.
+            DeviceMemoryError: The device's memory doesn't hold a single picture's batch.
             DeviceLostError: The device is gone.
         """
         features = self.limit.run(pixels, self._run_bucket, self._bucket)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from clip_engine.errors import ClipEngineError
+from clip_engine.errors import DeviceMemoryError
 from clip_engine.inference.device_errors import device_losses, is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class BatchLimit:
                 allows that many.
 
         Raises:
-            ClipEngineError: Not even one row fits.
+            DeviceMemoryError: Not even one row fits.
             DeviceLostError: The device is gone.
         """
         done: list[Tensor] = []
@@ -70,7 +70,7 @@ class BatchLimit:
     def _shrink(self, failed: int) -> None:
         torch.cuda.empty_cache()  # does nothing where there is no CUDA
         if failed == 1:
-            raise ClipEngineError(
+            raise DeviceMemoryError(
                 f"The device's memory doesn't hold a batch of 1 of the {self._what}; free some of "
                 "it, take a smaller model, or run on another device."
             )

@@ -267,6 +267,12 @@ def test_torchs_own_class_for_it_counts_whatever_its_words() -> None:
         raise error
 
 
+def test_torch_words_a_cpus_lack_of_memory_like_that() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
 @pytest.mark.parametrize("text", OUT_OF_MEMORY_WORDS)
 def test_memory_that_ran_out_behind_torchs_back_is_no_lost_device(text: str) -> None:
     error = RuntimeError(text)

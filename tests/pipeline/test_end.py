@@ -6,35 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.pipeline_bench import LIMIT_S, NOW, SLOTS, Bench, FakeMessage, jpeg
-from support.tiny_clip import tiny_engine
 
+from clip_engine.errors import DeviceLostError
 from worker.errors import ExpiredError, ImageInvalidError, ServiceError, TemporaryError
-from worker.pipeline.fatal import Fatal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from clip_engine.engine import Engine
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return tiny_engine(buckets=(8,))
-
-
-@pytest.fixture
-def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
-
-    def bench(**collaborators: Any) -> Bench:
-        made.append(Bench(engine, **collaborators))
-        return made[-1]
-
-    yield bench
-    for each in made:
-        each.close()
+    from collections.abc import Callable
 
 
 # --- before a batch begins ---
@@ -56,8 +34,8 @@ def test_messages_are_begun_before_their_batch_and_what_may_not_run_is_not_encod
     first = bench.submit(jpeg(1), message=ours)
     assert bench.engine.begun.acquire(timeout=LIMIT_S)
     futures = [bench.submit(jpeg(1), message=each) for each in (ours, others, revoked)]
-    while ours.progressed + others.progressed + revoked.progressed < 4:
-        pass
+    for message in (ours, ours, others, revoked):
+        assert message.progressed.acquire(timeout=LIMIT_S)
     revoked.ended = True
     # when
     bench.engine.gate.set()
@@ -86,16 +64,12 @@ def test_a_suspects_batch_is_begun_apart_and_no_longer_once_it_has_run(
     assert asked == [1, None]
 
 
-def test_a_deadline_that_passes_while_the_model_is_busy_ends_the_task(
-    make: Callable[..., Bench],
-) -> None:
-    bench = make()
+def test_a_deadline_that_passes_while_the_model_is_busy_ends_the_task(bench: Bench) -> None:
     bench.engine.gate.clear()
     first = bench.submit(jpeg(1))
     assert bench.engine.begun.acquire(timeout=LIMIT_S)
     late = bench.submit(jpeg(2), deadline=NOW + 5, message=(message := FakeMessage()))
-    while not message.progressed:
-        pass
+    assert message.progressed.acquire(timeout=LIMIT_S)
     bench.now_s = NOW + 7.5
     bench.engine.gate.set()
     error = late.exception(LIMIT_S)
@@ -130,8 +104,7 @@ def test_a_forward_pass_that_hangs_is_seen_and_waiting_for_redis_is_none(
     assert bench.pipeline.oldest_run_s() == 0
 
 
-def test_every_slot_is_released_whatever_becomes_of_its_task(make: Callable[..., Bench]) -> None:
-    bench = make()
+def test_every_slot_is_released_whatever_becomes_of_its_task(bench: Bench) -> None:
     bench.engine.gate.clear()
     futures = [bench.submit(jpeg(seed % 3)) for seed in range(60)]
     futures.append(bench.submit(b"no picture"))
@@ -150,15 +123,13 @@ def test_every_slot_is_released_whatever_becomes_of_its_task(make: Callable[...,
 # --- the end ---
 
 
-def test_drain_waits_for_what_is_in_flight_and_for_what_comes_meanwhile(
-    make: Callable[..., Bench],
-) -> None:
-    # given a job that is held, and another that comes as soon as it has ended
-    bench = make()
+def test_drain_waits_for_what_is_in_flight_and_for_what_comes_meanwhile(bench: Bench) -> None:
+    # given a task that is held, and another that comes as soon as it has ended
     bench.engine.gate.clear()
     followers = []
     first = bench.submit(jpeg(1))
     first.add_done_callback(lambda _: followers.append(bench.submit(jpeg(2))))
+    assert bench.pipeline.drain(0.0) == 1
     # when
     with ThreadPoolExecutor(1) as pool:
         drained = pool.submit(bench.pipeline.drain, LIMIT_S)
@@ -168,28 +139,14 @@ def test_drain_waits_for_what_is_in_flight_and_for_what_comes_meanwhile(
     assert [future.done() for future in (first, *followers)] == [True, True]
 
 
-def test_drain_tells_how_many_are_left_when_its_time_is_up(make: Callable[..., Bench]) -> None:
-    bench = make()
-    bench.engine.gate.clear()
-    futures = [bench.submit(jpeg(seed)) for seed in range(3)]
-    assert bench.pipeline.drain(0.0) == 3
-    assert not any(future.done() for future in futures)
-    bench.engine.gate.set()
-    assert bench.pipeline.drain(LIMIT_S) == 0
-
-
-def test_what_is_abandoned_ends_at_once_with_the_error_it_is_given(
-    make: Callable[..., Bench],
-) -> None:
-    # given jobs in a batch that hangs
-    bench = make()
+def test_what_is_abandoned_ends_at_once(bench: Bench) -> None:
+    # given tasks in a batch that hangs
     bench.engine.gate.clear()
     futures = [bench.submit(jpeg(seed)) for seed in range(3)]
     # when
-    count = bench.pipeline.abandon(lambda task: TemporaryError(f"Not {task.key}.", "GIVEN_BACK"))
+    assert bench.pipeline.abandon() == 3
     # then
-    assert count == 3
-    assert [str(future.exception(0)) for future in futures] == ["Not 0.", "Not 1.", "Not 2."]
+    assert {future.exception(0).code for future in futures} == {"STOPPING"}
     assert bench.pipeline.in_flight == 0
     # and the batch that ends after all harms nothing
     bench.engine.gate.set()
@@ -197,48 +154,30 @@ def test_what_is_abandoned_ends_at_once_with_the_error_it_is_given(
     assert bench.pipeline.abandon() == 0
 
 
-# --- fatal errors ---
+# --- a lost device ---
 
 
-class DeviceGoneError(Exception):
-    """What a driver says when its device is gone."""
-
-
-def test_a_fatal_error_raises_the_alarm_once_before_any_caller_hears_of_it(
+def test_a_lost_device_raises_the_alarm_before_any_caller_hears_of_it(
     make: Callable[..., Bench],
 ) -> None:
-    # given three pictures in one batch
     futures: list[Any] = []
     heard: list[tuple[BaseException, list[bool]]] = []
 
     def alarm(error: BaseException) -> None:
         heard.append((error, [future.done() for future in futures]))
 
-    bench = make(fatal=Fatal(lambda error: isinstance(error, DeviceGoneError), alarm))
-    gone = DeviceGoneError("Xid 79")
-    bench.engine.fail_with = gone
+    bench = make(device_lost=alarm)
+    # given other failures, which raise none
+    bench.engine.fail_with = ValueError("odd")
+    assert type(bench.error(jpeg(1))) is ServiceError
+    assert type(bench.error(b"no picture")) is ImageInvalidError
+    assert heard == []
+    # when
+    gone = bench.engine.fail_with = DeviceLostError("Xid 79")
     bench.engine.gate.clear()
     futures += [bench.submit(jpeg(seed)) for seed in range(3)]
-    # when
     bench.engine.gate.set()
     errors = [future.exception(LIMIT_S) for future in futures]
     # then
-    assert heard == [(gone, [False, False, False])]
+    assert heard[0] == (gone, [False, False, False])
     assert {(type(error), error.code) for error in errors} == {(TemporaryError, "DEVICE_LOST")}
-
-
-def test_other_errors_raise_no_alarm_and_an_alarm_that_fails_leaves_nobody_waiting(
-    make: Callable[..., Bench], caplog: pytest.LogCaptureFixture
-) -> None:
-    def alarm(error: BaseException) -> None:
-        raise ZeroDivisionError
-
-    bench = make(fatal=Fatal(lambda error: isinstance(error, DeviceGoneError), alarm))
-    bench.engine.fail_with = ValueError("odd")
-    assert type(bench.error(jpeg(1))) is ServiceError
-    assert "alarm" not in caplog.text
-    bench.engine.fail_with = DeviceGoneError()
-    assert bench.error(jpeg(1)).code == "DEVICE_LOST"
-    assert "The alarm about a fatal error failed" in caplog.text
-    # and a bad picture is no batch's error
-    assert type(bench.error(b"no picture")) is ImageInvalidError

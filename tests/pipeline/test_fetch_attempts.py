@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import wait
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.pipeline_bench import LIMIT_S, Bench, jpeg
 from support.scripted_server import answering, response, scripted_server
-from support.tiny_clip import tiny_engine
 
-from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from worker.errors import ClipWorkerError, TemporaryError
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.retry import RetryPolicy
 from worker.sources import Fetcher, FetchLimits, FetchPolicy
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from clip_engine.engine import Engine
 
 LOOPBACK = FetchPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
 BUSY = response(status="503 Service Unavailable")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return tiny_engine(buckets=(8,))
-
-
-@pytest.fixture
-def make(engine: Engine) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
-
-    def bench(timeout_s: float = 30.0, attempts: int = 5, rest: RestPolicy | None = None) -> Bench:
-        made.append(
-            Bench(
-                engine,
-                fetcher=Fetcher(LOOPBACK, FetchLimits(total_s=timeout_s)),
-                retry=RetryPolicy(attempts=attempts),
-                rest=rest,
-                draw=lambda: 0.0,  # no pauses but those that a server asks for
-            )
-        )
-        return made[-1]
-
-    yield bench
-    for each in made:
-        each.close()
+def options(timeout_s: float = 30.0, attempts: int = 5, rest: RestPolicy | None = None) -> Any:
+    return {
+        "fetcher": Fetcher(LOOPBACK, FetchLimits(total_s=timeout_s)),
+        "retry": RetryPolicy(attempts=attempts),
+        "rest": rest,
+        "draw": lambda: 0.0,  # no pauses but those that a server asks for
+    }
 
 
 def error_of(future: Any) -> ClipWorkerError:
@@ -61,7 +40,7 @@ def error_of(future: Any) -> ClipWorkerError:
 
 def test_a_server_that_is_busy_twice_gives_the_picture_then(make: Callable[..., Bench]) -> None:
     with scripted_server(answering(BUSY, BUSY, response(jpeg(1)))) as server:
-        assert make().job(server.url("/cat.jpg")).exception(LIMIT_S) is None
+        assert make(**options()).job(server.url("/cat.jpg")).exception(LIMIT_S) is None
         assert server.paths == ["/cat.jpg"] * 3
 
 
@@ -79,7 +58,7 @@ def test_a_server_that_times_out_twice_gives_the_picture_then(
             connection.sendall(response(jpeg(1)))
 
     with scripted_server(script) as server:
-        assert make(timeout_s=0.2).job(server.url()).exception(LIMIT_S) is None
+        assert make(**options(timeout_s=0.2)).job(server.url()).exception(LIMIT_S) is None
         assert (len(server.heads), len(held)) == (3, 2)
 
 
@@ -87,7 +66,7 @@ def test_a_server_that_breaks_off_in_the_body_is_asked_again(make: Callable[...,
     picture = jpeg(1)
     broken = response(picture[:100], length=len(picture))
     with scripted_server(answering(broken, response(picture))) as server:
-        assert make().job(server.url()).exception(LIMIT_S) is None
+        assert make(**options()).job(server.url()).exception(LIMIT_S) is None
         assert len(server.heads) == 2
 
 
@@ -97,52 +76,14 @@ def test_a_wish_to_wait_is_kept_and_one_beyond_the_bound_ends_the_job(
     soon = response(status="429 Too Many Requests", Retry_After="1")
     late = response(status="429 Too Many Requests", Retry_After="3600")
     with scripted_server(answering(soon, response(jpeg(1)))) as server:
-        result = make().job(server.url()).result(LIMIT_S)
+        result = make(**options()).job(server.url()).result(LIMIT_S)
         assert result.timing.fetch >= 1.0
         assert len(server.heads) == 2
     with scripted_server(answering(late)) as server:
-        error = error_of(make().job(server.url()))
+        error = error_of(make(**options()).job(server.url()))
         assert (type(error), error.code) == (TemporaryError, "FETCH_429")
         assert "asks to wait 3600 s" in error.message
         assert len(server.heads) == 1
-
-
-def test_a_picture_that_is_not_there_is_asked_for_exactly_once(
-    make: Callable[..., Bench],
-) -> None:
-    with scripted_server(answering(response(status="404 Not Found"))) as server:
-        error = error_of(make().job(server.url()))
-        assert (type(error), error.code) == (ImageUnavailableError, "FETCH_404")
-        assert len(server.heads) == 1
-
-
-def test_a_server_that_never_recovers_is_asked_as_often_as_allowed(
-    make: Callable[..., Bench],
-) -> None:
-    with scripted_server(answering(BUSY)) as server:
-        error = error_of(make(attempts=3).job(server.url()))
-        assert (error.code, len(server.heads)) == ("FETCH_503", 3)
-        assert "answered with status 503. It was tried 3 times in" in error.message
-
-
-def test_a_host_that_fails_holds_up_no_other_hosts_pictures(make: Callable[..., Bench]) -> None:
-    # given a host that fails, whose first rest is longer than the test, and forty of its pictures
-    bench = make(rest=RestPolicy(failures=3, first_s=100.0, longest_s=100.0))
-    with (
-        scripted_server(answering(BUSY)) as bad,
-        scripted_server(answering(response(jpeg(1)))) as good,
-    ):
-        held = [bench.job(bad.url(f"/{i}")) for i in range(40)]
-        # when twenty of another host come after them
-        futures = [bench.job(good.url(f"/{i}")) for i in range(20)]
-        # then all of these are done while all of the others wait
-        assert not wait(futures, LIMIT_S).not_done
-        assert [future.exception() for future in futures] == [None] * 20
-        assert not any(future.done() for future in held)
-        assert sorted(good.paths) == sorted(f"/{i}" for i in range(20))
-        # and the host is left alone: three failed, and those that had gone with them
-        assert 3 <= len(bad.heads) <= 3 + 4
-        assert bench.pipeline.in_flight == 40
 
 
 def test_a_host_that_hangs_leaves_threads_for_others(make: Callable[..., Bench]) -> None:
@@ -152,7 +93,7 @@ def test_a_host_that_hangs_leaves_threads_for_others(make: Callable[..., Bench])
     def hang(_head: str, _connection: socket.socket) -> None:
         assert released.wait(LIMIT_S)
 
-    bench = make()
+    bench = make(**options())
     with (
         scripted_server(hang) as bad,
         scripted_server(answering(response(jpeg(1)))) as good,
@@ -169,7 +110,7 @@ def test_a_host_that_hangs_leaves_threads_for_others(make: Callable[..., Bench])
 
 def test_a_host_that_recovers_gives_all_its_pictures(make: Callable[..., Bench]) -> None:
     # given a host that fails for its first ten answers, with rests too short to be seen
-    bench = make(attempts=20, rest=RestPolicy(failures=3, first_s=0.01, longest_s=0.05))
+    bench = make(**options(attempts=20, rest=RestPolicy(failures=3, first_s=0.01, longest_s=0.05)))
     with scripted_server(answering(*[BUSY] * 10, response(jpeg(1)))) as server:
         futures = [bench.job(server.url(f"/{i}")) for i in range(30)]
         assert [future.exception(LIMIT_S) for future in futures] == [None] * 30

@@ -1,4 +1,4 @@
-"""Who may go to which host when: shares of the threads, rests, trials. No threads, no real time."""
+"""Which fetch starts when: shares of the threads, rests, trials. No threads, no real time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from support.fake_timer import FakeTimer
 
 from worker.errors import TemporaryError
-from worker.pipeline import host_limiter as hosts_module
+from worker.pipeline import host_limiter
 from worker.pipeline.circuit_breaker import RestPolicy
-from worker.pipeline.host_limiter import HostLimiter, Told, host_of
+from worker.pipeline.host_limiter import Answer, HostLimiter, host_of
+from worker.pipeline.image_task import ImageTask, TaggingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REST = RestPolicy(failures=3, first_s=1.0, factor=2.0, longest_s=8.0)
+REQUEST = TaggingRequest(("a",), ("{}",), 1)
 
 
 def broken(retry_after_s: float | None = None) -> TemporaryError:
@@ -26,49 +28,16 @@ def broken(retry_after_s: float | None = None) -> TemporaryError:
     return error
 
 
-class Guest:
-    """A fetch that notes what it is told."""
-
-    def __init__(self, street: Street, host: str, patience_s: float = 1e9) -> None:
-        self.street = street
-        self.host = host
-        self.patience_s = patience_s
-        self.gone = 0
-        self.willing = True
-        self.errors: list[TemporaryError] = []
-
-    def go(self) -> bool:
-        assert not self.street.hosts._lock.locked(), "told under the lock"
-        self.gone += self.willing
-        return self.willing
-
-    def patience_ends_s(self) -> float:
-        return self.street.timer.now_s + self.patience_s
-
-    def turn_away(self, error: TemporaryError) -> None:
-        assert not self.street.hosts._lock.locked(), "told under the lock"
-        self.errors.append(error)
-
-    def enter(self) -> Guest:
-        self.street.hosts.enter([(self.host, self)])
-        return self
-
-    def answered(self) -> None:
-        self.street.hosts.report([(self.host, self, Told.ANSWERED)])
-
-    def failed(self, error: TemporaryError | None = None) -> None:
-        self.street.hosts.report([(self.host, self, error or broken())])
-
-    def left(self) -> None:
-        self.street.hosts.report([(self.host, self, Told.NOT_ASKED)])
-
-
-class Street:
-    """Hosts, and guests who enter them."""
+class Bench:
+    """A limiter, and the fetches that a test makes and ends by hand."""
 
     def __init__(self, threads: int = 32, most_a_host: int | None = None) -> None:
         self.timer = FakeTimer()
-        self.hosts: HostLimiter[Guest] = HostLimiter(
+        self.started: list[ImageTask] = []
+        self.dropped: dict[ImageTask, TemporaryError | None] = {}
+        self.unwanted: set[ImageTask] = set()
+        self.patience_s: dict[ImageTask, float] = {}
+        self.limiter = HostLimiter(
             self.timer,  # type: ignore[arg-type]  # it has what is used
             self,
             threads=threads,
@@ -76,30 +45,49 @@ class Street:
             rest=REST,
         )
 
-    def start(self, fetches: Sequence[Guest]) -> list[Guest]:
-        return [guest for guest in fetches if not guest.go()]
+    def start(self, tasks: Sequence[ImageTask]) -> None:
+        assert self.limiter.resting >= 0, "called without the lock, or this would hang"
+        self.started += tasks
 
-    def gives_up_at(self, fetch: Guest) -> float:
-        return fetch.patience_ends_s()
+    def drop(self, task: ImageTask, error: TemporaryError | None) -> None:
+        assert self.limiter.resting >= 0, "likewise"
+        self.dropped[task] = error
 
-    def turn_away(self, fetch: Guest, error: TemporaryError) -> None:
-        fetch.turn_away(error)
+    def is_wanted(self, task: ImageTask) -> bool:
+        return task not in self.unwanted
 
-    def enter(self, names: str, patience_s: float = 1e9) -> list[Guest]:
-        """One guest for each letter, which names its host."""
-        return [Guest(self, name, patience_s).enter() for name in names]
+    def gives_up_at(self, task: ImageTask) -> float:
+        return self.timer.now_s + self.patience_s.get(task, 1e9)
 
-    def fail(self, name: str, times: int) -> None:
-        for guest in self.enter(name * times):
-            assert guest.gone
-            guest.failed()
+    def enter(self, *hosts: str, patience_s: float = 1e9) -> list[ImageTask]:
+        """One fetch for each host."""
+        tasks = [ImageTask(host, REQUEST, None, host=host) for host in hosts]  # type: ignore[arg-type]  # no owner
+        for task in tasks:
+            self.patience_s[task] = patience_s
+            self.limiter.enter([task])
+        return tasks
 
+    def answer(self, *tasks: ImageTask) -> None:
+        for task in tasks:
+            self.limiter.report([(task, Answer.ANSWERED)])
 
-def going(guests: list[Guest]) -> str:
-    return "".join(guest.host for guest in guests if guest.gone)
+    def fail(self, *tasks: ImageTask, retry_after_s: float | None = None) -> None:
+        for task in tasks:
+            self.limiter.report([(task, broken(retry_after_s))])
 
+    def rest(self, host: str) -> None:
+        """Have a host fail until it rests."""
+        self.fail(*self.enter(*host * REST.failures))
 
-# --- names ---
+    def going(self, tasks: Sequence[ImageTask]) -> str:
+        return "".join(task.image for task in tasks if task in self.started)
+
+    def is_clean(self, threads: int) -> bool:
+        """Whether no host is remembered and all threads are free."""
+        if len(self.limiter):
+            return False
+        tasks = self.enter(*map(str, range(threads + 1)))
+        return [task in self.started for task in tasks] == [True] * threads + [False]
 
 
 @pytest.mark.parametrize(
@@ -125,317 +113,269 @@ def test_a_uris_host_is_what_fails_together(uri: str, host: str | None) -> None:
 # --- shares ---
 
 
-def test_a_lone_host_gets_three_quarters_of_the_threads() -> None:
-    street = Street(threads=32)
-    assert going(street.enter("a" * 100)) == "a" * 24
-
-
-def test_a_newcomer_goes_at_once_however_many_wait_for_a_slow_host() -> None:
-    street = Street(threads=32)
-    street.enter("a" * 1000)
-    assert going(street.enter("bcdefgh")) == "bcdefgh"
+def test_a_lone_host_gets_three_quarters_of_the_threads_and_newcomers_start_at_once() -> None:
+    bench = Bench(threads=32)
+    assert bench.going(bench.enter(*"a" * 1000)) == "a" * 24
+    assert bench.going(bench.enter(*"bcdefgh")) == "bcdefgh"
 
 
 def test_slow_hosts_leave_each_other_a_share_and_the_last_thread_to_a_newcomer() -> None:
-    street = Street(threads=8)
-    held = street.enter("a" * 50 + "b" * 50 + "c" * 50)
-    assert Counter(going(held)) == {"a": 6, "b": 1, "c": 1}
+    bench = Bench(threads=8)
+    held = bench.enter(*"a" * 50 + "b" * 50 + "c" * 50)
+    assert Counter(bench.going(held)) == {"a": 6, "b": 1, "c": 1}
     # when those of the first end, the threads go round
-    for guest in [guest for guest in held if guest.gone][:6]:
-        guest.answered()
-    running = Counter(going(held)) - Counter({"a": 6})
+    bench.answer(*bench.started[:6])
+    running = Counter(bench.going(held)) - Counter({"a": 6})
     assert running.total() in (6, 7)
     assert max(running.values()) <= 3
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_few_threads_still_serve_everybody(threads: int) -> None:
-    street = Street(threads=threads)
-    guests = street.enter("aaabbbccc")
-    for _ in range(9):
-        [*under_way] = [guest for guest in guests if guest.gone == 1]
-        assert 1 <= len(under_way) <= threads
-        under_way[0].gone = 2
-        under_way[0].answered()
-    assert all(guest.gone for guest in guests)
+    bench = Bench(threads=threads)
+    tasks = bench.enter(*"aaabbbccc")
+    for ended in range(9):
+        assert 1 <= len(bench.started) - ended <= threads
+        bench.answer(bench.started[ended])
+    assert set(bench.started) == set(tasks)
 
 
 def test_hosts_that_wait_are_served_in_turn() -> None:
-    street = Street(threads=1)
-    [first, *others] = street.enter("xaaaabbcc")
-    order = []
-    current = first
-    for _ in range(8):
-        current.answered()
-        [current] = [guest for guest in others if guest.gone and guest not in order]
-        order.append(current)
-    assert "".join(guest.host for guest in order) == "abcabcaa"
+    bench = Bench(threads=1)
+    bench.enter(*"xaaaabbcc")
+    for ended in range(8):
+        bench.answer(bench.started[ended])
+    assert bench.going(bench.started) == "xabcabcaa"
 
 
 def test_a_bound_a_host_holds_where_the_share_would_allow_more() -> None:
-    street = Street(threads=32, most_a_host=2)
-    guests = street.enter("aaaabb")
-    assert going(guests) == "aabb"
-    guests[0].answered()
-    assert guests[2].gone
+    bench = Bench(threads=32, most_a_host=2)
+    tasks = bench.enter(*"aaaabb")
+    assert bench.going(tasks) == "aabb"
+    bench.answer(tasks[0])
+    assert tasks[2] in bench.started
 
 
-def test_a_fetch_that_is_not_made_makes_room_for_all_behind_it() -> None:
-    # given so many that each told within the other would be too deep
-    street = Street(threads=1)
-    [first] = street.enter("a")
-    waiting = [Guest(street, "a") for _ in range(5000)]
-    for guest in waiting:
-        guest.willing = False
-        guest.enter()
-    [last] = street.enter("a")
-    # when
-    first.answered()
-    # then
-    assert last.gone
-    last.answered()
-    assert street.hosts._free == 1
-    assert not street.hosts._hosts
+def test_a_fetch_that_is_not_wanted_any_more_is_dropped_in_its_turn() -> None:
+    # given so many that dropping each inside the call before would be too deep
+    bench = Bench(threads=1)
+    [first] = bench.enter("a")
+    waiting = bench.enter(*"a" * 5000)
+    [last] = bench.enter("a")
+    bench.unwanted |= set(waiting)
+    bench.answer(first)
+    assert bench.started == [first, last]
+    assert bench.dropped == dict.fromkeys(waiting)
+    bench.answer(last)
+    assert bench.is_clean(threads=1)
 
 
 # --- rests ---
 
 
 def test_a_host_that_fails_in_a_row_rests_and_others_go_on() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
-    held = street.enter("aab")
-    assert going(held) == "b"
-    assert street.hosts.resting == 2
-    assert street.timer.due_in_s == [1.0]
+    bench = Bench()
+    bench.rest("a")
+    assert bench.going(bench.enter(*"aab")) == "b"
+    assert bench.limiter.resting == 2
+    assert bench.timer.due_in_s == [1.0]
 
 
 def test_an_answer_in_between_starts_the_count_anew() -> None:
-    street = Street()
+    bench = Bench()
     for _ in range(5):
-        street.fail("a", REST.failures - 1)
-        street.enter("a")[0].answered()
-    assert going(street.enter("a")) == "a"
-    assert street.timer.due_in_s == []
+        bench.fail(*bench.enter(*"a" * (REST.failures - 1)))
+        bench.answer(*bench.enter("a"))
+    assert bench.going(bench.enter("a")) == "a"
+    assert bench.timer.due_in_s == []
 
 
 def test_after_the_rest_one_tries_and_the_others_follow_its_success() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
-    held = street.enter("aaa")
-    street.timer.advance(0.999)
-    assert going(held) == ""
-    # when the rest ends
-    street.timer.advance(0.001)
-    # then one goes, and who comes meanwhile waits too
-    assert going(held) == "a"
-    held += street.enter("a")
-    assert (going(held), street.hosts.resting) == ("a", 3)
-    held[0].answered()
-    assert going(held) == "aaaa"
-    assert street.hosts.resting == 0
+    bench = Bench()
+    bench.rest("a")
+    held = bench.enter(*"aaa")
+    bench.timer.advance(0.999)
+    assert bench.going(held) == ""
+    # when the rest ends, one goes, and who comes meanwhile waits too
+    bench.timer.advance(0.001)
+    assert bench.going(held) == "a"
+    held += bench.enter("a")
+    assert (bench.going(held), bench.limiter.resting) == ("a", 3)
+    bench.answer(held[0])
+    assert (bench.going(held), bench.limiter.resting) == ("aaaa", 0)
     # and the count starts anew
-    for guest in held[1:3]:
-        guest.failed()
-    assert going(street.enter("a")) == "a"
+    bench.fail(*held[1:3])
+    assert bench.going(bench.enter("a")) == "a"
 
 
 def test_after_a_rest_those_that_wait_for_a_thread_wait_for_no_rest() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
-    held = street.enter("a" * 50)
-    street.timer.advance(1.0)
-    held[0].answered()
-    assert len(going(held)) < 50
-    assert street.hosts.resting == 0
+    bench = Bench()
+    bench.rest("a")
+    held = bench.enter(*"a" * 50)
+    bench.timer.advance(1.0)
+    bench.answer(held[0])
+    assert len(bench.going(held)) < 50
+    assert bench.limiter.resting == 0
 
 
 def test_a_trial_that_fails_doubles_the_rest_up_to_the_longest() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
+    bench = Bench()
+    bench.rest("a")
     rests = []
     for _ in range(5):
-        rests += street.timer.due_in_s
-        [guest] = street.enter("a")
-        street.timer.advance(street.timer.due_in_s[0])
-        assert guest.gone
-        guest.failed()
+        rests += bench.timer.due_in_s
+        [task] = bench.enter("a")
+        bench.timer.advance(bench.timer.due_in_s[0])
+        bench.fail(task)
     assert rests == [1.0, 2.0, 4.0, 8.0, 8.0]
     # and an answer makes the next rest short again
-    street.timer.advance(8.0)
-    street.enter("a")[0].answered()
-    street.fail("a", REST.failures)
-    assert street.timer.due_in_s == [1.0]
+    bench.timer.advance(8.0)
+    bench.answer(*bench.enter("a"))
+    bench.rest("a")
+    assert bench.timer.due_in_s == [1.0]
 
 
-def test_a_rest_is_as_long_as_the_host_asks_within_the_longest() -> None:
-    for asked_s, rest_s in ((5.0, 5.0), (3600.0, 8.0), (0.1, 1.0)):
-        street = Street()
-        for guest in street.enter("aaa"):
-            guest.failed(broken(asked_s))
-        assert street.timer.due_in_s == [rest_s]
+@pytest.mark.parametrize(("asked_s", "rest_s"), [(5.0, 5.0), (3600.0, 8.0), (0.1, 1.0)])
+def test_a_rest_is_as_long_as_the_host_asks_within_the_longest(
+    asked_s: float, rest_s: float
+) -> None:
+    bench = Bench()
+    bench.fail(*bench.enter(*"aaa"), retry_after_s=asked_s)
+    assert bench.timer.due_in_s == [rest_s]
 
 
 def test_when_nobody_waits_at_a_rests_end_the_next_to_come_tries() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
-    street.timer.advance(1.0)
-    assert going(street.enter("aa")) == "a"
+    bench = Bench()
+    bench.rest("a")
+    bench.timer.advance(1.0)
+    assert bench.going(bench.enter(*"aa")) == "a"
 
 
 def test_a_trial_that_did_not_ask_the_host_hands_the_trial_on() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
-    first, second, third = street.enter("aaa")
-    street.timer.advance(1.0)
-    first.left()
-    assert (second.gone, third.gone) == (1, 0)
+    bench = Bench()
+    bench.rest("a")
+    tasks = bench.enter(*"aaa")
+    bench.timer.advance(1.0)
+    bench.limiter.report([(tasks[0], Answer.NOT_ASKED)])
+    assert [task in bench.started for task in tasks] == [True, True, False]
 
 
 def test_those_who_went_before_the_rest_neither_lengthen_it_nor_count() -> None:
     # given three that fail and four that went with them
-    street = Street()
-    guests = street.enter("a" * 7)
-    for guest in guests[:3]:
-        guest.failed()
+    bench = Bench()
+    tasks = bench.enter(*"a" * 7)
+    bench.fail(*tasks[:3])
     # when one of the four fails during the rest, and one during the trial
-    guests[3].failed()
-    assert street.timer.due_in_s == [1.0]
-    trial, waiting = street.enter("aa")
-    street.timer.advance(1.0)
-    guests[4].failed()
-    assert street.timer.due_in_s == []
-    assert (trial.gone, waiting.gone) == (1, 0)
+    bench.fail(tasks[3])
+    assert bench.timer.due_in_s == [1.0]
+    trial, waiting = bench.enter(*"aa")
+    bench.timer.advance(1.0)
+    bench.fail(tasks[4])
+    assert bench.timer.due_in_s == []
+    assert bench.going([trial, waiting]) == "a"
     # and an answer to one of them opens the host, so that the trial is none any more
-    guests[5].answered()
-    assert waiting.gone
-    trial.failed()
-    assert street.timer.due_in_s == []
-    assert going(street.enter("a")) == "a"
+    bench.answer(tasks[5])
+    assert waiting in bench.started
+    bench.fail(trial)
+    assert bench.timer.due_in_s == []
+    assert bench.going(bench.enter("a")) == "a"
 
 
 def test_the_end_of_an_earlier_rest_does_not_end_a_later_one() -> None:
-    # given a rest that an answer ended early, and another rest, of a host that is visited all along
-    street = Street()
-    guests = street.enter("a" * 5)
-    for guest in guests[:3]:
-        guest.failed()
-    street.timer.advance(0.5)
-    guests[3].answered()
-    street.fail("a", REST.failures)
-    assert street.timer.due_in_s == [0.5, 1.0]
+    # given a rest that an answer ended early, and then another one
+    bench = Bench()
+    tasks = bench.enter(*"a" * 5)
+    bench.fail(*tasks[:3])
+    bench.timer.advance(0.5)
+    bench.answer(tasks[3])
+    bench.rest("a")
+    assert bench.timer.due_in_s == [0.5, 1.0]
     # when the first would have ended
-    [held] = street.enter("a")
-    street.timer.advance(0.5)
-    assert not held.gone
-    street.timer.advance(0.5)
-    assert held.gone
+    [held] = bench.enter("a")
+    bench.timer.advance(0.5)
+    assert held not in bench.started
+    bench.timer.advance(0.5)
+    assert held in bench.started
 
 
 # --- patience ---
 
 
-def test_who_can_not_wait_for_the_rests_end_is_turned_away_with_the_last_error() -> None:
-    street = Street(threads=8)
-    guests = street.enter("aaa") + street.enter("a" * 10, patience_s=0.9) + street.enter("a")
-    error = broken()
-    for guest in guests[:2]:
-        guest.failed()
-    guests[2].failed(error)
-    # then those that had gone are told nothing, those that wait are, and so is who comes later
-    waited = [guest for guest in guests[3:13] if not guest.gone]
+def test_who_can_not_wait_for_the_rests_end_is_dropped_with_the_last_error() -> None:
+    bench = Bench(threads=8)
+    tasks = bench.enter(*"aaa") + bench.enter(*"a" * 10, patience_s=0.9) + bench.enter("a")
+    bench.fail(*tasks[:2])
+    bench.fail(tasks[2], retry_after_s=0.25)
+    # then those that had gone are not dropped, those that wait are, and so is who comes later
+    waited = [task for task in tasks[3:13] if task not in bench.started]
+    [late] = bench.enter("a", patience_s=1.0)
     assert len(waited) >= 2
-    assert [guest.errors for guest in waited] == [[error]] * len(waited)
-    assert guests[13].errors == []
-    [late] = street.enter("a", patience_s=1.0)
-    assert late.errors == [error]
-    assert street.hosts.resting == 1
+    assert list(bench.dropped) == [*waited, late]
+    assert {error and error.retry_after_s for error in bench.dropped.values()} == {0.25}
+    assert bench.limiter.resting == 1
 
 
-def test_a_rest_that_grows_too_long_turns_away_those_who_waited_through_the_first() -> None:
-    street = Street()
-    street.fail("a", REST.failures)
-    trial, patient = street.enter("aa")
-    [hasty] = street.enter("a", patience_s=1.5)
-    street.timer.advance(1.0)
-    trial.failed()
-    assert (len(hasty.errors), len(patient.errors), street.hosts.resting) == (1, 0, 1)
+def test_a_rest_that_grows_too_long_drops_those_who_waited_through_the_first() -> None:
+    bench = Bench()
+    bench.rest("a")
+    trial, _patient = bench.enter(*"aa")
+    [hasty] = bench.enter("a", patience_s=1.5)
+    bench.timer.advance(1.0)
+    bench.fail(trial)
+    assert (list(bench.dropped), bench.limiter.resting) == ([hasty], 1)
 
 
 # --- memory ---
 
 
 def test_a_host_in_order_that_nobody_visits_is_forgotten() -> None:
-    street = Street()
-    for guest in street.enter("abcabc"):
-        guest.answered()
-    assert not street.hosts._hosts
+    bench = Bench()
+    bench.answer(*bench.enter(*"abcabc"))
+    assert bench.is_clean(threads=32)
 
 
 def test_only_so_many_hosts_that_failed_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     # given room for ten, a host that rests, and one that is busy
-    monkeypatch.setattr(hosts_module, "MOST_HOSTS", 10)
-    street = Street()
-    for _ in range(REST.failures):
-        Guest(street, "resting").enter().failed()
-    busy = Guest(street, "busy").enter()
+    monkeypatch.setattr(host_limiter, "MOST_HOSTS", 10)
+    bench = Bench()
+    bench.rest("r")
+    [busy] = bench.enter("busy")
     # when strangers name a hundred others
     for number in range(100):
-        Guest(street, f"host{number}").enter().failed()
+        bench.fail(*bench.enter(f"host{number}"))
     # then the oldest are forgotten, but not the busy one
-    assert len(street.hosts._hosts) == 10
-    assert "resting" not in street.hosts._hosts
-    assert not street.hosts._closed
-    busy.answered()
-    # and the end of the forgotten host's rest harms nothing, nor does it end one that is new
-    street.timer.advance(0.9)
-    for _ in range(REST.failures):
-        Guest(street, "resting").enter().failed()
-    [held] = [Guest(street, "resting").enter()]
-    street.timer.advance(0.1)
-    assert not held.gone
-    street.timer.advance(0.9)
-    assert held.gone
-
-
-def test_the_rest_of_a_host_that_was_forgotten_ends_without_a_trace(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(hosts_module, "MOST_HOSTS", 1)
-    street = Street()
-    street.fail("a", REST.failures)
-    street.fail("b", 1)
-    assert list(street.hosts._hosts) == ["b"]
-    street.timer.advance(1.0)
-    assert list(street.hosts._hosts) == ["b"]
+    assert len(bench.limiter) == 10
+    bench.answer(busy)
+    assert len(bench.limiter) == 9
+    # and the end of the forgotten host's rest does not end a new one of the same name
+    bench.timer.advance(0.9)
+    bench.rest("r")
+    [held] = bench.enter("r")
+    bench.timer.advance(0.1)
+    assert held not in bench.started
+    bench.timer.advance(0.9)
+    assert held in bench.started
 
 
 def test_threads_may_share_it() -> None:
-    # given 8 threads that visit, and a random mix of reports
-    street = Street(threads=4)
+    # given fetches that end on threads of their own, and 8 threads that bring them
+    bench = Bench(threads=4)
     ended = threading.Semaphore(0)
 
-    class Quick(Guest):
-        def go(self) -> bool:
-            threading.Thread(target=self.work).start()
-            return True
+    def end(task: ImageTask) -> None:
+        bench.answer(task)
+        ended.release()
 
-        def work(self) -> None:
-            self.answered()
-            ended.release()
-
-    def visit(name: str) -> None:
-        for _ in range(50):
-            Quick(street, name).enter()
-
-    threads = [threading.Thread(target=visit, args=(name,)) for name in "aabbccdd"]
+    bench.start = lambda tasks: [  # type: ignore[method-assign,assignment,return-value]
+        threading.Thread(target=end, args=(task,)).start() for task in tasks
+    ]
+    threads = [threading.Thread(target=bench.enter, args=(name,) * 50) for name in "aabbccdd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    # then everybody has been, and every thread is given back
     for _ in range(400):
         assert ended.acquire(timeout=20)
-    assert street.hosts._free == 4
-    assert not street.hosts._hosts
-    assert not street.hosts._ready
+    # then every thread is free again
+    del bench.start
+    assert bench.is_clean(threads=4)

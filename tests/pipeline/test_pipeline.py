@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from support.pipeline_bench import LABELS, LIMIT_S, NOW, Bench, jpeg
-from support.tiny_clip import tiny_engine
 
-from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
+from clip_engine.errors import (
+    ClipEngineError,
+    DeviceLostError,
+    DeviceMemoryError,
+    ImageError,
+    InputError,
+    TextTooLongError,
+)
 from worker.errors import (
     ClipWorkerError,
     ExpiredError,
@@ -19,25 +25,10 @@ from worker.errors import (
     ServiceError,
     TemporaryError,
 )
-from worker.pipeline.batcher import BatcherStoppedError
 from worker.pipeline.error_translation import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from clip_engine.engine import Engine
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return tiny_engine(buckets=(8,))
-
-
-@pytest.fixture
-def bench(engine: Engine) -> Iterator[Bench]:
-    bench = Bench(engine)
-    yield bench
-    bench.close()
 
 
 # --- what comes out ---
@@ -120,6 +111,8 @@ def test_a_bug_in_the_fetcher_is_the_services_fault(
     # and the operator's log has the traceback
     assert "Traceback" in caplog.text
     assert "ZeroDivisionError: by zero" in caplog.text
+    # and the caller's error has none, for it would be stored with the result
+    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +163,6 @@ def test_a_model_that_overflows_is_the_services_fault(
     assert type(bench.error(jpeg(1))) is ServiceError
 
 
-# --- stopping ---
-
-
 # --- the translation by itself ---
 
 
@@ -182,10 +172,11 @@ def test_a_model_that_overflows_is_the_services_fault(
         (ImageError("It is cut off.", "DECODE_TRUNCATED"), ImageInvalidError, "DECODE_TRUNCATED"),
         (TextTooLongError("It is too long."), InvalidRequestError, "LABEL_TOO_LONG"),
         (InputError("k is 0."), InvalidRequestError, "INVALID_REQUEST"),
-        (BatcherStoppedError("stopped"), TemporaryError, "STOPPING"),
+        (DeviceLostError("Xid 79"), TemporaryError, "DEVICE_LOST"),
         (ValueError("a label 'after shutdown'"), ServiceError, "INTERNAL"),
         (ClipEngineError("NaN"), ServiceError, "INTERNAL"),
         (MemoryError(), TemporaryError, "OUT_OF_MEMORY"),
+        (DeviceMemoryError("No room for 1."), TemporaryError, "OUT_OF_MEMORY"),
         (KeyboardInterrupt(), ServiceError, "INTERNAL"),
     ],
 )
@@ -202,15 +193,11 @@ def test_every_error_of_the_engine_is_translated() -> None:
     for kind in kinds:
         kinds += kind.__subclasses__()
     assert len(kinds) >= 8
+    told = {ImageError: ImageInvalidError, InputError: InvalidRequestError}
+    told |= {DeviceLostError: TemporaryError, DeviceMemoryError: TemporaryError}
     for kind in kinds:
         error = kind("Wrong.", "CODE") if kind is ImageError else kind("Wrong.")
-        expected = (
-            InvalidRequestError
-            if issubclass(kind, InputError)
-            else ImageInvalidError
-            if kind is ImageError
-            else ServiceError
-        )
+        expected = next((told[each] for each in kind.__mro__ if each in told), ServiceError)
         assert type(translate(error, "data:,")) is expected, kind
 
 

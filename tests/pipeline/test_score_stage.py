@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from clip_engine.engine import Engine, Prediction
+    from clip_engine.engine import Engine
 
 D = 512
 LABELS = tuple("abcdefghij")
@@ -46,11 +46,11 @@ class Counting:
         self.sizes: list[int] = []
         self.fail_with: BaseException | None = None
 
-    def classify_features(self, features: Tensor, *rest: Any) -> list[list[Prediction]]:
+    def rank(self, features: Tensor, *rest: Any) -> Any:
         self.sizes.append(len(features))
         if self.fail_with is not None:
             raise self.fail_with
-        return self.engine.classify_features(features, *rest)
+        return self.engine.rank(features, *rest)
 
 
 @pytest.fixture(scope="module")

@@ -15,20 +15,12 @@ if TYPE_CHECKING:
 LIMIT_S = 20.0
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 class Bench:
     """A timer on a clock that the test moves."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.timer = Timer(self.clock)
+        self.now_s = 100.0
+        self.timer = Timer(lambda: self.now_s)
         self.called: list[str] = []
         self.calls = threading.Semaphore(0)
 
@@ -41,13 +33,17 @@ class Bench:
 
     def move_to(self, now_s: float) -> None:
         """Move the clock; a call that is due then wakes the thread, which sleeps in real time."""
-        self.clock.now_s = now_s
+        self.now_s = now_s
         self.after(-1e9, "woken")
         self.wait()
 
     def wait(self, count: int = 1) -> None:
         for _ in range(count):
             assert self.calls.acquire(timeout=LIMIT_S)
+
+
+def threads() -> int:
+    return [thread.name for thread in threading.enumerate()].count("timer")
 
 
 @pytest.fixture
@@ -92,23 +88,19 @@ def test_a_call_that_fails_is_logged_and_the_next_one_comes(
     assert "A timed call failed" in caplog.text
 
 
-def test_after_stop_nothing_is_called_and_the_thread_is_gone(bench: Bench) -> None:
+def test_a_thread_is_there_from_the_first_call_to_the_stop_after_which_nothing_is_called() -> None:
+    before = threads()
+    bench = Bench()
+    assert threads() == before
     bench.after(0.0, "before")
     bench.wait()
+    assert threads() == before + 1
     bench.after(0.5, "never")
-    thread = bench.timer._thread
-    assert thread is not None
     bench.timer.stop()
     bench.after(0.0, "never")
-    assert not thread.is_alive()
+    assert threads() == before
     assert bench.called == ["before"]
     bench.timer.stop()
-
-
-def test_a_timer_that_nobody_asks_has_no_thread() -> None:
-    timer = Timer()
-    assert timer._thread is None
-    timer.stop()
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_call(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ class FakeTimer:
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.changed = threading.Condition()
         self._number = itertools.count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -22,7 +24,9 @@ class FakeTimer:
         return self.now_s
 
     def call_after(self, seconds: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._heap, (self.now_s + seconds, next(self._number), call))
+        with self.changed:
+            heapq.heappush(self._heap, (self.now_s + seconds, next(self._number), call))
+            self.changed.notify_all()
 
     def stop(self) -> None:
         self._heap.clear()

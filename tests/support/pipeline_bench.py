@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -143,10 +143,10 @@ class FakeMessage:
     name: str = "one"
     crashes: tuple[object, ...] = ()
     ended: bool = False
-    progressed: int = 0
+    progressed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def progress(self) -> None:
-        self.progressed += 1
+        self.progressed.release()
 
 
 class Bench:
@@ -160,6 +160,7 @@ class Bench:
         given = {
             "engine": self.engine,
             "pool": self.pool,
+            "begin": lambda messages, _together: messages,
             "max_batch": 8,
             "fetches": 4,
             "now": lambda: self.now_s,

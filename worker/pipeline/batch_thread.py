@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-logger = logging.getLogger(__name__)
 
 
 class BatchThread(Generic[Item]):
@@ -20,9 +17,8 @@ class BatchThread(Generic[Item]):
 
     Args:
         name: Of the thread.
-        run: Takes 1 to `most` items in the order of their arrival. It handles its own errors; what
-            it raises all the same is logged, and `failed` is told.
-        failed: Takes the items of a run that raised, and the error.
+        run: Takes 1 to `most` items in the order of their arrival.
+        failed: Takes each item of a run that raised, and the error.
         most: Items a run.
     """
 
@@ -30,7 +26,7 @@ class BatchThread(Generic[Item]):
         self,
         name: str,
         run: Callable[[Sequence[Item]], None],
-        failed: Callable[[Sequence[Item], BaseException], None],
+        failed: Callable[[Item, BaseException], None],
         most: int = 1024,
     ) -> None:
         self._name = name
@@ -69,7 +65,8 @@ class BatchThread(Generic[Item]):
             try:
                 self._run(batch)
             except BaseException as error:  # noqa: BLE001  # the items' owners must hear of it
-                self._failed(batch, error)
+                for item in batch:
+                    self._failed(item, error)
 
     def _take(self) -> list[Item]:
         with self._changed:

@@ -1,31 +1,27 @@
-"""Whether a host is in order, rests, or is being tried again: a circuit breaker's three states."""
+"""Whether a host may be asked: a circuit breaker.
+
+It is closed while the host works. After several failures in a row it opens: the host rests. When
+the rest is over one fetch tries the host (half open): an answer closes the breaker, another failure
+begins a longer rest.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from worker.errors import TemporaryError
 
 
-class Phase(Enum):
-    """What a host's visitors may do."""
-
-    OPEN = auto()  # all may go
-    RESTING = auto()  # none may
-    HALF_OPEN = auto()  # one may, to see
-    TRYING = auto()  # that one is under way
-
-
 @dataclass(frozen=True)
 class RestPolicy:
-    """When a host is given a rest.
+    """When and for how long a host rests.
 
     Attributes:
-        failures: In a row, after which it is.
+        failures: In a row, after which it rests.
         first_s: Length of the first rest, in seconds.
-        factor: By which it grows when a trial fails.
-        longest_s: Where it stops growing, in seconds.
+        factor: By which the rest grows when a trial fails.
+        longest_s: Longest rest, in seconds.
     """
 
     failures: int = 5
@@ -34,71 +30,69 @@ class RestPolicy:
     longest_s: float = 30.0
 
 
-class Health:
-    """What is known of one host. Whoever holds it takes care that one thread uses it at a time.
+class CircuitBreaker:
+    """Of one host. For one thread at a time.
 
     Args:
-        policy: When the host is given a rest.
+        policy: When the host rests.
+
+    Attributes:
+        rests_until_s: When the last rest ends or ended (monotonic).
+        error: The last failure.
     """
 
     def __init__(self, policy: RestPolicy) -> None:
+        self.rests_until_s = -math.inf
+        self.error: TemporaryError | None = None
         self._policy = policy
-        self._rest_s = 0.0  # the last one's length
-        self.phase = Phase.OPEN
-        self.failures = 0  # in a row
-        self.rests = 0  # so far, which tells a rest's end from that of one before
+        self._failures = 0  # in a row
+        self._rest_s = 0.0  # length of the last rest, 0 while it is closed
+        self._trial: object = None
 
     @property
-    def spotless(self) -> bool:
-        """Whether there is nothing to remember."""
-        return self.phase is Phase.OPEN and self.failures == 0
+    def is_closed(self) -> bool:
+        """Whether the host is believed to work."""
+        return not self._rest_s
 
     @property
-    def may_go(self) -> bool:
-        """Whether a visitor may go."""
-        return self.phase in (Phase.OPEN, Phase.HALF_OPEN)
+    def has_failed(self) -> bool:
+        """Whether the host has failed since its last answer."""
+        return self._failures > 0
 
-    def gone(self) -> bool:
-        """Note that a visitor goes; tell whether it is the trial."""
-        if self.phase is not Phase.HALF_OPEN:
-            return False
-        self.phase = Phase.TRYING
-        return True
+    def allows(self, now_s: float) -> bool:
+        """Whether a fetch may start."""
+        return self.is_closed or (self._trial is None and now_s >= self.rests_until_s)
+
+    def started(self, fetch: object) -> None:
+        """Note that a fetch has started."""
+        if not self.is_closed:
+            self._trial = fetch
 
     def answered(self) -> None:
-        """Note that the host works, be the answer a picture or a 404."""
-        self.phase, self.failures, self._rest_s = Phase.OPEN, 0, 0.0
+        """Note that the host works, be its answer an image or a 404."""
+        self._failures, self._rest_s, self._trial = 0, 0.0, None
 
-    def failed(self, error: TemporaryError, *, trial: bool) -> float:
-        """Note a failure.
-
-        Args:
-            error: What the host's visitor failed with.
-            trial: Whether it was the trial.
+    def failed(self, fetch: object, error: TemporaryError, now_s: float) -> float:
+        """Note that a fetch has failed.
 
         Returns:
             Seconds of the rest that begins now; 0 if none does.
         """
-        if self.phase is not Phase.OPEN and not trial:
-            return 0.0  # it went before the rest, and tells nothing new
-        self.failures += 1
-        if not trial and self.failures < self._policy.failures:
+        self.error = error
+        is_trial = self._trial is fetch
+        if not (self.is_closed or is_trial):
+            return 0.0  # it started before the rest, and says nothing new
+        self._failures += 1
+        if not is_trial and self._failures < self._policy.failures:
             return 0.0
-        return self._begin_rest(error.retry_after_s or 0.0)
+        self._trial = None
+        longest_s = self._policy.longest_s
+        self._rest_s = min(longest_s, self._rest_s * self._policy.factor or self._policy.first_s)
+        rest_s = max(self._rest_s, min(error.retry_after_s or 0.0, longest_s))
+        self.rests_until_s = now_s + rest_s
+        return rest_s
 
-    def _begin_rest(self, asked_s: float) -> float:
-        policy = self._policy
-        self._rest_s = min(policy.longest_s, self._rest_s * policy.factor or policy.first_s)
-        self.phase = Phase.RESTING
-        self.rests += 1
-        return max(self._rest_s, min(asked_s, policy.longest_s))
-
-    def left(self, *, trial: bool) -> None:
-        """Note that a visitor went without having asked the host."""
-        if trial:
-            self.phase = Phase.HALF_OPEN
-
-    def rested(self, rest: int) -> None:
-        """End a rest, named by what `rests` was when it had begun, unless it is over."""
-        if self.phase is Phase.RESTING and self.rests == rest:
-            self.phase = Phase.HALF_OPEN
+    def not_asked(self, fetch: object) -> None:
+        """Note that a fetch has ended without asking the host: if it was the trial, another is."""
+        if self._trial is fetch:
+            self._trial = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from clip_engine.errors import ImageError, InputError, TextTooLongError
+from clip_engine.errors import DeviceLostError, ImageError, InputError, TextTooLongError
 from worker.errors import (
     ClipWorkerError,
+    ExpiredError,
     ImageInvalidError,
     InvalidRequestError,
     ServiceError,
     TemporaryError,
 )
-from worker.pipeline.batcher import BatcherStoppedError
 from worker.quoting import quote, redacted, shown_uri
 
 
@@ -18,8 +18,8 @@ def translate(error: BaseException, image: str) -> ClipWorkerError:
     """The error of `worker.errors` that stands for another, with the other as its cause.
 
     Args:
-        error: Anything that was raised while a picture was handled.
-        image: The picture's URI, for the sentence.
+        error: Anything that was raised while an image was processed.
+        image: The image's URI, for the sentence.
     """
     translated = _translate(error, image)
     if translated is not error:
@@ -28,8 +28,22 @@ def translate(error: BaseException, image: str) -> ClipWorkerError:
 
 
 def stopping(image: str) -> TemporaryError:
-    """The error of a picture that a worker has in hand when it ends."""
+    """The error of an image task that is not done when its worker stops."""
     return TemporaryError(f"{shown_uri(image)}: the worker is stopping; send it again.", "STOPPING")
+
+
+def expired(deadline: float, now: float, before: str) -> ExpiredError:
+    """The error of an image task whose deadline has passed.
+
+    Args:
+        deadline: Unix time in seconds.
+        now: Likewise.
+        before: What is not done any more, for the sentence.
+    """
+    return ExpiredError(
+        f"The deadline {deadline:.3f} passed {max(0.0, now - deadline):.1f} s before {before}; "
+        "give a later one or add workers."
+    )
 
 
 def _translate(error: BaseException, image: str) -> ClipWorkerError:
@@ -44,10 +58,10 @@ def _translate(error: BaseException, image: str) -> ClipWorkerError:
         return TemporaryError(
             f"{shown_uri(image)}: the worker ran out of memory; send it again.", "OUT_OF_MEMORY"
         )
-    if isinstance(error, BatcherStoppedError):
-        return stopping(image)
+    if isinstance(error, DeviceLostError):
+        return TemporaryError("The worker's device failed; send the task again.", "DEVICE_LOST")
     reason = quote(redacted(str(error), image))
     return ServiceError(
         f"{shown_uri(image)}: the worker failed with {type(error).__name__} ({reason}); its log "
-        "tells where."
+        "says where."
     )

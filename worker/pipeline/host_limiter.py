@@ -1,10 +1,8 @@
 """Which fetch may start now: a circuit breaker and a fair share of the threads for each host.
 
-A host that failed several times in a row is left alone for a while: its fetches wait, on no thread,
-then one of them tries, and the others follow if the host answers
-(`worker.pipeline.circuit_breaker`). And no host takes all fetch threads, be it slow or only much
-asked for: it may hold up to three times as many as are free, and the last free one only if it has
-none. Hosts that wait are served in turn.
+Fetches from a host that rests wait on no thread (`worker.pipeline.circuit_breaker`). And no host
+takes all fetch threads, be it slow or popular: it may hold up to three times as many as are free,
+and the last free one only if it has none. Hosts that wait are served in turn.
 """
 
 from __future__ import annotations
@@ -15,23 +13,24 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from worker.errors import TemporaryError
-from worker.pipeline.circuit_breaker import Health, Phase, RestPolicy
-from worker.pipeline.timer import Timer
+from worker.pipeline.circuit_breaker import CircuitBreaker, RestPolicy
 
-MOST_HOSTS = 10_000  # remembered although nobody fetches there; strangers choose the names
+if TYPE_CHECKING:
+    from worker.pipeline.image_task import ImageTask
+    from worker.pipeline.timer import Timer
+
+MOST_HOSTS = 1000  # remembered because they failed; anybody may make up names
 _SHARE = 3  # threads of one host for each that is free
 
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?://([^/?#]*))?")
-_LOCAL = ("data", "file", "redis")  # schemes of what is read on this machine or from our own Redis
-
-Fetch = TypeVar("Fetch")
+_LOCAL = ("data", "file", "redis")  # schemes of what this machine or our own Redis holds
 
 
 def host_of(uri: str) -> str | None:
-    """What fails together with the place that a URI names; None for what is no other host's.
+    """Scheme and authority of a URI; None for what is read locally.
 
     >>> host_of("https://Example.com/cat.jpg"), host_of("s3://pets/cat.jpg"), host_of("file:///a")
     ('https://example.com', 's3://pets', None)
@@ -42,226 +41,205 @@ def host_of(uri: str) -> str | None:
     return f"{scheme}://{(match[2] or '').lower()}"
 
 
-class Told(Enum):
-    """What a fetch told of its host, where that is no error."""
+class Answer(Enum):
+    """What a fetch says about its host, if that is not a `TemporaryError`."""
 
-    ANSWERED = auto()  # it works, be its answer an image or a 404
+    ANSWERED = auto()  # it works, be the answer an image or a 404
     NOT_ASKED = auto()
 
 
-class Starter(Protocol[Fetch]):
-    """Starts and ends fetches. Its methods are called without a lock, but for `gives_up_at`."""
+Outcome = TemporaryError | Answer
 
-    def start(self, fetches: Sequence[Fetch]) -> Iterable[Fetch]:
-        """Start fetches; those that will not be made after all."""
 
-    def gives_up_at(self, fetch: Fetch) -> float:
-        """When it would rather fail than wait on, by the timer's clock."""
+class Fetches(Protocol):
+    """Makes the fetches; `worker.pipeline.fetch_stage` does."""
 
-    def turn_away(self, fetch: Fetch, error: TemporaryError) -> None:
-        """Fail it: its host rests for longer than it can wait.
+    def start(self, tasks: Sequence[ImageTask]) -> None:
+        """Start to fetch."""
+
+    def is_wanted(self, task: ImageTask) -> bool:
+        """Whether it is still worth fetching; called under a lock."""
+
+    def gives_up_at(self, task: ImageTask) -> float:
+        """Until when it can wait, by the timer's clock; called under a lock."""
+
+    def drop(self, task: ImageTask, error: TemporaryError | None) -> None:
+        """End a task that will not be fetched.
 
         Args:
-            fetch: That entered.
-            error: What the host failed with last, for another fetch perhaps.
+            task: That entered.
+            error: The last failure of its host, which rests for longer than the task can wait;
+                None if it is not wanted any more.
         """
 
 
 @dataclass(eq=False)
-class _Host(Generic[Fetch]):
-    """A host that is fetched from or waited for, or that failed not long ago."""
-
+class _Host:
     name: str
-    health: Health
+    breaker: CircuitBreaker
     running: int = 0
-    ready: bool = False  # whether it stands in the row of those who may be served
-    trial: Fetch | None = None
-    rests_until_s: float = 0.0
-    error: TemporaryError | None = None  # the last
-    waiting: deque[Fetch] = field(default_factory=deque)
+    waiting: deque[ImageTask] = field(default_factory=deque)
 
 
 @dataclass
-class _Decided(Generic[Fetch]):
-    """What is to be told once the lock is free."""
+class _Decision:
+    """Calls to make once the lock is released."""
 
-    start: list[tuple[_Host[Fetch], Fetch]] = field(default_factory=list)
-    turn_away: list[tuple[TemporaryError, Fetch]] = field(default_factory=list)
+    start: list[ImageTask] = field(default_factory=list)
+    drop: list[tuple[ImageTask, TemporaryError | None]] = field(default_factory=list)
 
 
-class HostLimiter(Generic[Fetch]):
-    """Starts fetches when their host's health and share allow it. Threads may share it.
+class HostLimiter:
+    """Starts fetches when their host's breaker and share allow it. Threads may share it.
 
-    A fetch enters, is started, and is then reported once.
+    A task enters, is started, and is then reported once; or it is dropped.
 
     Args:
         timer: Ends the rests.
-        starter: Starts the fetches.
-        threads: Fetches at the same time, of all hosts.
-        most_a_host: Fetches at the same time of one host; None for the share alone.
-        rest: When a host is given a rest.
+        fetches: Makes them.
+        threads: Fetches at the same time, from all hosts.
+        most_a_host: Fetches at the same time from one host; None for the share alone.
+        rest: When a host rests.
     """
 
     def __init__(
         self,
         timer: Timer,
-        starter: Starter[Fetch],
+        fetches: Fetches,
         *,
         threads: int,
         most_a_host: int | None = None,
         rest: RestPolicy | None = None,
     ) -> None:
         self._timer = timer
-        self._starter = starter
+        self._fetches = fetches
         self._free = threads
         self._most_a_host = most_a_host or threads
         self._rest = rest or RestPolicy()
-        self._hosts: OrderedDict[str, _Host[Fetch]] = OrderedDict()  # the last one used at the end
-        self._ready: deque[_Host[Fetch]] = deque()
-        self._closed: set[_Host[Fetch]] = set()  # all whose phase is not OPEN
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()  # the last one used at the end
+        self._ready: OrderedDict[_Host, None] = OrderedDict()  # may start a fetch, in turn
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Hosts that are remembered."""
+        return len(self._hosts)
 
     @property
     def resting(self) -> int:
         """Fetches that wait for the end of a rest, or of the trial after it."""
         with self._lock:
-            return sum(len(host.waiting) for host in self._closed)
+            hosts = self._hosts.values()
+            return sum(len(host.waiting) for host in hosts if not host.breaker.is_closed)
 
-    def enter(self, fetches: Iterable[tuple[str, Fetch]]) -> None:
-        """Take fetches with the names of their hosts; they start at once or later, or fail."""
-        decided: _Decided[Fetch] = _Decided()
+    def enter(self, tasks: Iterable[ImageTask]) -> None:
+        """Take tasks that are to be fetched from their `host`."""
+        decision = _Decision()
         with self._lock:
-            for name, fetch in fetches:
-                host = self._known(name)
-                if host.health.phase is Phase.RESTING:
-                    self._keep_waiting(host, [fetch], decided)
-                else:
-                    host.waiting.append(fetch)
-                self._admit(host, decided)
-        self._tell(decided)
+            for task in tasks:
+                host = self._host(task)
+                self._let_wait(host, [task], decision)
+                self._start_next(host, decision)
+        self._carry_out(decision)
 
-    def report(self, outcomes: Iterable[tuple[str, Fetch, TemporaryError | Told]]) -> None:
-        """Hear what fetches that were started told of their hosts."""
-        self._tell(self._take(outcomes))
-
-    def _take(
-        self, outcomes: Iterable[tuple[str, Fetch, TemporaryError | Told]]
-    ) -> _Decided[Fetch]:
-        decided: _Decided[Fetch] = _Decided()
+    def report(self, outcomes: Iterable[tuple[ImageTask, Outcome]]) -> None:
+        """Take what fetches that were started say about their hosts."""
+        decision = _Decision()
         with self._lock:
-            for name, fetch, told in outcomes:
-                host, trial = self._returned(name, fetch)
-                if isinstance(told, TemporaryError):
-                    host.error = told
-                    if rest_s := host.health.failed(told, trial=trial):
-                        self._begin_rest(host, rest_s, decided)
-                elif told is Told.ANSWERED:
-                    host.health.answered()
-                    # Where another than the trial got the answer, the trial is one no more.
-                    host.trial = None
-                    self._closed.discard(host)
+            for task, outcome in outcomes:
+                host = self._host(task)
+                host.running -= 1
+                self._free += 1
+                if isinstance(outcome, TemporaryError):
+                    rest_s = host.breaker.failed(task, outcome, self._timer.clock())
+                    if rest_s:
+                        self._begin_rest(host, rest_s, decision)
+                elif outcome is Answer.ANSWERED:
+                    host.breaker.answered()
                 else:
-                    host.health.left(trial=trial)
-                self._admit(host, decided)
-        return decided
+                    host.breaker.not_asked(task)
+                self._start_next(host, decision)
+        self._carry_out(decision)
 
-    def _known(self, name: str) -> _Host[Fetch]:
-        host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = _Host(name, Health(self._rest))
+    def _host(self, task: ImageTask) -> _Host:
+        name = str(task.host)
+        if (host := self._hosts.get(name)) is None:
+            host = self._hosts[name] = _Host(name, CircuitBreaker(self._rest))
         return host
 
-    def _returned(self, name: str, fetch: Fetch) -> tuple[_Host[Fetch], bool]:
-        """Give the fetch's thread back; its host, and whether it was the trial."""
-        host = self._hosts[name]
-        host.running -= 1
-        self._free += 1
-        trial = host.trial is fetch
-        if trial:
-            host.trial = None
-        return host, trial
-
-    def _begin_rest(self, host: _Host[Fetch], rest_s: float, decided: _Decided[Fetch]) -> None:
-        rest = host.health.rests
-        self._closed.add(host)
-        host.rests_until_s = self._timer.clock() + rest_s
-        self._timer.call_after(rest_s, lambda: self._end_rest(host, rest))
+    def _begin_rest(self, host: _Host, rest_s: float, decision: _Decision) -> None:
+        self._timer.call_after(rest_s, lambda: self._end_rest(host.name))
         waiting = list(host.waiting)
         host.waiting.clear()
-        self._keep_waiting(host, waiting, decided)
+        self._let_wait(host, waiting, decision)
 
-    def _keep_waiting(
-        self, host: _Host[Fetch], fetches: Iterable[Fetch], decided: _Decided[Fetch]
-    ) -> None:
-        """Keep those that can wait for the rest's end, turn the others away."""
-        assert host.error is not None, "a host rests only after it has failed"
-        for fetch in fetches:
-            if self._starter.gives_up_at(fetch) > host.rests_until_s:
-                host.waiting.append(fetch)
-            else:
-                decided.turn_away.append((host.error, fetch))
-
-    def _end_rest(self, host: _Host[Fetch], rest: int) -> None:
-        decided: _Decided[Fetch] = _Decided()
+    def _end_rest(self, name: str) -> None:
+        decision = _Decision()
         with self._lock:
-            if self._hosts.get(host.name) is host:  # it may have been forgotten
-                host.health.rested(rest)
-                self._admit(host, decided)
-        self._tell(decided)
+            if host := self._hosts.get(name):  # it may have been forgotten
+                self._start_next(host, decision)
+        self._carry_out(decision)
 
-    def _admit(self, changed: _Host[Fetch], decided: _Decided[Fetch]) -> None:
-        """Start whatever may, after something has changed for a host."""
+    def _let_wait(self, host: _Host, tasks: Iterable[ImageTask], decision: _Decision) -> None:
+        """Let tasks wait for their turn, but drop those that can't wait for a rest to end."""
+        rests_until_s = host.breaker.rests_until_s
+        is_resting = self._timer.clock() < rests_until_s and not host.breaker.is_closed
+        for task in tasks:
+            if is_resting and self._fetches.gives_up_at(task) <= rests_until_s:
+                decision.drop.append((task, host.breaker.error))
+            else:
+                host.waiting.append(task)
+
+    def _start_next(self, changed: _Host, decision: _Decision) -> None:
+        """Start what may start, after something has changed for a host."""
         self._line_up(changed)
         blocked = 0
         while self._free and blocked < len(self._ready):
-            host = self._ready.popleft()
-            host.ready = False
+            host, _ = self._ready.popitem(last=False)
             if not self._has_share(host):
                 blocked += 1
-            elif host.waiting and host.health.may_go:
+            elif self._may_start(host):
                 blocked = 0
-                decided.start.append((host, self._next(host)))
+                self._start(host, decision)
             self._line_up(host)
         self._forget(changed)
 
-    def _line_up(self, host: _Host[Fetch]) -> None:
-        if host.waiting and host.health.may_go and not host.ready:
-            host.ready = True
-            self._ready.append(host)
+    def _line_up(self, host: _Host) -> None:
+        if self._may_start(host):
+            self._ready.setdefault(host)
 
-    def _has_share(self, host: _Host[Fetch]) -> bool:
+    def _may_start(self, host: _Host) -> bool:
+        return bool(host.waiting) and host.breaker.allows(self._timer.clock())
+
+    def _has_share(self, host: _Host) -> bool:
         if host.running == 0:
             return True
         return self._free > 1 and host.running < min(self._most_a_host, _SHARE * self._free)
 
-    def _next(self, host: _Host[Fetch]) -> Fetch:
-        fetch = host.waiting.popleft()
+    def _start(self, host: _Host, decision: _Decision) -> None:
+        task = host.waiting.popleft()
+        if not self._fetches.is_wanted(task):
+            decision.drop.append((task, None))
+            return
         host.running += 1
         self._free -= 1
-        if host.health.gone():
-            host.trial = fetch
-        return fetch
+        host.breaker.started(task)
+        decision.start.append(task)
 
-    def _forget(self, host: _Host[Fetch]) -> None:
-        """Keep only hosts that matter, and of those that nobody fetches from not too many."""
+    def _forget(self, host: _Host) -> None:
+        """Keep only hosts that matter, and not too many of those that failed."""
         if host.running or host.waiting:
             return
-        if host.health.spotless:
+        if not host.breaker.has_failed:
             self._hosts.pop(host.name, None)
             return
         self._hosts.move_to_end(host.name)
         if len(self._hosts) > MOST_HOSTS:
             idle = (each for each in self._hosts.values() if not (each.running or each.waiting))
-            oldest = next(idle)
-            self._closed.discard(oldest)
-            del self._hosts[oldest.name]
+            del self._hosts[next(idle).name]
 
-    def _tell(self, decided: _Decided[Fetch]) -> None:
-        """Tell what was decided, without the lock: who is told may do anything."""
-        while decided.start or decided.turn_away:
-            for error, fetch in decided.turn_away:
-                self._starter.turn_away(fetch, error)
-            hosts = {id(fetch): host.name for host, fetch in decided.start}
-            refused = self._starter.start([fetch for _, fetch in decided.start]) if hosts else ()
-            # These make room for others: in turn, not one call inside the other.
-            decided = self._take([(hosts[id(f)], f, Told.NOT_ASKED) for f in refused])
+    def _carry_out(self, decision: _Decision) -> None:
+        """Make the calls without the lock, since they may do anything."""
+        for task, error in decision.drop:
+            self._fetches.drop(task, error)
+        if decision.start:
+            self._fetches.start(decision.start)

@@ -1,9 +1,10 @@
-"""One image on its way through a worker: what is asked of it, where it stands, what came of it."""
+"""One image on its way through a worker: what is asked, its state, and its result."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TaggingRequest:
-    """What is asked of an image, validated; images of one message or of equal ones share it.
+    """What is asked of an image, validated. Image tasks with the same question share it.
 
     Attributes:
-        labels: L different labels; or none, where
-        label_set: names a stored set, which is read when it is needed.
+        labels: L different labels; empty if `label_set` names a stored list.
         templates: At least one.
         k: Most predictions.
         threshold: Least probability of a prediction.
-        deadline: Unix time in seconds after which the image is dropped, or None.
+        deadline: Unix time in seconds after which the image task is dropped, or None.
         return_embedding: Whether the result carries the image's feature.
+        label_set: Name of a stored label set, which is read when it is needed.
     """
 
     labels: tuple[str, ...]
@@ -40,18 +41,18 @@ class Message(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether its end is decided, so that nobody needs the result any more."""
+        """Whether its end is decided, so that its result is not needed any more."""
 
     @property
     def crashes(self) -> Sequence[object]:
-        """The crashes of workers that had begun it."""
+        """The crashes of workers that were working on it."""
 
     def progress(self) -> None:
         """Note that some of its work was done just now."""
 
 
 class Owner(Protocol):
-    """Whoever waits for image tasks."""
+    """Receives image tasks that have ended."""
 
     def finished(self, tasks: Sequence[ImageTask]) -> None:
         """Take tasks that have a result or an error; called on any thread, once for each task."""
@@ -59,30 +60,30 @@ class Owner(Protocol):
 
 @dataclass(slots=True, eq=False)
 class ImageTask:
-    """A record that the stages hand on; it has no behaviour of its own.
+    """The record that is handed from stage to stage. It has no behaviour of its own.
 
     Attributes:
         image: URI.
         request: What is asked.
-        owner: Told of the end.
+        owner: Receives the task when it has ended.
         message: That asks for it; None if there is none.
         position: Of the image in its message.
-        queue_s: Seconds that the message waited in the queue, None where that is not known.
-        key: Unique in the process; given by the pipeline.
+        queue_s: Seconds that the message waited in the queue, None if that is not known.
+        key: Unique in the process.
         labels: The request's, or those of its label set.
         label_features: float32 `[L, D]`.
-        host: Where it is fetched from, None if that is no host that can fail.
-        data: Bytes that this process has read for it already.
-        attempts: So far, to fetch it.
+        host: That it is fetched from; None for what is read locally.
+        data: The file, if this process has read it (uploads).
+        attempts: To fetch it, so far.
         since_s: When the first attempt began, or the first wait for its host (monotonic).
-        was_delayed: Whether there was more than one attempt, or a wait for its host.
+        was_delayed: Whether it was retried or waited for its host's rest to end.
         slot: Of its pixels in the shared images.
-        prepared_s: When these were there (monotonic).
+        prepared_s: When its pixels were there (monotonic).
         labels_s: Seconds that the labels took.
         fetch_s: Seconds from the first attempt to the bytes, pauses included.
         decode_s: Seconds that decoding and resizing took.
         result: JSON-ready fields of `worker.contract.Classification`.
-        error: What it failed with instead.
+        error: What it failed with. A task with an error has ended; stages drop it.
     """
 
     image: str
@@ -91,7 +92,7 @@ class ImageTask:
     message: Message | None = None
     position: int = 0
     queue_s: float | None = None
-    key: int = -1
+    key: int = field(default_factory=itertools.count().__next__)
     labels: tuple[str, ...] = ()
     label_features: Tensor | None = None
     host: str | None = None
@@ -106,3 +107,9 @@ class ImageTask:
     decode_s: float = 0.0
     result: dict[str, Any] | None = None
     error: ClipWorkerError | None = None
+
+
+def is_late(task: ImageTask, now: float) -> bool:
+    """Whether a task's deadline has passed; `now` is Unix time in seconds."""
+    deadline = task.request.deadline
+    return deadline is not None and now > deadline

@@ -1,8 +1,8 @@
 """First stage: the labels of each image task, and their text features.
 
-Labels come first, so that a label that is too long costs no fetch. Features that are cached are
-handed on at once; the others are encoded on a thread of its own, all that arrived meanwhile
-together, so that no image waits for labels that are not its own.
+Labels come first, so that a label that is too long costs no fetch. Tasks whose features are cached
+are handed on at once. New labels are encoded on a separate thread, those of all tasks that arrived
+meanwhile together, so that no image waits for labels that are not its own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class LabelStage:
         self._then = then
         self._failed = failed
         self._clock = clock
-        self._thread: BatchThread[ImageTask] = BatchThread("labels", self._encode, self._fail)
+        self._thread: BatchThread[ImageTask] = BatchThread("labels", self._encode, failed)
+        self.stop = self._thread.stop
 
     def run(self, tasks: Sequence[ImageTask]) -> None:
         """Hand on the tasks whose features are cached, and encode the labels of the others."""
@@ -70,10 +71,6 @@ class LabelStage:
         self._thread.put(unknown)
         if known:
             self._then(known)
-
-    def stop(self, timeout_s: float) -> None:
-        """Encode no more."""
-        self._thread.stop(timeout_s)
 
     def _encode(self, tasks: Sequence[ImageTask]) -> None:
         start_s = self._clock()

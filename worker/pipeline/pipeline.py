@@ -1,42 +1,39 @@
-"""From image tasks to results: labels, fetch and decode, encode, score.
+"""From image tasks to results: labels, uploads, fetch and decode, encode, score.
 
 pipeline.submit([ImageTask(image="https://example.com/cat.jpg", request=request, owner=owner)])
 # later, on another thread: owner.finished([task]), with task.result or task.error
 
 Each stage takes several tasks and hands them on to the next. Tasks may differ in labels, templates
 and K, for a batch carries nothing but pixels. A task ends once, whichever comes first: a result, an
-error, or the pipeline giving it up; a stage drops a task that it finds ended.
+error, or `abandon`. Stages drop tasks that have ended.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from worker.errors import ClipWorkerError, ServiceError
+from worker.errors import ServiceError
 from worker.pipeline.batcher import Batcher
-from worker.pipeline.encode_stage import Begin, EncodeStage, SharedImages, begin_all
+from worker.pipeline.encode_stage import Begin, EncodeStage
 from worker.pipeline.error_translation import stopping, translate
-from worker.pipeline.fatal import Fatal
-from worker.pipeline.fetch_stage import FetchStage, Prepares
+from worker.pipeline.fetch_stage import FetchStage, ImagePool
 from worker.pipeline.image_task import ImageTask, Owner
 from worker.pipeline.label_stage import LabelStage, ReadsLabelSets
-from worker.pipeline.retry import Random, RetryPolicy
+from worker.pipeline.retry import Random, Retries, RetryPolicy
 from worker.pipeline.score_stage import ScoreStage
-from worker.pipeline.stats import PipelineStats
 from worker.pipeline.timer import Timer
 from worker.quoting import redacted, shown_uri
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
     from worker.pipeline.circuit_breaker import RestPolicy
-    from worker.pipeline.upload_reader import UploadReader
+    from worker.pipeline.upload_stage import UploadStage
     from worker.preparation.records import PreparedImage
 
 logger = logging.getLogger(__name__)
@@ -44,23 +41,18 @@ logger = logging.getLogger(__name__)
 STOP_S = 2.0  # for a thread to notice
 
 
-class Pool(Prepares, SharedImages, Protocol):
-    """Prepares images; `worker.preparation.pool.PreparationPool` does."""
-
-
 class Pipeline:
     """Takes image tasks and ends them. Threads may share it.
 
     Args:
         engine: The model.
-        pool: Prepares images; its owner starts and stops it, and gives what comes of them to
-            `prepared`.
+        pool: Prepares images; its owner starts and stops it, and hands its outcomes to `prepared`.
         label_sets: From a stored set's name to its labels; without it no request may name one.
-        uploads: Reads what clients have stored in Redis.
+        uploads: Makes the stage that reads uploads, given `then` and `failed`.
         begin: Asked before each batch which messages may run.
-        fatal: Judges what a batch fails with.
-        retry: When an attempt to fetch that failed is made again.
-        rest: When a host that fails is given a rest.
+        device_lost: Called when the model's device fails for good.
+        retry: When an attempt that failed is made again.
+        rest: When a host that fails is not asked.
         fetches: From other hosts at the same time.
         most_a_host: Likewise, from one host.
         max_batch: Most images a batch.
@@ -75,11 +67,11 @@ class Pipeline:
         self,
         *,
         engine: Engine,
-        pool: Pool,
+        pool: ImagePool,
         label_sets: ReadsLabelSets | None = None,
-        uploads: UploadReader | None = None,
-        begin: Begin = begin_all,
-        fatal: Fatal | None = None,
+        uploads: Callable[..., UploadStage] | None = None,
+        begin: Begin,
+        device_lost: Callable[[BaseException], None] = lambda _: None,
         retry: RetryPolicy | None = None,
         rest: RestPolicy | None = None,
         fetches: int = 32,
@@ -91,25 +83,21 @@ class Pipeline:
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
     ) -> None:
-        self.stats = PipelineStats()
-        self._keys = itertools.count()
         self._in_flight: dict[int, ImageTask] = {}
-        self._stopped = False
-        self._now = now
-        self._uploads = uploads
-        self._timer = timer or Timer()
         self._emptied = threading.Condition()
+        self._stopped = False
+        self._timer = timer = timer or Timer()
+        self._retries = Retries(retry or RetryPolicy(), timer, failed=self.fail, now=now, draw=draw)
         self._score = ScoreStage(engine, succeeded=self._succeed, failed=self.fail)
         self._encode = EncodeStage(
             engine,
             pool,
             begin=begin,
-            in_flight=self._in_flight,
             then=self._score.put,
             failed=self.fail,
-            fatal=fatal or Fatal(),
+            device_lost=device_lost,
             now=now,
-            clock=self._timer.clock,
+            clock=timer.clock,
         )
         self._batcher = Batcher(
             self._encode.run,
@@ -117,25 +105,24 @@ class Pipeline:
             max_batch=max_batch,
             runners=runners,
             max_wait_s=max_wait_s,
-            clock=self._timer.clock,
+            clock=timer.clock,
+            now=now,
         )
         self._fetch = FetchStage(
             pool,
-            timer=self._timer,
-            retry=retry or RetryPolicy(),
+            retries=self._retries,
+            timer=timer,
             threads=fetches,
             most_a_host=most_a_host,
             rest=rest,
-            uploads=uploads,
-            in_flight=self._in_flight,
-            then=self._add_to_batch,
+            then=self._batcher.add,
             failed=self.fail,
-            stats=self.stats,
             now=now,
-            draw=draw,
         )
+        self._uploads = uploads and uploads(then=self._fetch.run, failed=self._try_again)
+        self._after_labels = self._uploads.run if self._uploads else self._fetch.run
         self._labels = LabelStage(
-            engine.labels, label_sets, then=self._fetch.run, failed=self._no_labels
+            engine.labels, label_sets, then=self._after_labels, failed=self._try_again
         )
 
     def start(self) -> None:
@@ -143,18 +130,15 @@ class Pipeline:
         self._batcher.start()
 
     def submit(self, tasks: Sequence[ImageTask]) -> None:
-        """Begin with tasks; each owner hears of the end."""
-        for task in tasks:
-            task.key = next(self._keys)
-            self._in_flight[task.key] = task
+        """Begin with tasks; each owner receives them when they have ended."""
+        self._in_flight.update({task.key: task for task in tasks})
         if self._stopped:  # looked at after the tasks can be seen, so that `stop` or this ends them
-            for task in tasks:
-                self.fail(task, stopping(task.image))
+            self._end_all(tasks)
         else:
-            self._labels.run(self._fetch.in_time(tasks))
+            self._labels.run(self._fetch.wanted(tasks))
 
     def prepared(self, images: Sequence[PreparedImage]) -> None:
-        """Take what came of images; called by the pool."""
+        """Take the outcomes of preparation; called by the pool."""
         self._fetch.prepared(images)
 
     @property
@@ -165,7 +149,12 @@ class Pipeline:
     @property
     def resting(self) -> int:
         """Tasks that wait for another attempt, or for the end of their host's rest."""
-        return self._fetch.resting
+        return self._retries.pausing + self._fetch.resting
+
+    @property
+    def preparation_s(self) -> float:
+        """Seconds that it takes to fetch and decode an image, on average."""
+        return self._fetch.preparation_s
 
     def oldest_run_s(self) -> float:
         """Seconds that the longest forward pass under way has been running; 0 if none is."""
@@ -181,19 +170,13 @@ class Pipeline:
             self._emptied.wait_for(lambda: not self._in_flight, timeout_s)
         return self.in_flight
 
-    def abandon(self, error_of: Callable[[ImageTask], ClipWorkerError] | None = None) -> int:
-        """End every task in flight; the stages under way come to nothing.
-
-        Args:
-            error_of: What a task fails with; by default `TemporaryError`, code `STOPPING`.
+    def abandon(self) -> int:
+        """End every task in flight with `TemporaryError`, code `STOPPING`.
 
         Returns:
             How many there were.
         """
-        abandoned = list(self._in_flight.values())
-        for task in abandoned:
-            self.fail(task, error_of(task) if error_of else stopping(task.image))
-        return len(abandoned)
+        return self._end_all(list(self._in_flight.values()))
 
     def stop(self, timeout_s: float = STOP_S) -> int:
         """End every task in flight, and all threads.
@@ -204,11 +187,9 @@ class Pipeline:
         self._stopped = True
         self._timer.stop()
         count = self.abandon()
-        if self._uploads is not None:
-            self._uploads.stop(timeout_s)
-        self._labels.stop(timeout_s)
-        self._batcher.stop(timeout_s)
-        self._score.stop(timeout_s)
+        for stage in (self._uploads, self._labels, self._batcher, self._score):
+            if stage is not None:
+                stage.stop(timeout_s)
         return count
 
     def fail(self, task: ImageTask, error: BaseException) -> None:
@@ -218,22 +199,23 @@ class Pipeline:
         translated = translate(error, task.image)
         if isinstance(translated, ServiceError):
             _log(task.image, error)
-        # What led to it may quote the URI, and Celery stores and logs all that hangs on an error;
-        # and a traceback keeps the frames, and with them the task, from being freed.
+        # Its causes may quote the URI, and Celery stores and logs all that hangs on an error; and
+        # a traceback keeps the frames, and with them the task, from being freed.
         translated.__cause__ = translated.__context__ = translated.__traceback__ = None
         task.error = translated
         self._tell([task])
 
-    def _no_labels(self, task: ImageTask, error: BaseException) -> None:
+    def _try_again(self, task: ImageTask, error: BaseException) -> None:
+        """After labels or an upload could not be read."""
         task.attempts += 1
-        self._fetch.retry_or_fail(task, error, self._labels.run)
+        has_labels = task.label_features is not None
+        attempt = self._after_labels if has_labels else self._labels.run
+        self._retries.retry_or_fail(task, error, attempt)
 
-    def _add_to_batch(self, tasks: Sequence[ImageTask]) -> None:
-        now = self._now()
-        self._batcher.add(
-            tasks,
-            [None if (d := task.request.deadline) is None else d - now for task in tasks],
-        )
+    def _end_all(self, tasks: Sequence[ImageTask]) -> int:
+        for task in tasks:
+            self.fail(task, stopping(task.image))
+        return len(tasks)
 
     def _succeed(self, tasks: Sequence[ImageTask]) -> None:
         """End tasks that have their results, unless they have ended."""
@@ -242,7 +224,7 @@ class Pipeline:
     def _tell(self, tasks: Sequence[ImageTask]) -> None:
         owners: dict[int, tuple[Owner, list[ImageTask]]] = {}
         for task in tasks:
-            if self._uploads is not None:
+            if task.data is not None and self._uploads is not None:
                 self._uploads.release(task)
             owners.setdefault(id(task.owner), (task.owner, []))[1].append(task)
         for owner, its in owners.values():

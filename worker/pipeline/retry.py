@@ -1,26 +1,19 @@
-"""When a picture that could not be fetched for now is tried again, and when no more."""
+"""When an image task that failed for now is tried again, and when it is given up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from worker.errors import TemporaryError
 
+if TYPE_CHECKING:
+    from worker.pipeline.image_task import ImageTask
+    from worker.pipeline.timer import Timer
+
 Random = Callable[[], float]  # evenly in [0, 1)
-
-
-@dataclass(frozen=True)
-class Next:
-    """What to do after a failed attempt.
-
-    Attributes:
-        pause_s: Seconds until the next attempt.
-        given_up: Why there is none, as a sentence; empty where there is one.
-    """
-
-    pause_s: float = 0.0
-    given_up: str = ""
+Attempt = Callable[[Sequence["ImageTask"]], object]
 
 
 @dataclass(frozen=True)
@@ -45,27 +38,30 @@ class RetryPolicy:
     longest_s: float = 20.0
     total_s: float = 120.0
 
-    def after(
+    def pause_s(
         self, error: TemporaryError, *, tried: int, trying_s: float, left_s: float, random: Random
-    ) -> Next:
-        """Decide what follows an attempt that failed.
+    ) -> float:
+        """Seconds until the next attempt.
 
         Args:
-            error: What it failed with.
+            error: What the last attempt failed with.
             tried: Attempts made.
             trying_s: Seconds since the first one began.
-            left_s: Seconds until the job's bound or its deadline, whichever is first.
+            left_s: Seconds until the bound on all attempts or the deadline, whichever is first.
             random: Draws the jitter.
+
+        Raises:
+            TemporaryError: There is none: the last error's class and code, with the reason.
         """
         asked_s = error.retry_after_s or 0.0
         if tried >= self.attempts:
-            return Next(given_up=f"{so_far(tried, trying_s).capitalize()}.")
+            raise _given_up(error, f"{so_far(tried, trying_s).capitalize()}.")
         if asked_s >= left_s:
-            reason = self._too_late(asked_s)
-            return Next(given_up=f"{so_far(tried, trying_s).capitalize()}; {reason}.")
+            reason = f"{so_far(tried, trying_s).capitalize()}; {self._too_late(asked_s)}."
+            raise _given_up(error, reason)
         longest_s = min(self.longest_s, self.base_s * self.factor ** (tried - 1))
         # The jitter may shrink to end in time; the wait that the server asked for may not.
-        return Next(pause_s=asked_s + random() * min(longest_s, left_s - asked_s))
+        return asked_s + random() * min(longest_s, left_s - asked_s)
 
     def _too_late(self, asked_s: float) -> str:
         if asked_s:
@@ -76,12 +72,80 @@ class RetryPolicy:
         return "no time is left for another attempt"
 
 
-def with_reason(error: TemporaryError, reason: str) -> TemporaryError:
-    """The error that a caller gets: of the same class and code, with the reason in its sentence."""
-    told = type(error)(f"{error.message} {reason}", error.code)
-    told.retry_after_s = error.retry_after_s
-    told.__cause__ = error
-    return told
+class Retries:
+    """Tries image tasks again after a pause, or fails them. Threads may share it.
+
+    Args:
+        policy: When the next attempt is made.
+        timer: Ends the pauses.
+        failed: Takes a task that is given up, and why.
+        now: Unix time in seconds.
+        draw: Draws the jitter.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        timer: Timer,
+        *,
+        failed: Callable[[ImageTask, BaseException], None],
+        now: Callable[[], float],
+        draw: Random,
+    ) -> None:
+        self._policy = policy
+        self._timer = timer
+        self._failed = failed
+        self._now = now
+        self._draw = draw
+        self._pausing: set[int] = set()  # keys
+
+    @property
+    def pausing(self) -> int:
+        """Tasks that wait for their next attempt."""
+        return len(self._pausing)
+
+    def retry_or_fail(self, task: ImageTask, error: BaseException, attempt: Attempt) -> None:
+        """Have a task tried again after a pause, if that makes sense and there is time.
+
+        Args:
+            task: Whose attempt failed.
+            error: What it failed with.
+            attempt: Makes the next attempt.
+        """
+        if not isinstance(error, TemporaryError):
+            self._failed(task, error)
+            return
+        try:
+            pause_s = self._policy.pause_s(
+                error,
+                tried=task.attempts,
+                trying_s=self.trying_s(task),
+                left_s=self.gives_up_at(task) - self._timer.clock(),
+                random=self._draw,
+            )
+        except TemporaryError as given_up:
+            self._failed(task, given_up)
+            return
+        self._pausing.add(task.key)
+        self._timer.call_after(pause_s, lambda: self._resume(task, attempt))
+
+    def gives_up_at(self, task: ImageTask) -> float:
+        """When the bound on all attempts or the deadline ends a delayed task (monotonic)."""
+        clock = self._timer.clock()
+        task.was_delayed = True
+        task.since_s = clock if task.since_s is None else task.since_s
+        ends_s = task.since_s + self._policy.total_s
+        deadline = task.request.deadline
+        return ends_s if deadline is None else min(ends_s, clock + deadline - self._now())
+
+    def trying_s(self, task: ImageTask) -> float:
+        """Seconds since the first attempt."""
+        return 0.0 if task.since_s is None else self._timer.clock() - task.since_s
+
+    def _resume(self, task: ImageTask, attempt: Attempt) -> None:
+        self._pausing.discard(task.key)
+        if task.error is None:
+            attempt([task])
 
 
 def so_far(tried: int, trying_s: float) -> str:
@@ -89,3 +153,10 @@ def so_far(tried: int, trying_s: float) -> str:
     if tried == 0:
         return f"it waited {trying_s:.1f} s and was not tried"
     return f"it was tried {'once' if tried == 1 else f'{tried} times'} in {trying_s:.1f} s"
+
+
+def _given_up(error: TemporaryError, reason: str) -> TemporaryError:
+    told = type(error)(f"{error.message} {reason}", error.code)
+    told.retry_after_s = error.retry_after_s
+    told.__cause__ = error
+    return told

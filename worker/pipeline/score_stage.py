@@ -14,7 +14,7 @@ from worker.pipeline.batch_thread import BatchThread
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clip_engine.engine import Engine, Prediction
+    from clip_engine.engine import Engine
     from worker.pipeline.image_task import ImageTask
 
 
@@ -34,10 +34,7 @@ class Encoded(NamedTuple):
     run_s: float
 
 
-class _Row(NamedTuple):
-    task: ImageTask
-    feature: Tensor  # [D]
-    batch: Encoded
+Rows = Sequence[tuple["ImageTask", Encoded]]  # tasks, each with the batch that it was in
 
 
 class ScoreStage:
@@ -59,84 +56,87 @@ class ScoreStage:
         self._engine = engine
         self._succeeded = succeeded
         self._failed = failed
-        self._thread: BatchThread[Encoded] = BatchThread("score", self.run, self._fail)
-
-    def put(self, batches: Sequence[Encoded]) -> None:
-        """Score batches soon."""
-        self._thread.put(batches)
-
-    def stop(self, timeout_s: float) -> None:
-        """Score no more."""
-        self._thread.stop(timeout_s)
+        thread: BatchThread[Encoded] = BatchThread("score", self.run, self._fail)
+        self.put = thread.put
+        self.stop = thread.stop
 
     def run(self, batches: Sequence[Encoded]) -> None:
         """Score batches; images with the same labels and K together."""
-        groups: dict[tuple[int, int], list[_Row]] = {}
-        for batch in batches:
-            for task, feature in zip(batch.tasks, batch.features.unbind(), strict=True):
-                # The engine keeps whole lists: equal ones share a tensor, whose identity will do.
-                group = groups.setdefault((id(task.label_features), task.request.k), [])
-                group.append(_Row(task, feature, batch))
-        done = [task for group in groups.values() for task in self._score(group)]
+        rows = [(task, batch) for batch in batches for task in batch.tasks]
+        features = torch.cat([batch.features for batch in batches])  # [B, D]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, (task, _) in enumerate(rows):
+            # The engine keeps whole lists: equal ones share a tensor, whose identity will do.
+            key = id(task.label_features), task.request.k
+            groups.setdefault(key, []).append(index)
+        done: list[ImageTask] = []
+        for group in groups.values():
+            of_group = features if len(groups) == 1 else features[group]
+            done += self._score([rows[index] for index in group], of_group)
         if done:
             self._succeeded(done)
 
-    def _score(self, rows: Sequence[_Row]) -> list[ImageTask]:
+    def _score(self, rows: Rows, features: Tensor) -> list[ImageTask]:
         """Those that have their results."""
-        task, start = rows[0].task, time.perf_counter()
+        task, start = rows[0][0], time.perf_counter()
         assert task.label_features is not None, "labels come before pixels"
         try:
-            predictions = self._engine.classify_features(
-                torch.stack([row.feature for row in rows]),  # [B, D]
-                task.label_features,
-                task.labels,
-                task.request.k,
-            )
+            found = self._engine.rank(features, task.label_features, task.request.k)
         except ClipEngineError as error:
-            return self._score_apart(rows, error)
+            return self._score_apart(rows, features, error)
         except BaseException as error:  # noqa: BLE001  # the tasks' owners must hear of it
-            for row in rows:
-                self._failed(row.task, error)
+            for task, _ in rows:
+                self._failed(task, error)
             return []
         score_s = time.perf_counter() - start
-        for row, found in zip(rows, predictions, strict=True):
-            row.task.result = self._result(row, found, score_s)
-        return [row.task for row in rows]
+        for row, ((task, batch), values, indices) in enumerate(zip(rows, *found, strict=True)):
+            task.result = self._result(task, batch, values, indices, score_s)
+            if task.request.return_embedding:
+                task.result["embedding"] = features[row].tolist()
+        return [task for task, _ in rows]
 
-    def _score_apart(self, rows: Sequence[_Row], error: ClipEngineError) -> list[ImageTask]:
+    def _score_apart(self, rows: Rows, features: Tensor, error: ClipEngineError) -> list[ImageTask]:
         """After an error of a group: one image's features may be to blame for it."""
         if len(rows) == 1:
-            self._failed(rows[0].task, error)
+            self._failed(rows[0][0], error)
             return []
-        return [task for row in rows for task in self._score([row])]
+        return [
+            task
+            for i in range(len(rows))
+            for task in self._score(rows[i : i + 1], features[i : i + 1])
+        ]
 
     def _result(
-        self, row: _Row, predictions: Sequence[Prediction], score_s: float
+        self,
+        task: ImageTask,
+        batch: Encoded,
+        probabilities: Sequence[float],
+        indices: Sequence[int],
+        score_s: float,
     ) -> dict[str, Any]:
-        """The fields of `worker.contract.results.Classification`."""
-        task, identity = row.task, self._engine.identity
+        """The fields of `worker.contract.results.Classification`, without an embedding."""
+        threshold, labels = task.request.threshold, task.labels
         return {
             "predictions": [
-                {"label": p.label, "probability": p.probability, "index": p.index}
-                for p in predictions
-                if p.probability >= task.request.threshold
+                {"label": labels[index], "probability": probability, "index": index}
+                for probability, index in zip(probabilities, indices, strict=True)
+                if probability >= threshold
             ],
-            "model": identity.name,
-            "model_digest": identity.digest,
+            "model": self._engine.identity.name,
+            "model_digest": self._engine.identity.digest,
             "timing": {
                 "queue": task.queue_s,
                 "labels": task.labels_s,
                 "fetch": task.fetch_s,
                 "decode": task.decode_s,
-                "batch_wait": max(0.0, row.batch.began_s - task.prepared_s),
-                "forward": row.batch.run_s,
+                "batch_wait": max(0.0, batch.began_s - task.prepared_s),
+                "forward": batch.run_s,
                 "score": score_s,
-                "batch_size": len(row.batch.tasks),
+                "batch_size": len(batch.tasks),
             },
-            "embedding": row.feature.tolist() if task.request.return_embedding else None,
+            "embedding": None,
         }
 
-    def _fail(self, batches: Sequence[Encoded], error: BaseException) -> None:
-        for batch in batches:
-            for task in batch.tasks:
-                self._failed(task, error)
+    def _fail(self, batch: Encoded, error: BaseException) -> None:
+        for task in batch.tasks:
+            self._failed(task, error)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clip_engine.acceleration import Acceleration
-from clip_engine.errors import ClipEngineError, DeviceLostError
+from clip_engine.errors import ClipEngineError
 from clip_engine.inference.buckets import buckets_up_to
 from clip_engine.loader import load_engine
 from worker.errors import ServiceError
-from worker.pipeline.fatal import Fatal
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.retry import RetryPolicy
-from worker.pipeline.upload_reader import UploadReader
+from worker.pipeline.upload_stage import UploadStage
 from worker.preparation.pool import PreparationPool
 from worker.preparation.settings import PreparationSettings
 from worker.redis.label_sets import LabelSets
@@ -103,13 +103,14 @@ def assemble(
         engine=engine,
         pool=pool,
         label_sets=LabelSets(redis),
-        uploads=UploadReader(
+        uploads=partial(
+            UploadStage,
             UploadStore(redis),
             max_bytes=settings.max_bytes,
             most_bytes=image_memory // UPLOADS_SHARE,
         ),
         begin=begin,
-        fatal=Fatal(lambda error: isinstance(error, DeviceLostError), device_lost),
+        device_lost=device_lost,
         retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
         fetches=settings.fetch_threads,
         most_a_host=settings.fetches_per_host,

@@ -54,7 +54,7 @@ class BatchHandler:
 
     def preparation_s(self) -> float:
         """How long an image takes until the model may have it."""
-        return self._pipeline.stats.preparation_s
+        return self._pipeline.preparation_s
 
     def abandon(self) -> None:
         """End all image tasks; their deliveries have ended."""

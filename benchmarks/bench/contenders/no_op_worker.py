@@ -23,7 +23,6 @@ from worker.contract import CLASSIFY
 from worker.delivery.delivery import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.pipeline.image_task import ImageTask
-from worker.pipeline.stats import PipelineStats
 from worker.runtime import gc_tuning as garbage
 from worker.runtime.batch_handler import BatchHandler
 from worker.runtime.queue_assembly import build_queue_consumer
@@ -64,7 +63,7 @@ class NoOpPipeline:
     """A pipeline of images without images."""
 
     resting = 0
-    stats = PipelineStats()
+    preparation_s = 0.0
 
     def __init__(self, consumer: QueueConsumer) -> None:
         self._consumer = consumer
