@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.bench.names import QUEUE
 from benchmarks.bench.server import BenchError
-from worker.cli.demo.tether import kill_tethered, start_tethered
+from worker.cli.demo.child_process import kill_child, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ("--loglevel", "warning", "--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -46,7 +46,7 @@ class Program:
 
     def __enter__(self) -> Self:
         self._log: IO[bytes] = tempfile.TemporaryFile()
-        self._process: subprocess.Popen[bytes] = start_tethered(
+        self._process: subprocess.Popen[bytes] = start_child(
             [sys.executable, "-W", "ignore", *self._arguments],
             self._log,
             environment=self._environment,
@@ -60,7 +60,7 @@ class Program:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        kill_tethered(self._process)
+        kill_child(self._process)
         self._log.close()
 
     def check(self) -> None:
@@ -96,7 +96,7 @@ class Program:
     def _family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self._process.pid)
-            # The tether's watcher is a shell that waits; it is none of the contender's.
+            # Without the watcher, a shell (worker.cli.demo.child_process).
             return [parent, *(c for c in parent.children(recursive=True) if c.name() != "sh")]
         raise BenchError(f"{self.name} has ended: {self.log()}")
 

@@ -1,4 +1,4 @@
-"""`clip-worker classify` with a client that answers by itself."""
+"""`clip-worker classify` with a client that returns made-up results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.cli_client import FakeClient
 
-from worker.cli.classify import command as classify
+from worker.cli.classify import command as classify_command
 from worker.cli.entry import run
 from worker.errors import QueueUnavailableError, ResultTimeoutError
 
@@ -17,160 +17,131 @@ from worker.errors import QueueUnavailableError, ResultTimeoutError
 @pytest.fixture
 def client(monkeypatch):
     client = FakeClient()
-    monkeypatch.setattr(classify, "Client", client)
+    monkeypatch.setattr(classify_command, "Client", client)
     return client
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Eleven files, more than a message takes."""
-    folder = tmp_path / "pictures"
+def folder(tmp_path):
+    """Eleven files, more than fit into one message."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(11):
         (folder / f"{number:02}.jpg").write_bytes(b"picture %d" % number)
     return folder
 
 
-def test_a_table_has_the_pictures_in_order_and_a_line_a_label(client, pictures, capsys):
-    status = run(["classify", str(pictures), "--labels", "cat, dog,car", "-k", "2"])
-
-    lines = capsys.readouterr().out.splitlines()
-    assert status == 0
-    assert [line.split() for line in lines[:2]] == [
-        [str(pictures / "00.jpg"), "cat", "██████████", "50.0%"],
-        [str(pictures / "00.jpg"), "dog", "█████", "25.0%"],
-    ]
-    assert [line.split()[0] for line in lines[::2]] == [
-        str(path) for path in sorted(pictures.iterdir())
-    ]
+def classify(*arguments: object) -> int:
+    return run(["classify", *map(str, arguments)])
 
 
-def test_files_are_uploaded_whole(client, pictures):
-    assert (
-        run(["classify", str(pictures / "03.jpg"), str(pictures / "04.jpg"), "--labels", "a"]) == 0
-    )
-
-    assert client.uploads == [b"picture 3", b"picture 4"]
-
-
-def test_a_url_goes_to_the_worker_as_it_is(client, capsys):
-    assert run(["classify", "https://example.com/cat.jpg", "--labels", "cat", "--json"]) == 0
-
-    assert client.uploads == []
-    assert json.loads(capsys.readouterr().out)["image"] == "https://example.com/cat.jpg"
-
-
-def test_json_has_an_object_a_line(client, pictures, capsys):
-    assert run(["classify", str(pictures), "--labels", "cat,dog", "-k", "1", "--json"]) == 0
-
-    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(objects) == 11
-    assert objects[0]["predictions"] == [{"label": "cat", "probability": 0.5, "index": 0}]
-    assert {Path(one["image"]).name for one in objects} == {f"{n:02}.jpg" for n in range(11)}
-
-
-def test_nothing_but_text_is_printed_where_there_is_no_terminal(client, pictures, capsys):
-    run(["classify", str(pictures), "--labels", "cat,dog"])
+def test_the_table_has_the_images_in_order_and_a_line_for_each_label(client, folder, capsys):
+    assert classify(folder, "--labels", "cat, dog,car", "-k", "2") == 0
 
     printed = capsys.readouterr()
+    lines = [line.split() for line in printed.out.splitlines()]
+    assert lines[:2] == [
+        [str(folder / "00.jpg"), "cat", "██████████", "50.0%"],
+        [str(folder / "00.jpg"), "dog", "█████", "25.0%"],
+    ]
+    assert [line[0] for line in lines[::2]] == list(map(str, sorted(folder.iterdir())))
+    # and nothing that only a terminal understands
     assert "\x1b" not in printed.out
     assert printed.err == ""
 
 
-def test_a_picture_that_fails_says_why_and_the_others_go_on(client, pictures, capsys):
-    (pictures / "05.jpg").write_bytes(b"bad")
+def test_files_are_uploaded_and_urls_are_sent_as_they_are(client, folder, capsys):
+    url = "https://example.com/cat.jpg"
+    assert classify(folder / "03.jpg", url, folder / "04.jpg", "--labels", "a", "--json") == 0
 
-    status = run(["classify", str(pictures), "--labels", "cat", "-k", "1"])
-
-    printed = capsys.readouterr()
-    assert status == 1
-    assert printed.out.splitlines()[5].split(maxsplit=1) == [
-        str(pictures / "05.jpg"),
-        "These bytes are no picture.",
-    ]
-    assert len(printed.out.splitlines()) == 11
-    assert printed.err == "clip-worker: 1 of 11 pictures failed.\n"
+    assert client.uploads == [b"picture 3", b"picture 4"]
+    assert url in [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_file_that_cannot_be_read_fails_alone_in_its_place(client, pictures, capsys):
-    # given: a link whose target is gone, first and last
-    (pictures / "00.jpg").unlink()
-    (pictures / "00.jpg").symlink_to("nowhere")
-    (pictures / "10.jpg").unlink()
-    (pictures / "10.jpg").symlink_to("nowhere")
+def test_json_has_one_object_per_line(client, folder, capsys):
+    assert classify(folder, "--labels", "cat,dog", "-k", "1", "--json") == 0
 
-    status = run(["classify", str(pictures), "--labels", "cat"])
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert objects[0]["predictions"] == [{"label": "cat", "probability": 0.5, "index": 0}]
+    assert sorted(one["image"] for one in objects) == list(map(str, sorted(folder.iterdir())))
+
+
+def test_an_image_that_fails_has_the_reason_and_the_others_go_on(client, folder, capsys):
+    (folder / "05.jpg").write_bytes(b"bad")
+
+    assert classify(folder, "--labels", "cat", "-k", "1") == 1
 
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert status == 1
-    assert [line.split()[0] for line in lines] == [str(path) for path in sorted(pictures.iterdir())]
-    assert "can't be read: No such file or directory." in lines[0]
-    assert "can't be read" in lines[10]
-    assert len(client.uploads) == 9
+    assert lines[5].split(maxsplit=1) == [str(folder / "05.jpg"), "These bytes are no picture."]
+    assert len(lines) == 11
+    assert printed.err == "clip-worker: 1 of 11 images failed.\n"
 
 
-def test_json_tells_a_failure_with_its_code(client, pictures, capsys):
-    (pictures / "00.jpg").write_bytes(b"bad")
+def test_a_failure_in_json_has_a_code(client, folder, capsys):
+    (folder / "00.jpg").write_bytes(b"bad")
 
-    assert run(["classify", str(pictures / "00.jpg"), "--labels", "cat", "--json"]) == 1
+    assert classify(folder / "00.jpg", "--labels", "cat", "--json") == 1
 
+    error = {"type": "ImageInvalidError", "code": "DECODE_UNRECOGNIZED"}
     assert json.loads(capsys.readouterr().out) == {
-        "image": str(pictures / "00.jpg"),
-        "error": {
-            "type": "ImageInvalidError",
-            "code": "DECODE_UNRECOGNIZED",
-            "message": "These bytes are no picture.",
-        },
+        "image": str(folder / "00.jpg"),
+        "error": error | {"message": "These bytes are no picture."},
     }
 
 
-def test_only_so_many_pictures_are_in_hand_however_many_there_are(client, pictures, capsys):
-    assert run(["classify", *[str(pictures)] * 60, "--labels", "cat"]) == 0
+def test_a_file_that_cannot_be_read_fails_alone_in_its_place(client, folder, capsys):
+    # given: broken links, first and last
+    for name in ("00.jpg", "10.jpg"):
+        (folder / name).unlink()
+        (folder / name).symlink_to("nowhere")
 
-    assert len(client.uploads) == 660
-    assert client.most_in_hand == 256
-    assert len(capsys.readouterr().out.splitlines()) == 660
+    assert classify(folder, "--labels", "cat") == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(map(str, sorted(folder.iterdir())))
+    for line in (lines[0], lines[10]):
+        assert "can't be read: No such file or directory." in line
+    assert len(client.uploads) == 9
 
 
-def test_labels_of_a_file_may_hold_commas_and_are_added(client, pictures, tmp_path):
+def test_a_limited_number_of_images_is_in_flight(client, folder, capsys):
+    assert classify(*[folder] * 60, "--labels", "cat") == 0
+
+    assert len(client.uploads) == len(capsys.readouterr().out.splitlines()) == 660
+    assert client.most_in_flight == 256
+
+
+def test_labels_from_a_file_may_contain_commas_and_are_added(client, folder, tmp_path):
     file = tmp_path / "labels.txt"
     file.write_text("\ufeffa cat, asleep\n\n  a dog \n", "utf-8")
 
-    assert run(["classify", str(pictures), "--labels", "car", "--labels-file", str(file)]) == 0
+    assert classify(folder, "--labels", "car", "--labels-file", file) == 0
 
-    assert client.questions[0]["labels"] == ["car", "a cat, asleep", "a dog"]
+    assert client.requests[0]["labels"] == ["car", "a cat, asleep", "a dog"]
 
 
-def test_the_options_reach_the_worker(client, pictures):
+def test_the_options_reach_the_worker(client, folder):
     options = ["-k", "1", "--threshold", "0.25", "--template", "one {}", "--template", "two {}"]
     options += ["--redis-url", "redis://elsewhere/3", "--queue", "big"]
 
-    assert run(["classify", str(pictures), "--labels", "a,b", *options]) == 0
+    assert classify(folder, "--labels", "a,b", *options) == 0
+    assert classify(folder, "--labels", "a", "--ensemble", "imagenet") == 0
 
-    assert client.arguments == ("redis://elsewhere/3", "big")
-    assert client.questions == [
-        {"labels": ["a", "b"], "k": 1, "templates": ["one {}", "two {}"], "threshold": 0.25}
+    assert client.opened[0] == ("redis://elsewhere/3", "big")
+    assert client.requests == [
+        {"labels": ["a", "b"], "k": 1, "templates": ["one {}", "two {}"], "threshold": 0.25},
+        {"labels": ["a"], "k": 5, "ensemble": "imagenet"},
     ]
 
 
-def test_an_ensemble_is_named_to_the_worker(client, pictures, capsys):
-    asked = ["classify", str(pictures), "--labels", "a", "--ensemble", "imagenet"]
-
-    assert run(asked) == 0
-    assert run([*asked, "--template", "a {}"]) == 2
-
-    assert client.questions == [{"labels": ["a"], "k": 5, "ensemble": "imagenet"}]
-    assert "There are templates and ensemble; give only one." in capsys.readouterr().err
-
-
-def test_redis_and_queue_come_from_the_environment(client, pictures, monkeypatch):
+def test_redis_and_queue_may_be_set_in_the_environment(client, folder, monkeypatch):
     monkeypatch.setenv("CLIP_WORKER_REDIS_URL", "redis://named/1")
     monkeypatch.setenv("CLIP_WORKER_QUEUE", "named")
 
-    assert run(["classify", str(pictures), "--labels", "a"]) == 0
+    assert classify(folder, "--labels", "a") == 0
 
-    assert client.arguments == ("redis://named/1", "named")
+    assert client.opened == [("redis://named/1", "named")]
 
 
 @pytest.mark.parametrize(
@@ -182,94 +153,87 @@ def test_redis_and_queue_come_from_the_environment(client, pictures, monkeypatch
         (["--labels", "cat,dog,cat"], "The label 'cat' is there twice"),
         (["--labels", "cat", "-k", "0"], "k is 0; give 1 or more."),
         (["--labels", "cat", "--template", "photo"], "The template 'photo' has 0 placeholders"),
+        (["--labels", "a", "--ensemble", "x", "--template", "a {}"], "templates and ensemble"),
         (["--labels", "cat", "--threshold", "2"], "threshold is 2.0"),
         (["--labels", "cat", "-k", "many"], "'many' is not a valid integer"),
         (["--labels", "cat", "--timeout", "0"], "0.0 is not in the range"),
         (["--labels-file", "nowhere.txt"], "'nowhere.txt' does not exist"),
+        (["--labels-file", "latin"], "can't be read as UTF-8 text"),
+        *((["--labels", "a", option, "gr\udcfcn"], r"'gr\udcfcn' is not valid UTF-8; use")
+          for option in ("--labels", "--template", "--ensemble", "--queue")),
     ],
-)
-def test_a_wrong_question_is_refused_before_anything_is_sent(
-    client, pictures, capsys, arguments, sentence
+)  # fmt: skip
+def test_invalid_options_are_rejected_before_anything_is_sent(
+    client, folder, monkeypatch, capsys, *, arguments, sentence
 ):
-    status = run(["classify", str(pictures), *arguments])
+    monkeypatch.chdir(folder.parent)
+    Path("latin").write_bytes(b"gr\xfcn")
 
-    assert status == 2
+    assert classify(folder, *arguments) == 2
+
     assert sentence in capsys.readouterr().err
-    assert client.uploads == client.questions == []
-
-
-def test_a_labels_file_that_is_no_text_is_refused(client, pictures, tmp_path, capsys):
-    (tmp_path / "labels").write_bytes(b"\xff\xfe\x00")
-
-    assert run(["classify", str(pictures), "--labels-file", str(tmp_path / "labels")]) == 2
-
-    assert "can't be read as UTF-8 text" in capsys.readouterr().err
+    assert client.uploads == client.requests == []
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "redis://localhost:port/0", "http://localhost"])
-def test_a_redis_url_that_is_none_is_refused(pictures, capsys, url):
-    assert run(["classify", str(pictures), "--labels", "a", "--redis-url", url]) == 2
+def test_an_invalid_redis_url_is_rejected(folder, capsys, url):
+    assert classify(folder, "--labels", "a", "--redis-url", url) == 2
 
     printed = capsys.readouterr().err
-    assert printed.startswith(f"clip-worker: {url!r} is no Redis URL; give one such as")
+    assert printed.startswith(f"clip-worker: {url!r} is not a Redis URL; give one such as")
 
 
-def test_without_redis_there_is_one_sentence_and_no_password(pictures, capsys):
-    status = run(
-        ["classify", str(pictures), "--labels", "a", "--redis-url", "redis://:pw@localhost:1"]
-    )
+def test_without_redis_the_error_is_one_sentence_without_the_password(folder, capsys):
+    assert classify(folder, "--labels", "a", "--redis-url", "redis://:pw@localhost:1") == 1
 
     printed = capsys.readouterr()
-    assert status == 1
     assert printed.err.startswith("clip-worker: Redis at redis://:***@localhost:1 can't be used:")
-    assert printed.out == ""
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert "pw" not in printed.err
 
 
-def test_without_an_answer_the_sentence_says_that_no_worker_seems_to_run(
-    client, pictures, capsys, monkeypatch
+def test_without_a_result_the_error_says_that_no_worker_seems_to_run(
+    client, folder, capsys, monkeypatch
 ):
-    def wait_in_vain(*_: object, **__: object):
+    def time_out(*_: object, **__: object):
         raise ResultTimeoutError("None of 2 tasks ended within 7 s.")
         yield
 
-    monkeypatch.setattr(client, "classify_many", wait_in_vain)
+    monkeypatch.setattr(client, "classify_many", time_out)
 
-    assert run(["classify", str(pictures), "--labels", "a", "--timeout", "7"]) == 1
+    assert classify(folder, "--labels", "a", "--timeout", "7") == 1
 
     printed = capsys.readouterr().err
-    assert printed.startswith("clip-worker: No answer came for 7 s: no worker seems to take tasks")
+    assert printed.startswith("clip-worker: No result within 7 s: no worker seems to take tasks")
     assert "clip-worker start" in printed
 
 
-def test_redis_going_away_in_between_ends_it_with_a_sentence(client, pictures, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (QueueUnavailableError("Redis is gone."), 1, "clip-worker: Redis is gone."),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_a_lost_redis_and_ctrl_c_end_it_without_a_traceback(
+    client, folder, capsys, monkeypatch, *, error, status, sentence
+):
     def fail(_data: bytes, _ttl_s: float) -> str:
-        raise QueueUnavailableError("Redis is gone.")
+        raise error
 
     monkeypatch.setattr(client, "upload", fail)
 
-    assert run(["classify", str(pictures), "--labels", "a"]) == 1
+    assert classify(folder, "--labels", "a") == status
 
-    assert capsys.readouterr().err == "clip-worker: Redis is gone.\n"
-
-
-def test_ctrl_c_ends_it_quietly_with_the_shells_status(client, pictures, capsys, monkeypatch):
-    def interrupt(_data: bytes, _ttl_s: float) -> str:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(client, "upload", interrupt)
-
-    assert run(["classify", str(pictures), "--labels", "a"]) == 130
-
-    assert capsys.readouterr().err.strip() == ""
+    assert capsys.readouterr().err.strip() == sentence
 
 
-def test_a_name_that_is_no_text_is_shown_with_its_odd_characters_replaced(client, tmp_path, capsys):
-    # given: names with a terminal's escape and with a byte that is no UTF-8
+def test_unprintable_characters_in_names_are_replaced(client, tmp_path, capsys):
+    # given: names with a terminal's escape and with a byte that is not UTF-8
     for name in (b"red\x1b[31m.jpg", b"latin-\xe9.jpg"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"picture")
 
-    assert run(["classify", str(tmp_path), "--labels", "a"]) == 0
+    assert classify(tmp_path, "--labels", "a") == 0
 
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert [Path(name).name for name in names] == ["latin-\ufffd.jpg", "red\ufffd[31m.jpg"]
@@ -283,19 +247,8 @@ def test_arguments_that_the_locale_cannot_decode_are_read_as_utf_8(client, tmp_p
     file = tmp_path / "grün.jpg"
     file.write_bytes(b"picture")
     options = ["--labels", "grün,blau", "--template", "ein {} 🐈", "--queue", "wörk", "--json"]
-    assert run(["classify", as_in_c(str(file)), *map(as_in_c, options)]) == 0
-    [question] = client.questions
-    assert question["labels"] == ["grün", "blau"]
-    assert question["templates"] == ["ein {} 🐈"]
-    assert client.arguments[1] == "wörk"
+    assert classify(as_in_c(str(file)), *map(as_in_c, options)) == 0
+    [request] = client.requests
+    assert (request["labels"], request["templates"]) == (["grün", "blau"], ["ein {} 🐈"])
+    assert client.opened[0][1] == "wörk"
     assert json.loads(capsys.readouterr().out)["image"] == str(file)
-
-
-@pytest.mark.parametrize("option", ["--labels", "--template", "--ensemble", "--queue"])
-def test_an_option_that_is_no_utf_8_either_is_refused(client, pictures, capsys, option):
-    latin = b"gr\xfcn".decode("ascii", "surrogateescape")
-    assert run(["classify", str(pictures), "--labels", "a", option, latin]) == 2
-    told = capsys.readouterr().err
-    assert r"'gr\udcfcn' is no text in UTF-8" in told
-    assert "LC_ALL=C.UTF-8" in told
-    assert client.questions == []

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
 from redis.exceptions import AuthenticationError
+from support.failure import failure_of
+from support.fake_clock import FakeClock
 
 from worker.cli import redis_wait, start
 from worker.cli.entry import run
-from worker.cli.redis_wait import wait_for_redis
 from worker.errors import QueueUnavailableError
 from worker.runtime.queue_assembly import LEAST_CEILING
 from worker.settings import Settings
 
 
-class Clock:
-    """Time that passes by sleeping only."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture(autouse=True)
-def _same_environment_afterwards(monkeypatch):
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+def environment(monkeypatch):
+    """The environment, restored afterwards."""
+    environment = os.environ.copy()
+    monkeypatch.setattr(os, "environ", environment)
+    return environment
 
 
 @pytest.fixture
 def started(monkeypatch):
-    """Log levels of the workers that would have been run."""
+    """Log levels of the workers that would have been started."""
     levels: list[int] = []
     monkeypatch.setattr(start, "wait_for_redis", lambda *_: None)
     monkeypatch.setattr(start, "run_worker", lambda _app, level: levels.append(level) or 0)
     return levels
 
 
-def test_every_wrong_setting_is_told_at_once(started, capsys, monkeypatch):
-    monkeypatch.setitem(os.environ, "CLIP_WORKER_MAX_BATCH", "0")
+def test_all_invalid_settings_are_reported_together(started, capsys, environment):
+    environment["CLIP_WORKER_MAX_BATCH"] = "0"
 
     status = run(["start", "--device", "gpu", "--concurrency", "many", "--redis-url", "localhost"])
 
@@ -58,97 +50,104 @@ def test_every_wrong_setting_is_told_at_once(started, capsys, monkeypatch):
     assert started == []
 
 
-def test_a_redis_url_with_a_wrong_port_is_refused_without_its_password(started, capsys):
-    assert run(["start", "--redis-url", "redis://:pw@localhost:port/0"]) == 2
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--redis-url", "redis://:pw@localhost:port/0", "'redis://:***@localhost:port/0'"),
+        ("--loglevel", "loud", "'loud' is not one of"),
+    ],
+)
+def test_an_invalid_option_is_rejected(started, capsys, option, value, sentence):
+    assert run(["start", option, value]) == 2
 
-    assert "'redis://:***@localhost:port/0'" in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
+    assert started == []
 
 
-def test_options_go_before_the_environment(started, monkeypatch):
-    monkeypatch.setitem(os.environ, "CLIP_WORKER_MODEL", "RN50")
-    monkeypatch.setitem(os.environ, "CLIP_WORKER_QUEUE", "kept")
+def test_options_take_precedence_over_the_environment(started, environment):
+    environment |= {"CLIP_WORKER_MODEL": "RN50", "CLIP_WORKER_QUEUE": "kept"}
 
     assert run(["start", "--model", "demo", "--loglevel", "INFO"]) == 0
 
-    assert os.environ["CLIP_WORKER_MODEL"] == "demo"
-    assert os.environ["CLIP_WORKER_QUEUE"] == "kept"
+    assert environment["CLIP_WORKER_MODEL"] == "demo"
+    assert environment["CLIP_WORKER_QUEUE"] == "kept"
     assert started == [20]
 
 
-def test_help_names_the_defaults_that_hold(capsys):
-    run(["start", "--help"])
-
-    told = " ".join(capsys.readouterr().out.split())
-    options = {"redis_url", "model", "device", "queue"}
-    defaults = {name: f"[{Settings.model_fields[name].default}]" for name in options}
-    defaults["concurrency"] = f"[{LEAST_CEILING}, or 8 batches if that is more]"
-    for name, default in defaults.items():
-        described = told.partition(f"--{name.replace('_', '-')} ")[2].partition(" --")[0]
-        assert default in described, name
-
-
-def test_options_that_are_no_settings_may_stand_in_the_environment(started, monkeypatch):
-    monkeypatch.setitem(os.environ, "CLIP_WORKER_LOGLEVEL", "info")
-    monkeypatch.setitem(os.environ, "CLIP_WORKER_REDIS_WAIT_S", "5")
+def test_options_that_are_not_settings_may_be_set_in_the_environment(started, environment):
+    environment |= {"CLIP_WORKER_LOGLEVEL": "info", "CLIP_WORKER_REDIS_WAIT_S": "5"}
 
     assert run(["start"]) == 0
 
     assert started == [20]
 
 
-def test_an_unknown_log_level_is_wrong_input(started, capsys):
-    assert run(["start", "--loglevel", "loud"]) == 2
+def test_help_shows_the_actual_defaults(capsys):
+    run(["start", "--help"])
 
-    assert "'loud' is not one of" in capsys.readouterr().err
+    text = " ".join(capsys.readouterr().out.split())
+    options = {"redis_url", "model", "device", "queue"}
+    defaults = {name: f"[{Settings.model_fields[name].default}]" for name in options}
+    defaults["concurrency"] = f"[{LEAST_CEILING}, or 8 batches if that is more]"
+    for name, default in defaults.items():
+        described = text.partition(f"--{name.replace('_', '-')} ")[2].partition(" --")[0]
+        assert default in described, name
 
 
-def test_a_redis_that_does_not_come_is_told_once_at_once_and_then_given_up(monkeypatch):
-    # given
-    down = QueueUnavailableError("Redis at redis://x is away.")
-    monkeypatch.setattr(redis_wait, "_failure", lambda _url: down)
-    clock, said = Clock(), []
+# --- waiting for Redis ---
 
-    with pytest.raises(QueueUnavailableError) as caught:
-        wait_for_redis(["redis://x"], 30, said.append, clock=clock, sleep=clock.sleep)
+AWAY = QueueUnavailableError("Redis at redis://x is away.")
+
+
+@pytest.fixture
+def wait(monkeypatch):
+    """Waits for two Redis, whose pings end in turn with these errors; what is said, and a clock."""
+
+    def wait(*errors: Exception | None):
+        pings, clock, said = iter(errors), FakeClock(), []
+        monkeypatch.setattr(redis_wait, "_failure", lambda _url: next(pings))
+
+        def call():
+            redis_wait.wait_for_redis(
+                ["redis://x", "redis://y"], 30, said.append, clock=clock, sleep=clock.sleep
+            )
+
+        return call, said, clock
+
+    return wait
+
+
+def test_a_redis_that_does_not_come_is_reported_at_once_and_given_up_in_time(wait):
+    call, said, clock = wait(*itertools.repeat(AWAY, 100))
+
+    message = failure_of(call).message
 
     assert said == ["Redis at redis://x is away. Waiting for it for up to 30 s ..."]
-    assert str(caught.value) == "After 30 s, still: Redis at redis://x is away."
-    assert clock.now == 30
+    assert message == "Gave up after waiting 30 s for Redis. Redis at redis://x is away."
+    assert clock.now_s == 30
 
 
-def test_a_redis_that_comes_late_is_waited_for(monkeypatch):
-    down = QueueUnavailableError("Redis is away.")
-    failures = iter([down, down, None])
-    monkeypatch.setattr(redis_wait, "_failure", lambda _url: next(failures))
-    clock, said = Clock(), []
+def test_a_redis_that_comes_late_is_waited_for(wait):
+    call, said, clock = wait(AWAY, AWAY, None, None)
 
-    wait_for_redis(["redis://x"], 30, said.append, clock=clock, sleep=clock.sleep)
+    call()
 
-    assert clock.now == 2
-    assert len(said) == 1
+    assert (clock.now_s, len(said)) == (2, 1)
 
 
-def test_the_limit_holds_for_both_redis_together(monkeypatch):
-    down = QueueUnavailableError("Redis is away.")
-    failures = iter([*[down] * 20, None, *[down] * 100])
-    monkeypatch.setattr(redis_wait, "_failure", lambda _url: next(failures))
-    clock, said = Clock(), []
+def test_the_limit_is_for_both_redis_together(wait):
+    call, said, clock = wait(*[AWAY] * 20, None, *[AWAY] * 100)
 
-    with pytest.raises(QueueUnavailableError):
-        wait_for_redis(["redis://x", "redis://y"], 30, said.append, clock=clock, sleep=clock.sleep)
+    failure_of(call)
 
-    assert clock.now == 30
-    assert len(said) == 1
+    assert (clock.now_s, len(said)) == (30, 1)
 
 
-def test_a_wrong_password_is_not_waited_for(monkeypatch):
-    wrong = QueueUnavailableError("Redis refuses the password.")
-    wrong.__cause__ = AuthenticationError()
-    monkeypatch.setattr(redis_wait, "_failure", lambda _url: wrong)
-    clock, said = Clock(), []
+def test_a_rejected_password_is_not_waited_for(wait):
+    rejected = QueueUnavailableError("Redis rejects the password.")
+    rejected.__cause__ = AuthenticationError()
+    call, said, clock = wait(rejected)
 
-    with pytest.raises(QueueUnavailableError, match="refuses the password"):
-        wait_for_redis(["redis://x"], 30, said.append, clock=clock, sleep=clock.sleep)
+    assert "rejects the password" in failure_of(call).message
 
-    assert clock.now == 0
-    assert said == []
+    assert (clock.now_s, said) == (0, [])

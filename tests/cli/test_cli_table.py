@@ -6,130 +6,91 @@ import io
 
 import pytest
 from rich.console import Console
-from support.cli_client import FakeClient
+from support.answers import ANSWER
 
 from worker.cli.output.bar import bar, has_blocks
-from worker.cli.output.table import AnswerTable
-from worker.contract import Failure, Outcome
+from worker.cli.output.table import OutcomeTable
+from worker.contract import Failure, Outcome, Prediction
 
-LABELS = ("a tabby cat", "a dog")
-
-
-class Output(io.TextIOWrapper):
-    """Takes text of one encoding."""
-
-    def __init__(self, encoding: str) -> None:
-        super().__init__(io.BytesIO(), encoding)
-
-    @property
-    def text(self) -> str:
-        self.flush()
-        return self.buffer.getvalue().decode(self.encoding)
+PREDICTIONS = (
+    Prediction(label="a tabby cat", probability=0.5, index=0),
+    Prediction(label="a dog", probability=0.25, index=1),
+)
+LONG_NAME = "/a/very/long/path/" + 20 * "folder/" + "cat.jpg"
 
 
-def table(output: Output, names: list[str], *, terminal: bool, width: int = 80) -> AnswerTable:
-    console = Console(file=output, force_terminal=terminal, width=width, color_system=None)
-    return AnswerTable(console, names, LABELS)
+def printed(*rows: tuple[str, Outcome], terminal: bool, encoding: str = "utf-8") -> list[str]:
+    """The lines that are printed for images with these outcomes."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding)
+    console = Console(file=file, force_terminal=terminal, width=80, color_system=None)
+    table = OutcomeTable(console, [name for name, _ in rows], [one.label for one in PREDICTIONS])
+    table.print_header()
+    for name, outcome in rows:
+        table.print_outcome(name, outcome)
+    file.flush()
+    return file.buffer.getvalue().decode(encoding).splitlines()
 
 
-def answer(k: int = 2) -> Outcome:
-    [(_, outcome)] = FakeClient().classify_many(
-        ["data:,"], chunk=1, in_flight=1, timeout=1, labels=LABELS, k=k
-    )
-    return outcome
+def outcome(k: int = 2) -> Outcome:
+    result = ANSWER.model_copy(update={"predictions": PREDICTIONS[:k]})
+    return Outcome(status="ok", result=result)
 
 
-def test_on_a_terminal_a_name_stands_beside_its_first_label_only():
-    output = Output("utf-8")
-    rows = table(output, ["cat.jpg"], terminal=True)
-
-    rows.print_header()
-    rows.print_answer("cat.jpg", answer())
-
-    assert output.text.splitlines() == [
-        "picture  label        probability",
+def test_on_a_terminal_a_name_is_printed_beside_its_first_label_only():
+    assert printed(("cat.jpg", outcome()), terminal=True) == [
+        "image    label        probability",
         "cat.jpg  a tabby cat  ██████████            50.0%",
         "         a dog        █████                 25.0%",
     ]
 
 
 def test_elsewhere_every_line_has_the_whole_name_and_no_line_is_cut():
-    output = Output("utf-8")
-    name = "/a/very/long/path/" + 20 * "folder/" + "cat.jpg"
+    lines = printed((LONG_NAME, outcome()), terminal=False)
 
-    table(output, [name], terminal=False).print_answer(name, answer())
-
-    lines = output.text.splitlines()
-    assert [line.split("  ")[0] for line in lines] == [name, name]
+    assert [line.split("  ")[0] for line in lines] == [LONG_NAME, LONG_NAME]
     assert lines[1].endswith("25.0%")
 
 
-def test_on_a_terminal_a_long_name_loses_its_beginning():
-    output = Output("utf-8")
-    name = "/a/very/long/path/" + 20 * "folder/" + "cat.jpg"
+def test_on_a_terminal_a_long_name_is_cut_at_its_beginning():
+    _, line = printed((LONG_NAME, outcome(k=1)), terminal=True)
 
-    table(output, [name], terminal=True).print_answer(name, answer(k=1))
-
-    [line] = output.text.splitlines()
     assert len(line) == 80
     assert line.startswith("…")
     assert "folder/cat.jpg  a tabby cat" in line
 
 
-def test_names_of_wide_characters_keep_the_columns_straight():
-    output = Output("utf-8")
-    rows = table(output, ["猫.jpg", "cat.jpg"], terminal=True)
+def test_names_with_wide_characters_keep_the_columns_aligned():
+    rows = ("猫.jpg", outcome(k=1)), ("cat.jpg", outcome(k=1))
+    _, wide, narrow = printed(*rows, terminal=True)
 
-    rows.print_answer("猫.jpg", answer(k=1))
-    rows.print_answer("cat.jpg", answer(k=1))
-
-    wide, narrow = output.text.splitlines()
     assert wide.index("a tabby") == narrow.index("a tabby") - 1
 
 
-def test_a_failures_sentence_is_wrapped_beside_the_name():
-    output = Output("utf-8")
+def test_an_error_message_is_wrapped_beside_the_name():
     failure = Failure(type="ImageInvalidError", code="X", message="These bytes " * 10)
+    _, first, second = printed(("cat.jpg", Outcome(status="error", error=failure)), terminal=True)
 
-    table(output, ["cat.jpg"], terminal=True).print_answer(
-        "cat.jpg", Outcome(status="error", error=failure)
-    )
-
-    first, second = output.text.splitlines()
     assert first.startswith("cat.jpg  These bytes")
     assert second.startswith(("         These bytes", "         bytes"))
     assert len(first) <= 80
 
 
-def test_a_picture_of_which_no_label_is_left_has_a_line():
-    output = Output("utf-8")
-    outcome = answer()
-    assert outcome.result is not None
-    outcome = outcome.model_copy(
-        update={"result": outcome.result.model_copy(update={"predictions": ()})}
-    )
+def test_an_image_without_predictions_has_a_line():
+    lines = printed(("cat.jpg", outcome(k=0)), terminal=False)
 
-    table(output, ["cat.jpg"], terminal=False).print_answer("cat.jpg", outcome)
-
-    assert output.text == "cat.jpg  no label is probable enough\n"
+    assert lines == ["cat.jpg  no label above the threshold"]
 
 
 def test_an_output_without_block_characters_gets_plain_bars():
-    output = Output("ascii")
+    lines = printed(("cat.jpg", outcome(k=1)), terminal=False, encoding="ascii")
 
-    table(output, ["cat.jpg"], terminal=False).print_answer("cat.jpg", answer(k=1))
-
-    assert output.text == "cat.jpg  a tabby cat  ##########            50.0%\n"
+    assert lines == ["cat.jpg  a tabby cat  ##########            50.0%"]
+    assert (has_blocks("utf-8"), has_blocks("latin-1")) == (True, False)
 
 
 @pytest.mark.parametrize(
     ("fraction", "drawn"),
     [(0.0, "    "), (1.0, "████"), (0.5, "██  "), (0.03125, "▏   "), (0.9999, "████")],
 )
-def test_a_bar_is_exact_to_an_eighth(fraction, drawn):
+def test_a_bar_is_exact_to_an_eighth_of_a_character(fraction, drawn):
     assert bar(fraction, 4) == drawn
-
-
-def test_utf_8_has_blocks_and_latin_1_has_none():
-    assert has_blocks("utf-8")
-    assert not has_blocks("latin-1")

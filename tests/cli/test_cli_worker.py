@@ -6,9 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.redis_server import RedisServer, find_executable
@@ -26,10 +24,8 @@ TAKING_TASKS = "taking tasks"
 
 
 @pytest.fixture(scope="module")
-def started(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[WorkerProcess]:
-    """`clip-worker start` with the demo model, for all tests of this module that only ask it."""
+def started(redis_server, tmp_path_factory):
+    """`clip-worker start` with the demo model, shared by the tests that don't stop it."""
     folder = tmp_path_factory.mktemp("started")
     worker = WorkerProcess(redis_server.url, folder, command=START, queue="cli")
     worker.start()
@@ -38,12 +34,15 @@ def started(
     worker.kill()
 
 
-def clip_worker(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def clip_worker(*arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    return output_of([*CLIP_WORKER, *map(str, arguments)], **settings)
+
+
+def output_of(command: list[str], **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*CLIP_WORKER, *arguments],
+        command,
         env=clean_environment() | {"PYTHONIOENCODING": "utf-8"} | settings,
         capture_output=True,
-        text=True,
         encoding="utf-8",
         timeout=LIMIT_S,
         check=False,
@@ -51,43 +50,46 @@ def clip_worker(*arguments: str, **settings: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture
-def classify(started: WorkerProcess, redis_server: RedisServer):
-    settings = {"CLIP_WORKER_REDIS_URL": redis_server.url, "CLIP_WORKER_QUEUE": "cli"}
+def settings(started, redis_server):
+    return {"CLIP_WORKER_REDIS_URL": redis_server.url, "CLIP_WORKER_QUEUE": "cli"}
+
+
+@pytest.fixture
+def classify(settings):
     return lambda *arguments: clip_worker("classify", *arguments, **settings)
 
 
-def test_each_image_gets_the_label_that_was_drawn(classify):
+def test_each_image_gets_the_right_label(classify):
     for image in DEMO_IMAGES[:3]:
-        done = classify(str(image.path), "--labels", ",".join(image.labels), "-k", "1")
+        done = classify(image.path, "--labels", ",".join(image.labels), "-k", "1")
 
         name, rest = done.stdout.split("  ", 1)
         assert (name, rest.split("  ")[0]) == (str(image.path), image.answer)
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_folder_with_a_broken_image_is_answered_but_for_that_one(classify, tmp_path):
+def test_a_broken_image_in_a_folder_fails_alone(classify, tmp_path):
     # given
     for image in DEMO_IMAGES:
         (tmp_path / image.file_name).symlink_to(image.path)
     (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
 
-    done = classify(str(tmp_path), "--labels", "circle,star,heart", "-k", "2", "--json")
+    done = classify(tmp_path, "--labels", "circle,star,heart", "-k", "2", "--json")
 
-    answers: dict[str, Any] = {
-        Path(answer["image"]).name: answer for answer in map(json.loads, done.stdout.splitlines())
-    }
+    objects = map(json.loads, done.stdout.splitlines())
+    results = {Path(one["image"]).name: one for one in objects}
     assert done.returncode == 1
-    assert done.stderr == f"clip-worker: 1 of {len(DEMO_IMAGES) + 1} pictures failed.\n"
-    assert answers.pop("broken.jpg")["error"]["code"] == "DECODE_UNRECOGNIZED"
-    assert answers.keys() == {image.file_name for image in DEMO_IMAGES}
-    for answer in answers.values():
-        first, second = answer["predictions"]
-        assert answer["model"] == "demo"
+    assert done.stderr == f"clip-worker: 1 of {len(DEMO_IMAGES) + 1} images failed.\n"
+    assert results.pop("broken.jpg")["error"]["code"] == "DECODE_UNRECOGNIZED"
+    assert results.keys() == {image.file_name for image in DEMO_IMAGES}
+    for result in results.values():
+        first, second = result["predictions"]
+        assert result["model"] == "demo"
         assert {first["label"], second["label"]} < {"circle", "star", "heart"}
         assert first["probability"] >= second["probability"]
 
 
-def test_an_address_that_is_not_public_is_refused_in_its_row(classify):
+def test_a_private_address_is_refused_in_its_row(classify):
     done = classify("http://127.0.0.1/cat.jpg", "--labels", "a,b")
 
     assert done.returncode == 1
@@ -95,39 +97,28 @@ def test_an_address_that_is_not_public_is_refused_in_its_row(classify):
     assert "127.0.0.1" in done.stdout.removeprefix("http://127.0.0.1/cat.jpg")
 
 
-def test_a_queue_that_no_worker_takes_from_is_told_after_the_timeout(classify):
-    path = str(DEMO_IMAGES[0].path)
+def test_a_queue_without_workers_is_reported_after_the_timeout(classify):
+    options = ["--labels", "a,b", "--queue", "nobody", "--timeout", "0.5"]
 
-    done = classify(path, "--labels", "a,b", "--queue", "nobody", "--timeout", "0.5")
+    done = classify(DEMO_IMAGES[0].path, *options)
 
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("clip-worker: No answer came for 0.5 s: no worker seems to")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("clip-worker: No result within 0.5 s: no worker seems to")
     assert "'nobody'" in done.stderr
 
 
-def test_a_reader_that_has_read_enough_is_no_error(started, redis_server):
-    command = (
-        f"{' '.join(CLIP_WORKER)} classify {image_folder()} --labels a,b --queue cli | head -n 1"
-    )
-    environment = clean_environment() | {"CLIP_WORKER_REDIS_URL": redis_server.url}
+def test_a_closed_pipe_is_not_an_error(settings):
+    command = f"{' '.join(CLIP_WORKER)} classify {image_folder()} --labels a,b | head -n 1"
 
-    done = subprocess.run(
-        ["/bin/sh", "-c", command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=True,
-    )
+    done = output_of(["/bin/sh", "-c", command], **settings)
 
+    assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
-    assert done.stderr == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
-def test_a_worker_says_what_it_is_and_ends_in_order(redis_url, tmp_path, number, status):
+def test_a_worker_prints_its_model_and_shuts_down_on_a_signal(redis_url, tmp_path, number, status):
     worker = WorkerProcess(redis_url, tmp_path, command=START)
     worker.start()
     worker.wait_for_log(TAKING_TASKS)
@@ -138,12 +129,12 @@ def test_a_worker_says_what_it_is_and_ends_in_order(redis_url, tmp_path, number,
     lines = [line for line in worker.log.splitlines() if line]
     assert lines[0] == "clip-worker: loading demo ..."
     assert lines[1].startswith("clip-worker: demo (")
-    assert lines[2].startswith("clip-worker: taking tasks; Ctrl-C")
+    assert lines[2].startswith("clip-worker: taking tasks; press Ctrl-C")
     assert all("Warm shutdown" in line or "Hitting Ctrl+C" in line for line in lines[3:])
 
 
 @pytest.mark.slow
-def test_a_worker_waits_for_a_redis_that_comes_late(tmp_path):
+def test_a_worker_waits_for_a_redis_that_is_started_later(tmp_path):
     executable = find_executable()
     assert executable is not None
     with RedisServer(executable) as redis:
@@ -160,7 +151,7 @@ def test_a_worker_waits_for_a_redis_that_comes_late(tmp_path):
         assert worker.stop() == 0
 
 
-def test_a_worker_without_redis_gives_up_with_a_sentence_and_without_the_password():
+def test_a_worker_without_redis_gives_up_and_does_not_print_the_password():
     url = f"redis://:hunter2@127.0.0.1:{find_free_port()}/0"
 
     done = clip_worker("start", "--redis-url", url, "--redis-wait", "0.5")
@@ -168,7 +159,8 @@ def test_a_worker_without_redis_gives_up_with_a_sentence_and_without_the_passwor
     first, last = done.stderr.splitlines()
     assert done.returncode == 1
     assert first.endswith("Waiting for it for up to 0.5 s ...")
-    assert last.startswith("clip-worker: After 0.5 s, still: Redis at redis://:***@127.0.0.1:")
+    assert last.startswith("clip-worker: Gave up after waiting 0.5 s for Redis. Redis at")
+    assert "redis://:***@127.0.0.1:" in last
     assert "hunter2" not in done.stderr + done.stdout
 
 
@@ -184,7 +176,7 @@ def test_a_worker_with_an_unknown_model_takes_no_task(redis_url):
     assert "ViT-B/32" in why
 
 
-def test_wrong_settings_of_a_worker_are_told_together():
+def test_invalid_settings_of_a_worker_are_reported_together():
     done = clip_worker("start", "--device", "gpu", CLIP_WORKER_MAX_BATCH="none")
 
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""`clip-worker demo` as a person runs it: in a process of its own, ended in several ways."""
+"""`clip-worker demo` as a process, ended in several ways."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,82 +24,69 @@ pytestmark = [
 
 LIMIT_S = 120.0
 PAUSE_S = 0.02
-MARK = "CLIP_DEMO_TEST_MARK"  # not CLIP_WORKER_...: the demo drops its settings
+MARK = "CLIP_DEMO_TEST_MARK"  # not CLIP_WORKER_..., which the demo removes
 
 
 class Demo:
-    """A run of the demo, all of whose processes carry a mark in their environment.
+    """A run of the demo, all of whose processes have a mark in their environment.
 
     Args:
-        folder: For its temporary files, and what it prints.
-        settings: More of its environment.
+        folder: For its temporary files and its output.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
-        self._mark = f"{MARK}={uuid4().hex}"
-        self._printed = folder / "printed"
-        self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None
-        return self._process
+        self.mark = uuid4().hex
+        self.output = folder / "output"
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def printed(self) -> str:
-        return self._printed.read_text("utf-8")
+        return self.output.read_text("utf-8")
 
-    def start(self) -> None:
-        name, _, value = self._mark.partition("=")
-        environment = clean_environment() | {name: value, "TMPDIR": str(self.temporary)}
-        with self._printed.open("wb") as printed:
-            self._process = subprocess.Popen(
+    def start(self, **environment: str) -> None:
+        own = {MARK: self.mark, "TMPDIR": str(self.temporary), "PYTHONIOENCODING": "utf-8"}
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker.cli", "demo"],
-                env=environment | {"PYTHONIOENCODING": "utf-8"} | self._settings,
-                stdout=printed,
+                env=clean_environment() | own | environment,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
     def wait_for(self, text: str) -> None:
+        self.wait_until(lambda: text in self.printed or self.process.poll() is not None)
+        assert text in self.printed, self.printed
+
+    def wait_until(self, happened) -> None:
         end = time.monotonic() + LIMIT_S
-        while text not in self.printed:
-            assert self.process.poll() is None, self.printed
-            assert time.monotonic() < end, self.printed
+        while not happened():
+            assert time.monotonic() < end, (self.printed, self.processes())
             time.sleep(PAUSE_S)
 
-    def wait_for_processes(self, more_than: int) -> None:
-        self._wait_until(lambda count: count > more_than)
-
-    def wait_for_no_process(self) -> None:
-        self._wait_until(lambda count: count == 0)
-
-    def end(self) -> int:
+    def exit_status(self) -> int:
         return self.process.wait(LIMIT_S)
 
     def processes(self) -> list[str]:
-        """Command lines of all that is left of it."""
+        """Command lines of its processes that are running."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self._mark.encode() in (folder / "environ").read_bytes():
+                if f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes():
                     found.append((folder / "cmdline").read_text().replace("\0", " "))
             except OSError:
-                continue  # it ended, or is another user's
+                continue  # it ended, or belongs to another user
         return found
 
-    def _wait_until(self, is_enough) -> None:
-        end = time.monotonic() + LIMIT_S
-        while not is_enough(len(self.processes())):
-            assert time.monotonic() < end, self.processes()
-            time.sleep(PAUSE_S)
+    def assert_nothing_is_left(self) -> None:
+        assert self.processes() == []
+        assert list(self.temporary.iterdir()) == []
 
 
 @pytest.fixture
-def demo(tmp_path) -> Iterator[Demo]:
+def demo(tmp_path):
     demo = Demo(tmp_path)
     yield demo
     if demo.process.poll() is None:
@@ -108,34 +94,32 @@ def demo(tmp_path) -> Iterator[Demo]:
         demo.process.wait()
 
 
-def test_every_picture_is_answered_and_nothing_is_left(demo):
+def test_every_image_has_a_result_and_nothing_is_left(demo):
     demo.start()
 
-    assert demo.end() == 0, demo.printed
+    assert demo.exit_status() == 0, demo.printed
     for image in DEMO_IMAGES:
         assert image.file_name in demo.printed
     for stage in ("queue", "labels", "fetch", "decode", "batch_wait", "forward", "score"):
         assert f"\n{stage} " in demo.printed
-    [right, asked] = re.findall(r"what was drawn in (\d+) of (\d+) images", demo.printed)[0]
-    assert int(asked) == len(DEMO_IMAGES)
-    assert int(right) >= int(asked) - 1  # by chance: three
+    [(right, total)] = re.findall(r"label is right for (\d+) of (\d+) images", demo.printed)
+    assert int(total) == len(DEMO_IMAGES)
+    assert int(right) >= int(total) - 1  # by chance: three
     assert "Warning" not in demo.printed
     assert "\x1b" not in demo.printed
-    assert demo.processes() == []
-    assert list(demo.temporary.iterdir()) == []
+    demo.assert_nothing_is_left()
 
 
 @pytest.mark.slow
-def test_settings_of_the_persons_own_do_not_reach_it(demo):
-    demo._settings = {
-        "CLIP_WORKER_REDIS_URL": "nonsense",
-        "CLIP_WORKER_DEVICE": "toaster",
-        "CELERY_BROKER_URL": "redis://localhost:1",
-        "CELERY_RESULT_BACKEND": "redis://localhost:1",
-    }
-    demo.start()
+def test_settings_in_the_environment_are_ignored(demo):
+    demo.start(
+        CLIP_WORKER_REDIS_URL="nonsense",
+        CLIP_WORKER_DEVICE="toaster",
+        CELERY_BROKER_URL="redis://localhost:1",
+        CELERY_RESULT_BACKEND="redis://localhost:1",
+    )
 
-    assert demo.end() == 0, demo.printed
+    assert demo.exit_status() == 0, demo.printed
 
 
 @pytest.mark.parametrize(
@@ -148,53 +132,50 @@ def test_settings_of_the_persons_own_do_not_reach_it(demo):
         (signal.SIGHUP, "images "),
     ],
 )
-def test_a_signal_ends_all_that_was_started(demo, number, moment):
+def test_a_signal_stops_everything_that_was_started(demo, number, moment):
     demo.start()
     demo.wait_for(f"\n  {moment}")
 
     demo.process.send_signal(number)
 
-    assert demo.end() == 128 + number, demo.printed
-    assert demo.printed.endswith("\nclip-worker: stopped; the demo's worker and Redis are gone.\n")
-    assert demo.processes() == []
-    assert list(demo.temporary.iterdir()) == []
+    assert demo.exit_status() == 128 + number, demo.printed
+    last = "clip-worker: interrupted; the demo's worker and Redis were stopped."
+    assert demo.printed.splitlines()[-1] == last
+    demo.assert_nothing_is_left()
 
 
-def test_many_ctrl_cs_end_it_as_well_as_one(demo):
+def test_repeated_ctrl_c_stops_it_just_as_well(demo):
     demo.start()
     demo.wait_for("\n  Redis ")
 
     while demo.process.poll() is None:
         demo.process.send_signal(signal.SIGINT)
 
-    assert demo.processes() == []
-    assert list(demo.temporary.iterdir()) == []
+    demo.assert_nothing_is_left()
 
 
 @pytest.mark.slow
 def test_worker_and_redis_end_when_the_demo_is_killed(demo):
     demo.start()
     demo.wait_for("\n  images ")
-    demo.wait_for_processes(more_than=2)
+    demo.wait_until(lambda: len(demo.processes()) > 2)
 
     demo.process.kill()
     demo.process.wait()
 
-    demo.wait_for_no_process()
+    demo.wait_until(lambda: not demo.processes())
 
 
 @pytest.mark.slow
-def test_a_worker_that_ends_at_its_start_is_shown_with_its_last_lines(demo, tmp_path):
-    # given: a torch that can't be imported, for the worker only ever imports it
+def test_the_output_of_a_worker_that_fails_to_start_is_shown(demo, tmp_path):
+    # given: a torch that can't be imported; only the worker imports it
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "torch.py").write_text("raise ImportError('libcudart.so is missing')\n")
-    demo._settings = {"PYTHONPATH": str(broken)}
 
-    demo.start()
+    demo.start(PYTHONPATH=str(broken))
 
-    assert demo.end() == 1
-    assert "clip-worker: The demo's worker ended with status 1." in demo.printed
+    assert demo.exit_status() == 1
+    assert "clip-worker: The demo's worker exited with status 1." in demo.printed
     assert "libcudart.so is missing" in demo.printed
-    assert demo.processes() == []
-    assert list(demo.temporary.iterdir()) == []
+    demo.assert_nothing_is_left()

@@ -29,7 +29,7 @@ def test_a_client_keeps_to_its_own_redis_in_a_web_applications_environment(
 
 @pytest.mark.parametrize("url", ["localhost:6379", "redis://h:port/0", "amqp://h", "sentinel://h"])
 def test_a_url_that_is_no_redis_url_is_refused_before_anything_is_sent(url: str) -> None:
-    with pytest.raises(InvalidRequestError, match="is no Redis URL") as caught:
+    with pytest.raises(InvalidRequestError, match="is not a Redis URL") as caught:
         Client(url)
     assert caught.value.code == "BAD_REDIS_URL"
     assert repr(url) in caught.value.message

@@ -60,7 +60,7 @@ def test_parameters_of_others_stay() -> None:
     ],
 )
 def test_a_wrong_parameter_is_told_what_would_be_right(url: str, remedy: str) -> None:
-    with pytest.raises(InvalidRequestError, match=f"is no Redis URL; .*{remedy}") as caught:
+    with pytest.raises(InvalidRequestError, match=f"is not a Redis URL; .*{remedy}") as caught:
         check_redis_url(url)
     assert caught.value.code == "BAD_REDIS_URL"
 

@@ -47,7 +47,7 @@ def test_a_url_says_where_the_sentinels_are_and_whom_they_watch() -> None:
 def test_a_wrong_url_is_told_what_would_be_right(url: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         SentinelUrl.parse(url)
-    with pytest.raises(InvalidRequestError, match=f"is no Redis URL; .*{remedy}") as caught:
+    with pytest.raises(InvalidRequestError, match=f"is not a Redis URL; .*{remedy}") as caught:
         check_redis_url(url)
     assert caught.value.code == "BAD_REDIS_URL"
 

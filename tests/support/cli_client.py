@@ -5,41 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from worker.contract import Classification, Failure, Outcome, Prediction, Timing
+from support.answers import ANSWER
 
-TIMING = Timing(
-    queue=None,
-    labels=0.0,
-    fetch=0.0,
-    decode=0.0,
-    batch_wait=0.0,
-    forward=0.0,
-    score=0.0,
-    batch_size=1,
-)
+from worker.contract import Failure, Outcome, Prediction
 
 
 class FakeClient:
-    """Answers each picture with the labels as they come, the first at one half, and so on.
+    """Gives the labels of each image in their order, the first with a probability of one half.
 
-    Bytes that begin with `bad` are no picture. Each message's answers come last one first, to
-    stand for workers of different speed.
+    Bytes that begin with `bad` are not an image. Outcomes arrive in reverse order, as from workers
+    of different speed.
 
     Attributes:
         uploads: What was uploaded, in order.
-        questions: Of `classify_many`.
-        most_in_hand: Most pictures that were sent and not answered.
+        requests: Options of `classify_many`.
+        opened: URL and queue of each client.
+        most_in_flight: Maximum number of images without an outcome.
     """
 
     def __init__(self) -> None:
         self.uploads: list[bytes] = []
-        self.questions: list[dict[str, Any]] = []
-        self.arguments: tuple[Any, ...] = ()
-        self.most_in_hand = 0
+        self.requests: list[dict[str, Any]] = []
+        self.opened: list[tuple[str, str]] = []
+        self.most_in_flight = 0
 
     def __call__(self, url: str, *, queue: str) -> Self:
         """Stand for the class."""
-        self.arguments = (url, queue)
+        self.opened.append((url, queue))
         return self
 
     def __enter__(self) -> Self:
@@ -56,25 +48,25 @@ class FakeClient:
         return f"redis://uploads/{len(self.uploads) - 1}"
 
     def classify_many(
-        self, images: Iterable[str], *, chunk: int, in_flight: int, timeout: float, **question: Any
+        self, images: Iterable[str], *, chunk: int, in_flight: int, timeout: float, **options: Any
     ) -> Iterator[tuple[int, Outcome]]:
-        self.questions.append(question)
+        self.requests.append(options)
         waiting: list[tuple[int, str]] = []
         for position, image in enumerate(images):
             waiting.append((position, image))
-            self.most_in_hand = max(self.most_in_hand, len(waiting))
+            self.most_in_flight = max(self.most_in_flight, len(waiting))
             if len(waiting) == chunk * in_flight:
-                yield from self._answers(waiting, question)
-        yield from self._answers(waiting, question)
+                yield from self._outcomes(waiting, options)
+        yield from self._outcomes(waiting, options)
 
-    def _answers(
-        self, waiting: list[tuple[int, str]], question: dict[str, Any]
+    def _outcomes(
+        self, waiting: list[tuple[int, str]], options: dict[str, Any]
     ) -> Iterator[tuple[int, Outcome]]:
         while waiting:
             position, image = waiting.pop()
-            yield position, self._outcome(image, question)
+            yield position, self._outcome(image, options)
 
-    def _outcome(self, image: str, question: dict[str, Any]) -> Outcome:
+    def _outcome(self, image: str, options: dict[str, Any]) -> Outcome:
         number = image.removeprefix("redis://uploads/")
         if number != image and self.uploads[int(number)].startswith(b"bad"):
             failure = Failure(
@@ -85,11 +77,9 @@ class FakeClient:
             return Outcome(status="error", error=failure)
         predictions = tuple(
             Prediction(label=label, probability=0.5 ** (rank + 1), index=rank)
-            for rank, label in enumerate(question["labels"][: question["k"]])
+            for rank, label in enumerate(options["labels"][: options["k"]])
         )
         return Outcome(
             status="ok",
-            result=Classification(
-                predictions=predictions, model="fake", model_digest="0", timing=TIMING
-            ),
+            result=ANSWER.model_copy(update={"predictions": predictions}),
         )

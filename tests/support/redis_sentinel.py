@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 import redis
 from support.redis_server import RedisServer, find_executable
 
+from worker.cli.demo.child_process import kill_child, start_child
 from worker.cli.demo.redis_server import HOST, find_free_port
-from worker.cli.demo.tether import kill_tethered, start_tethered
 
 if TYPE_CHECKING:
     import subprocess
@@ -60,8 +60,8 @@ class SentinelDeployment:
         )
         log = self._all.enter_context((folder / "sentinel.log").open("wb"))
         command = [str(self._executable), str(configuration), "--sentinel"]
-        self._process = start_tethered(command, log, directory=folder)
-        self._all.callback(kill_tethered, self._process)
+        self._process = start_child(command, log, directory=folder)
+        self._all.callback(kill_child, self._process)
         self._wait_until(self._knows_replica)
         return self
 

@@ -1,7 +1,6 @@
 """The command line, `clip-worker`: `start`, `classify`, `dead`, `models`, `demo`.
 
-It loads neither torch nor the engine, except in the worker that `start` becomes and for `models
-info`.
+Only `start` and `models info` load torch and the engine.
 """
 
 from worker.cli.entry import main

@@ -1,7 +1,6 @@
-"""`clip-worker`: finds the command, and turns whatever ends it into an exit status.
+"""`clip-worker`: runs a command and converts its errors to messages and exit statuses.
 
-A command's module is loaded only when the command is run, so that `clip-worker --help` answers at
-once.
+A command's module is imported only when the command is run, so that `clip-worker --help` is fast.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from worker.version import __version__
 FAILURE_STATUS = 1
 INTERRUPTED_STATUS = 130  # what a shell reports for a program that Ctrl-C ended
 
-# Name of a command, which is its module's too, and its line in `clip-worker --help`.
+# Name of each command, and of its module, to its line in `clip-worker --help`.
 COMMANDS = {
-    "start": "Run a worker: load the model, take pictures from the queue, store the answers.",
-    "classify": "Ask the workers which labels fit pictures: files, folders, globs or URLs.",
-    "dead": "List, show, replay or purge messages that brought down the workers that began them.",
+    "start": "Run a worker: load the model, take tasks from the queue, store results.",
+    "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
+    "dead": "List, show, replay or purge messages that the workers gave up.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
-    "demo": "Show it all on this machine: a Redis, a worker, a dozen pictures and the answers.",
+    "demo": "Classify a dozen images on this machine, with a Redis and a worker of its own.",
 }
 
 
@@ -40,13 +39,13 @@ COMMANDS = {
 def commands() -> None:
     """Zero-shot image tagging as a queue job: CLIP on Celery workers, results in Redis.
 
-    Start with `clip-worker demo`: it needs no network, no weights and no Redis of yours.
+    Try `clip-worker demo` first: it needs no network, no weights and no Redis.
     """
 
 
 def main() -> None:
-    """Run `clip-worker` with this process's arguments, and end the process."""
-    if isinstance(sys.stdout, TextIOWrapper):  # a label that the locale can't encode ends nothing
+    """Run `clip-worker` with this process's arguments, and exit."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a label may have characters not in the locale
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
@@ -55,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run `clip-worker`.
 
     Returns:
-        Exit status: 0; 1 if something failed; 2 if the input was wrong; 130 after Ctrl-C.
+        Exit status: 0; 1 if something failed; 2 for invalid input; 130 after Ctrl-C.
     """
     try:
         return commands.main(arguments, prog_name="clip-worker", standalone_mode=False) or 0

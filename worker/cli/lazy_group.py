@@ -1,4 +1,4 @@
-"""A group of commands whose modules are loaded when they are needed."""
+"""A click group whose commands are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class LazyGroup(click.Group):
 
     Args:
         package: The modules' package.
-        lines: Name of a command, which is its module's too, and its line in `--help`.
-        arguments: Of `click.Group`.
+        lines: Name of each command, and of its module, to its line in `--help`.
+        arguments: Arguments of `click.Group`.
     """
 
     def __init__(self, *, package: str, lines: Mapping[str, str], **arguments: Any) -> None:
@@ -25,22 +25,22 @@ class LazyGroup(click.Group):
         self._lines = lines
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """The commands' names, in the order of `--help`."""
+        """Names of the commands, in the order of `--help`."""
         return list(self._lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Load a command."""
+        """Import a command."""
         if cmd_name not in self._lines:
             return None
         module = importlib.import_module(f"{self._package}.{cmd_name}")
-        if not hasattr(module, "command"):  # a package, with its command in a module of its own
+        if not hasattr(module, "command"):  # a package with a module `command`
             module = importlib.import_module(f"{module.__name__}.command")
         command = module.command
-        if isinstance(command, ModuleType):  # which the package has once it is loaded
+        if isinstance(command, ModuleType):  # that module, once it has been imported
             command = command.command
         return cast("click.Command", command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the commands' lines without loading the commands."""
+        """Write the commands' lines without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._lines.items()))

@@ -1,4 +1,4 @@
-"""Waiting for a Redis that may still be starting."""
+"""Waits for a Redis that may still be starting."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ def wait_for_redis(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return when every Redis answers; say once, at once, that one of them doesn't.
+    """Wait until every Redis answers; report once if one of them doesn't.
 
     Args:
-        urls: Broker and result store.
-        limit_s: Longest wait in all, in seconds.
-        say: Takes the one sentence.
+        urls: URLs of the broker and the result backend.
+        limit_s: Longest wait in total, in seconds.
+        say: Called with the report.
         clock: Monotonic seconds.
-        sleep: Waits for so many seconds.
+        sleep: Waits for a number of seconds.
 
     Raises:
-        QueueUnavailableError: One did not answer in time, or refuses the password.
+        QueueUnavailableError: One did not answer in time, or rejected the password.
     """
-    end, told = clock() + limit_s, False
+    end, reported = clock() + limit_s, False
     for url in dict.fromkeys(urls):
         while (error := _failure(url)) is not None:
             if isinstance(error.__cause__, AuthenticationError):
                 raise error
             if clock() >= end:
-                raise QueueUnavailableError(f"After {limit_s:g} s, still: {error}") from error
-            if not told:
+                raise QueueUnavailableError(
+                    f"Gave up after waiting {limit_s:g} s for Redis. {error}"
+                ) from error
+            if not reported:
                 say(f"{error} Waiting for it for up to {limit_s:g} s ...")
-                told = True
+                reported = True
             sleep(PAUSE_S)
 
 

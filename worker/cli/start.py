@@ -21,19 +21,19 @@ from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.redis_wait import wait_for_redis
 from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX, Settings, SettingsError
 
-READY_SENTENCE = "taking tasks; Ctrl-C finishes those in hand and ends"
+READY_SENTENCE = "taking tasks; press Ctrl-C to finish those in flight and exit"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @click.command("start")
-@click.option("--redis-url", metavar="URL", help=f"Where tasks come from. [{DEFAULT_REDIS_URL}]")
-@click.option("--model", help="`ViT-B/32` or another published name, `demo`, or a file. [ViT-B/32]")
+@click.option("--redis-url", metavar="URL", help=f"Redis to take tasks from. [{DEFAULT_REDIS_URL}]")
+@click.option("--model", help="A published model's name, `demo`, or a file. [ViT-B/32]")
 @click.option("--device", help="auto, cpu, cuda or cuda:N. [auto]")
-@click.option("--queue", help=f"Queue that tasks are taken from. [{DEFAULT_QUEUE}]")
+@click.option("--queue", help=f"Queue to take tasks from. [{DEFAULT_QUEUE}]")
 @click.option(
     "--concurrency",
     metavar="N",
-    help="Most pictures in hand at a time. [1024, or 8 batches if that is more]",
+    help="Maximum number of images in flight. [1024, or 8 batches if that is more]",
 )
 @click.option(
     "--loglevel",
@@ -41,7 +41,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     default="warning",
     envvar=f"{ENV_PREFIX}LOGLEVEL",
     show_default=True,
-    help="From info on, Celery's banner and a line a task too.",
+    help="info and debug also show Celery's banner and a line per task.",
 )
 @click.option(
     "--redis-wait",
@@ -50,13 +50,14 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     metavar="SECONDS",
     envvar=f"{ENV_PREFIX}REDIS_WAIT_S",
     show_default=True,
-    help="Longest wait for a Redis that doesn't answer yet.",
+    help="Longest wait for a Redis that is not available yet.",
 )
 def command(loglevel: str, redis_wait: float, **options: str | None) -> int:
-    """Run a worker until SIGTERM or Ctrl-C, which let it finish what it has in hand.
+    """Run a worker until SIGTERM or Ctrl-C; it then finishes the tasks in flight and exits.
 
-    Every option has an environment variable, CLIP_WORKER_MODEL for --model; the option wins. More
-    settings have a variable only: docs/settings.md lists them.
+    Every option can also be set by an environment variable, such as CLIP_WORKER_MODEL for --model;
+    the option takes precedence. Further settings are environment variables only: docs/settings.md
+    lists them.
     """
     settings = _settings(options)
     wait_for_redis([settings.redis_url, settings.results_url], redis_wait, say)
@@ -67,21 +68,21 @@ def run_worker(celery: Celery, loglevel: int) -> int:
     """Run Celery's worker in this process.
 
     Args:
-        celery: The application, not yet configured.
-        loglevel: Of `logging`.
+        celery: The application, not configured yet.
+        loglevel: A level of `logging`.
 
     Returns:
-        Celery's exit status: 0 after SIGTERM, 1 after Ctrl-C, even though both end in order.
+        Celery's exit status: 0 after SIGTERM, 1 after Ctrl-C, although both shut down cleanly.
 
     Raises:
-        SystemExit: The model can't be loaded; its code is the sentence to print.
+        SystemExit: The model can't be loaded; its code is the error message.
     """
-    # Root may not be wise, but nothing here unpickles, and in a container it is the rule.
+    # Celery warns about running as root because of pickle, which is never accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker_ready.connect(_say_ready)
     remote_control = celery.conf.worker_enable_remote_control
     worker = celery.Worker(
-        # Workers of one host need names of their own.
+        # Workers on one host need distinct names.
         hostname=f"clip-{os.getpid()}@{socket.gethostname()}",
         loglevel=loglevel,
         quiet=loglevel > logging.INFO,
@@ -93,10 +94,10 @@ def run_worker(celery: Celery, loglevel: int) -> int:
 
 
 def _settings(options: dict[str, str | None]) -> Settings:
-    """Settings with the options, which go into the environment: Celery's loader reads them there.
+    """The settings, after putting the options into the environment, where Celery's loader reads.
 
     Raises:
-        WrongInputError: All that is wrong, one a line.
+        WrongInputError: All invalid settings, one per line.
     """
     for name, value in options.items():
         if value is not None:
@@ -108,4 +109,4 @@ def _settings(options: dict[str, str | None]) -> Settings:
 
 
 def _say_ready(**_: object) -> None:
-    say(READY_SENTENCE, sys.__stderr__)  # Celery makes a log of sys.stderr
+    say(READY_SENTENCE, sys.__stderr__)  # Celery redirects sys.stderr to its log

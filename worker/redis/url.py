@@ -68,7 +68,7 @@ def check_redis_url(url: str) -> str:
     """
     if remedy := redis_url_remedy(url):
         raise InvalidRequestError(
-            f"{quote(without_password(url) if isinstance(url, str) else url)} is no Redis URL; "
+            f"{quote(without_password(url) if isinstance(url, str) else url)} is not a Redis URL; "
             f"{remedy}.",
             "BAD_REDIS_URL",
         )

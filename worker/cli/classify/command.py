@@ -12,19 +12,18 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.classify.image_arguments import Picture, find_pictures
-from worker.cli.classify.progress import AnswerProgress
-from worker.cli.classify.sender import ask, in_order
-from worker.cli.output.table import AnswerTable
+from worker.cli.classify.image_arguments import ImageArgument, find_images
+from worker.cli.classify.progress import OutcomeProgress
+from worker.cli.classify.sender import in_order, send
+from worker.cli.options import json_lines_option, queue_option, redis_url_option, text
+from worker.cli.output.table import OutcomeTable
 from worker.cli.output.usage_error import WrongInputError, say
-from worker.cli.text_option import text
 from worker.client import Client
 from worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
 from worker.errors import ResultTimeoutError
 from worker.quoting import quote, without_password
-from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
 
-Answers = Iterable[tuple[int, Outcome]]
+Outcomes = Iterable[tuple[int, Outcome]]
 
 
 @click.command("classify")
@@ -33,42 +32,27 @@ Answers = Iterable[tuple[int, Outcome]]
 @click.option(
     "--labels-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="More labels, one a line; these may hold commas.",
+    help="File with more labels, one per line; these may contain commas.",
 )
-@click.option("-k", type=int, default=DEFAULT_K, show_default=True, help="Labels a picture.")
+@click.option("-k", type=int, default=DEFAULT_K, show_default=True, help="Labels per image.")
 @click.option(
     "--template",
     "templates",
     type=text,
     multiple=True,
     metavar="TEXT",
-    help=f"Prompt around a label; may be given several times. [default: {DEFAULT_TEMPLATE!r}]",
+    help=f"Prompt for a label; may be given several times. [default: {DEFAULT_TEMPLATE!r}]",
 )
 @click.option(
     "--ensemble",
     type=text,
     metavar="NAME",
-    help="Several prompts by name: photo, imagenet (80) or imagenet-simple (7).",
+    help="Named set of prompts: photo, imagenet (80) or imagenet-simple (7).",
 )
-@click.option("--threshold", type=float, help="Leave out labels less probable than this, 0 to 1.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line, as the answers come.")
-@click.option(
-    "--redis-url",
-    type=text,
-    metavar="URL",
-    default=DEFAULT_REDIS_URL,
-    envvar=f"{ENV_PREFIX}REDIS_URL",
-    show_default=True,
-    help="The workers' Redis.",
-)
-@click.option(
-    "--queue",
-    type=text,
-    default=DEFAULT_QUEUE,
-    envvar=f"{ENV_PREFIX}QUEUE",
-    show_default=True,
-    help="The workers' queue.",
-)
+@click.option("--threshold", type=float, help="Omit labels less probable than this, 0 to 1.")
+@json_lines_option
+@redis_url_option
+@queue_option
 @click.option(
     "--timeout",
     "timeout_s",
@@ -76,9 +60,9 @@ Answers = Iterable[tuple[int, Outcome]]
     default=60.0,
     metavar="SECONDS",
     show_default=True,
-    help="Longest wait for the next answer.",
+    help="Longest wait for the next result.",
 )
-def command(  # noqa: PLR0913  # an argument an option
+def command(  # noqa: PLR0913  # one argument per option
     images: tuple[str, ...],
     labels: tuple[str, ...],
     labels_file: Path | None,
@@ -92,30 +76,30 @@ def command(  # noqa: PLR0913  # an argument an option
     queue: str,
     timeout_s: float,
 ) -> int:
-    """Ask the workers which labels fit each IMAGE.
+    """Find the labels that fit each IMAGE best.
 
-    An IMAGE is a file, a folder (searched through and through), a quoted glob, or a URL: http,
-    https, s3, gs, az, data or file. Files are uploaded to Redis, so the workers need not see them;
-    what a URL names is fetched by the workers.
+    An IMAGE is a file, a folder (searched recursively), a quoted glob, or a URL: http, https, s3,
+    gs, az, data or file. Files are uploaded to Redis, so the workers need no access to them; URLs
+    are fetched by the workers.
 
-    The table has the pictures in the order given; --json prints each as soon as it is answered.
-    A picture that fails has a line that says why. The exit status is 1 if any failed, 2 if the
-    input was wrong.
+    The table lists the images in the order given; --json prints each as soon as its result is
+    there. An image that fails has a line with the reason. The exit status is 1 if any image failed,
+    2 for invalid input.
     """
     prompts = {"templates": list(templates) or None, "ensemble": ensemble}
-    question = _question(labels=_labels(labels, labels_file), k=k, threshold=threshold, **prompts)
-    pictures = find_pictures(images)
+    options = _checked(labels=_labels(labels, labels_file), k=k, threshold=threshold, **prompts)
+    found = find_images(images)
     with Client(redis_url, queue=queue) as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
-        answers = ask(client, pictures, timeout_s=timeout_s, **question)
-        failed = _print(pictures, answers, question["labels"], as_json=as_json)
+        outcomes = send(client, found, timeout_s=timeout_s, **options)
+        failed = _print(found, outcomes, options["labels"], as_json=as_json)
     if failed:
-        say(f"{failed} of {len(pictures)} pictures failed.")
+        say(f"{failed} of {len(found)} images failed.")
     return 1 if failed else 0
 
 
 def _labels(listed: Sequence[str], file: Path | None) -> list[str]:
-    """Labels of both options.
+    """The labels of both options.
 
     >>> _labels(["cat, dog", "car"], None)
     ['cat', 'dog', 'car']
@@ -124,7 +108,7 @@ def _labels(listed: Sequence[str], file: Path | None) -> list[str]:
     if file is not None:
         labels += _lines(file)
     if not labels:
-        raise WrongInputError("There are no labels; give --labels cat,dog,... or --labels-file.")
+        raise WrongInputError("There are no labels; use --labels cat,dog,... or --labels-file.")
     return labels
 
 
@@ -138,15 +122,15 @@ def _lines(file: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _question(**given: Any) -> dict[str, Any]:
-    """What is asked of every picture, checked before any of them is sent.
+def _checked(**given: Any) -> dict[str, Any]:
+    """The options of the request, validated before any image is sent.
 
     Raises:
-        InvalidRequestError: All that is wrong with it.
+        InvalidRequestError: Everything that is wrong with them.
     """
-    question = {name: value for name, value in given.items() if value is not None}
-    parse(ClassifyManyRequest, {"images": ["data:,"], **question})
-    return question
+    options = {name: value for name, value in given.items() if value is not None}
+    parse(ClassifyManyRequest, {"images": ["data:,"], **options})
+    return options
 
 
 @contextlib.contextmanager
@@ -155,28 +139,28 @@ def _hint_at_worker(url: str, queue: str, timeout_s: float) -> Iterator[None]:
         yield
     except ResultTimeoutError as error:
         raise ResultTimeoutError(
-            f"No answer came for {timeout_s:g} s: no worker seems to take tasks from queue "
+            f"No result within {timeout_s:g} s: no worker seems to take tasks from the queue "
             f"{queue!r} at {without_password(url)}; start one with `clip-worker start`, or wait "
             "longer with --timeout."
         ) from error
 
 
 def _print(
-    pictures: Sequence[Picture], answers: Answers, labels: Sequence[str], *, as_json: bool
+    images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str], *, as_json: bool
 ) -> int:
-    """Print all answers; gives how many failed."""
+    """Print all outcomes and return how many images failed."""
     console = Console(highlight=False, markup=False, emoji=False)
-    with AnswerProgress(len(pictures), console) as progress:
-        counted = progress.counted(answers)
+    with OutcomeProgress(len(images), console) as progress:
+        counted = progress.counted(outcomes)
         if as_json:
-            return _print_json(console, pictures, counted)
-        return _print_table(console, pictures, counted, labels)
+            return _print_json(console, images, counted)
+        return _print_table(console, images, counted, labels)
 
 
-def _print_json(console: Console, pictures: Sequence[Picture], answers: Answers) -> int:
+def _print_json(console: Console, images: Sequence[ImageArgument], outcomes: Outcomes) -> int:
     failed = 0
-    for position, outcome in answers:
-        line = json.dumps(_json_object(pictures[position].name, outcome))
+    for position, outcome in outcomes:
+        line = json.dumps(_json_object(images[position].name, outcome))
         console.print(Text(line), soft_wrap=True)
         failed += outcome.status == "error"
     return failed
@@ -191,12 +175,12 @@ def _json_object(name: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def _print_table(
-    console: Console, pictures: Sequence[Picture], answers: Answers, labels: Sequence[str]
+    console: Console, images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str]
 ) -> int:
-    table = AnswerTable(console, [picture.name for picture in pictures], labels)
+    table = OutcomeTable(console, [image.name for image in images], labels)
     table.print_header()
     failed = 0
-    for position, outcome in in_order(answers):
-        table.print_answer(pictures[position].name, outcome)
+    for position, outcome in in_order(outcomes):
+        table.print_outcome(images[position].name, outcome)
         failed += outcome.status == "error"
     return failed

@@ -16,7 +16,7 @@ from worker.errors import InvalidRequestError
 from worker.quoting import quote
 from worker.settings import Settings
 
-# What a worker decodes, by the suffixes that such files commonly have.
+# Common suffixes of the formats that a worker decodes.
 SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
@@ -34,70 +34,69 @@ SCHEMES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture to ask about.
+class ImageArgument:
+    """An image named on the command line.
 
     Attributes:
-        name: As it was given or found, in characters that can be printed as JSON.
-        path: Where it lies on this machine; None if `name` is a URI that the worker fetches.
+        name: As given or found, in characters that can be printed as JSON.
+        path: Path of the local file; None if `name` is a URI that the worker fetches.
     """
 
     name: str
     path: Path | None = None
 
 
-def find_pictures(arguments: Iterable[str]) -> list[Picture]:
-    """Find the images that the arguments name, in their order.
+def find_images(arguments: Iterable[str]) -> list[ImageArgument]:
+    """Find the images that the arguments name, in order.
 
-    An argument is the path of a file, or of a folder, which is searched through and through for
-    files with an image's suffix, in the order of their names; else a URI; else a glob that the
-    shell left alone.
+    An argument is the path of a file, or of a folder, which is searched recursively for files with
+    an image's suffix, sorted by name; else a URI; else a glob that the shell has not expanded.
 
     Raises:
-        WrongInputError: An argument stands for nothing.
+        WrongInputError: An argument names no image.
     """
-    return [picture for argument in arguments for picture in _expand(argument)]
+    return [image for argument in arguments for image in _expand(argument)]
 
 
-def _expand(argument: str) -> Iterator[Picture]:
+def _expand(argument: str) -> Iterator[ImageArgument]:
     if os.path.lexists(argument):
         yield from _at_path(argument)
     elif _looks_like_uri(argument):
-        yield Picture(_checked_uri(decoded(argument) or argument))
+        yield ImageArgument(_checked_uri(decoded(argument) or argument))
     elif glob.has_magic(argument):
         yield from _matching(argument)
     else:
         raise WrongInputError(
-            f"There is no file {quote(argument)}; give a path, a folder, a glob or a URL."
+            f"There is no file {quote(argument)}; give a file, a folder, a glob or a URL."
         )
 
 
-def _at_path(path: str) -> Iterator[Picture]:
-    if not os.path.isdir(path):  # noqa: PTH112  # a str keeps './' and what is no UTF-8
-        yield Picture(_shown(path), Path(path))
+def _at_path(path: str) -> Iterator[ImageArgument]:
+    if not os.path.isdir(path):  # noqa: PTH112  # a str keeps './' and bytes that are not UTF-8
+        yield ImageArgument(_shown(path), Path(path))
         return
     found = False
-    for picture in _below(path):
+    for image in _below(path):
         found = True
-        yield picture
+        yield image
     if not found:
         raise WrongInputError(
-            f"The folder {quote(path)} has no pictures: no file in it or below it ends in "
-            f"{', '.join(sorted(SUFFIXES))}."
+            f"The folder {quote(path)} has no images: neither it nor a folder below it has a file "
+            f"that ends in {', '.join(sorted(SUFFIXES))}."
         )
 
 
-def _below(folder: str) -> Iterator[Picture]:
+def _below(folder: str) -> Iterator[ImageArgument]:
     for here, folders, files in os.walk(folder, onerror=_refuse_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 path = os.path.join(here, name)  # noqa: PTH118  # as above
-                yield Picture(_shown(path), Path(path))
+                yield ImageArgument(_shown(path), Path(path))
 
 
 def _shown(path: str) -> str:
-    """A path as text: what is not UTF-8 in it is replaced."""
+    """A path as text, with bytes that are not UTF-8 replaced."""
     return decoded(path) or os.fsencode(path).decode(errors="replace")
 
 
@@ -107,10 +106,10 @@ def _refuse_folder(error: OSError) -> NoReturn:
     ) from error
 
 
-def _matching(pattern: str) -> Iterator[Picture]:
+def _matching(pattern: str) -> Iterator[ImageArgument]:
     paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # as above
     if not paths:
-        raise WrongInputError(f"No picture matches {quote(pattern)}.")
+        raise WrongInputError(f"No file matches {quote(pattern)}.")
     for path in paths:
         yield from _at_path(path)
 
@@ -127,7 +126,7 @@ def _checked_uri(argument: str) -> str:
     uri = validate_uri(argument)
     if scheme_of(uri) not in SCHEMES:
         raise WrongInputError(
-            f"{quote(argument)} has the scheme {scheme_of(uri)!r}, which no worker fetches; give "
-            f"one of {', '.join(SCHEMES)}, or a path."
+            f"{quote(argument)} has the scheme {scheme_of(uri)!r}, which workers don't support; "
+            f"use one of {', '.join(SCHEMES)}, or a path."
         )
     return uri

@@ -19,16 +19,16 @@ from rich.progress import (
 
 from worker.contract import Outcome
 
-FEW = 3  # pictures, for which a bar would be too much
+FEW = 3  # images that need no bar
 
 
-class AnswerProgress:
-    """A line on stderr, while it is entered; none where stderr is no terminal.
+class OutcomeProgress:
+    """Context manager that shows a progress line on stderr, if that is a terminal.
 
     Args:
-        total: Pictures.
-        console: Where the answers are printed. If that is a terminal too, it has to draw the line
-            itself, or the two would overwrite each other.
+        total: Number of images.
+        console: Prints the outcomes. If it is a terminal too, it also draws the line, so that the
+            two don't overwrite each other.
     """
 
     def __init__(self, total: int, console: Console) -> None:
@@ -55,11 +55,11 @@ class AnswerProgress:
     ) -> None:
         self._progress.stop()
 
-    def counted(self, answers: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
-        """Pass the answers on and count them."""
-        for answer in answers:
+    def counted(self, outcomes: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
+        """Yield the outcomes and count them."""
+        for outcome in outcomes:
             self._progress.update(self._task, advance=1, description="classifying")
-            yield answer
+            yield outcome
 
 
 def _columns(total: int) -> list[ProgressColumn]:

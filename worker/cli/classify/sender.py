@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from worker.cli.classify.image_arguments import Picture
+from worker.cli.classify.image_arguments import ImageArgument
 from worker.client import Client
 from worker.client.image_file import read_image
 from worker.contract import Failure, Outcome
@@ -14,35 +14,35 @@ from worker.errors import ImageUnavailableError, InvalidRequestError
 from worker.quoting import quote, shown_uri
 
 UPLOAD_TTL_S = 3600.0  # long enough for a queue, short enough not to fill Redis
-CHUNK = 8  # pictures a message: small, so that the first answers come soon
+CHUNK = 8  # images per message: few, so that the first results come soon
 IN_FLIGHT = 32  # messages
 
 
-def ask(
+def send(
     client: Client,
-    pictures: Iterable[Picture],
+    images: Iterable[ImageArgument],
     *,
     timeout_s: float,
-    **question: Any,
+    **options: Any,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Ask about pictures; each outcome is given as it comes, with its picture's position.
+    """Send images and yield each outcome as it arrives, with its image's position.
 
-    Files are read and uploaded only when their turn comes, so that any number of them fits. One
-    that can't be read has a failure for its outcome.
+    Files are read and uploaded only when their turn comes, so there may be any number of them. The
+    outcome of a file that can't be read is a failure.
 
     Args:
-        client: Sends and waits.
-        pictures: In order.
+        client: Sends the images.
+        images: The images, in order.
         timeout_s: Longest wait for the next outcome, in seconds.
-        question: As for `Client.classify_many`.
+        options: As for `Client.classify_many`.
 
     Raises:
-        ResultTimeoutError: No outcome came for `timeout_s`.
+        ResultTimeoutError: No outcome arrived for `timeout_s`.
         QueueUnavailableError: Redis can't be reached.
     """
-    sender = _Sender(client, pictures)
+    sender = _Sender(client, images)
     outcomes = client.classify_many(
-        sender.uris(), chunk=CHUNK, in_flight=IN_FLIGHT, timeout=timeout_s, **question
+        sender.uris(), chunk=CHUNK, in_flight=IN_FLIGHT, timeout=timeout_s, **options
     )
     for index, outcome in outcomes:
         yield from sender.take_unread()
@@ -51,7 +51,7 @@ def ask(
 
 
 def in_order(outcomes: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
-    """Give positioned outcomes in the order of their positions, each as soon as that allows."""
+    """Yield outcomes in the order of their positions, each as soon as possible."""
     waiting: dict[int, Outcome] = {}
     following = 0
     for position, outcome in outcomes:
@@ -62,34 +62,34 @@ def in_order(outcomes: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Out
 
 
 class _Sender:
-    """Turns pictures into URIs that the worker can fetch, and remembers which is which."""
+    """Converts images to URIs that the worker can fetch, and remembers which is which."""
 
-    def __init__(self, client: Client, pictures: Iterable[Picture]) -> None:
+    def __init__(self, client: Client, images: Iterable[ImageArgument]) -> None:
         self._client = client
-        self._pictures = pictures
-        self._sent: dict[int, tuple[int, Picture, str]] = {}  # from index among those sent
+        self._images = images
+        self._sent: dict[int, tuple[int, ImageArgument, str]] = {}  # by index among those sent
         self._unread: deque[tuple[int, Outcome]] = deque()
 
     def uris(self) -> Iterator[str]:
         sent = 0
-        for position, picture in enumerate(self._pictures):
+        for position, image in enumerate(self._images):
             try:
-                uri = self._uri(picture)
+                uri = self._uri(image)
             except (ImageUnavailableError, InvalidRequestError) as error:
                 failed = Outcome(status="error", error=Failure.of(error))
                 self._unread.append((position, failed))
                 continue
-            self._sent[sent] = (position, picture, uri)
+            self._sent[sent] = (position, image, uri)
             sent += 1
             yield uri
 
     def take(self, index: int, outcome: Outcome) -> tuple[int, Outcome]:
-        """The outcome with its picture's position; a failure calls an upload by its file's name."""
-        position, picture, uri = self._sent.pop(index)
+        """The outcome with its image's position; in errors an upload has its file's name."""
+        position, image, uri = self._sent.pop(index)
         if outcome.error is None:
             return position, outcome
         message = outcome.error.message.removeprefix(f"{shown_uri(uri)}: ")
-        message = message.replace(shown_uri(uri), quote(picture.name))
+        message = message.replace(shown_uri(uri), quote(image.name))
         error = outcome.error.model_copy(update={"message": message})
         return position, outcome.model_copy(update={"error": error})
 
@@ -97,7 +97,7 @@ class _Sender:
         while self._unread:
             yield self._unread.popleft()
 
-    def _uri(self, picture: Picture) -> str:
-        if picture.path is None:
-            return picture.name
-        return self._client.upload(read_image(picture.path, picture.name), UPLOAD_TTL_S)
+    def _uri(self, image: ImageArgument) -> str:
+        if image.path is None:
+            return image.name
+        return self._client.upload(read_image(image.path, image.name), UPLOAD_TTL_S)

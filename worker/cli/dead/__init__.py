@@ -7,17 +7,17 @@ import click
 from worker.cli.lazy_group import LazyGroup
 
 COMMANDS = {
-    "list": "List the dead letters, the newest first.",
-    "show": "Tell all about one: why, its history, its arguments.",
-    "replay": "Put dead letters on the queue again.",
-    "purge": "Forget dead letters for good.",
+    "list": "List dead letters, newest first.",
+    "show": "Show a dead letter: reason, history and arguments.",
+    "replay": "Put dead letters back onto the queue.",
+    "purge": "Delete dead letters.",
 }
 
 
 @click.group("dead", cls=LazyGroup, package="worker.cli.dead", lines=COMMANDS)
 def command() -> None:
-    """The dead letters: messages that were given up.
+    """Manage dead letters: messages that the workers gave up.
 
-    A picture that brings down each worker that begins it ends here after some tries, and its caller
-    gets the failure. Look at it, mend what was wrong, and replay it; or purge it.
+    A message that repeatedly crashed its worker, or that no worker can read, becomes a dead letter,
+    and its caller gets the error. Fix the cause and replay it, or purge it.
     """

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 import click
 
-from worker.cli.dead.options import dead_letters, queue_option, redis_url_option
+from worker.cli.dead.options import dead_letters
+from worker.cli.options import json_lines_option, queue_option, redis_url_option
+from worker.cli.output.columns import print_columns
 from worker.cli.output.table import printable
 from worker.redis.dead_letters import DeadLetter
 
 HEADINGS = ("died (UTC)", "id", "task", "code", "tries", "reason")
-GAP = "  "
 
 
 @click.command("list")
@@ -24,11 +25,11 @@ GAP = "  "
     default=20,
     metavar="N",
     show_default=True,
-    help="Most that are listed.",
+    help="List at most so many.",
 )
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+@json_lines_option
 def command(redis_url: str, queue: str, limit: int, *, as_json: bool) -> None:
-    """List the dead letters of a queue, the newest first."""
+    """List the dead letters of a queue, newest first."""
     with dead_letters(redis_url, queue) as dead:
         letters, count = dead.newest(limit), len(dead)
     if as_json:
@@ -38,19 +39,12 @@ def command(redis_url: str, queue: str, limit: int, *, as_json: bool) -> None:
     if not letters:
         click.echo(f"The queue {queue!r} has no dead letters.")
         return
-    _print_table([HEADINGS, *map(_row, letters)])
+    print_columns(HEADINGS, map(_row, letters))
     if count > len(letters):
-        click.echo(f"... and {count - len(letters)} older ones; --limit {count} lists them all.")
+        click.echo(f"... and {count - len(letters)} more; use --limit {count} to list all.")
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:
     died = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
     cells = (letter.id, letter.task, letter.code, str(len(letter.history)), letter.reason)
     return (died, *map(printable, cells))
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(GAP.join(cells).rstrip())

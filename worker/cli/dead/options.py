@@ -7,46 +7,29 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from worker.cli.options import text
 from worker.cli.output.usage_error import WrongInputError, say
-from worker.cli.text_option import text
 from worker.quoting import quote
 from worker.redis.dead_letters import DeadLetters
 from worker.redis.url import check_redis_url, connect
-from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
+from worker.settings import ENV_PREFIX
 
-redis_url_option = click.option(
-    "--redis-url",
-    type=text,
-    metavar="URL",
-    default=DEFAULT_REDIS_URL,
-    envvar=f"{ENV_PREFIX}REDIS_URL",
-    show_default=True,
-    help="The workers' Redis.",
-)
 result_url_option = click.option(
     "--result-url",
     type=text,
     metavar="URL",
     envvar=f"{ENV_PREFIX}RESULT_URL",
-    help="Where results are, if not there.",
-)
-queue_option = click.option(
-    "--queue",
-    type=text,
-    default=DEFAULT_QUEUE,
-    envvar=f"{ENV_PREFIX}QUEUE",
-    show_default=True,
-    help="The workers' queue.",
+    help="Redis that results are stored in, if it is another one.",
 )
 ids_argument = click.argument("ids", type=text, nargs=-1, metavar="[ID]...")
-all_option = click.option("--all", "everything", is_flag=True, help="All that are there now.")
+all_option = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 
 
 @contextlib.contextmanager
 def dead_letters(
     redis_url: str, queue: str, result_url: str | None = None
 ) -> Iterator[DeadLetters]:
-    """The dead letters of a queue, while it is entered."""
+    """Connect to the dead letters of a queue."""
     with contextlib.ExitStack() as connections:
         redis = connections.enter_context(connect(check_redis_url(redis_url)))
         results = None
@@ -56,17 +39,17 @@ def dead_letters(
 
 
 def check_choice(ids: tuple[str, ...], *, everything: bool) -> None:
-    """See that there are ids or `--all`, and not both.
+    """Check that either ids or `--all` were given.
 
     Raises:
-        WrongInputError: It is not so.
+        WrongInputError: Both were given, or neither.
     """
     if bool(ids) == everything:
-        raise WrongInputError("Name dead letters by their ids, or give --all for all of them.")
+        raise WrongInputError("Give the ids of dead letters, or --all, but not both.")
 
 
-def tell_missing(missing: Iterable[str]) -> int:
-    """Say which ids were none; the exit status."""
+def report_missing(missing: Iterable[str]) -> int:
+    """Report ids that are not dead letters, and return the exit status."""
     status = 0
     for task_id in missing:
         say(f"There is no dead letter {quote(task_id)}; `clip-worker dead list` lists them.")
@@ -75,9 +58,9 @@ def tell_missing(missing: Iterable[str]) -> int:
 
 
 def counted(count: int) -> str:
-    """How many messages, with the verb that goes on.
+    """A number of messages.
 
     >>> counted(1), counted(2)
-    ('1 message is', '2 messages are')
+    ('1 message', '2 messages')
     """
-    return "1 message is" if count == 1 else f"{count} messages are"
+    return "1 message" if count == 1 else f"{count} messages"

@@ -10,10 +10,9 @@ from worker.cli.dead.options import (
     counted,
     dead_letters,
     ids_argument,
-    queue_option,
-    redis_url_option,
-    tell_missing,
+    report_missing,
 )
+from worker.cli.options import queue_option, redis_url_option
 from worker.cli.output.usage_error import WrongInputError
 
 
@@ -21,20 +20,20 @@ from worker.cli.output.usage_error import WrongInputError
 @redis_url_option
 @queue_option
 @all_option
-@click.option("--yes", is_flag=True, help="Do it; they can't be replayed afterwards.")
+@click.option("--yes", is_flag=True, help="Confirm: purged messages can't be replayed.")
 @ids_argument
 def command(
     redis_url: str, queue: str, ids: tuple[str, ...], *, everything: bool, yes: bool
 ) -> int:
-    """Forget dead letters for good; their callers keep the failures."""
+    """Delete dead letters for good. The errors stored as their tasks' results are kept."""
     check_choice(ids, everything=everything)
     with dead_letters(redis_url, queue) as dead:
         chosen = dead.ids() if everything else list(dict.fromkeys(ids))
         if not yes:
             raise WrongInputError(
-                f"That would forget {len(chosen)} of the {len(dead)} dead letters of the queue "
-                f"{queue!r} for good; add --yes to do it."
+                f"This would delete {len(chosen)} of the {len(dead)} dead letters of the queue "
+                f"{queue!r} for good; add --yes to confirm."
             )
         missing = dead.purge(chosen)
-    click.echo(f"{counted(len(chosen) - len(missing))} forgotten.")
-    return tell_missing(missing)
+    click.echo(f"Deleted {counted(len(chosen) - len(missing))}.")
+    return report_missing(missing)

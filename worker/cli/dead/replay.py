@@ -10,11 +10,10 @@ from worker.cli.dead.options import (
     counted,
     dead_letters,
     ids_argument,
-    queue_option,
-    redis_url_option,
+    report_missing,
     result_url_option,
-    tell_missing,
 )
+from worker.cli.options import queue_option, redis_url_option
 from worker.cli.output.usage_error import say
 from worker.errors import InvalidRequestError
 from worker.redis.dead_letters import DeadLetters
@@ -29,9 +28,9 @@ from worker.redis.dead_letters import DeadLetters
 def command(
     redis_url: str, result_url: str | None, queue: str, ids: tuple[str, ...], *, everything: bool
 ) -> int:
-    """Put dead letters on the queue again, under their ids, with all their tries before them.
+    """Put dead letters back onto the queue, with their ids and without their crash history.
 
-    The failures that their callers saw are dropped, so that who asks for the result waits again.
+    The errors stored as their tasks' results are deleted, so callers wait for a result again.
     """
     check_choice(ids, everything=everything)
     refused: list[str] = []
@@ -39,14 +38,14 @@ def command(
         chosen = dead.ids() if everything else list(dict.fromkeys(ids))
         missing = [task_id for task_id in chosen if not _replay(dead, task_id, refused)]
     replayed = len(chosen) - len(missing) - len(refused)
-    click.echo(f"{counted(replayed)} on the queue {queue!r} again.")
+    click.echo(f"Put {counted(replayed)} back onto the queue {queue!r}.")
     for sentence in refused:
         say(sentence)
-    return tell_missing(missing) or bool(refused)
+    return report_missing(missing) or bool(refused)
 
 
 def _replay(dead: DeadLetters, task_id: str, refused: list[str]) -> bool:
-    """Replay one; False if it is not there. Why it can't be replayed goes to `refused`."""
+    """Replay one; False if there is no such dead letter. `refused` gets errors of the others."""
     try:
         return not dead.replay([task_id])
     except InvalidRequestError as error:

@@ -9,28 +9,28 @@ from typing import Any
 
 import click
 
-from worker.cli.dead.options import dead_letters, queue_option, redis_url_option, tell_missing
+from worker.cli.dead.options import dead_letters, report_missing
+from worker.cli.options import queue_option, redis_url_option, text
 from worker.cli.output.table import printable
-from worker.cli.text_option import text
 from worker.contract.message_reader import Envelope, UnreadableMessageError
 from worker.quoting import quote, shown_uri
 from worker.redis.dead_letters import DeadLetter, Incident
 
-PICTURES = ("image", "images")
-MOST_ITEMS = 5  # of a list of labels or pictures
+IMAGES = ("image", "images")
+MOST_ITEMS = 5  # of a list of labels or images
 
 
 @click.command("show")
 @redis_url_option
 @queue_option
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object, nothing cut.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with nothing cut.")
 @click.argument("task_id", type=text, metavar="ID")
 def command(redis_url: str, queue: str, task_id: str, *, as_json: bool) -> int:
-    """Tell all about the dead letter of a task: why, its history, its arguments."""
+    """Show the dead letter of a task: reason, history and arguments."""
     with dead_letters(redis_url, queue) as dead:
         letter = dead.get(task_id)
     if letter is None:
-        return tell_missing([task_id])
+        return report_missing([task_id])
     if as_json:
         click.echo(json.dumps(letter.model_dump()))
         return 0
@@ -46,14 +46,14 @@ def _lines(letter: DeadLetter) -> Iterator[str]:
     yield f"code       {letter.code}"
     yield f"reason     {letter.reason}"
     for number, incident in enumerate(letter.history, start=1):
-        yield f"{'history' if number == 1 else '':<11}{number}. {_told(incident)}"
+        yield f"{'history' if number == 1 else '':<11}{number}. {_described(incident)}"
     yield from _arguments(letter)
 
 
-def _told(incident: Incident) -> str:
-    others = f", {incident.together} messages at a time" if incident.together > 1 else ""
+def _described(incident: Incident) -> str:
+    others = f", with {incident.together - 1} other messages" if incident.together > 1 else ""
     alone = ", alone" if incident.together == 1 else ""
-    return f"{incident.kind} on {incident.worker}, begun {_time(incident.at)}{others}{alone}"
+    return f"{incident.kind} on {incident.worker}, started {_time(incident.at)}{others}{alone}"
 
 
 def _arguments(letter: DeadLetter) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _arguments(letter: DeadLetter) -> Iterator[str]:
     for position, value in enumerate(arguments.args):
         yield f"  {position}: {_cut(value, show=shown_uri if position == 0 else quote)}"
     for name, value in arguments.kwargs.items():
-        yield f"  {name}: {_cut(value, show=shown_uri if name in PICTURES else quote)}"
+        yield f"  {name}: {_cut(value, show=shown_uri if name in IMAGES else quote)}"
 
 
 def _cut(value: Any, show: Callable[[object], str]) -> str:
@@ -75,7 +75,7 @@ def _cut(value: Any, show: Callable[[object], str]) -> str:
     if len(value) <= MOST_ITEMS and show is quote:
         return quote(value)
     shown = ", ".join(map(show, value[:MOST_ITEMS]))
-    return f"[{shown}, ... {len(value)} in all]" if len(value) > MOST_ITEMS else f"[{shown}]"
+    return f"[{shown}, ... {len(value)} in total]" if len(value) > MOST_ITEMS else f"[{shown}]"
 
 
 def _time(unix_s: float) -> str:

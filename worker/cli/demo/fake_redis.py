@@ -1,8 +1,8 @@
-"""A Redis written in Python, served over TCP from a thread of this process.
+"""A Redis written in Python (`fakeredis[lua]`), served over TCP from a thread of this process.
 
-The last resort of `worker.cli.demo.embedded_redis`, from the optional package `fakeredis[lua]`:
-enough for a stock Celery worker, remote control included, at some 300 tasks a second. It has no
-`INFO` and no `CONFIG`, and keeps its data as long as the process lives.
+The last resort of `worker.cli.demo.embedded_redis`: it is sufficient for a stock Celery worker with
+remote control, at about 300 tasks a second. It has no `INFO` and no `CONFIG`, and keeps its data as
+long as the process lives.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _SHUTDOWN_POLL_S = 0.05
 
 
 class LoopbackServer(TcpFakeServer):
-    """`TcpFakeServer` on a free port of 127.0.0.1, with three of its habits mended."""
+    """`TcpFakeServer` on a free port of 127.0.0.1, with three problems fixed."""
 
     def __init__(self) -> None:
         super().__init__((HOST, 0))
-        # A client that stays connected must not keep this process from ending.
+        # A client that stays connected must not keep this process from exiting.
         self.daemon_threads = True
         self.RequestHandlerClass = _surviving_errors(self.RequestHandlerClass)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a client, and turn Nagle's algorithm off.
+        """Accept a client, and disable Nagle's algorithm.
 
-        A reply goes out in several small writes; Nagle's algorithm together with the client's
-        delayed acknowledgements holds that to a `MULTI` back for 44 ms, against 0.3 ms without.
+        Replies are sent in several small writes. With Nagle's algorithm and the client's delayed
+        acknowledgements, the reply to a `MULTI` takes 44 ms instead of 0.3 ms.
         """
         connection, address = super().get_request()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -43,9 +43,9 @@ class LoopbackServer(TcpFakeServer):
 
 
 def _surviving_errors(handler: Any) -> Any:
-    """Derive a request handler that answers an error as Redis does: the connection stays open.
+    """Derive a request handler that keeps the connection open after an error, as Redis does.
 
-    fakeredis hangs up after an error, and an unknown script (`NOSCRIPT`) is an ordinary one.
+    fakeredis closes it, even after an ordinary error such as `NOSCRIPT`.
     """
 
     class Handler(handler):  # type: ignore[misc]  # fakeredis does not export its class
@@ -66,7 +66,7 @@ def _surviving_errors(handler: Any) -> Any:
 
 @contextlib.contextmanager
 def serve() -> Iterator[int]:
-    """Serve until the context ends; gives the port."""
+    """Serve until the context ends; yields the port."""
     with LoopbackServer() as server:
         thread = threading.Thread(
             target=server.serve_forever, args=(_SHUTDOWN_POLL_S,), name="fake-redis", daemon=True

@@ -1,4 +1,4 @@
-"""The images that `clip-worker demo` tags, each with a question of its own.
+"""The images that `clip-worker demo` classifies, each with its own labels.
 
 They are files of `clip_engine/demo/images`, drawn by `scripts/draw_demo_images.py`.
 """
@@ -12,14 +12,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class DemoImage:
-    """One image and the question asked about it.
+    """An image and its request.
 
     Attributes:
-        file_name: Of its file in `image_folder()`.
+        file_name: Name of its file in `image_folder()`.
         description: What it shows.
-        labels: What to choose from.
-        k: How many labels to answer with.
-        answer: The label that is true.
+        labels: The labels of the request.
+        k: The number of predictions.
+        answer: The true label.
     """
 
     file_name: str
@@ -30,7 +30,7 @@ class DemoImage:
 
     @property
     def path(self) -> Path:
-        """Of the file."""
+        """Path of the file."""
         return image_folder() / self.file_name
 
 

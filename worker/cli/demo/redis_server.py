@@ -1,7 +1,7 @@
-"""One `redis-server` process on the loopback interface that can't outlive its owner.
+"""A `redis-server` process on the loopback interface that ends with its parent.
 
-It is tethered to the owner (`worker.cli.demo.tether`) and ends with it. Ctrl-C in the terminal does
-not reach it, since the owner may still need Redis to finish what is in flight.
+See `worker.cli.demo.child_process`. Ctrl-C in the terminal does not reach it, since the parent may
+still need Redis to finish what is in flight.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import IO, TYPE_CHECKING
 
-from worker.cli.demo.tether import kill_tethered, start_tethered
+from worker.cli.demo.child_process import kill_child, start_child
 from worker.errors import QueueUnavailableError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 START_LIMIT_S = 10.0
 PORT_ATTEMPTS = 5
 
-# In the server's own log, so it is no other process that got hold of the port and answers there.
+# In the server's own log: another process may be listening on the port and answer there.
 _READY = b"eady to accept connections"
 _PORT_TAKEN = b"Address already in use"
 _LOG_BYTES = 65_536
@@ -33,7 +33,7 @@ _POLL_S = 0.005
 
 
 class PortTakenError(QueueUnavailableError):
-    """Another process listens on the port; try another one."""
+    """Another process is listening on the port; try another one."""
 
 
 class RedisProcess:
@@ -42,9 +42,9 @@ class RedisProcess:
     Args:
         executable: Path of the `redis-server` program.
         port: TCP port to listen on.
-        arguments: More of its command line, such as `["--appendonly", "yes"]`.
-        directory: Its working directory, where `redis.log` goes too; by default the system's
-            directory for temporary files, and a log that has no name.
+        arguments: Further arguments, such as `["--appendonly", "yes"]`.
+        directory: Its working directory, which also gets its log, `redis.log`; by default the
+            system's directory for temporary files, and an unnamed log.
     """
 
     def __init__(
@@ -68,19 +68,19 @@ class RedisProcess:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None while it is not started."""
+        """The server's process id; None unless it was started."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections.
 
         Raises:
-            PortTakenError: Another process has the port.
-            QueueUnavailableError: The server ended at once, or took longer than `START_LIMIT_S`.
+            PortTakenError: Another process is listening on the port.
+            QueueUnavailableError: The server exited, or took longer than `START_LIMIT_S`.
         """
         self._log = self._open_log()
         directory = self._directory or tempfile.gettempdir()
-        self._process = start_tethered(self._command(), self._log, directory=directory)
+        self._process = start_child(self._command(), self._log, directory=directory)
         try:
             self._wait_until_ready(self._process, self._log)
         except BaseException:
@@ -88,7 +88,7 @@ class RedisProcess:
             raise
 
     def terminate(self, limit_s: float = 5.0) -> None:
-        """Ask the server to end in order, which writes what it keeps on disk; else kill it."""
+        """Shut the server down with SIGTERM, so that it saves its data; kill it after `limit_s`."""
         if self._process:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -96,11 +96,11 @@ class RedisProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the server and its watcher at once; without effect where it does not run."""
+        """Kill the server and its watcher; does nothing if it is not running."""
         process, self._process = self._process, None
         if process is None:
             return
-        kill_tethered(process)
+        kill_child(process)
         if self._log:
             self._log.close()
 
@@ -120,18 +120,20 @@ class RedisProcess:
         deadline = time.monotonic() + START_LIMIT_S
         while True:
             ended = process.poll() is not None
-            # pread leaves the position alone, which the server, writing, shares with us.
+            # pread does not move the file position, which is shared with the server.
             written = os.pread(log.fileno(), _LOG_BYTES, 0)
             if ended and _PORT_TAKEN in written:
-                raise PortTakenError(f"port {self.port} of {HOST} is taken by another process")
+                raise PortTakenError(f"Port {self.port} of {HOST} is used by another process.")
             if ended:
-                raise QueueUnavailableError(f"'{self.executable}' ended: {_last_line(written)}")
+                raise QueueUnavailableError(
+                    f"'{self.executable}' exited with: {_last_line(written)}."
+                )
             if _READY in written:
                 return
             if time.monotonic() > deadline:
                 raise QueueUnavailableError(
-                    f"'{self.executable}' accepts no connections after {START_LIMIT_S:g} s: "
-                    f"{_last_line(written)}"
+                    f"'{self.executable}' accepts no connections after {START_LIMIT_S:g} s; its "
+                    f"last line of output is: {_last_line(written)}."
                 )
             time.sleep(_POLL_S)
 
@@ -139,9 +141,9 @@ class RedisProcess:
 def start_on_free_port(
     executable: Path, arguments: Sequence[str] = (), directory: Path | None = None
 ) -> RedisProcess:
-    """Start a `RedisProcess` on a port that the system names as free.
+    """Start a `RedisProcess` on a free port.
 
-    Another process may take the port before the server does; then the next one is tried.
+    If another process takes the port before the server does, another port is tried.
 
     Raises:
         QueueUnavailableError: The server does not start, or `PORT_ATTEMPTS` ports were taken.
@@ -160,7 +162,7 @@ def start_on_free_port(
 
 
 def find_free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    """Return a TCP port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -169,4 +171,4 @@ def find_free_port() -> int:
 
 def _last_line(log: bytes) -> str:
     lines = log.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it printed nothing"
+    return lines[-1].strip().rstrip(".") if lines else "(no output)"

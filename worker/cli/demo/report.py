@@ -20,67 +20,69 @@ from worker.cli.output.bar import bar, has_blocks
 from worker.contract import Classification, Prediction
 
 BAR_WIDTH = 30
-WIDE = 100  # columns, which an image's description takes
+WIDE = 100  # columns from which on descriptions are printed
 TOP = 3
-# The stages of worker.contract.Timing, in the order in which an image passes them.
+# The stages of worker.contract.Timing, in their order.
 STAGES = {
-    "queue": "from sending the task to the worker taking it",
-    "labels": "label texts to features, kept for later tasks",
+    "queue": "from sending the task until a worker takes it",
+    "labels": "encoding the labels, which are cached for later tasks",
     "fetch": "reading the file",
     "decode": "decoding and resizing the image",
-    "batch_wait": "until the model is free for the next batch",
-    "forward": "the model's pass over the batch",
-    "score": "the image against its labels: the best K",
+    "batch_wait": "waiting until the model is free for the next batch",
+    "forward": "the model's forward pass over the batch",
+    "score": "comparing the image with its labels: the best K",
 }
 NEXT_STEPS = (
-    ("start", "CLIP ViT-B/32 on your Redis"),
-    ("classify photos/ --labels cat,dog", "tag a folder with it"),
-    ("start --help", "other models, devices, Redis"),
+    ("start", "run CLIP ViT-B/32 on your Redis"),
+    ("classify photos/ --labels cat,dog", "classify a folder of images"),
+    ("start --help", "choose another model, device or Redis"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one task.
+class DemoResult:
+    """The result of one task.
 
     Attributes:
-        image: That it asked about.
-        result: None if it failed.
-        failure: Why, in one sentence.
+        image: Its image.
+        classification: None if it failed.
+        failure: The reason, in one sentence.
     """
 
     image: DemoImage
-    result: Classification | None
+    classification: Classification | None
     failure: str = ""
 
     @property
     def is_right(self) -> bool:
-        """Whether the most probable label is what was drawn."""
-        return self.result is not None and self.result.predictions[0].label == self.image.answer
+        """Whether the most probable label is the true one."""
+        if self.classification is None:
+            return False
+        return self.classification.predictions[0].label == self.image.answer
 
 
-def print_answers(console: Console, answers: Sequence[Answer]) -> None:
-    """Print each image: what was drawn and asked, then the best labels with bars."""
-    layout = _Layout.of(console, answers)
-    for answer in answers:
-        console.print(_headline(answer, described=console.width >= WIDE), soft_wrap=True)
-        for line in _lines(answer, layout):
+def print_results(console: Console, results: Sequence[DemoResult]) -> None:
+    """Print each image's name and description, then its best labels with bars."""
+    layout = _Layout.of(console, results)
+    for result in results:
+        console.print(_headline(result, described=console.width >= WIDE), soft_wrap=True)
+        for line in _lines(result, layout):
             console.print(line, soft_wrap=True)
-    right = sum(answer.is_right for answer in answers)
+    right = sum(result.is_right for result in results)
     console.print(
-        f"The best label is what was drawn in [bold]{right} of {len(answers)}[/] images.\n"
+        f"The most probable label is right for [bold]{right} of {len(results)}[/] images.\n"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How lines are laid out.
+    """The layout of the lines.
 
     Attributes:
         blocks: Whether the output has block characters.
-        label_width: In columns.
-        right: Stands before a best label that is what was drawn.
-        wrong: Stands before one that isn't.
+        label_width: Width of the labels, in columns.
+        right: Mark of a best label that is right.
+        wrong: Mark of one that is not.
     """
 
     blocks: bool
@@ -89,26 +91,26 @@ class _Layout:
     wrong: Text
 
     @classmethod
-    def of(cls, console: Console, answers: Sequence[Answer]) -> Self:
+    def of(cls, console: Console, results: Sequence[DemoResult]) -> Self:
         blocks = has_blocks(console.encoding)
         right, wrong = ("✓", "✗") if blocks else ("=", "x")
-        width = max(cell_len(label) for answer in answers for label in answer.image.labels)
+        width = max(cell_len(label) for result in results for label in result.image.labels)
         return cls(blocks, width, Text(right, style="green"), Text(wrong, style="red"))
 
 
-def _headline(answer: Answer, *, described: bool) -> Text:
-    image = answer.image
-    question = f"the best {image.k} of {len(image.labels)} labels"
-    told = f"{image.description}; {question}" if described else question
-    truth = "" if answer.is_right else f"; drawn: {image.answer}"
-    return Text.assemble((image.file_name, "bold"), (f"  {told}", "dim"), (truth, "yellow"))
+def _headline(result: DemoResult, *, described: bool) -> Text:
+    image = result.image
+    request = f"the best {image.k} of {len(image.labels)} labels"
+    text = f"{image.description}; {request}" if described else request
+    truth = "" if result.is_right else f"; right would be: {image.answer}"
+    return Text.assemble((image.file_name, "bold"), (f"  {text}", "dim"), (truth, "yellow"))
 
 
-def _lines(answer: Answer, layout: _Layout) -> list[Text]:
-    if answer.result is None:
-        return [Text.assemble("  ", layout.wrong, " ", (answer.failure, "red"))]
-    best, *others = answer.result.predictions[:TOP]
-    mark = layout.right if answer.is_right else layout.wrong
+def _lines(result: DemoResult, layout: _Layout) -> list[Text]:
+    if result.classification is None:
+        return [Text.assemble("  ", layout.wrong, " ", (result.failure, "red"))]
+    best, *others = result.classification.predictions[:TOP]
+    mark = layout.right if result.is_right else layout.wrong
     lines = [_line(best, layout, mark, "bold", "green")]
     return lines + [_line(other, layout, Text(" "), "", "cyan") for other in others]
 
@@ -126,9 +128,9 @@ def _line(prediction: Prediction, layout: _Layout, mark: Text, emphasis: str, co
     )
 
 
-def print_timing(console: Console, answers: Sequence[Answer], total_s: float) -> None:
-    """Print where the tasks' time went, stage by stage."""
-    timings = [answer.result.timing for answer in answers if answer.result]
+def print_timing(console: Console, results: Sequence[DemoResult], total_s: float) -> None:
+    """Print how long the tasks took in each stage."""
+    timings = [result.classification.timing for result in results if result.classification]
     if not timings:
         return
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
@@ -142,14 +144,14 @@ def print_timing(console: Console, answers: Sequence[Answer], total_s: float) ->
     sizes = sorted({timing.batch_size for timing in timings})
     console.print(table)
     console.print(
-        f"All {len(answers)} tasks took {total_s:.2f} s; the model saw "
-        f"{_listed([str(size) for size in sizes])} images at a time."
+        f"All {len(results)} tasks took {total_s:.2f} s, in batches of "
+        f"{_listed([str(size) for size in sizes])} images."
     )
 
 
 def print_next_steps(console: Console) -> None:
-    """Print what to do with images and labels of one's own."""
-    console.print("\nThe demo's worker and Redis are gone again. To go on:")
+    """Print which commands to try next."""
+    console.print("\nThe demo's worker and Redis were stopped. Next steps:")
     steps = [(f"{_program()} {arguments}", meaning) for arguments, meaning in NEXT_STEPS]
     width = max(len(command) for command, _ in steps)
     for command, meaning in steps:
@@ -157,7 +159,7 @@ def print_next_steps(console: Console) -> None:
 
 
 def _program() -> str:
-    """How this program is called from where the user stands: by its name if that is on the PATH."""
+    """How to call this program from the current folder: by its name if that is on the PATH."""
     called = Path(sys.argv[0])
     if called.name != "clip-worker" or shutil.which("clip-worker"):
         return "clip-worker"
@@ -170,7 +172,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _listed(words: Sequence[str]) -> str:
-    """Join words.
+    """Join words with commas and "and".
 
     >>> _listed(["1", "4", "7"])
     '1, 4 and 7'

@@ -1,4 +1,4 @@
-"""The demo's worker: `clip-worker start` with the demo model, in a process of its own."""
+"""The demo's worker: `clip-worker start` with the demo model, as a child process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.cli.demo.child_process import TetheredProcess
+from worker.cli.demo.child_process import ChildProcess
 from worker.cli.demo.embedded_redis import EmbeddedRedis
 from worker.cli.start import READY_SENTENCE
 from worker.errors import ServiceError
@@ -26,53 +26,53 @@ class DemoWorker:
     """A running worker.
 
     Args:
-        process: That it runs in.
+        process: Its process.
     """
 
-    def __init__(self, process: TetheredProcess) -> None:
+    def __init__(self, process: ChildProcess) -> None:
         self._process = process
 
     def wait_until_ready(self) -> str:
         """Wait until it takes tasks.
 
         Returns:
-            The line in which it tells its model, device and batch size.
+            The line that it prints about its model, device and batch size.
 
         Raises:
-            ServiceError: It ended, or took longer than `START_LIMIT_S`; with its last lines.
+            ServiceError: It exited, or took longer than `START_LIMIT_S`; with its last output.
         """
         end = time.monotonic() + START_LIMIT_S
-        while READY_SENTENCE not in (printed := self._process.printed):
+        while READY_SENTENCE not in (output := self._process.output):
             self.check()
             if time.monotonic() > end:
                 raise self._failure(f"takes no tasks after {START_LIMIT_S:g} s")
             time.sleep(_POLL_S)
-        lines = [line for line in printed.splitlines() if _MODEL_READY in line]
+        lines = [line for line in output.splitlines() if _MODEL_READY in line]
         return lines[0].removeprefix("clip-worker: ") if lines else "ready"
 
     def check(self) -> None:
-        """See whether it still runs.
+        """Check that it is still running.
 
         Raises:
-            ServiceError: It ended; with its last lines.
+            ServiceError: It exited; with its last output.
         """
         if (status := self._process.exit_status) is not None:
-            raise self._failure(f"ended with status {status}")
+            raise self._failure(f"exited with status {status}")
 
     def _failure(self, what: str) -> ServiceError:
-        lines = [line for line in self._process.printed.splitlines() if line.strip()]
-        said = "\n".join(f"  {line}" for line in lines[-LAST_LINES:]) or "  nothing"
-        return ServiceError(f"The demo's worker {what}. The last that it printed is:\n{said}")
+        lines = [line for line in self._process.output.splitlines() if line.strip()]
+        last = "\n".join(f"  {line}" for line in lines[-LAST_LINES:]) or "  (none)"
+        return ServiceError(f"The demo's worker {what}. Its last output was:\n{last}")
 
 
 @contextlib.contextmanager
 def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterator[DemoWorker]:
-    """Start a worker and end it with the context.
+    """Run a worker until the context ends.
 
     Args:
-        redis: Where its tasks come from.
-        folder: For its log, and for what torch leaves in the folder for temporary files.
-        images: The one folder that it may read images from.
+        redis: Redis that it takes tasks from.
+        folder: Folder for its log and temporary files, which include some of torch's.
+        images: The only folder that it may read images from.
     """
     settings = {
         "REDIS_URL": redis.url,
@@ -83,9 +83,9 @@ def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterato
     }
     environment = os.environ | {ENV_PREFIX + name: value for name, value in settings.items()}
     environment["TMPDIR"] = str(folder)
-    # -P: the folder that the demo is run in may have a `worker` of its own.
+    # -P: the current folder may contain another package `worker`.
     command = [sys.executable, "-P", "-m", "worker.cli", "start"]
-    process = TetheredProcess(command, environment, folder / "worker.log")
+    process = ChildProcess(command, environment, folder / "worker.log")
     try:
         process.start()
         yield DemoWorker(process)
@@ -93,10 +93,10 @@ def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterato
         process.stop(STOP_LIMIT_S)
 
 
-def forget_settings() -> None:
-    """Drop the settings of this process's environment: the demo has its own.
+def clear_settings() -> None:
+    """Remove settings from this process's environment, since the demo has its own.
 
-    Celery's count too: it takes `CELERY_BROKER_URL` before any URL that it is given.
+    Celery's too: `CELERY_BROKER_URL` takes precedence over the URL that an application passes.
     """
     for name in [name for name in os.environ if name.startswith((ENV_PREFIX, "CELERY_"))]:
         del os.environ[name]

@@ -1,4 +1,4 @@
-"""`clip-worker models`: the published models' weights on this machine, and what a checkpoint is."""
+"""`clip-worker models`: lists, downloads and verifies published weights, describes checkpoints."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import click
 from worker.cli.lazy_group import LazyGroup
 
 COMMANDS = {
-    "list": "List the published models: which of them are here, and where the others are.",
-    "download": "Fetch models into the cache and verify them.",
-    "verify": "Hash the cached files anew.",
+    "list": "List the published models, and which of them are in the cache.",
+    "download": "Download models to the cache and verify them.",
+    "verify": "Verify the cached files by their hashes.",
     "info": "Describe a checkpoint: format, size, hyper-parameters, digest.",
 }
 
 
 @click.group("models", cls=LazyGroup, package="worker.cli.models", lines=COMMANDS)
 def command() -> None:
-    """The published models and their weights.
+    """Manage the weights of the published models.
 
-    Weights are kept in ~/.cache/clip, or where CLIP_WORKER_CACHE_DIR says. A worker fetches what it
-    lacks by itself; `download` does so beforehand, for an image or a machine without a network.
+    Weights are kept in ~/.cache/clip, or in CLIP_WORKER_CACHE_DIR. A worker downloads missing
+    weights by itself; `download` does it beforehand, for a container image or an offline machine.
     """

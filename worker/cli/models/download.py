@@ -1,4 +1,4 @@
-"""`clip-worker models download`: published weights into the cache."""
+"""`clip-worker models download`: downloads published weights to the cache."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from worker.settings import ENV_PREFIX
     "--offline",
     is_flag=True,
     envvar=f"{ENV_PREFIX}OFFLINE",
-    help="Stay off the network: only check what is there.",
+    help="Don't use the network; only verify what is cached.",
 )
 def command(names: tuple[str, ...], cache_dir: Path, mirror: str | None, *, offline: bool) -> int:
-    """Fetch the models NAME... and verify them; those that are there are not fetched again.
+    """Download the models NAME... and verify them; models in the cache are not downloaded again.
 
-    A download that broke off is gone on with. While another process fetches the same model, this
-    one waits for it. The exit status is 1 if a model could not be had, 2 if the input was wrong.
+    An interrupted download is resumed. If another process is downloading the same model, this one
+    waits for it. The exit status is 1 if a model could not be downloaded, 2 for invalid input.
     """
     failed = 0
     for published in find_published(names):

@@ -1,4 +1,4 @@
-"""`clip-worker models info`: what a checkpoint is. The one command that loads torch itself."""
+"""`clip-worker models info`: describes a checkpoint. The only command that loads torch itself."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from worker.quoting import quote
 @click.command("info")
 @click.argument("model", metavar="PATH-or-NAME")
 @cache_dir_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str, cache_dir: Path, *, as_json: bool) -> None:
-    """Describe the checkpoint at a path, or a published model that is in the cache, or `demo`.
+    """Describe a checkpoint: a path, a published model in the cache, or `demo`.
 
-    It is read and built as a worker would do it, so what is described here can be started.
+    It is loaded as a worker loads it, so a model that is described here can be started.
     """
     try:
         info = ModelInfo.of(read_checkpoint(_locate(model, cache_dir)))
@@ -49,12 +49,12 @@ class ModelInfo:
     """A checkpoint, as `--json` prints it.
 
     Attributes:
-        path: As it was found.
-        format: What wrote it.
-        published: Name of the published model whose bytes these are, if they are.
-        digest: SHA-256, as results carry it.
-        parameters: How many weights are learnt, buffers not counted.
-        dtypes: How many of the stored numbers are of which type.
+        path: Path of the file.
+        format: Its format.
+        published: Name of the published model with the same bytes, if there is one.
+        digest: SHA-256, as in results.
+        parameters: Number of learnt weights, without buffers.
+        dtypes: Number of stored values by type.
         config: The hyper-parameters.
     """
 
@@ -71,7 +71,7 @@ class ModelInfo:
         """Describe a checkpoint.
 
         Raises:
-            CheckpointError: Its weights make no model.
+            CheckpointError: No model can be built from its weights.
         """
         model, digest = checkpoint.build(), checkpoint.digest()
         return cls(
@@ -85,7 +85,7 @@ class ModelInfo:
         )
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """What is printed for people."""
+        """The lines of the printed description."""
         yield "path", self.path
         yield "format", self.format
         yield "published as", self.published or "(not a published file)"
@@ -98,20 +98,20 @@ class ModelInfo:
 
 
 def _locate(model: str, cache_dir: Path) -> Path:
-    """The path of a checkpoint; nothing is fetched.
+    """The path of a checkpoint, without downloading anything.
 
     Raises:
-        WrongInputError: There is none.
+        WrongInputError: There is no such file.
     """
     if model == DEMO_MODEL:
         return locate_checkpoint(model)
     if model in PUBLISHED:
         path = cache_dir / PUBLISHED[model].filename
-        remedy = f"fetch it with {download_hint(model)}"
+        remedy = f"download it with {download_hint(model)}"
     else:
         path = Path(model)
         names = ", ".join([DEMO_MODEL, *PUBLISHED])
-        remedy = f"give a file, a model's folder, or one of {names}"
+        remedy = f"give the path of a checkpoint, or one of {names}"
     if not os.path.exists(path):  # noqa: PTH110  # pathlib's fails where a name is too long
         raise WrongInputError(f"There is no {quote(str(path))}; {remedy}.")
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
@@ -17,37 +16,38 @@ from clip_engine.weights.catalog import PUBLISHED, Published
 from clip_engine.weights.checksum import is_noted
 from clip_engine.weights.http import split_login
 from worker.cli.models.options import cache_dir_option, mirror_option
+from worker.cli.options import json_lines_option
+from worker.cli.output.columns import print_columns
 from worker.cli.output.usage_error import WrongInputError
 from worker.quoting import quote
 
 Cached: TypeAlias = Literal["verified", "unchecked", "partly", "no"]
 
 HEADINGS = ("name", "pixels", "cached", "size", "file or host")
-GAP = "  "
 
 
 @click.command("list")
 @cache_dir_option
 @mirror_option
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+@json_lines_option
 def command(cache_dir: Path, mirror: str | None, *, as_json: bool) -> None:
     """List the published models.
 
-    "cached" is `verified`; `unchecked` for a file that will be hashed before its first use;
-    `partly` for a download that broke off, which the next one goes on with; or `no`.
+    "cached" is `verified`; `unchecked` for a file that is hashed before its first use; `partly`
+    for an interrupted download, which the next one resumes; or `no`.
     """
     try:
         listed = [Listed.of(published, cache_dir, mirror) for published in PUBLISHED.values()]
     except OSError as error:
         raise WrongInputError(
-            f"The cache {quote(str(cache_dir))} can't be read: {error.strerror}; name another by "
-            "--cache-dir."
+            f"The cache {quote(str(cache_dir))} can't be read: {error.strerror}; choose another "
+            "folder with --cache-dir."
         ) from error
     if as_json:
         for one in listed:
             click.echo(json.dumps(asdict(one)))
     else:
-        _print_table([HEADINGS, *(one.row() for one in listed)])
+        print_columns(HEADINGS, (one.row() for one in listed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Listed:
     """A published model, as `--json` prints it.
 
     Attributes:
-        name: As `--model` takes it.
-        resolution: Pixels a side.
-        sha256: Of the file.
-        url: Where it would be fetched from.
-        cached: What there is of it.
-        path: The file in the cache, if there is something.
-        size_bytes: Of that file.
+        name: Its name, for `--model`.
+        resolution: Width and height of its input, in pixels.
+        sha256: Digest of the file.
+        url: Where it is downloaded from.
+        cached: Whether it is in the cache.
+        path: The file in the cache, if there is one.
+        size_bytes: Size of that file.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Listed:
 
     @classmethod
     def of(cls, published: Published, cache_dir: Path, mirror: str | None) -> Self:
-        """Look a model up.
+        """Look up a model.
 
         Raises:
             OSError: The cache can't be read.
@@ -90,15 +90,7 @@ class Listed:
         return cls(*known)
 
     def row(self) -> tuple[str, ...]:
-        """What the table shows."""
+        """The model's row of the table."""
         size = "" if self.size_bytes is None else decimal(self.size_bytes)
         place = self.path or urlsplit(self.url).netloc
         return self.name, str(self.resolution), self.cached, size, place
-
-
-def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    for row in zip(*columns, strict=True):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(GAP.join(cells).rstrip())

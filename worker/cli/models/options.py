@@ -23,22 +23,22 @@ cache_dir_option = click.option(
     default=default_cache_dir,
     envvar=f"{ENV_PREFIX}CACHE_DIR",
     show_default="~/.cache/clip",
-    help="Where weights are kept.",
+    help="Folder that weights are kept in.",
 )
 mirror_option = click.option(
     "--mirror",
     metavar="URL",
     envvar=f"{ENV_PREFIX}MIRROR",
     callback=lambda _context, _option, url: check_mirror_url(url) if url else None,
-    help=f"Fetch from here instead of the publisher, as <URL>/<sha256>/<file>: {EXAMPLE}.",
+    help=f"Download from <URL>/<sha256>/<file> instead of the publisher; URL as in {EXAMPLE}.",
 )
 
 
 def find_published(names: Iterable[str]) -> list[Published]:
-    """The published models of these names, each once.
+    """The published models of these names, without duplicates.
 
     Raises:
-        WrongInputError: There is none of a name.
+        WrongInputError: A name is unknown.
     """
     names = list(dict.fromkeys(names))
     for name in names:
@@ -50,7 +50,7 @@ def find_published(names: Iterable[str]) -> list[Published]:
 
 
 def download_hint(name: str) -> str:
-    """The command line that fetches a model into the cache that the running command was given."""
+    """The command line that downloads a model to the cache of the running command."""
     words = ["clip-worker", "models", "download", name]
     context = click.get_current_context()
     if context.get_parameter_source("cache_dir") is ParameterSource.COMMANDLINE:

@@ -16,33 +16,33 @@ from worker.cli.output.usage_error import say
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @cache_dir_option
 def command(names: tuple[str, ...], cache_dir: Path) -> int:
-    """Hash the cached files of the models NAME..., or of all, and compare.
+    """Verify the cached files of the models NAME..., or of all, by their hashes.
 
-    A worker hashes a file once and then goes by its size and time; this finds what changed behind
-    their back. The exit status is 1 if a file is wrong or missing, 2 if the input was wrong.
+    A worker hashes a file once and then compares only size and time; this also finds changes that
+    affect neither. The exit status is 1 if a file is damaged or missing, 2 for invalid input.
     """
     named = find_published(names)
     models = named or [one for one in PUBLISHED.values() if (cache_dir / one.filename).exists()]
     if not models:
-        click.echo(f"No published model is in {cache_dir}.")
+        click.echo(f"There are no published models in {cache_dir}.")
     faults = [_fault(published, cache_dir / published.filename) for published in models]
     return 1 if any(faults) else 0
 
 
 def _fault(published: Published, path: Path) -> bool:
-    """Check one file and say how it is; whether it is at fault."""
+    """Check one file and report it; whether something is wrong with it."""
     try:
         digest = digest_anew(path, published.sha256)
     except FileNotFoundError:
-        say(f"{path} is not there; fetch it with {download_hint(published.name)}.")
+        say(f"{path} does not exist; download it with {download_hint(published.name)}.")
         return True
     except OSError as error:
-        say(f"{error.filename or path} can't be used: {error.strerror}; mend its permissions.")
+        say(f"{error.filename or path} can't be read: {error.strerror}; check its permissions.")
         return True
     if digest != published.sha256:
         say(
-            f"{path} is damaged: its SHA-256 is {digest} instead of {published.sha256}; fetch it "
-            f"anew with {download_hint(published.name)}."
+            f"{path} is damaged: its SHA-256 is {digest} instead of {published.sha256}; download "
+            f"it again with {download_hint(published.name)}."
         )
         return True
     click.echo(f"{published.name}: {path}, verified")

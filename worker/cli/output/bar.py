@@ -17,7 +17,7 @@ def bar(fraction: float, width: int, *, unicode: bool = True) -> str:
 
     Args:
         fraction: In [0, 1].
-        width: Characters that 1 takes; the result always has so many.
+        width: Number of characters of the result, and of a full bar.
         unicode: Whether the terminal has block characters.
     """
     if not unicode:

@@ -1,7 +1,7 @@
-"""The table that `classify` prints, row by row as the answers come.
+"""The table that `classify` prints, row by row as outcomes arrive.
 
-The widths of its columns follow from what is known beforehand, names and labels, so that each row
-can be printed at once.
+The widths of its columns depend only on the names and labels, which are known beforehand, so each
+row can be printed at once.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ LEAST_NAME_WIDTH = 12
 PERCENT_WIDTH = 6  # '100.0%'
 
 
-class AnswerTable:
-    """Prints one picture's answer after the other.
+class OutcomeTable:
+    """Prints the outcome of one image after the other.
 
-    On a terminal, a picture's name stands beside its first label and long names lose their
-    beginning. Elsewhere every line has the whole name, so that `grep` and `awk` find it.
+    On a terminal, an image's name is printed beside its first label only, and long names are cut at
+    the beginning. Elsewhere every line has the whole name, for `grep` and `awk`.
 
     Args:
-        console: Where to.
-        names: Of all pictures.
-        labels: Of the question.
+        console: Prints the table.
+        names: Names of all images.
+        labels: Labels of the request.
     """
 
     def __init__(self, console: Console, names: Sequence[str], labels: Sequence[str]) -> None:
@@ -44,22 +44,22 @@ class AnswerTable:
         self._bar_width = BAR_WIDTH if console.width >= NARROW else NARROW_BAR_WIDTH
         label_width = max(cell_len(printable(label)) for label in (*labels, "label"))
         self._label_width = min(label_width, MOST_LABEL_WIDTH) if self._short else label_width
-        name_width = max(cell_len(printable(name)) for name in (*names, "picture"))
+        name_width = max(cell_len(printable(name)) for name in (*names, "image"))
         self._name_width = min(name_width, self._room_for_names()) if self._short else name_width
 
     def print_header(self) -> None:
-        """Print the columns' names, on a terminal."""
+        """Print the columns' names, if on a terminal."""
         if self._short:
-            name, label = self._name("picture"), set_cell_size("label", self._label_width)
+            name, label = self._name("image"), set_cell_size("label", self._label_width)
             self._print(Text(f"{name}{GAP * ' '}{label}{GAP * ' '}probability", style="dim"))
 
-    def print_answer(self, name: str, outcome: Outcome) -> None:
-        """Print the lines of one picture."""
+    def print_outcome(self, name: str, outcome: Outcome) -> None:
+        """Print the lines of one image."""
         if outcome.result is None:
             assert outcome.error is not None
             self._print_error(name, printable(outcome.error.message))
         elif not outcome.result.predictions:
-            self._print(self._line(name, Text("no label is probable enough", style="dim")))
+            self._print(self._line(name, Text("no label above the threshold", style="dim")))
         else:
             self._print_predictions(name, outcome.result)
 
@@ -108,7 +108,7 @@ class AnswerTable:
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that could upset a terminal replaced.
+    r"""The text with every character replaced that is not printable, such as a terminal's escape.
 
     >>> printable("red\x1b[31m")
     'red\ufffd[31m'

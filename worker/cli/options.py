@@ -1,0 +1,46 @@
+"""Options that several commands share, and text options in any locale."""
+
+from __future__ import annotations
+
+import click
+
+from worker.contract.text import decoded
+from worker.quoting import quote
+from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
+
+
+def text(value: str) -> str:
+    """The text of an option or argument, whatever the locale's encoding; for click's `type`.
+
+    Raises:
+        BadParameter: It is valid neither in the locale's encoding nor in UTF-8.
+    """
+    found = decoded(value)
+    if found is None:
+        raise click.BadParameter(
+            f"{quote(value)} is not valid UTF-8; use a terminal and a UTF-8 locale such as "
+            "LC_ALL=C.UTF-8."
+        )
+    return found
+
+
+redis_url_option = click.option(
+    "--redis-url",
+    type=text,
+    metavar="URL",
+    default=DEFAULT_REDIS_URL,
+    envvar=f"{ENV_PREFIX}REDIS_URL",
+    show_default=True,
+    help="Redis that the workers take tasks from.",
+)
+queue_option = click.option(
+    "--queue",
+    type=text,
+    default=DEFAULT_QUEUE,
+    envvar=f"{ENV_PREFIX}QUEUE",
+    show_default=True,
+    help="Queue that the workers take tasks from.",
+)
+json_lines_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
