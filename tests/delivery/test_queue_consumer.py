@@ -1,4 +1,4 @@
-"""The queue path's threads together, on a real Redis, with a handler of the test's own."""
+"""The queue consumer's threads together, on a real Redis, with a handler of the test's own."""
 
 from __future__ import annotations
 
@@ -36,19 +36,20 @@ pytestmark = pytest.mark.integration
 
 TASK = "clip.classify"
 KEYS = QueueKeys("celery")
+DEAD = "clip-worker:celery:dead"
+BROKEN = ImageInvalidError("It is broken.", "DECODE_BROKEN")
+NOTHING = (0, 0, 0, 0)
 
 
 class Hub:
-    """An event loop whose reader is called by hand, or at once."""
+    """Celery's event loop and what it takes; `read` is a turn of the loop."""
 
-    def __init__(self, *, at_once: bool = False) -> None:
-        self._at_once = at_once
-        self.read: Callable[[], None]
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.read: Callable[[], None] = lambda: None
 
     def add_reader(self, _fd: int, callback: Callable[..., None], *args: Any) -> None:
         self.read = lambda: callback(*args)
-        if self._at_once:
-            self.read()
 
     def remove_reader(self, _fd: int) -> None:
         self.read = lambda: None
@@ -75,53 +76,66 @@ class Handler:
 
 
 class Stage:
-    """A path with its Redis, its producer and its handler."""
+    """A consumer with its Redis, its producer and its handler."""
 
-    def __init__(self, url: str, *, floor: int = 4, **rules: Any) -> None:
+    def __init__(self, url: str, *, floor: int = 4, **policy: Any) -> None:
         self.redis = redis.Redis.from_url(url)
         self.app = Celery(broker=url, set_as_current=False)
         self.handler = Handler()
         self.queue = RedisQueue(connect(url), KEYS, lease_s=2, result_ttl_s=60)
-        given = {
-            "tasks": (TASK,),
-            "max_deliveries": 2,
-            "task_timeout_s": 60.0,
-        }
+        usual = {"tasks": (TASK,), "max_deliveries": 2, "task_timeout_s": 60.0}
         self.consumer = QueueConsumer(
             queues=["celery"],
-            open_queue=lambda queue: (
-                self.queue
-                if queue == "celery"
-                else RedisQueue(connect(url), QueueKeys(queue), lease_s=2, result_ttl_s=60)
-            ),
+            open_queue=lambda _: self.queue,
             prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
             lease_s=2,
             worker="w",
-            policy=DeliveryPolicy(**(given | rules)),
+            policy=DeliveryPolicy(**(usual | policy)),
         )
+        self.acks = self.consumer.acks
+        self.in_flight = self.consumer.in_flight
 
     def send(self, **options: Any) -> str:
         return str(self.app.send_task(TASK, kwargs={"k": 1}, **options).id)
 
+    def start(self) -> None:
+        self.consumer.start(self.handler)
+
+    def wait_for(self, count: int) -> list[Delivery]:
+        """What the handler has, once it is so many."""
+        wait_until(lambda: len(self.handler.got) >= count)
+        return self.handler.got
+
+    def handle(self, count: int = 1) -> list[Delivery]:
+        """Start, and send so many messages, which the handler gets."""
+        for _ in range(count):
+            self.send()
+        self.start()
+        return self.wait_for(count)
+
+    def run_in_celery(self, **options: Any) -> tuple[str, Hub]:
+        """Start, and send a message that Celery has to run."""
+        hub = Hub()
+        self.consumer.attach(hub, hub.messages.append)
+        task_id = self.send(**(options or {"countdown": 60}))
+        self.start()
+        wait_until(lambda: len(self.in_flight) == 1)
+        hub.read()
+        return task_id, hub
+
     def result(self, task_id: str) -> dict[str, Any]:
-        stored: list[bytes] = []
-
-        def is_there() -> bool:
-            value = self.redis.get(f"celery-task-meta-{task_id}")
-            stored.extend([value] if isinstance(value, bytes) else [])
-            return bool(stored)
-
-        wait_until(is_there)
-        decoded = json.loads(stored[0])
-        assert isinstance(decoded, dict)
-        return decoded
+        key = f"celery-task-meta-{task_id}"
+        wait_until(lambda: self.redis.exists(key))
+        return dict(json.loads(self.redis.get(key) or b""))
 
     def in_redis(self) -> tuple[int, ...]:
         r = self.redis
-        return (
-            *(r.llen("celery"), r.llen(KEYS.suspects)),
-            *(unacked(r, KEYS), len(started(r, KEYS))),
-        )
+        waiting = r.llen("celery") + r.llen(KEYS.arrived[0])
+        return waiting, r.llen(KEYS.suspects), unacked(r, KEYS), len(started(r, KEYS))
+
+    def ends(self) -> None:
+        """Wait until nothing is left in Redis but results."""
+        wait_until(lambda: self.in_redis() == NOTHING)
 
     def close(self) -> None:
         if self.consumer.is_started:
@@ -132,14 +146,11 @@ class Stage:
         self.redis.close()
 
 
-NOTHING = (0, 0, 0, 0)
-
-
 @pytest.fixture
 def open_stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
-    """Opens stages with a test's own rules, and closes them even if the test fails."""
+    """Opens stages with a test's own policy, and closes them even if the test fails."""
     with contextlib.ExitStack() as opened:
-        yield lambda **rules: opened.enter_context(contextlib.closing(Stage(redis_url, **rules)))
+        yield lambda **policy: opened.enter_context(contextlib.closing(Stage(redis_url, **policy)))
 
 
 @pytest.fixture
@@ -147,48 +158,34 @@ def stage(open_stage: Callable[..., Stage]) -> Stage:
     return open_stage()
 
 
-def test_a_message_goes_to_the_handler_and_its_result_to_redis(stage: Stage) -> None:
-    task_id = stage.send()
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 1)
-    [delivery] = stage.handler.got
-    assert (delivery.id, delivery.arguments.kwargs) == (task_id, {"k": 1})
-    assert stage.in_redis() == (0, 0, 1, 0)
+def test_a_message_goes_to_the_handler_and_its_first_end_to_redis(stage: Stage) -> None:
+    succeeds, fails = stage.handle(2)
+    assert succeeds.arguments.kwargs == {"k": 1}
+    assert stage.in_redis() == (0, 0, 2, 0)
 
-    stage.consumer.acks.succeed(delivery, '{"answer": 7}')
+    stage.acks.succeed(succeeds, '{"answer": 7}')
+    stage.acks.fail(fails, BROKEN)
+    for delivery in (succeeds, fails):  # each has ended
+        stage.acks.succeed(delivery, '"late"')
+        stage.acks.give_back(delivery)
 
-    assert stage.result(task_id)["result"] == {"answer": 7}
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert len(stage.consumer.in_flight) == 0
-
-
-def test_only_the_first_end_of_a_delivery_counts(stage: Stage) -> None:
-    task_id = stage.send()
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 1)
-    [delivery] = stage.handler.got
-
-    stage.consumer.acks.fail(delivery, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
-    stage.consumer.acks.succeed(delivery, '"late"')
-    stage.consumer.acks.give_back(delivery)
-
-    result = stage.result(task_id)
-    assert result["status"] == "FAILURE"
-    assert result["result"]["exc_message"] == ["It is broken.", "DECODE_BROKEN"]
-    wait_until(lambda: stage.in_redis() == NOTHING)
+    assert stage.result(succeeds.id)["result"] == {"answer": 7}
+    assert stage.result(fails.id)["result"]["exc_message"] == ["It is broken.", "DECODE_BROKEN"]
+    stage.ends()
+    wait_until(lambda: len(stage.in_flight) == 0)  # Redis has their ends a moment before
 
 
 def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
     for _ in range(30):
         stage.send()
 
-    stage.consumer.start(stage.handler)
+    stage.start()
 
-    wait_until(lambda: len(stage.handler.got) == 8)
+    taken = stage.wait_for(8)[:8]
     assert stage.redis.llen("celery") == 22
-    for delivery in stage.handler.got[:8]:
-        stage.consumer.acks.succeed(delivery, "1")
-    wait_until(lambda: len(stage.handler.got) >= 12)
+    for delivery in taken:
+        stage.acks.succeed(delivery, "1")
+    stage.wait_for(12)
 
 
 def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
@@ -202,71 +199,63 @@ def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(
         stage.queue, "requeue", lambda lease, t: gone_back.extend(t) or requeue(lease, t)
     )
     sent = [stage.send() for _ in range(6)]
-    stage.consumer.start(stage.handler)
+    stage.start()
     wait_until(lambda: len(stage.handler.got) == 2 and stage.redis.llen("celery") == 4)
     first, second = stage.handler.got
     assert [first.id, second.id] == sent[:2]
-    assert stage.consumer.in_flight.busy == 12
+    assert stage.in_flight.busy == 12
 
     # when the first is nearly done, then the next is taken, and only once
     for _ in range(5):
         stage.consumer.advance(first)
-    assert stage.consumer.in_flight.busy == 7
+    assert stage.in_flight.busy == 7
     stage.consumer.advance(second)
-    stage.consumer.acks.succeed(first, "1")
-    wait_until(lambda: len(stage.handler.got) == 3)
-    assert stage.handler.got[2].id == sent[2]
+    stage.acks.succeed(first, "1")
+    assert stage.wait_for(3)[2].id == sent[2]
     wait_until(lambda: stage.redis.llen("celery") == 3)
     assert len(gone_back) == 4
 
     stage.consumer.drain(0)
-    assert stage.consumer.in_flight.busy == 0
+    assert stage.in_flight.busy == 0
 
 
 def test_a_copy_of_what_is_in_flight_is_not_begun_and_leaves_nothing(stage: Stage) -> None:
     # given: the same message comes again, as from a producer whose connection was lost
-    task_id = stage.send()
+    stage.send()
     [message] = stage.redis.lrange("celery", 0, -1)
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 1)
+    stage.start()
+    [delivery] = stage.wait_for(1)
     stage.redis.lpush("celery", message)
-    wait_until(lambda: stage.redis.exists("celery", KEYS.arrived[0]) == 0)
     wait_until(lambda: stage.in_redis() == (0, 0, 1, 0))
 
-    stage.consumer.acks.succeed(stage.handler.got[0], "1")
+    stage.acks.succeed(delivery, "1")
 
-    assert stage.result(task_id)["result"] == 1
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert len(stage.handler.got) == 1
+    assert stage.result(delivery.id)["result"] == 1
+    stage.ends()
+    assert stage.handler.got == [delivery]
 
 
 def test_two_messages_of_one_id_are_both_handled_as_after_a_retry(stage: Stage) -> None:
-    stage.consumer.start(stage.handler)
-    stage.send(task_id="same", countdown=None)
-    wait_until(lambda: len(stage.handler.got) == 1)
-
-    stage.send(task_id="same", countdown=None)
-
-    wait_until(lambda: len(stage.handler.got) == 2)
+    stage.start()
+    for count in (1, 2):
+        stage.send(task_id="same")
+        stage.wait_for(count)
     for delivery in stage.handler.got:
-        stage.consumer.acks.succeed(delivery, "1")
-    wait_until(lambda: stage.in_redis() == NOTHING)
+        stage.acks.succeed(delivery, "1")
+    stage.ends()
 
 
-def test_no_more_is_taken_while_the_messages_in_hand_are_too_large_together(
+def test_no_more_is_taken_while_the_messages_in_flight_are_too_large_together(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_consumer, "MOST_BYTES", 1)  # so that one is enough
-    stage.consumer.start(stage.handler)
-    stage.send()
-    wait_until(lambda: len(stage.handler.got) == 1)
+    [first] = stage.handle()
     second = stage.send()
-    wait_until(lambda: stage.redis.llen(KEYS.queue) + stage.redis.llen(KEYS.arrived[0]) == 1)
+    wait_until(lambda: stage.in_redis() == (1, 0, 1, 0))
 
-    stage.consumer.acks.succeed(stage.handler.got[0], "1")
+    stage.acks.succeed(first, "1")
 
-    wait_until(lambda: len(stage.handler.got) == 2)
-    assert stage.handler.got[1].id == second
+    assert stage.wait_for(2)[1].id == second
 
 
 def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it(
@@ -276,31 +265,39 @@ def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it
     theirs = [str(stage.app.send_task("users.own" + "x" * 200).id) for _ in range(2)]
     ours = str(stage.app.send_task("clip.unheard_of").id)
 
-    stage.consumer.start(stage.handler)
+    stage.start()
 
     for task_id in (*theirs, ours):
         assert stage.result(task_id)["result"]["exc_type"] == "NotRegistered"
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert stage.redis.hlen(f"clip-worker:{KEYS.queue}:dead") == 3
+    stage.ends()
+    assert stage.redis.hlen(DEAD) == 3
     told = [record.getMessage() for record in caplog.records]
     assert sum("Put back the task 'users.own" in line for line in told) == 1
     assert all(len(line) < 700 for line in told)
 
 
+def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
+    stage: Stage,
+) -> None:
+    _, hub = stage.run_in_celery()
+
+    [message] = hub.messages
+    assert message.headers["eta"]
+    assert message.decode()[1] == {"k": 1}
+    message.ack()
+    stage.ends()
+    assert stage.handler.got == []
+
+
 def test_what_celery_rejects_is_a_dead_letter_that_leaves_the_tasks_result_alone(
     stage: Stage,
 ) -> None:
-    hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
-    stage.consumer.attach(hub, messages.append)
-    task_id = stage.send(countdown=60)
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
-    hub.read()
+    task_id, hub = stage.run_in_celery()
 
-    messages[0].reject(requeue=False)
+    hub.messages[0].reject(requeue=False)
 
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert b"REJECTED" in stage.redis.hget(f"clip-worker:{KEYS.queue}:dead", task_id)
+    stage.ends()
+    assert b"REJECTED" in stage.redis.hget(DEAD, task_id)
     assert stage.redis.get(f"celery-task-meta-{task_id}") is None
 
 
@@ -313,28 +310,55 @@ def test_what_celery_cant_take_costs_its_own_task_and_not_celerys_loop(stage: St
         if len(taken) == 1:
             raise TypeError("argument of type 'int' is not iterable")
 
-    stage.consumer.attach(Hub(at_once=True), lambda _: None)
     hub = Hub()
     stage.consumer.attach(hub, stumble_once)
     bad = stage.send(countdown=60)
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
+    stage.start()
+    wait_until(lambda: len(stage.in_flight) == 1)
 
     hub.read()
     stage.send(countdown=60)
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
+    wait_until(lambda: len(stage.in_flight) == 1)
     hub.read()
 
     assert stage.result(bad)["result"]["exc_message"][1] == "UNREADABLE"
     assert len(taken) == 2
     taken[1].ack()
-    wait_until(lambda: stage.in_redis() == NOTHING)
+    stage.ends()
+
+
+def test_what_celery_forgets_on_a_reconnect_goes_back(stage: Stage) -> None:
+    _, first = stage.run_in_celery()
+    assert len(first.messages) == 1
+
+    again = Hub()
+    stage.consumer.attach(again, again.messages.append)
+
+    def it_has_come_again() -> bool:
+        again.read()
+        return bool(again.messages)
+
+    wait_until(it_has_come_again)
+    assert again.messages[0].channel.delivery is not first.messages[0].channel.delivery
+
+
+def test_what_waits_for_its_time_takes_no_room_before(stage: Stage) -> None:
+    stage.run_in_celery()
+    [delivery] = stage.in_flight.all()
+    assert stage.in_flight.busy == 0
+
+    assert stage.consumer.begin(delivery)
+    assert stage.consumer.begin(delivery)
+    assert stage.in_flight.busy == 1
+
+    stage.acks.acknowledge(delivery)
+    stage.ends()
+    assert not stage.consumer.begin(delivery)
+    wait_until(lambda: stage.in_flight.busy == 0)  # Redis has its end a moment before
 
 
 def test_the_lease_is_renewed_for_as_long_as_the_work_takes(stage: Stage) -> None:
-    stage.send()
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 1)
+    stage.handle()
     lease = stage.queue.lease
     first = stage.redis.zscore(KEYS.leases, lease.name)
 
@@ -348,109 +372,50 @@ def test_what_a_dead_worker_held_is_taken_over(stage: Stage) -> None:
     # given: somebody took two messages, began one, and is gone
     waiting, begun = stage.send(), stage.send()
     gone = RedisQueue(stage.redis, KEYS, lease_s=2, result_ttl_s=60)
-    entries = gone.take(2)
-    gone.start(gone.lease, [entries[1].tag], Crash(1.0, 1, "gone"))
+    taken = gone.take(2)
+    gone.start(gone.lease, [taken[1].tag], Crash(1.0, 1, "gone"))
 
-    stage.consumer.start(stage.handler)
+    stage.start()
 
-    wait_until(lambda: len(stage.handler.got) == 2)
-    assert {d.id: len(d.crashes) for d in stage.handler.got} == {waiting: 0, begun: 1}
+    assert {d.id: len(d.crashes) for d in stage.wait_for(2)} == {waiting: 0, begun: 1}
 
 
-def test_a_condemned_message_becomes_a_dead_letter_and_a_failure(stage: Stage) -> None:
-    task_id = stage.send()
+def test_what_is_condemned_expired_or_revoked_ends_without_the_handler(
+    open_stage: Callable[..., Stage],
+) -> None:
+    stage = open_stage(revoked={"unwanted"})
+    condemned = stage.send()
     accuse(stage.redis, KEYS, 2)
+    expired, unwanted = stage.send(expires=-10), stage.send(task_id="unwanted")
 
-    stage.consumer.start(stage.handler)
+    stage.start()
 
-    result = stage.result(task_id)
-    assert result["result"]["exc_message"][1] == "POISON"
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert stage.redis.hexists("clip-worker:celery:dead", task_id)
+    assert stage.result(condemned)["result"]["exc_message"][1] == "POISON"
+    assert stage.result(expired)["result"]["exc_message"] == ["expired"]
+    assert stage.result(unwanted)["result"]["exc_message"] == ["revoked"]
+    stage.ends()
+    assert stage.redis.hkeys(DEAD) == [condemned.encode()]
     assert stage.handler.got == []
 
 
-def test_a_task_that_takes_too_long_fails_and_its_late_answer_is_dropped(
+def test_what_takes_too_long_fails_unless_celery_holds_it_and_its_late_answer_is_dropped(
     open_stage: Callable[..., Stage],
 ) -> None:
-    stage = open_stage(task_timeout_s=0.2)
-    task_id = stage.send()
-    stage.consumer.start(stage.handler)
-
-    result = stage.result(task_id)
-
-    assert result["result"]["exc_message"][1] == "TASK_TIMEOUT"
-    stage.consumer.acks.succeed(stage.handler.got[0], "1")
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert stage.result(task_id)["status"] == "FAILURE"
-
-
-def test_what_celery_holds_for_long_is_not_failed_behind_its_back(
-    open_stage: Callable[..., Stage],
-) -> None:
-    # given: a task that Celery has to run, and one of ours, in hand for longer than ours may take
+    # given: a task that Celery has to run, and one of ours, in flight for longer than ours may take
     stage = open_stage(task_timeout_s=0.2)
     celerys = str(stage.app.send_task("users.own").id)
     ours = stage.send()
 
-    stage.consumer.start(stage.handler)
+    stage.start()
 
     assert stage.result(ours)["result"]["exc_message"][1] == "TASK_TIMEOUT"
-    wait_until(lambda: [delivery.id for delivery in stage.consumer.in_flight.all()] == [celerys])
+    stage.acks.succeed(stage.handler.got[0], "1")
+    wait_until(lambda: [delivery.id for delivery in stage.in_flight.all()] == [celerys])
+    assert stage.result(ours)["status"] == "FAILURE"
     assert stage.redis.get(f"celery-task-meta-{celerys}") is None
 
 
-def test_expired_and_revoked_tasks_do_not_reach_the_handler(
-    open_stage: Callable[..., Stage],
-) -> None:
-    stage = open_stage(revoked={"unwanted"})
-    expired, unwanted = stage.send(expires=-10), stage.send(task_id="unwanted")
-
-    stage.consumer.start(stage.handler)
-
-    assert stage.result(expired)["result"]["exc_message"] == ["expired"]
-    assert stage.result(unwanted)["result"]["exc_message"] == ["revoked"]
-    assert stage.handler.got == []
-    wait_until(lambda: stage.in_redis() == NOTHING)
-
-
-def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(
-    stage: Stage,
-) -> None:
-    hub, messages = Hub(), []  # type: ignore[var-annotated]  # of kombu's
-    stage.consumer.attach(hub, messages.append)
-    stage.send(countdown=60)
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
-
-    hub.read()
-
-    [message] = messages
-    assert message.headers["eta"]
-    assert message.decode()[1] == {"k": 1}
-    message.ack()
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert stage.handler.got == []
-
-
-def test_what_waits_for_its_time_takes_no_room_before(stage: Stage) -> None:
-    stage.send(countdown=60)
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
-    [delivery] = stage.consumer.in_flight.all()
-    assert stage.consumer.in_flight.busy == 0
-
-    assert stage.consumer.begin(delivery)
-    assert stage.consumer.begin(delivery)
-    assert stage.consumer.in_flight.busy == 1
-
-    stage.consumer.acks.acknowledge(delivery)
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert not stage.consumer.begin(delivery)
-    wait_until(lambda: stage.consumer.in_flight.busy == 0)  # Redis has its end a moment before
-
-
-def test_a_path_that_never_began_leaves_nothing_open(redis_url: str) -> None:
+def test_a_consumer_that_never_began_leaves_nothing_open(redis_url: str) -> None:
     gc.collect()
 
     with warnings.catch_warnings(record=True) as seen:
@@ -461,28 +426,9 @@ def test_a_path_that_never_began_leaves_nothing_open(redis_url: str) -> None:
     assert [str(warning.message) for warning in seen] == []
 
 
-def test_what_celery_forgets_on_a_reconnect_goes_back(stage: Stage) -> None:
-    stage.send(countdown=60)
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
-    first: list[Any] = []
-    stage.consumer.attach(Hub(at_once=True), first.append)
-    assert len(first) == 1
-
-    again: list[Any] = []
-    stage.consumer.attach(Hub(at_once=True), again.append)
-
-    wait_until(lambda: len(stage.consumer.in_flight) == 1)
-    assert stage.consumer.in_flight.all()[0] is not first[0].channel.delivery
-
-
 def test_a_drain_waits_for_what_ends_in_time_and_gives_back_the_rest(stage: Stage) -> None:
-    for _ in range(3):
-        stage.send()
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 3)
-    done = stage.handler.got[1]
-    threading.Timer(0.1, stage.consumer.acks.succeed, (done, "1")).start()
+    done = stage.handle(3)[1]
+    threading.Timer(0.1, stage.acks.succeed, (done, "1")).start()
 
     stage.consumer.drain(0.5)
 
@@ -499,17 +445,15 @@ def test_a_result_waits_for_a_redis_that_is_away() -> None:
         RedisServer(executable, "--appendonly", "yes", "--appendfsync", "always") as server,
         contextlib.closing(Stage(server.url)) as stage,
     ):
-        task_id = stage.send()
-        stage.consumer.start(stage.handler)
-        wait_until(lambda: len(stage.handler.got) == 1)
+        [delivery] = stage.handle()
         server.stop()
-        stage.consumer.acks.succeed(stage.handler.got[0], "1")
+        stage.acks.succeed(delivery, "1")
 
         server.restart()
 
-        assert stage.result(task_id)["result"] == 1
-        wait_until(lambda: stage.in_redis() == NOTHING)
-        assert len(stage.handler.got) == 1
+        assert stage.result(delivery.id)["result"] == 1
+        stage.ends()
+        assert stage.handler.got == [delivery]
 
 
 def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
@@ -518,11 +462,7 @@ def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
     # given four deliveries: one is revoked by now, one is nobody knows where
     revoked: set[str] = set()
     stage = open_stage(revoked=revoked)
-    for _ in range(4):
-        stage.send()
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 4)
-    first, second, unwanted, lost = stage.handler.got
+    first, second, unwanted, lost = stage.handle(4)
     revoked.add(unwanted.id)
     stage.redis.hdel(KEYS.unacked(lost.lease.name), lost.tag)
     start, failures = stage.queue.start, [RedisConnectionError("away")] * 2
@@ -545,12 +485,12 @@ def test_what_is_begun_is_noted_and_what_is_no_longer_ours_or_unwanted_is_not(
     assert {line.split(b" ", 1)[1] for line in lines.values()} == {b"2 w"}
 
     # when all end together, the first has ended before
-    stage.consumer.acks.fail(first, ImageInvalidError("It is broken.", "DECODE_BROKEN"))
-    stage.consumer.acks.succeed_all([(first, "1"), (second, "2")])
+    stage.acks.fail(first, BROKEN)
+    stage.acks.succeed_all([(first, "1"), (second, "2")])
     assert stage.result(first.id)["status"] == "FAILURE"
     assert stage.result(second.id)["result"] == 2
-    wait_until(lambda: stage.in_redis() == NOTHING)
-    assert stage.consumer.acks.totals() == {TASK: 2}
+    stage.ends()
+    assert stage.acks.totals() == {TASK: 2}
 
 
 def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
@@ -565,12 +505,10 @@ def test_a_bug_in_storing_costs_a_repetition_and_not_the_worker(
         return finish(lease, done)
 
     monkeypatch.setattr(stage.queue, "finish", finish_or_fail)
-    task_id = stage.send()
-    stage.consumer.start(stage.handler)
-    wait_until(lambda: len(stage.handler.got) == 1)
-    stage.consumer.acks.succeed(stage.handler.got[0], "1")
+    [delivery] = stage.handle()
+    stage.acks.succeed(delivery, "1")
 
-    # when its lease has run out, then it comes again and is stored
-    wait_until(lambda: len(stage.handler.got) == 2)
-    stage.consumer.acks.succeed(stage.handler.got[1], "2")
-    assert stage.result(task_id)["result"] == 2
+    # when it has been found twice that nobody works on it, then it comes again and is stored
+    again = stage.wait_for(2)[1]
+    stage.acks.succeed(again, "2")
+    assert stage.result(delivery.id)["result"] == 2
