@@ -27,28 +27,22 @@ class Bench:
         return self.prefetch.window(window if saturated else 1, fetch_s)
 
 
-def test_before_anything_is_known_the_first_window_holds() -> None:
-    assert Bench().prefetch.window(0, 0.0) == 64
+@pytest.mark.parametrize("ceiling", [20, 64, 1000])
+def test_before_anything_is_known_the_first_window_holds_within_its_bounds(ceiling: int) -> None:
+    assert Bench(ceiling=ceiling).prefetch.window(0, 0.0) == min(64, ceiling)
 
 
-def test_the_first_window_is_within_the_bounds() -> None:
-    assert Bench(ceiling=20).prefetch.window(0, 0.0) == 20
-
-
-def test_a_slow_worker_leaves_the_queue_to_others() -> None:
-    assert Bench().run(rate=4, seconds=10) == 8
-
-
-def test_a_quick_worker_holds_two_seconds_of_work() -> None:
-    assert Bench().run(rate=100, seconds=10) == 200
-
-
-def test_no_worker_holds_more_than_the_ceiling() -> None:
-    assert Bench().run(rate=10_000, seconds=10) == 1000
-
-
-def test_what_takes_long_to_fetch_is_fetched_earlier() -> None:
-    assert Bench().run(rate=100, seconds=10, fetch_s=3.0) == 500
+@pytest.mark.parametrize(
+    ("rate", "fetch_s", "window"),
+    [
+        (4, 0.0, 8),  # a slow worker leaves the queue to others
+        (100, 0.0, 200),  # a quick one holds two seconds of work
+        (10_000, 0.0, 1000),  # none holds more than the ceiling
+        (100, 3.0, 500),  # what takes long to fetch is fetched earlier
+    ],
+)
+def test_a_worker_holds_what_it_will_need_soon(rate: float, fetch_s: float, window: int) -> None:
+    assert Bench().run(rate=rate, seconds=10, fetch_s=fetch_s) == window
 
 
 def test_an_idle_time_does_not_make_a_quick_worker_timid() -> None:
