@@ -19,9 +19,10 @@ from contextlib import contextmanager
 
 from benchmarks.bench.server import Server
 from worker.contract.keys import QueueKeys
+from worker.delivery.delivery import Ack
 from worker.delivery.heartbeat import Heartbeat
 from worker.delivery.in_flight import InFlight
-from worker.delivery.redis_queue import Finished, RedisQueue
+from worker.delivery.redis_queue import RedisQueue
 from worker.redis.url import connect
 
 KEYS = QueueKeys("clip")
@@ -60,9 +61,9 @@ class Fleet:
                 queue, wait = key.data
                 wait.end()
                 queue.leave_lapsed()
-                entries = queue.take(100)
-                queue.finish(queue.lease, [Finished(entry.tag, "k", "{}") for entry in entries])
-                done += len(entries)
+                taken = queue.take(100)
+                queue.finish(queue.lease, [Ack(each, "k", "{}") for each in taken])
+                done += len(taken)
                 wait.begin()
         return done
 

@@ -11,8 +11,8 @@ from redis.exceptions import OutOfMemoryError
 from support import redis_clock
 from support.queue_state import KEYS, started, unacked
 
-from worker.delivery.delivery import Crash, Delivery
-from worker.delivery.redis_queue import MOST_BYTES, Finished, Look, RedisQueue
+from worker.delivery.delivery import Ack, Crash, Delivery
+from worker.delivery.redis_queue import MOST_BYTES, Look, RedisQueue
 from worker.redis.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_finish_stores_tells_and_acknowledges_and_says_the_same_if_it_is_sent_ag
     listener = server.pubsub()
     listener.subscribe("key")
     listener.get_message(timeout=1)
-    done = [Finished(entry.tag, "key", "result")]
+    done = [Ack(entry, "key", "result")]
 
     assert [queue.finish(queue.lease, done) for _ in range(2)] == [[True], [True]]
 
@@ -171,7 +171,7 @@ def test_finish_stores_tells_and_acknowledges_and_says_the_same_if_it_is_sent_ag
     assert message["data"] == b"result"
     assert _everywhere(server) == NOWHERE
     # but another result comes too late
-    assert queue.finish(queue.lease, [Finished(entry.tag, "key", "2")]) == [False]
+    assert queue.finish(queue.lease, [Ack(entry, "key", "2")]) == [False]
     assert server.get("key") == b"result"
     listener.close()
 
@@ -180,7 +180,7 @@ def test_without_a_key_nothing_is_stored(server: redis.Redis, queue: RedisQueue)
     server.lpush("q", "m")
     [entry] = queue.take(1)
 
-    assert queue.finish(queue.lease, [Finished(entry.tag)]) == [True]
+    assert queue.finish(queue.lease, [Ack(entry)]) == [True]
 
     assert server.keys("*") == [KEYS.leases.encode()]
 
@@ -224,7 +224,7 @@ def test_a_worker_whose_lease_lapsed_can_neither_begin_nor_store_and_goes_on_und
     fresh, _ = other.take(2)
 
     assert queue.start(old, [stale.tag], CRASH) == [False]
-    assert queue.finish(old, [Finished(stale.tag, "key", "old")]) == [False]
+    assert queue.finish(old, [Ack(stale, "key", "old")]) == [False]
     assert queue.requeue(old, [stale.tag]) == 0
     assert server.get("key") is None
     assert not old.is_lost  # nobody has told it
@@ -234,8 +234,8 @@ def test_a_worker_whose_lease_lapsed_can_neither_begin_nor_store_and_goes_on_und
     assert old.is_lost
     assert queue.lease is not old
     assert (entry.message, entry.lease) == (b"c", queue.lease)
-    assert queue.finish(old, [Finished(entry.tag, "key", "old")]) == [False]
-    assert other.finish(other.lease, [Finished(fresh.tag, "key", "new")]) == [True]
+    assert queue.finish(old, [Ack(entry, "key", "old")]) == [False]
+    assert other.finish(other.lease, [Ack(fresh, "key", "new")]) == [True]
 
 
 def test_a_worker_hears_of_its_lapsed_lease_when_it_renews(
@@ -410,7 +410,7 @@ def test_where_redis_clock_is_moved_each_lease_lasts_for_what_it_had_left(
 def test_what_is_no_longer_held_must_not_be_begun(server: redis.Redis, queue: RedisQueue) -> None:
     server.lpush("q", "a", "b")
     a, b = queue.take(2)
-    queue.finish(queue.lease, [Finished(a.tag)])
+    queue.finish(queue.lease, [Ack(a)])
 
     assert queue.start(queue.lease, [a.tag, b.tag], CRASH) == [False, True]
 
@@ -424,8 +424,8 @@ def test_a_dead_letter_is_filed_with_its_failure_and_can_be_replayed(
     [entry] = queue.take(1)
     key = "celery-task-meta-t"
 
-    assert queue.finish(queue.lease, [Finished(entry.tag, key, "failed")], LETTER) == [True]
-    assert queue.finish(queue.lease, [Finished(entry.tag, key, "again")], LETTER) == [False]
+    assert queue.finish(queue.lease, [Ack(entry, key, "failed")], LETTER) == [True]
+    assert queue.finish(queue.lease, [Ack(entry, key, "again")], LETTER) == [False]
 
     assert server.get(key) == b"failed"
     assert _everywhere(server) == NOWHERE
@@ -458,8 +458,8 @@ def test_every_script_does_its_work_where_memory_is_full_for_that_frees_messages
     done, dead, back, parked, begun, _ = queue.take(6)
 
     assert queue.start(queue.lease, [done.tag, begun.tag], CRASH) == [True, True]
-    assert queue.finish(queue.lease, [Finished(done.tag, "k", "x" * 100)]) == [True]
-    assert queue.finish(queue.lease, [Finished(dead.tag, "l", "y" * 100)], LETTER) == [True]
+    assert queue.finish(queue.lease, [Ack(done, "k", "x" * 100)]) == [True]
+    assert queue.finish(queue.lease, [Ack(dead, "l", "y" * 100)], LETTER) == [True]
     assert queue.requeue(queue.lease, [back.tag]) == 1
     assert queue.park(queue.lease, parked.tag, "id", 60.0)
     look = queue.reap(GAP_S, 0.0)

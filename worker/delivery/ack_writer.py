@@ -7,35 +7,20 @@ import threading
 from functools import partial
 from itertools import groupby
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from worker.delivery.redis_queue import Finished
 from worker.delivery.throttled_warning import ThrottledWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.delivery import Delivery, Lease
+    from worker.delivery.delivery import Ack, Delivery, Lease
 
 logger = logging.getLogger(__name__)
 
 ENOUGH = 500  # for one round trip
-
-
-class Ack(NamedTuple):
-    """A delivery to acknowledge, with its result.
-
-    Attributes:
-        delivery: Its end has been decided.
-        key: Where its result goes; empty for none.
-        result: As Celery's result backend stores it.
-    """
-
-    delivery: Delivery
-    key: str = ""
-    result: str = ""
 
 
 class AckWriter:
@@ -83,8 +68,7 @@ class AckWriter:
 
     def _write(self, lease: Lease, acks: Sequence[Ack]) -> None:
         try:
-            done = [Finished(delivery.tag, key, result) for delivery, key, result in acks]
-            if lost := lease.queue.finish(lease, done).count(False):
+            if lost := lease.queue.finish(lease, acks).count(False):
                 logger.warning(
                     "%d results were not stored, because this worker's lease lapsed: other "
                     "workers have these tasks now.",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from worker.contract.celery_result import failure, result_key, revoked, success
-from worker.delivery.ack_writer import Ack, AckWriter
+from worker.delivery.ack_writer import AckWriter
 from worker.delivery.dead_lettering import dead_letter_of, rejected
-from worker.delivery.redis_queue import Finished
+from worker.delivery.delivery import Ack
 from worker.delivery.task_events import TaskEvents
 
 if TYPE_CHECKING:
@@ -175,10 +175,10 @@ class Acks:
 
     def _file(self, delivery: Delivery, reason: ClipWorkerError, stored: str) -> None:
         logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
-        done = Finished(delivery.tag, result_key(delivery.id) if stored else "", stored)
+        ack = Ack(delivery, result_key(delivery.id) if stored else "", stored)
         letter = dead_letter_of(delivery, reason, self._now())
         try:
-            delivery.queue.finish(delivery.lease, [done], letter)
+            delivery.queue.finish(delivery.lease, [ack], letter)
         except RedisError as error:  # the heartbeat requeues it
             logger.warning("Can't file a dead letter yet because Redis fails: %s", error)
         self._ended([delivery])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.contract.message_reader import Envelope
 from worker.quoting import quote
@@ -151,6 +151,20 @@ class Delivery:
     def progress(self) -> None:
         """Note that something of it was done just now."""
         self.progressed_at = time.monotonic()
+
+
+class Ack(NamedTuple):
+    """A delivery to acknowledge, with its result.
+
+    Attributes:
+        delivery: Its end has been decided.
+        key: Where its result goes; empty for none.
+        result: As Celery's result backend stores it.
+    """
+
+    delivery: Delivery
+    key: str = ""
+    result: str = ""
 
 
 def _shown(text: str) -> str:

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from worker.contract.keys import dead_index_key, dead_key
 from worker.delivery.arrivals import ListWait
-from worker.delivery.delivery import Crash, Delivery, Lease, lease_clock
+from worker.delivery.delivery import Ack, Crash, Delivery, Lease, lease_clock
 from worker.redis.commands import Commands
 from worker.redis.errors import Fault, fault_of
 
@@ -34,20 +34,6 @@ MOST_MESSAGES = 1000
 MOST_BYTES = 32 * 1024 * 1024  # of messages, in which pictures may stand
 
 Item = TypeVar("Item")
-
-
-class Finished(NamedTuple):
-    """What becomes of a message that is done.
-
-    Attributes:
-        tag: Of the delivery.
-        key: Where its result goes; empty for none.
-        result: As Celery's result backend stores it.
-    """
-
-    tag: str
-    key: str = ""
-    result: str | bytes = b""
 
 
 class Look(NamedTuple):
@@ -161,13 +147,13 @@ class RedisQueue:
         return [bool(flag) for flag in held]
 
     def finish(
-        self, lease: Lease, done: Sequence[Finished], letter: DeadLetter | None = None
+        self, lease: Lease, acks: Sequence[Ack], letter: DeadLetter | None = None
     ) -> list[bool]:
         """Store results and acknowledge their messages, all in one step.
 
         Args:
             lease: What they were taken under.
-            done: The messages.
+            acks: The messages, taken under that lease, and their results.
             letter: A dead letter to file in the same step, for one message.
 
         Returns:
@@ -178,8 +164,9 @@ class RedisQueue:
         places = [keys.unacked(name), keys.started(name), dead_key(self.name)]
         places += [dead_index_key(self.name)]
         held: list[int] = []
-        for some in _parts(done):
-            args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(some)]
+        for some in _parts(acks):
+            each = ((ack.delivery.tag, ack.key, ack.result) for ack in some)
+            args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(each)]
             held += self.run("finish", places, args)
         return [bool(flag) for flag in held]
 
