@@ -11,6 +11,7 @@ from redis.exceptions import OutOfMemoryError
 from support import redis_clock
 from support.queue_state import KEYS, started, unacked
 
+from worker.contract.message_reader import Envelope
 from worker.delivery.delivery import Ack, Crash, Delivery
 from worker.delivery.redis_queue import MOST_BYTES, Look, RedisQueue
 from worker.redis.dead_letters import DeadLetter, DeadLetters
@@ -333,7 +334,7 @@ def test_a_message_that_is_parked_goes_back_unblamed_and_untold(
     [entry] = queue.take(1, suspects=1)
     queue.start(queue.lease, [entry.tag], CRASH)
 
-    assert queue.park(queue.lease, entry.tag, "id", 60.0)
+    assert queue.park(entry, 60.0)
 
     assert _everywhere(server) == NOWHERE | {"unacked": 1}
     [parked] = _parked(server)
@@ -350,16 +351,17 @@ def test_a_message_is_parked_for_so_long_and_later_each_time(
     # given: it was first put back 7 s ago
     server.lpush("q", "a", "b")
     first, second = queue.take(2)
-    assert queue.park(queue.lease, first.tag, "id", 60.0)
+    first.envelope = second.envelope = Envelope("id")
+    assert queue.park(first, 60.0)
     [(_, since)] = server.zrange(KEYS.unknown, 0, -1, withscores=True)
     server.zadd(KEYS.unknown, {"id": since - 7})
 
     # when it is again, then it pauses for as long
-    assert queue.park(queue.lease, second.tag, "id", 60.0)
+    assert queue.park(second, 60.0)
     assert 6.9 < max(_parked(server).values()) - since < 8 + GAP_S
 
     # and not any more after that time, whatever was put back once being forgotten
-    assert not queue.park(queue.lease, second.tag, "id", 6.0)
+    assert not queue.park(second, 6.0)
     assert server.zcard(KEYS.unknown) == 0
 
 
@@ -461,7 +463,7 @@ def test_every_script_does_its_work_where_memory_is_full_for_that_frees_messages
     assert queue.finish(queue.lease, [Ack(done, "k", "x" * 100)]) == [True]
     assert queue.finish(queue.lease, [Ack(dead, "l", "y" * 100)], LETTER) == [True]
     assert queue.requeue(queue.lease, [back.tag]) == 1
-    assert queue.park(queue.lease, parked.tag, "id", 60.0)
+    assert queue.park(parked, 60.0)
     look = queue.reap(GAP_S, 0.0)
 
     assert (look.reclaimed, look.suspects) == (2, 1)

@@ -90,7 +90,7 @@ def test_one_of_two_commands_is_enough(
 
 def test_a_redis_that_is_not_there_yet_is_no_reason_to_end() -> None:
     [warning] = check(f"redis://127.0.0.1:{find_free_port()}/0")
-    assert "is not known" in warning
+    assert "eviction policy" in warning
 
 
 def test_a_fake_redis_is_not_refused() -> None:

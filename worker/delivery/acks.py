@@ -141,7 +141,7 @@ class Acks:
         Returns:
             False if that time has passed: then nothing was done.
         """
-        is_parked = delivery.queue.park(delivery.lease, delivery.tag, delivery.id, patience_s)
+        is_parked = delivery.queue.park(delivery, patience_s)
         if is_parked:
             self.drop(delivery)
         return is_parked
@@ -186,7 +186,7 @@ class Acks:
     def _tell_dependents(self, delivery: Delivery, error: BaseException) -> None:
         try:
             self._policy.tell_dependents(delivery, error)
-        except Exception:  # it must be given up all the same
+        except Exception:  # it is given up nevertheless
             logger.exception("Can't tell those who depend on task %s", delivery.id)
 
     def is_wanted(self, delivery: Delivery) -> bool:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 RENEWALS_A_LEASE = 3
 IDLE_LEASES = 3  # longest pause of a worker that holds nothing, in leases
-USUAL_PAUSE_S = 0.5  # between two looks for lapsed leases, by whatever worker
+USUAL_PAUSE_S = 0.5  # between two looks for lapsed leases, by any worker
 STOP_S = 2.0  # for the thread to notice
 SLOWER, FASTER = 1.5, 0.5
 
@@ -36,7 +36,7 @@ class Heartbeat:
     messages also looks three times a lease, to renew its own.
 
     A process may stand still, stopped or on a machine that sleeps, for longer than its leases last.
-    Other workers may then have what it holds. So whoever is to begin something asks `holds`.
+    Other workers may then have what it holds. So a thread asks `holds` before it begins a message.
 
     Args:
         queues: All queues of this worker; the list may grow.
@@ -115,7 +115,7 @@ class Heartbeat:
         """Whether a delivery is still this worker's, and not ended.
 
         If its lease may have lapsed, by this worker's clock, it is renewed if it still can be; for
-        as long as Redis is away nobody knows.
+        as long as Redis is away this waits.
         """
         while not delivery.ended and self._is_doubtful(delivery.lease):
             try:

@@ -54,7 +54,7 @@ class Prefetch:
 
     @property
     def size(self) -> int:
-        """The window, as it was when it was asked for last."""
+        """The window, as `window` gave it last."""
         return self._window
 
     def finished(self, count: int) -> None:
@@ -66,7 +66,7 @@ class Prefetch:
 
         Args:
             held: How many are.
-            preparation_s: How long one takes from the queue to the model's door.
+            preparation_s: How long one takes until the model may have it.
         """
         self._was_full = self._was_full or held >= self._window
         elapsed_s = self._clock() - self._since
@@ -84,7 +84,7 @@ class Prefetch:
             self._rate = rate if full else None
         elif full:
             self._rate += WEIGHT * (rate - self._rate)
-        else:  # there was no more work: that tells what it can do at least
+        else:  # there was no more work, so it can do this at least
             self._rate = max(self._rate, rate)
 
     def _wanted(self, preparation_s: float) -> int:

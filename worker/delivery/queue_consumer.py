@@ -186,7 +186,9 @@ class QueueConsumer:
         self.acks.writer.stop(STOP_S)
         self._heartbeat.stop()
         must_end = drain.leave_others()
-        self._end_leases(RETURN_S if must_end else 0.0)
+        self.end_leases(RETURN_S if must_end else 0.0)
+        for queue in self._queues:
+            queue.close()
         self.given_back = drain.given_back
         return must_end
 
@@ -228,19 +230,13 @@ class QueueConsumer:
         if self.in_flight.shrink(delivery):
             self._prefetch.finished(1)
 
-    def let_go(self) -> None:
-        """Let all leases lapse now: this process is about to end by itself, after a fault."""
+    def end_leases(self, seconds: float = 0.0) -> None:
+        """Let other workers have what is still held, so many seconds from now."""
         for queue in self._queues if self.is_started else ():
-            queue.reap(self._lease_s / 2, 0.0)
-
-    def _end_leases(self, seconds: float) -> None:
-        """Let what is still held go back so many seconds from now, and close the queues."""
-        for queue in self._queues:
             try:
                 queue.reap(self._lease_s / 2, seconds)
             except RedisError as error:  # then it lapses by itself
-                logger.warning("The lease on queue %r can't be ended: %s", queue.name, error)
-            queue.close()
+                logger.warning("Can't end the lease on queue %r: %s", queue.name, error)
 
     def _room(self) -> tuple[int, int]:
         """For how many more pictures there is room, and how many have room in all."""

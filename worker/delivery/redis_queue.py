@@ -178,19 +178,17 @@ class RedisQueue:
             count, tags = count + went, tags[looked:]
         return count
 
-    def park(self, lease: Lease, tag: str, task_id: str, patience_s: float) -> bool:
+    def park(self, delivery: Delivery, patience_s: float) -> bool:
         """Put a message back after a pause that grows, unless that has been done for long enough.
 
         Args:
-            lease: What it was taken under.
-            tag: Of the delivery.
-            task_id: What the workers that see it know it by.
+            delivery: Workers know it by its id.
             patience_s: How long after the first time it is put back again.
 
         Returns:
             Whether it goes back.
         """
-        return self._release(lease, [tag], task_id, patience_s)[1] > 0
+        return self._release(delivery.lease, [delivery.tag], delivery.id, patience_s)[1] > 0
 
     def _release(
         self, lease: Lease, tags: Sequence[str], unknown_id: str = "", patience_s: float = 0.0

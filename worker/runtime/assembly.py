@@ -124,7 +124,7 @@ def assemble(
 def preparation_settings(
     settings: Settings, engine: Engine, memory_bytes: int, batches_at_once: int
 ) -> PreparationSettings:
-    """What the preparation processes are told."""
+    """Settings of the preparation processes."""
     return PreparationSettings(
         resolution=engine.preprocessor.resolution,
         processes=settings.preparation_processes or cores(),

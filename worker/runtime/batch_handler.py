@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
@@ -43,7 +43,7 @@ class BatchHandler:
         self._requests: RequestCache[TaggingRequest] = RequestCache(tagging_request)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin with each; a wrong one fails alone."""
+        """Begin with each; an invalid one fails alone."""
         tasks = [task for delivery in deliveries if (task := self._begin(delivery))]
         if tasks:
             self._pipeline.submit(tasks)
@@ -76,27 +76,23 @@ class BatchHandler:
 
     def _begin(self, delivery: Delivery) -> ImageTask | None:
         try:
-            envelope = delivery.envelope
             args, kwargs, _ = delivery.arguments
-            given = named_arguments(envelope.task, args, kwargs)
-            if envelope.task == CLASSIFY:
-                return self._one(delivery, given)
-            self._many(delivery, given)
+            given = named_arguments(delivery.envelope.task, args, kwargs)
+            waited_s = queue_s(delivery.envelope.headers)
+            if delivery.envelope.task == CLASSIFY:
+                request, image = self._requests.read(given)
+                return ImageTask(image, request, self, delivery, queue_s=waited_s)
+            self._begin_many(delivery, parse(ClassifyManyRequest, given), waited_s)
         except ClipWorkerError as error:
             self._acks.fail(delivery, error)
         except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker
-            reason = redacted(str(error))
-            told = ServiceError(f"The worker failed with {type(error).__name__}: {reason}.")
-            self._acks.fail(delivery, told)
+            kind, reason = type(error).__name__, redacted(str(error))
+            self._acks.fail(delivery, ServiceError(f"The worker failed with {kind}: {reason}."))
         return None
 
-    def _one(self, delivery: Delivery, given: dict[str, Any]) -> ImageTask:
-        request, image = self._requests.read(given)
-        waited_s = queue_s(delivery.envelope.headers)
-        return ImageTask(image, request, self, delivery, queue_s=waited_s)
-
-    def _many(self, delivery: Delivery, given: dict[str, Any]) -> None:
-        asked = parse(ClassifyManyRequest, given)
+    def _begin_many(
+        self, delivery: Delivery, request: ClassifyManyRequest, waited_s: float | None
+    ) -> None:
         outcomes = MessageOutcomes(
             self._pipeline,
             window=lambda: self._consumer.window,
@@ -105,12 +101,11 @@ class BatchHandler:
             stopped=partial(self._acks.give_back, delivery),
         )
         delivery.time_out = partial(_time_out, delivery, outcomes.time_out)
-        headers = delivery.envelope.headers
-        outcomes.start(image_tasks(asked, outcomes, delivery, queue_s(headers)))
+        outcomes.start(image_tasks(request, outcomes, delivery, waited_s))
 
 
 def image_tasks(
-    asked: ClassifyManyRequest,
+    request: ClassifyManyRequest,
     owner: MessageOutcomes,
     message: Delivery | None,
     waited_s: float | None,
@@ -120,15 +115,15 @@ def image_tasks(
     Raises:
         InvalidRequestError: The ensemble is not known.
     """
-    request = tagging_request(asked)
+    tagging = tagging_request(request)
     tasks: list[ImageTask | ClipWorkerError] = []
-    for position, image in enumerate(asked.images):
+    for position, image in enumerate(request.images):
         try:
             uri = validate_uri(image)
         except ClipWorkerError as error:
             tasks.append(error)
         else:
-            tasks.append(ImageTask(uri, request, owner, message, position, waited_s))
+            tasks.append(ImageTask(uri, tagging, owner, message, position, waited_s))
     return tasks
 
 

@@ -1,8 +1,8 @@
-"""Whether a Redis may drop what it was given: its eviction policy, looked at when a worker starts.
+"""Checks when a worker starts whether Redis may evict messages or results.
 
-Below `maxmemory` Redis drops nothing. At it, `noeviction` refuses writes, which producers and
-workers are told; `allkeys-*` drops any key, a queue with all its messages too; `volatile-*` drops
-keys that would expire some time, which queues don't, but results and uploads do.
+Below `maxmemory` Redis drops nothing. At it, `noeviction` refuses writes, and producers and workers
+get errors; `allkeys-*` drops any key, even a queue with all its messages; `volatile-*` drops keys
+with an expiry, which queues don't have, but results and uploads do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def check_eviction(settings: Settings) -> list[str]:
     """Look at the Redis of the queue, and at that of the results.
 
     Returns:
-        A sentence for each that may drop something, or that doesn't tell.
+        A sentence for each that may drop something, or whose policy can't be read.
 
     Raises:
         ServiceError: `REDIS_EVICTS`: the queue's may drop messages.
@@ -41,7 +41,9 @@ def check_eviction(settings: Settings) -> list[str]:
             with translated(url), connect(url, retries=0) as redis:
                 danger = _danger(redis, where, queue=url == settings.redis_url)
         except QueueUnavailableError as error:
-            warnings.append(f"warning: whether Redis may drop messages is not known. {error}")
+            warnings.append(
+                f"warning: can't read Redis's eviction policy, so it may drop messages. {error}"
+            )
         else:
             if danger:
                 warnings.append(f"warning: Redis at {where} {danger}.")
@@ -86,14 +88,14 @@ def _without_limit(policy: str) -> str | None:
 
 
 def _memory(redis: Redis) -> tuple[int, str | None]:
-    """Limit in bytes, 0 for none, and policy; None where the server doesn't tell."""
+    """Limit in bytes, 0 for none, and policy; None where the server doesn't say."""
     try:
-        told = redis.info("memory")
-        return int(told["maxmemory"]), str(told["maxmemory_policy"])
+        found = redis.info("memory")
+        return int(found["maxmemory"]), str(found["maxmemory_policy"])
     except (ResponseError, LookupError):  # not allowed, or not known
         pass
     try:
-        told = cast("dict[str, Any]", redis.config_get("maxmemory*"))
-        return int(told["maxmemory"]), str(told["maxmemory-policy"])
+        found = cast("dict[str, Any]", redis.config_get("maxmemory*"))
+        return int(found["maxmemory"]), str(found["maxmemory-policy"])
     except (ResponseError, LookupError):
         return 0, None

@@ -1,4 +1,4 @@
-"""`celery inspect active | reserved | query_task | stats`: Celery's answers and the batch path's.
+"""`celery inspect active | reserved | query_task | stats`: Celery's answers and ours.
 
 Celery's commands know the tasks that it runs itself; these take their places and add ours.
 """
@@ -53,10 +53,10 @@ def query_task(state: Any, ids: Any, **_: object) -> dict[str, Any]:
 @control.inspect_command()  # type: ignore[untyped-decorator]  # likewise
 def stats(state: Any, **_: object) -> dict[str, Any]:
     """Request worker statistics/information."""
-    told: dict[str, Any] = _celerys["stats"](state)
-    total = Counter(told["total"])
+    answer: dict[str, Any] = _celerys["stats"](state)
+    total = Counter(answer["total"])
     total.update(runtime.current().consumer.acks.totals())
-    return told | {"total": dict(total), "preparation": runtime.current().pool.stats()}
+    return answer | {"total": dict(total), "preparation": runtime.current().pool.stats()}
 
 
 def _held(state: Any, stage: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def _held(state: Any, stage: str) -> list[dict[str, Any]]:
 
 def _info(delivery: Delivery, hostname: str) -> dict[str, Any]:
     envelope = delivery.envelope
-    in_hand_s = time.monotonic() - delivery.taken_at
+    held_s = time.monotonic() - delivery.taken_at
     return {
         "id": delivery.id,
         "name": envelope.task,
@@ -78,7 +78,7 @@ def _info(delivery: Delivery, hostname: str) -> dict[str, Any]:
         "kwargs": delivery.arguments.kwargs,
         "type": envelope.task,
         "hostname": hostname,
-        "time_start": time.time() - in_hand_s if delivery.begun else None,
+        "time_start": time.time() - held_s if delivery.begun else None,
         "acknowledged": False,
         "delivery_info": envelope.properties.get("delivery_info"),
         "worker_pid": os.getpid() if delivery.begun else None,

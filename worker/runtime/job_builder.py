@@ -1,4 +1,4 @@
-"""From a task's arguments to what the pipeline is asked."""
+"""From a task's arguments to the request that the pipeline gets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
 
 
 def tagging_request(request: RequestOptions) -> TaggingRequest:
-    """What the pipeline is asked; the request's ensemble is looked up.
+    """A request as the pipeline gets it, its ensemble looked up.
 
     Raises:
         InvalidRequestError: `UNKNOWN_ENSEMBLE`.

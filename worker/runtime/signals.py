@@ -1,4 +1,4 @@
-"""The two moments of a worker's life that Celery tells us: before its first task, after its last.
+"""Handlers of Celery's signals `worker_init` and `worker_shutdown`: start and end of the runtime.
 
 The model is loaded in `worker_init`, which Celery sends before it opens the queue: a worker that
 can't load its model ends there, with one sentence, and has taken no task.

@@ -113,7 +113,7 @@ def start(
         worker=worker,
         replicas=batches_at_once,
         watch=lambda: check_for_hang(
-            pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.let_go
+            pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.end_leases
         ),
     )
     pool, pipeline = assemble(
@@ -121,7 +121,7 @@ def start(
         engine,
         batches_at_once=batches_at_once,
         begin=consumer.begin_all,
-        device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.let_go),
+        device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.end_leases),
     )
     drain = partial(_drain, consumer, settings)
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)

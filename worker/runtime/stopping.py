@@ -1,7 +1,7 @@
-"""The end of a worker's work, by order: in a thread of its own, whatever Celery's main thread does.
+"""Ends a worker's work when a signal orders it, in a thread of its own.
 
-Celery's main thread may be running a task (`-P solo`), waiting for one, or connecting anew when the
-order comes. So it only passes the order on, and waits for the end of the work before it goes on
+Celery's main thread may be running a task (`-P solo`), waiting for one, or reconnecting when the
+signal comes. So it only passes the order on, and waits for the end of the work before it continues
 with Celery's own shutdown. `worker.runtime.stop_signals` gives the orders.
 """
 
@@ -36,14 +36,14 @@ class Stopping:
     """Ends this process's work once. Signal handlers may call `begin` and `hurry`.
 
     Args:
-        drain: Ends the work; called once, with a function that tells whether to wait no longer.
+        drain: Ends the work; called once, with a function that says whether to stop waiting.
             Returns whether the process must end at once, with what its threads still run.
-        longest_s: After which the process ends, whatever its threads still run; None to wait for
-            them as long as they take.
+        longest_s: Seconds after which the process ends even if threads still run tasks; None to
+            wait for them as long as they take.
 
     Attributes:
-        is_urgent: Whether nothing is to be waited for.
-        restarts: Whether this process is to run its program anew in the end.
+        is_urgent: Whether to wait for nothing.
+        restarts: Whether this process runs its program anew in the end.
     """
 
     def __init__(self, drain: Drain, *, longest_s: float | None) -> None:
@@ -95,7 +95,7 @@ class Stopping:
             sys.stdout.flush()
             sys.stderr.flush()
             self.run_anew()
-        finally:  # whatever is wrong with the files that it logs to
+        finally:  # even if it can't write its log
             os._exit(status)
 
     def run_anew(self) -> None:

@@ -1,8 +1,8 @@
 """Celery's pool of threads, where no task can vanish.
 
-What a task's tracing raises itself (`MemoryError`, a callback that can't be sent, a result that
-can't be stored) ends in the future of the pool's thread, which Celery never looks at: the message
-would stay in hand for ever, and its caller would wait.
+What Celery raises around a task's own code (`MemoryError`, a callback that can't be sent, a result
+that can't be stored) ends in the future of the pool's thread, at which Celery never looks: the
+message would stay in flight for ever, and its caller would wait.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 class TaskPool(thread.TaskPool):  # type: ignore[misc]  # Celery has no type information
-    """Threads that run tasks; a task whose thread fails has a failure, too."""
+    """Threads that run tasks; a task whose thread fails gets a failure, too."""
 
     def on_apply(self, *args: Any, callback: Any = None, **options: Any) -> Any:
-        """Run a task, and see to its end."""
+        """Run a task, and make sure that it ends."""
         result = super().on_apply(*args, callback=callback, **options)
         # Celery's callback is a method of the request: `Request.on_success`.
         result.f.add_done_callback(partial(_see_to, getattr(callback, "__self__", None)))
@@ -55,6 +55,6 @@ def _has_result(request: Any) -> bool:
     """Whether Celery has stored how the task ended."""
     try:
         meta = request.task.backend.get_task_meta(request.id, cache=False)
-    except Exception:  # noqa: BLE001  # whatever it is, then nobody has been told
+    except Exception:  # noqa: BLE001  # then no result is known to be stored
         return False
     return meta["status"] in states.READY_STATES
