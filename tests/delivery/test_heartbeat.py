@@ -116,11 +116,17 @@ def test_the_threads_own_look_finds_it_too(
 ) -> None:
     server.lpush("q", "a", "b")
     worker.take()
+    old = worker.queue.lease
+    worker.heartbeat.turn()
+    assert worker.queue.lease is old
     _take_over(server, worker, other)
 
     worker.heartbeat.turn()
 
     assert worker.in_flight.all() == []
+    now = worker.queue.lease
+    assert (old.is_lost, now.is_lost, now.is_new) == (True, False, True)
+    assert server.zscore(KEYS.leases, old.name) is None
 
 
 def test_where_redis_is_away_nothing_is_begun_until_it_is_back(

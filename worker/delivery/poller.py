@@ -26,10 +26,8 @@ logger = logging.getLogger(__name__)
 
 MOST_SUSPECTS = 64  # in flight at a time; other workers shall have some too
 ROOM_S = 0.1  # longest wait for room
-WAIT_S = 0.5  # longest wait for messages, before a look at whether to stop
+WAIT_S = 0.5  # longest wait for messages or after a failure, before a look at whether to stop
 NEVER = (-1, 0)
-FIRST_PAUSE_S = 0.1
-LAST_PAUSE_S = 1.0
 
 
 class Poller:
@@ -174,17 +172,14 @@ class Poller:
         self._waiting = []
 
     def _serve(self) -> None:
-        pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
             try:
                 self.turn()
-                pause_s = FIRST_PAUSE_S
             except RedisError as error:
                 self._warning.warn(error)
                 self._stop_waiting()
-                self._stopping.wait(pause_s)
-                pause_s = min(2 * pause_s, LAST_PAUSE_S)
+                self._stopping.wait(WAIT_S)
             except Exception:  # a bug of ours; the heartbeat requeues what was taken
-                logger.exception("Can't hand on the tasks that were taken")
-                self._stopping.wait(LAST_PAUSE_S)
+                logger.exception("Can't route the messages that were taken")
+                self._stopping.wait(WAIT_S)
         self._stop_waiting()
