@@ -1,4 +1,4 @@
-"""Pictures in the worker's file system."""
+"""Images in the worker's file system."""
 
 from __future__ import annotations
 
@@ -8,37 +8,34 @@ import socket
 from pathlib import Path
 
 import pytest
+from support.failure import code_of, failure_of
 
-from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from worker.errors import ImageUnavailableError, TemporaryError
 from worker.sources import Fetcher, FetchLimits, FetchPolicy
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A root with a picture and a folder, beside a secret that is outside."""
+    """A root with an image and a folder, beside a secret that is outside."""
     folder = tmp_path / "root"
     (folder / "sub").mkdir(parents=True)
     (folder / "cat.jpg").write_bytes(b"cat")
     (folder / "sub" / "dog.jpg").write_bytes(b"dog")
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    (tmp_path / "outside" / "dog.jpg").write_bytes(b"secret")
     return folder
 
 
-def fetcher(*roots: Path, max_bytes=1000):
-    return Fetcher(FetchPolicy(file_roots=roots), FetchLimits(max_bytes=max_bytes))
-
-
-def failure_of(root, uri):
-    with pytest.raises(ClipWorkerError) as caught:
-        fetcher(root).fetch(uri)
-    return caught.value
+def fetch(path, *roots: Path):
+    policy = FetchPolicy(file_roots=roots)
+    return Fetcher(policy, FetchLimits(max_bytes=1000)).fetch(f"file://{path}")
 
 
 def test_a_file_below_a_root_is_read(root):
-    assert fetcher(root).fetch(f"file://{root}/cat.jpg") == b"cat"
-    assert fetcher(root).fetch(f"file://localhost{root}/sub/dog.jpg") == b"dog"
-    assert fetcher(root / "sub", root).fetch(f"file:{root}/sub/../cat.jpg") == b"cat"
+    assert fetch(root / "cat.jpg", root) == b"cat"
+    assert fetch(f"localhost{root}/sub/dog.jpg", root) == b"dog"
+    assert fetch(f"{root}/sub/../cat.jpg", root / "sub", root) == b"cat"
 
 
 @pytest.mark.parametrize("name", [b"my cat.jpg", "caf\u00e9?#%.jpg".encode(), b"latin-\xe9.jpg"])
@@ -47,144 +44,126 @@ def test_a_percent_encoded_name_is_read(root, name):
 
     escaped = "".join(f"%{byte:02X}" for byte in name)
 
-    assert fetcher(root).fetch(f"file://{root}/{escaped}") == b"cat"
+    assert fetch(f"{root}/{escaped}", root) == b"cat"
 
 
 def test_without_roots_no_file_is_read_and_the_setting_is_named(root):
-    with pytest.raises(ImageUnavailableError, match="CLIP_WORKER_FILE_ROOTS") as caught:
-        Fetcher().fetch(f"file://{root}/cat.jpg")
+    failure = failure_of(fetch, root / "cat.jpg")
 
-    assert caught.value.code == "FILE_OUTSIDE_ROOTS"
+    assert failure.code == "FILE_OUTSIDE_ROOTS"
+    assert "CLIP_WORKER_FILE_ROOTS" in failure.message
 
 
 def test_whether_a_file_outside_exists_is_not_revealed(root, monkeypatch):
-    # given: a disk that tells of every touch
+    # given: a disk that records every access
     outside = root.parent / "outside"
     paths = [f"{outside}/secret", f"{outside}/absent", f"{outside}", f"{outside}/absent/../secret"]
     paths += [f"{root}/../outside/secret", f"{root}/%2e%2e/outside/absent", f"{root}2/cat.jpg", "/"]
-    touched = []
-    monkeypatch.setattr(os, "open", lambda path, *_args, **_options: touched.append(path))
-    monkeypatch.setattr(os.path, "realpath", touched.append)
+    accessed = []
+    monkeypatch.setattr(os, "open", lambda path, *_args, **_options: accessed.append(path))
+    monkeypatch.setattr(os.path, "realpath", accessed.append)
 
-    failures = [failure_of(root, f"file://{path}") for path in paths]
+    assert {code_of(fetch, path, root) for path in paths} == {"FILE_OUTSIDE_ROOTS"}
+    assert accessed == []
 
-    assert {failure.code for failure in failures} == {"FILE_OUTSIDE_ROOTS"}
-    assert touched == []
+
+# --- symbolic links ---
 
 
 def test_a_symbolic_link_within_the_roots_is_followed(root):
+    other = root.parent / "outside"
     (root / "link.jpg").symlink_to("sub/dog.jpg")
     (root / "folder").symlink_to(root / "sub")
+    (root / "to-other").symlink_to(other / "secret")
+    (root.parent / "alias").symlink_to(root)
 
-    assert fetcher(root).fetch(f"file://{root}/link.jpg") == b"dog"
-    assert fetcher(root).fetch(f"file://{root}/folder/dog.jpg") == b"dog"
-
-
-def test_a_symbolic_link_may_lead_from_one_root_to_another(root):
-    other = root.parent / "outside"
-    (root / "link").symlink_to(other / "secret")
-
-    assert fetcher(root, other).fetch(f"file://{root}/link") == b"secret"
-
-
-def test_a_root_that_is_a_symbolic_link_is_a_root(root):
-    alias = root.parent / "alias"
-    alias.symlink_to(root)
-
-    assert fetcher(alias).fetch(f"file://{alias}/sub/dog.jpg") == b"dog"
+    assert fetch(root / "link.jpg", root) == b"dog"
+    assert fetch(root / "folder" / "dog.jpg", root) == b"dog"
+    assert fetch(root / "to-other", root, other) == b"secret"
+    assert fetch(root.parent / "alias" / "cat.jpg", root.parent / "alias") == b"cat"
 
 
 @pytest.mark.parametrize("target", ["outside/secret", "outside/absent", "outside"])
 def test_a_symbolic_link_that_leads_outside_is_refused(root, target):
     (root / "link").symlink_to(root.parent / target)
 
-    assert failure_of(root, f"file://{root}/link").code == "FILE_OUTSIDE_ROOTS"
-    assert failure_of(root, f"file://{root}/link/secret").code == "FILE_OUTSIDE_ROOTS"
+    for path in (root / "link", root / "link" / "secret"):
+        assert code_of(fetch, path, root) == "FILE_OUTSIDE_ROOTS"
+
+
+def swap(root, swapped):
+    """Replace a path below the root by a link that leads outside, as an attacker would."""
+    victim = root / swapped
+    if not victim.is_symlink():
+        victim.rename(root / "moved")
+        victim.symlink_to(root.parent / "outside" / ("" if swapped == "sub" else "dog.jpg"))
 
 
 @pytest.mark.parametrize("swapped", ["sub", "sub/dog.jpg"])
-def test_a_link_swapped_in_after_the_check_is_not_followed(root, monkeypatch, swapped):
-    # given: a path with a link, and an attacker who puts another in place right after the path
-    # was resolved
+def test_a_link_that_is_swapped_in_after_the_check_is_not_followed(root, monkeypatch, swapped):
+    # given: a path with a link, and an attacker who swaps right after it was resolved
     (root / "link").symlink_to("sub")
-    (root.parent / "outside" / "dog.jpg").write_bytes(b"secret")
-    honest = os.path.realpath
+    realpath = os.path.realpath
 
-    def realpath(path):
-        resolved = honest(path)
-        victim = root / swapped
-        if not victim.is_symlink():
-            victim.rename(root / "moved")
-            victim.symlink_to(root.parent / "outside" / ("" if swapped == "sub" else "dog.jpg"))
+    def swapping(path):
+        resolved = realpath(path)
+        swap(root, swapped)
         return resolved
 
-    monkeypatch.setattr(os.path, "realpath", realpath)
+    monkeypatch.setattr(os.path, "realpath", swapping)
 
-    assert isinstance(failure_of(root, f"file://{root}/link/dog.jpg"), ImageUnavailableError)
+    assert isinstance(failure_of(fetch, root / "link" / "dog.jpg", root), ImageUnavailableError)
 
 
 @pytest.mark.parametrize("swapped", ["sub", "sub/dog.jpg"])
-def test_a_link_swapped_in_while_folders_are_opened_is_not_followed(root, monkeypatch, swapped):
-    # given: an attacker who puts a link in place once the root is open
-    (root.parent / "outside" / "dog.jpg").write_bytes(b"secret")
-    honest = os.open
+def test_a_link_that_is_swapped_in_while_folders_are_opened_is_not_followed(
+    root, monkeypatch, swapped
+):
+    # given: an attacker who swaps once the root is open
+    open_ = os.open
 
     def swapping(path, flags, dir_fd=None):
-        descriptor = honest(path, flags, dir_fd=dir_fd)
-        victim = root / swapped
-        if not victim.is_symlink():
-            victim.rename(root / "moved")
-            victim.symlink_to(root.parent / "outside" / ("" if swapped == "sub" else "dog.jpg"))
+        descriptor = open_(path, flags, dir_fd=dir_fd)
+        swap(root, swapped)
         return descriptor
 
     monkeypatch.setattr(os, "open", swapping)
 
-    assert failure_of(root, f"file://{root}/sub/dog.jpg").code == "FILE_OUTSIDE_ROOTS"
+    assert code_of(fetch, root / "sub" / "dog.jpg", root) == "FILE_OUTSIDE_ROOTS"
 
 
 def test_a_path_without_links_is_not_resolved(root, monkeypatch):
     monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(f"{path} was resolved"))
 
-    assert fetcher(root).fetch(f"file://{root}/sub/dog.jpg") == b"dog"
+    assert fetch(root / "sub" / "dog.jpg", root) == b"dog"
+
+
+# --- what is not an image file ---
 
 
 @pytest.mark.parametrize("path", ["absent.jpg", "cat.jpg/x", "absent/x", "a" * 300])
 def test_a_missing_file_below_a_root_is_not_found(root, path):
-    failure = failure_of(root, f"file://{root}/{path}")
+    failure = failure_of(fetch, root / path, root)
 
-    assert type(failure) is ImageUnavailableError
-    assert failure.code == "FILE_NOT_FOUND"
-
-
-def test_a_fifo_is_refused_without_waiting_for_a_writer(root):
-    os.mkfifo(root / "pipe")
-
-    assert failure_of(root, f"file://{root}/pipe").code == "FILE_NOT_REGULAR"
+    assert (type(failure), failure.code) == (ImageUnavailableError, "FILE_NOT_FOUND")
 
 
-def test_a_socket_is_refused(root, monkeypatch):
+def test_a_folder_a_fifo_a_socket_and_a_device_are_refused(root, monkeypatch):
+    os.mkfifo(root / "pipe")  # and nobody waits for a writer
     monkeypatch.chdir(root)  # a socket's path has to be short
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
-
-        assert failure_of(root, f"file://{root}/socket").code == "FILE_NOT_REGULAR"
-
-
-@pytest.mark.parametrize("path", ["", "/", "/sub", "/sub/."])
-def test_a_folder_is_refused(root, path):
-    assert failure_of(root, f"file://{root}{path}").code == "FILE_NOT_REGULAR"
+        for path in (root, f"{root}/", root / "sub", f"{root}/sub/.", root / "pipe",
+                     root / "socket", "/dev/zero"):  # fmt: skip
+            assert code_of(fetch, path, root, Path("/dev")) == "FILE_NOT_REGULAR", path
 
 
-def test_a_device_is_refused():
-    assert failure_of(Path("/dev"), "file:///dev/zero").code == "FILE_NOT_REGULAR"
-
-
-def test_the_cap_holds_for_files(root):
+def test_the_size_limit_holds_for_files(root):
     (root / "full").write_bytes(bytes(1000))
     (root / "over").write_bytes(bytes(1001))
 
-    assert len(fetcher(root).fetch(f"file://{root}/full")) == 1000
-    assert failure_of(root, f"file://{root}/over").code == "FETCH_TOO_LARGE"
+    assert len(fetch(root / "full", root)) == 1000
+    assert code_of(fetch, root / "over", root) == "FETCH_TOO_LARGE"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +180,7 @@ def test_the_cap_holds_for_files(root):
         (errno.EMFILE, TemporaryError, "FILE_IO"),
     ],
 )
-def test_what_the_system_raises_is_translated(root, monkeypatch, number, error, code):
+def test_errors_of_the_system_are_translated(root, monkeypatch, number, error, code):
     lower = OSError(number, os.strerror(number))
 
     def broken(*_args: object, **_options: object):
@@ -209,18 +188,16 @@ def test_what_the_system_raises_is_translated(root, monkeypatch, number, error, 
 
     monkeypatch.setattr(os, "open", broken)
 
-    failure = failure_of(root, f"file://{root}/cat.jpg")
+    failure = failure_of(fetch, root / "cat.jpg", root)
 
-    assert type(failure) is error
-    assert failure.code == code
-    assert failure.__cause__ is lower
+    assert (type(failure), failure.code, failure.__cause__) == (error, code, lower)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="/proc counts open files")
-def test_refusals_leave_no_file_open(root):
+def test_failures_leave_no_file_open(root):
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     for path in ("/sub", "", "/absent", "/sub/absent", "/cat.jpg/x"):
-        failure_of(root, f"file://{root}{path}")
+        failure_of(fetch, f"{root}{path}", root)
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,4 +1,4 @@
-"""Each kind of source says how much memory it takes before it takes it."""
+"""Each kind of source reserves memory before it uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from worker.sources.reservation import FIRST_BYTES
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
     from pathlib import Path
 
 SMALL, LARGE = b"s" * 1000, b"l" * (2 * FIRST_BYTES)
@@ -27,7 +26,7 @@ KINDS = ["length", "chunked", "close", "file", "data", "escaped", "upload", "obj
 
 
 class Places:
-    """Puts a picture where a URI of each kind leads to."""
+    """Puts an image where a URI of each kind leads to."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,7 +65,7 @@ class Places:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
+def places(tmp_path):
     places = Places(tmp_path)
     with scripted_server(places.serve) as server:
         places.port = server.port
@@ -75,31 +74,23 @@ def places(tmp_path: Path) -> Iterator[Places]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_large_picture_is_reserved_for_once_and_for_all_of_it(places: Places, kind: str) -> None:
-    reserved: list[int] = []
-    data = places.fetcher.fetch(places.put(kind, LARGE), reserved.append)
-    assert data.rstrip() == LARGE
-    assert len(LARGE) <= max(reserved) <= LIMITS.max_bytes
+def test_a_fetch_reserves_what_it_needs_before_it_reads(places, kind):
+    small, large = [0], []
+    assert places.fetcher.fetch(places.put(kind, SMALL), small.append).rstrip() == SMALL
+    assert places.fetcher.fetch(places.put(kind, LARGE), large.append).rstrip() == LARGE
+    assert max(small) <= FIRST_BYTES
+    assert len(LARGE) <= max(large) <= LIMITS.max_bytes
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_small_picture_needs_no_more_than_what_is_reserved_at_first(
-    places: Places, kind: str
-) -> None:
-    reserved = [0]
-    assert places.fetcher.fetch(places.put(kind, SMALL), reserved.append).rstrip() == SMALL
-    assert max(reserved) <= FIRST_BYTES
+def test_an_image_for_which_there_is_no_room_is_not_read(places, kind):
+    requested = []
 
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_for_which_there_is_no_room_is_not_read(places: Places, kind: str) -> None:
-    asked: list[int] = []
-
-    def refuse(size_bytes: int) -> None:
+    def reserve(size_bytes):
         if size_bytes > FIRST_BYTES:
-            asked.append(size_bytes)
+            requested.append(size_bytes)
             raise TemporaryError("There is no room.")
 
     with pytest.raises(TemporaryError, match="There is no room"):
-        places.fetcher.fetch(places.put(kind, LARGE), refuse)
-    assert asked[0] >= len(LARGE)
+        places.fetcher.fetch(places.put(kind, LARGE), reserve)
+    assert requested[0] >= len(LARGE)

@@ -1,12 +1,14 @@
-"""What counts as a URI."""
+"""Which URIs are well formed."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 
 import pytest
+from support.failure import code_of, failure_of
 
 from worker.contract.http_url import HttpUrl
 from worker.contract.uri import file_path, validate_uri
@@ -44,12 +46,11 @@ def test_a_well_formed_uri_is_returned_without_its_surrounding_blanks(uri):
         ("//example.com/cat.jpg", "https://"),
     ],
 )
-def test_a_bare_path_is_no_uri_and_the_sentence_says_what_to_write(path, advice):
-    with pytest.raises(InvalidRequestError) as caught:
-        validate_uri(path)
+def test_a_path_is_not_a_uri_and_the_error_says_what_to_write(path, advice):
+    failure = failure_of(validate_uri, path)
 
-    assert caught.value.code == "BAD_URI"
-    assert advice in str(caught.value)
+    assert failure.code == "BAD_URI"
+    assert advice in failure.message
 
 
 @pytest.mark.parametrize(
@@ -86,32 +87,22 @@ def test_a_bare_path_is_no_uri_and_the_sentence_says_what_to_write(path, advice)
         f"redis://elsewhere:6379/{DIGEST}",
     ],
 )
-def test_a_malformed_uri_is_refused(uri):
-    with pytest.raises(InvalidRequestError) as caught:
-        validate_uri(uri)
-
-    assert caught.value.code == "BAD_URI"
+def test_a_malformed_uri_is_rejected(uri):
+    assert code_of(validate_uri, uri) == "BAD_URI"
 
 
 @pytest.mark.parametrize(
     "host",
     [
-        "2130706433",
-        "0x7f000001",
-        "0x7f.1",
-        "0177.0.0.1",
-        "127.1",
-        "127.0.0.1.2",
-        "1.2.3.256",
-        "0x",
-        "127.0x1.",
+        *("2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "127.0.0.1.2", "1.2.3.256"),
+        *("0x", "127.0x1."),
     ],
 )
-def test_an_oddly_spelled_ipv4_host_is_refused(host):
-    with pytest.raises(InvalidRequestError, match="IPv4") as caught:
-        validate_uri(f"http://{host}/")
+def test_an_unusual_spelling_of_an_ipv4_address_is_rejected(host):
+    failure = failure_of(validate_uri, f"http://{host}/")
 
-    assert caught.value.code == "BAD_URI"
+    assert failure.code == "BAD_URI"
+    assert "IPv4" in failure.message
 
 
 def test_full_width_digits_are_folded_before_the_host_is_read():
@@ -120,23 +111,19 @@ def test_full_width_digits_are_folded_before_the_host_is_read():
     assert HttpUrl.parse(f"http://{fullwidth}/").host == "127.0.0.1"
 
 
-def test_a_password_in_a_url_is_refused_and_not_repeated():
-    with pytest.raises(InvalidRequestError) as caught:
-        validate_uri("https://anna:hunter2@example.com/cat.jpg")
+def test_a_password_in_a_url_is_rejected_and_not_repeated():
+    failure = failure_of(validate_uri, "https://anna:hunter2@example.com/cat.jpg")
 
-    assert caught.value.code == "BAD_URI"
-    assert "hunter2" not in str(caught.value)
+    assert failure.code == "BAD_URI"
+    assert "hunter2" not in failure.message
 
 
-def test_a_long_uri_is_quoted_short():
-    with pytest.raises(InvalidRequestError) as caught:
-        validate_uri("data:" + "x" * 10_000_000)
-
-    assert len(str(caught.value)) < 200
+def test_a_long_uri_is_quoted_in_part():
+    assert len(failure_of(validate_uri, "data:" + "x" * 10_000_000).message) < 200
 
 
 @pytest.mark.parametrize("value", [None, 7, b"https://example.com/", ["https://example.com/"]])
-def test_what_is_no_string_is_refused(value):
+def test_a_value_that_is_not_a_string_is_rejected(value):
     with pytest.raises(InvalidRequestError, match="string"):
         validate_uri(value)
 
@@ -149,10 +136,8 @@ def test_random_text_raises_nothing_but_invalid_request():
 
     for _ in range(5000):
         uri = "".join(rng.choices(pieces, k=rng.randint(1, 9)))
-        try:
+        with contextlib.suppress(InvalidRequestError):
             validate_uri(uri)
-        except InvalidRequestError:
-            continue
 
 
 @pytest.mark.parametrize(

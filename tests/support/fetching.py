@@ -1,22 +1,17 @@
-"""A fetcher that may ask this machine, and the error that a fetch ends with."""
+"""A fetcher that may connect to this machine."""
 
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
-import pytest
-
-from worker.errors import ClipWorkerError
 from worker.sources import Fetcher, FetchLimits, FetchPolicy
 
 LOOPBACK = FetchPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
+# Name a test's host in a URL, which then resolves to this machine.
+TO_LOOPBACK = {"resolver": lambda _host, _port: ["127.0.0.1"]}
 
 
-def fetcher(max_bytes=1000_000):
-    return Fetcher(LOOPBACK, FetchLimits(max_bytes=max_bytes))
-
-
-def failure_of(fetch, uri):
-    with pytest.raises(ClipWorkerError) as caught:
-        fetch(uri)
-    return caught.value
+def fetcher(options: dict[str, Any] | None = None, **limits: Any) -> Fetcher:
+    """A fetcher with options of `Fetcher` and limits of `FetchLimits`."""
+    return Fetcher(LOOPBACK, FetchLimits(**limits), **(options or {}))
