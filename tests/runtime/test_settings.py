@@ -22,6 +22,8 @@ from worker.client import Client
 from worker.quoting import quote, without_password
 from worker.settings import GPU_BATCH, Piece, Settings, SettingsError
 
+NETWORKS = ("10.0.0.0/8", "fd00::/8")
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,27 +73,28 @@ def load_dead(name: str) -> click.Command:
     return dict[str, click.Command](vars(import_module(f"worker.cli.dead.{name}")))["command"]
 
 
-def test_numbers_switches_and_lists_are_read_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load(
-        monkeypatch,
-        MAX_BATCH="16",
-        MAX_WAIT_S="0.25",
-        ALLOW_PRIVATE="true",
-        REMOTE_CONTROL="0",
-        FILE_ROOTS=os.pathsep.join(["/data/a", "", "/data/b"]),
-        ALLOW_NETWORKS="10.0.0.0/8, fd00::/8,",
-        OBJECT_STORE_SCHEMES="s3 , gs",
-    )
-    assert (settings.max_batch, settings.max_wait_s) == (16, 0.25)
-    assert (settings.allow_private, settings.remote_control) == (True, False)
-    assert settings.file_roots == (Path("/data/a"), Path("/data/b"))
-    assert settings.allow_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
-    assert settings.object_store_schemes == ("s3", "gs")
-
-
-def test_an_empty_list_is_written_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load(monkeypatch, OBJECT_STORE_SCHEMES="", FILE_ROOTS="")
-    assert (settings.object_store_schemes, settings.file_roots) == ((), ())
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("MAX_BATCH", "16", 16),
+        ("MAX_WAIT_S", "0.25", 0.25),
+        ("ALLOW_PRIVATE", "true", True),
+        ("REMOTE_CONTROL", "0", False),
+        ("FILE_ROOTS", os.pathsep.join(["/a", "", "/b"]), (Path("/a"), Path("/b"))),
+        ("FILE_ROOTS", "", ()),
+        ("ALLOW_NETWORKS", "10.0.0.0/8, fd00::/8,", tuple(map(ip_network, NETWORKS))),
+        ("OBJECT_STORE_SCHEMES", "s3 , gs", ("s3", "gs")),
+        ("OBJECT_STORE_SCHEMES", "", ()),
+        ("DISABLE", "prepacked, sdpa", ("prepacked", "sdpa")),
+        ("IMAGE_FORMATS", "JPEG, PNG", ("JPEG", "PNG")),
+        *(("REDIS_URL", url, url) for url in ("redis://h:1/0", "rediss://h", "redis://:s@h/2")),
+        *(("DEVICE", name, name) for name in ("auto", "cpu", "cuda", "cuda:0", "cuda:15")),
+    ],
+)
+def test_a_setting_is_read_from_its_variables_text(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object
+) -> None:
+    assert getattr(load(monkeypatch, **{name: text}), name.lower()) == value
 
 
 def test_an_argument_goes_before_the_environment_and_none_does_not(
@@ -108,45 +111,15 @@ def test_results_may_go_to_another_redis(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.results_url == "redis://b/1"
 
 
-@pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://h", "redis://:secret@h/2"])
-def test_each_kind_of_redis_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    assert load(monkeypatch, REDIS_URL=url).redis_url == url
-
-
-@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"])
-def test_each_kind_of_device_is_taken(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    assert load(monkeypatch, DEVICE=device).device == device
-
-
 def test_until_the_model_is_there_a_batch_is_a_gpus_unless_it_is_set() -> None:
     assert Settings.load().largest_batch == GPU_BATCH == buckets.GPU_BATCH
     assert Settings.load(max_batch=3).largest_batch == 3
 
 
-def test_each_piece_of_acceleration_can_be_left_out_by_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert Settings.load().disable == ()
-    assert load(monkeypatch, DISABLE="prepacked, sdpa").disable == ("prepacked", "sdpa")
-    # and the engine knows the same names
+def test_the_engine_knows_the_same_names_and_all_of_it_is_used_by_default() -> None:
+    settings = Settings.load()
+    assert (settings.disable, settings.image_formats) == ((), FORMATS)
     assert get_args(Piece) == Acceleration.names()
-
-
-def test_a_name_that_is_no_piece_of_acceleration_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    [line] = wrong_lines(monkeypatch, DISABLE="prepacked,turbo")
-    assert line.startswith("CLIP_WORKER_DISABLE is 'turbo': ")
-    assert "'cuda_graphs'" in line
-
-
-def test_image_formats_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings.load().image_formats == FORMATS
-    assert load(monkeypatch, IMAGE_FORMATS="JPEG, PNG").image_formats == ("JPEG", "PNG")
-
-
-def test_an_unknown_image_format_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    [line] = wrong_lines(monkeypatch, IMAGE_FORMATS="JPEG,EPS")
-    assert line.startswith("CLIP_WORKER_IMAGE_FORMATS is 'EPS': ")
-    assert "'WEBP'" in line
 
 
 # --- what is wrong ---
@@ -182,6 +155,21 @@ def test_a_wrong_setting_is_named_as_its_variable_with_its_value(
     for line in wrong_lines(monkeypatch, **{name: value}):
         assert line.startswith(f"CLIP_WORKER_{name} is {value!r}: ")
         assert line.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong", "right"),
+    [
+        ("DISABLE", "prepacked,turbo", "turbo", "'cuda_graphs'"),
+        ("IMAGE_FORMATS", "JPEG,EPS", "EPS", "'WEBP'"),
+    ],
+)
+def test_of_a_list_the_unknown_name_is_quoted_with_those_that_are_known(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, wrong: str, right: str
+) -> None:
+    [line] = wrong_lines(monkeypatch, **{name: text})
+    assert line.startswith(f"CLIP_WORKER_{name} is {wrong!r}: ")
+    assert right in line
 
 
 def test_all_wrong_settings_are_told_together_one_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
