@@ -13,6 +13,7 @@ from celery import chord
 from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
 from PIL import Image
 from support.queue_state import accuse, unacked
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.contract.keys import QueueKeys, dead_key
@@ -20,7 +21,7 @@ from worker.errors import InvalidRequestError
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from celery import Celery
@@ -54,13 +55,6 @@ def _end(result: Any) -> Any:
     return result.result
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
-
-
 def _is_nothing_in_hand(server: redis.Redis) -> bool:
     return unacked(server, KEYS) == server.llen(DEFAULT_QUEUE) == 0
 
@@ -83,7 +77,7 @@ def test_the_ways_that_celery_offers_to_send_a_task(
     # what was revoked is not run, whether it is revoked before it comes or while it waits
     task_id = str(uuid.uuid4())
     plain.control.revoke(task_id)
-    _wait_until(lambda: task_id in _revoked(plain))
+    wait_until(lambda: task_id in _revoked(plain))
     waiting = send("clip.classify", (uri,), LABELS, countdown=5)  # Celery holds it until then
     plain.control.revoke(waiting.id)
     for result in (send("clip.classify", (uri,), LABELS, task_id=task_id), waiting):
@@ -95,8 +89,8 @@ def test_the_ways_that_celery_offers_to_send_a_task(
 
     # a result that nobody wants is not stored
     quiet = send("clip.classify", (uri,), LABELS, ignore_result=True)
-    _wait_until(lambda: f"clip.classify[{quiet.id}] succeeded" in running_worker.log)
-    _wait_until(lambda: _is_nothing_in_hand(server))
+    wait_until(lambda: f"clip.classify[{quiet.id}] succeeded" in running_worker.log)
+    wait_until(lambda: _is_nothing_in_hand(server))
     assert server.get(f"celery-task-meta-{quiet.id}") is None
 
 
@@ -115,7 +109,7 @@ def test_inspection_shows_the_queue_and_what_is_in_hand(
 def _inspect(plain: Celery, uri: str) -> None:
     held = plain.send_task("clip.classify", (uri,), LABELS, countdown=600)
     inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
-    _wait_until(lambda: held.id in str(inspect.scheduled()))
+    wait_until(lambda: held.id in str(inspect.scheduled()))
 
     [scheduled_here] = inspect.scheduled().values()
     assert len(scheduled_here) == 1
@@ -131,7 +125,7 @@ def _inspect(plain: Celery, uri: str) -> None:
     [queues] = inspect.active_queues().values()
     assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE, "more"]
     plain.control.cancel_consumer("more")
-    _wait_until(lambda: "more" not in str(inspect.active_queues()))
+    wait_until(lambda: "more" not in str(inspect.active_queues()))
 
     plain.control.revoke(held.id)
     assert isinstance(_end(held), TaskRevokedError)
@@ -147,7 +141,7 @@ def test_a_worker_takes_from_the_queues_of_its_command_line_and_names_them(
         sent = [plain.send_task("clip.classify", (uri,), LABELS, queue=name) for name in "ab"]
         assert all(_end(result)["predictions"] for result in sent)
         inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
-        _wait_until(lambda: "total" in str(inspect.stats()))
+        wait_until(lambda: "total" in str(inspect.stats()))
         [queues], [stats] = inspect.active_queues().values(), inspect.stats().values()
 
     assert "queues 'a', 'b' at redis://" in worker.log
@@ -164,11 +158,11 @@ def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(
 
     assert client.classify(uri, ["red", "green"]).get(LIMIT_S).predictions
 
-    _wait_until(lambda: server.hlen(dead_key(DEFAULT_QUEUE)) == 1)
+    wait_until(lambda: server.hlen(dead_key(DEFAULT_QUEUE)) == 1)
     [letter] = server.hvals(dead_key(DEFAULT_QUEUE))
     assert b"UNREADABLE" in letter
     assert b"{no message" in letter
-    _wait_until(lambda: _is_nothing_in_hand(server))
+    wait_until(lambda: _is_nothing_in_hand(server))
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from support.faulty_worker import faulty
 from support.image_zoo import photo
 from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.contract import MAX_IMAGES
@@ -72,13 +72,6 @@ def site(picture: Path) -> Iterator[Site]:
         site = Site(stack.enter_context(scripted_server(script)).url)
         stack.callback(site.go.set)
         yield site
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 def ask(app: Celery, images: list[str], **options: Any) -> AsyncResult[Any]:

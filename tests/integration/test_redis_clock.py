@@ -9,12 +9,12 @@ import PIL.Image
 import pytest
 from support import redis_clock
 from support.queue_state import unacked
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.contract.keys import QueueKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import redis
@@ -31,13 +31,6 @@ LEASE_S = "3"
 LIMIT_S = 60.0
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.01)
-
-
 def _held(server: redis.Redis) -> int:
     return int(unacked(server, KEYS))
 
@@ -50,9 +43,9 @@ def test_what_a_dead_worker_held_is_taken_over_and_what_a_living_one_holds_is_no
     image = (tmp_path / "cat.png").as_uri()
     # given a worker that dies with tasks in hand, and then a clock that is set back
     with WorkerProcess(redis_url, tmp_path, name="dead", lease_s=LEASE_S):
-        _wait_until(lambda: bool(server.exists(KEYS.tick)))
+        wait_until(lambda: bool(server.exists(KEYS.tick)))
         handles = client.submit_many([image] * 100, LABELS)
-        _wait_until(lambda: _held(server) > 0)
+        wait_until(lambda: _held(server) > 0)
     assert _held(server) > 0
     redis_clock.set_back(server, KEYS, HOUR_S)
     with WorkerProcess(redis_url, tmp_path, name="living", lease_s=LEASE_S) as living:
@@ -62,7 +55,7 @@ def test_what_a_dead_worker_held_is_taken_over_and_what_a_living_one_holds_is_no
         # and when the clock is set back under it, then it goes on with what it holds
         taken_over = living.log.count("from a lost worker")
         handles = client.submit_many([image] * 100, LABELS)
-        _wait_until(lambda: _held(server) > 0)
+        wait_until(lambda: _held(server) > 0)
         redis_clock.set_back(server, KEYS, HOUR_S)
         assert all(handle.get(LIMIT_S).predictions for handle in handles)
         assert living.log.count("from a lost worker") == taken_over

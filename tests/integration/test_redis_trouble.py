@@ -12,6 +12,7 @@ import pytest
 from support.image_zoo import photo
 from support.queue_state import unacked
 from support.redis_server import RedisServer, find_executable
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 from torture.proxy import Proxy
 
@@ -20,7 +21,6 @@ from worker.contract.keys import QueueKeys
 from worker.settings import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import redis
@@ -32,13 +32,6 @@ PARTITION_S = 12.0  # longer than any timeout of a connection
 TASKS = 2000  # some seconds' work
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "green"]
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
 
 
 def test_partition_full_memory_and_slow_replies_cost_time_and_nothing_else(tmp_path: Path) -> None:
@@ -57,14 +50,14 @@ def test_partition_full_memory_and_slow_replies_cost_time_and_nothing_else(tmp_p
 
         # given: a while in which nothing passes, from the middle of the work on
         handles = client.submit_many([uri] * TASKS, LABELS)
-        _wait_until(lambda: _stored(redis) > 20)
+        wait_until(lambda: _stored(redis) > 20)
         proxy.cut()
         time.sleep(PARTITION_S)
         assert _stored(redis) < TASKS
         # when it is over, then the same process finishes, and no task was anybody else's
         proxy.heal()
-        _wait_until(lambda: _stored(redis) == TASKS)
-        _wait_until(lambda: unacked(redis, KEYS) == 0)
+        wait_until(lambda: _stored(redis) == TASKS)
+        wait_until(lambda: unacked(redis, KEYS) == 0)
         assert worker.log.count("succeeded in") == TASKS
         for sign in ("from a lost worker", "results were not stored"):
             assert sign not in worker.log
@@ -73,8 +66,8 @@ def test_partition_full_memory_and_slow_replies_cost_time_and_nothing_else(tmp_p
         handles += [client.classify(uri, LABELS) for _ in range(50)]
         redis.config_set("maxmemory", 1)
         # then what it has is answered all the same
-        _wait_until(lambda: _stored(redis) == TASKS + 50)
-        _wait_until(lambda: unacked(redis, KEYS) == 0)
+        wait_until(lambda: _stored(redis) == TASKS + 50)
+        wait_until(lambda: unacked(redis, KEYS) == 0)
         redis.config_set("maxmemory", 0)
 
         # given: each reply takes a second

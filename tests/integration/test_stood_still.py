@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
 from support.queue_state import unacked
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.contract import CLASSIFY
@@ -43,13 +43,6 @@ def marks_of(folder: Path, pid: int) -> list[str]:
     """What a process has begun, in order: see marking_app.py."""
     file = folder / str(pid)
     return file.read_text().split() if file.exists() else []
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -102,7 +95,7 @@ def test_it_encodes_nothing_that_another_worker_has_taken_over(
     task = client._app.signature(CLASSIFY, kwargs={"image": image, "labels": LABELS})
     task.link_error(client._app.signature("no.such.task")).set(queue=DEFAULT_QUEUE)
     handles += [client.handle(task.apply_async().id) for _ in range(TASKS)]
-    _until(lambda: len(marks_of(marks, pid)) > BATCH)
+    wait_until(lambda: len(marks_of(marks, pid)) > BATCH)
     stopped.running.send_signal(signal.SIGSTOP)
     before = len(marks_of(marks, pid))
     assert before < TASKS
@@ -133,20 +126,20 @@ def test_it_runs_no_task_of_celerys_that_another_worker_has_taken_over(
     # given a worker that stands still while tasks wait in Celery for their time
     stopped = start("stopped")
     results = [note.clone((i,)).apply_async(countdown=COUNTDOWN_S) for i in range(TASKS)]
-    _until(lambda: unacked(server, KEYS) == TASKS)
+    wait_until(lambda: unacked(server, KEYS) == TASKS)
     stopped.running.send_signal(signal.SIGSTOP)
     assert marks_of(marks, stopped.running.pid) == []
 
     # when another one has run all of them, and it goes on
     other = start("other")
-    _until(lambda: all(server.exists(f"celery-task-meta-{result.id}") for result in results))
+    wait_until(lambda: all(server.exists(f"celery-task-meta-{result.id}") for result in results))
     stopped.running.send_signal(signal.SIGCONT)
 
     # then it runs none of them, and others it does
     stopped.wait_for_log(DROPPED)
     assert other.stop() == 0
     last = note.clone((TASKS,)).apply_async()
-    _until(lambda: bool(server.exists(f"celery-task-meta-{last.id}")))
+    wait_until(lambda: bool(server.exists(f"celery-task-meta-{last.id}")))
     assert client.classify(image, LABELS).get(LIMIT_S).predictions
     assert marks_of(marks, stopped.running.pid) == [f"note-{TASKS}", "encode"]
     assert stopped.stop() == 0
@@ -162,11 +155,11 @@ def test_what_nobody_has_taken_over_it_goes_on_with(
     server: redis.Redis = redis_server.client()
     worker = start("alone", ENCODE_S)
     handles = client.submit_many([image] * TASKS, LABELS)
-    _until(lambda: len(marks_of(marks, worker.running.pid)) > BATCH)
+    wait_until(lambda: len(marks_of(marks, worker.running.pid)) > BATCH)
     worker.running.send_signal(signal.SIGSTOP)
     # when its lease has lapsed
     ends = max(score for _, score in server.zrange(KEYS.leases, 0, -1, withscores=True))
-    _until(lambda: server.time()[0] > ends)
+    wait_until(lambda: server.time()[0] > ends)
     worker.running.send_signal(signal.SIGCONT)
 
     for handle in handles:

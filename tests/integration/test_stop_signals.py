@@ -19,6 +19,7 @@ from lone_app import BEGUN, GO
 from support.image_zoo import photo
 from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
+from support.waiting import wait_until
 from support.worker_process import READY, WorkerProcess
 
 from worker.contract.keys import QueueKeys
@@ -84,13 +85,6 @@ def worker(redis_url: str, folder: Path, *options: str, **settings: Any) -> Work
     return WorkerProcess(
         redis_url, folder, name=name, command=command, allow_private="true", **settings
     )
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 class Producer:

@@ -16,6 +16,7 @@ from support.faulty_worker import faulty
 from support.image_zoo import photo
 from support.queue_state import unacked
 from support.scripted_server import response, scripted_server
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.contract.keys import QueueKeys, dead_key
@@ -59,13 +60,6 @@ def slow_pictures() -> Iterator[Callable[[], str]]:
         yield site.url
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
-
-
 def _picture(folder: Path, mark: int | None = None) -> str:
     path = folder / f"{mark or 'plain'}.jpg"
     if mark is None:
@@ -87,9 +81,9 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
         client.url, tmp_path, allow_private="true", drain_timeout_s="1", fetch_timeout_s="50"
     ) as worker:
         hanging = [client.classify(slow_pictures(), LABELS) for _ in range(3)]
-        _wait_until(lambda: unacked(server, KEYS) == 3)
+        wait_until(lambda: unacked(server, KEYS) == 3)
         inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
-        _wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
+        wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
         [(_, told)] = inspect.query_task(hanging[0].id).items()
         assert told[hanging[0].id][0] == "reserved"
 
@@ -113,7 +107,7 @@ def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
         redis_url, tmp_path, allow_private="true", drain_timeout_s="600", fetch_timeout_s="600"
     ) as worker:
         client.classify(slow_pictures(), LABELS)
-        _wait_until(lambda: unacked(server, KEYS) == 1)
+        wait_until(lambda: unacked(server, KEYS) == 1)
         worker.running.send_signal(signal.SIGINT)
         worker.wait_for_log("Warm shutdown")
 
