@@ -67,7 +67,7 @@ def test_an_endless_generator_of_labels_is_read_only_up_to_the_limit(client):
         (np.array([["cat", "dog"]]), "give a string"),
         (np.arange(300).reshape(3, 100), "give a string"),
         ([b"cat"], "labels.0 is b'cat': give a string"),
-        (["cat", f"half of {SURROGATE}"], r"The label 'half of \ud83d' holds a lone surrogate"),
+        (["cat", f"half of {SURROGATE}"], r"The label 'half of \ud83d' contains a lone surrogate"),
     ],
 )
 def test_other_labels_are_rejected(client, sent, labels, words):
@@ -97,7 +97,7 @@ def test_other_labels_are_rejected(client, sent, labels, words):
         (None, "The image is None; pass its URI"),
         (7, "The image is 7; pass its URI"),
         (["a", "b"], "The image is ['a', 'b']; pass its URI"),
-        (f"https://example.org/{SURROGATE}.jpg", "holds a lone surrogate"),
+        (f"https://example.org/{SURROGATE}.jpg", "contains a lone surrogate"),
     ],
 )
 def test_an_image_that_is_not_a_uri_is_rejected(client, sent, image, words):

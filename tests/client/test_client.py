@@ -88,11 +88,11 @@ def test_the_error_has_the_ids_of_tasks_that_were_sent_before_redis_failed(clien
 @pytest.mark.parametrize(
     ("requests", "options", "sentence"),
     [
-        ([IMAGE, "cat.jpg"], {"labels": LABELS}, "^Request 1: 'cat.jpg' is no URI"),
+        ([IMAGE, "cat.jpg"], {"labels": LABELS}, "^Request 1: 'cat.jpg' is not a URI"),
         ([IMAGE], {}, "^Request 0: There are no labels"),
         ([{"image": IMAGE, "labels": ["a"]}, IMAGE], {}, "^Request 1: There are no labels"),
         ([{"labels": LABELS}], {}, "^Request 0: 'image' is missing"),
-        ([{"image": IMAGE, "lables": LABELS}], {"labels": LABELS}, "no option 'lables'"),
+        ([{"image": IMAGE, "lables": LABELS}], {"labels": LABELS}, "Unknown option 'lables'"),
         ([7], {"labels": LABELS}, "^Request 0: The image is 7; pass its URI"),
         ([IMAGE], {"labels": LABELS, "priority": 10}, "priority is 10; pass 0"),
         ([IMAGE], {"labels": LABELS, "priority": 1.5}, "priority is 1.5; pass 0"),

@@ -1,51 +1,52 @@
-"""RequestCache that come again: written once, and never taken for another."""
+"""Cached requests: validated once, and never confused with others."""
 
 from __future__ import annotations
 
 import enum
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
+from support.failure import failure_of
 
 from worker.contract import ClassifyRequest, parse
 from worker.contract import request_cache as module
 from worker.contract.message_writer import EncodedRequest
 from worker.contract.request_cache import MOST_CHARACTERS, MOST_KEPT, RequestCache
-from worker.errors import InvalidRequestError
 
 IMAGE = "https://example.org/cat.jpg"
 
 
 @pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was validated as a whole."""
-    seen: list[Any] = []
-
-    def watched(kind: Any, asked: Any) -> Any:
-        seen.append(asked)
-        return parse(kind, asked)
-
-    monkeypatch.setattr(module, "parse", watched)
-    return seen
+def parsed(monkeypatch):
+    """The requests that were validated as a whole."""
+    parsed = []
+    monkeypatch.setattr(
+        module, "parse", lambda kind, given: parsed.append(given) or parse(kind, given)
+    )
+    return parsed
 
 
-def about(questions: RequestCache[EncodedRequest], asked: Any) -> object:
-    question, image = questions.read(asked)
-    return question.with_image(image)
+@pytest.fixture
+def encode():
+    """Encodes a request for an image, by a cache."""
+    cache = RequestCache(EncodedRequest)
+
+    def encode(request, image=IMAGE):
+        encoded, uri = cache.read({"image": image, **request})
+        return encoded.with_image(uri)
+
+    return encode
 
 
-def plain(asked: dict[str, Any]) -> object:
-    """What it is without anything kept."""
-    request = parse(ClassifyRequest, asked)
-    return EncodedRequest(request).with_image(request.image)
+def uncached(request, image=IMAGE):
+    validated = parse(ClassifyRequest, {"image": image, **request})
+    return EncodedRequest(validated).with_image(validated.image)
 
 
-def test_the_same_question_about_another_picture_is_not_validated_again(parsed: list[Any]) -> None:
-    questions = RequestCache(EncodedRequest)
+def test_a_request_for_another_image_is_not_validated_again(encode, parsed):
     for i in range(5):
-        asked = {"labels": ["a", "b"], "k": 1, "image": f"https://example.org/{i}.jpg"}
-        assert about(questions, asked) == plain(asked)
+        request, image = {"labels": ["a", "b"], "k": 1}, f"https://example.org/{i}.jpg"
+        assert encode(request, image) == uncached(request, image)
     assert len(parsed) == 1
 
 
@@ -63,22 +64,13 @@ def test_the_same_question_about_another_picture_is_not_validated_again(parsed: 
         [{"labels": ["a"], "return_embedding": True}, {"labels": ["a"], "return_embedding": False}],
     ],
 )
-def test_different_questions_stay_different(others: list[dict[str, Any]]) -> None:
-    questions = RequestCache(EncodedRequest)
-    for _ in range(2):
-        for other in others:
-            asked = {"image": IMAGE, **other}
-            assert about(questions, asked) == plain(asked)
-
-
-class Animal(enum.StrEnum):
-    """Equal to a string, and hashed like one."""
-
-    CAT = "cat"
+def test_different_requests_are_not_confused(encode, others):
+    for request in others * 2:
+        assert encode(request) == uncached(request)
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("valid", "invalid"),
     [
         ({"labels": ["a"], "k": 1}, {"labels": ["a"], "k": True}),
         ({"labels": ["a"], "k": 1}, {"labels": ["a"], "k": 1.0}),
@@ -89,83 +81,64 @@ class Animal(enum.StrEnum):
         ({"labels": ["a"]}, {"labels": ["a"], "k": None}),
     ],
 )
-def test_a_wrong_question_is_refused_though_one_that_is_like_it_was_right(
-    right: dict[str, Any], wrong: dict[str, Any]
-) -> None:
-    questions = RequestCache(EncodedRequest)
-    about(questions, {"image": IMAGE, **right})
-    with pytest.raises(InvalidRequestError) as alone:
-        parse(ClassifyRequest, {"image": IMAGE, **wrong})
+def test_an_invalid_request_is_rejected_although_a_similar_one_was_valid(encode, valid, invalid):
+    expected = failure_of(uncached, invalid).args
+    encode(valid)
     for _ in range(2):
-        with pytest.raises(InvalidRequestError) as caught:
-            about(questions, {"image": IMAGE, **wrong})
-        assert caught.value.args == alone.value.args
+        assert failure_of(encode, invalid).args == expected
 
 
-def test_what_is_equal_to_a_string_and_is_none_is_validated_each_time(parsed: list[Any]) -> None:
-    questions = RequestCache(EncodedRequest)
-    about(questions, {"image": IMAGE, "labels": ["cat"]})
-    for _ in range(2):
-        about(questions, {"image": IMAGE, "labels": [Animal.CAT]})
+def test_a_value_that_only_equals_a_string_is_validated_each_time(encode, parsed):
+    animal = enum.StrEnum("Animal", ["CAT"])
+    for label in ("cat", animal.CAT, animal.CAT):
+        encode({"labels": [label]})
     assert len(parsed) == 3
 
 
 @pytest.mark.parametrize("image", ["cat.jpg", "", "file:cat.jpg", 5, None, b"https://x/y.jpg"])
-def test_a_wrong_picture_is_told_in_the_same_words_the_second_time(image: Any) -> None:
-    questions = RequestCache(EncodedRequest)
-    with pytest.raises(InvalidRequestError) as first:
-        about(questions, {"image": image, "labels": ["a"]})
-    about(questions, {"image": IMAGE, "labels": ["a"]})
-    with pytest.raises(InvalidRequestError) as second:
-        about(questions, {"image": image, "labels": ["a"]})
-    assert second.value.args == first.value.args
+def test_the_error_of_an_invalid_image_is_the_same_with_a_cached_request(encode, image):
+    first = failure_of(encode, {"labels": ["a"]}, image)
+    encode({"labels": ["a"]})
+    assert failure_of(encode, {"labels": ["a"]}, image).args == first.args
 
 
-def test_a_question_without_a_picture_is_told(parsed: list[Any]) -> None:
-    questions = RequestCache(EncodedRequest)
-    about(questions, {"image": IMAGE, "labels": ["a"]})
-    with pytest.raises(InvalidRequestError, match="'image' is missing"):
-        about(questions, {"labels": ["a"]})
+def test_a_request_without_an_image_is_rejected(parsed):
+    cache = RequestCache(EncodedRequest)
+    cache.read({"image": IMAGE, "labels": ["a"]})
+    assert "'image' is missing" in failure_of(cache.read, {"labels": ["a"]}).message
     assert len(parsed) == 2
 
 
-def test_as_many_are_kept_as_there_are_places_and_the_last_used_stay(parsed: list[Any]) -> None:
-    # given one more than there are places, and the first used again before the last came
-    questions = RequestCache(EncodedRequest)
-    asked = [{"image": IMAGE, "labels": [str(i)]} for i in range(MOST_KEPT + 1)]
-    for one in [*asked[:-1], asked[0], asked[-1]]:
-        about(questions, one)
+def test_the_least_recently_used_request_is_dropped_when_the_cache_is_full(encode, parsed):
+    # given one request too many, and the first one used again before the last
+    requests = [{"labels": [str(i)]} for i in range(MOST_KEPT + 1)]
+    for request in [*requests[:-1], requests[0], requests[-1]]:
+        encode(request)
     parsed.clear()
-    # then the second has gone
-    for one in (asked[0], asked[-1], asked[2]):
-        about(questions, one)
+    # then the second one was dropped
+    for request in (requests[0], requests[-1], requests[2]):
+        encode(request)
     assert parsed == []
-    about(questions, asked[1])
-    assert parsed == [asked[1]]
+    encode(requests[1])
+    assert len(parsed) == 1
 
 
-def test_a_question_with_a_deadline_takes_nobodys_place(parsed: list[Any]) -> None:
-    questions = RequestCache(EncodedRequest)
-    about(questions, {"image": IMAGE, "labels": ["a"]})
-    for i in range(MOST_KEPT):
-        about(questions, {"image": IMAGE, "labels": ["a"], "deadline": 2e9 + i})
+def test_requests_with_a_deadline_are_not_cached(encode, parsed):
+    for options in ({}, *({"deadline": 2e9 + i} for i in range(MOST_KEPT))):
+        encode({"labels": ["a"], **options})
     parsed.clear()
-    about(questions, {"image": IMAGE, "labels": ["a"]})
+    encode({"labels": ["a"]})
     assert parsed == []
 
 
-def test_a_very_long_question_is_not_kept(parsed: list[Any]) -> None:
-    questions = RequestCache(EncodedRequest)
+def test_a_very_long_request_is_not_cached(encode, parsed):
     labels = [f"label number {i}" for i in range(MOST_CHARACTERS // 10)]
     for _ in range(2):
-        assert about(questions, {"image": IMAGE, "labels": labels})
+        assert encode({"labels": labels})
     assert len(parsed) == 2
 
 
-def test_threads_share_it() -> None:
-    questions = RequestCache(EncodedRequest)
-    asked = [{"image": IMAGE, "labels": [str(i % 50)], "k": 1 + i % 3} for i in range(2000)]
+def test_threads_may_share_it(encode):
+    requests = [{"labels": [str(i % 50)], "k": 1 + i % 3} for i in range(2000)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda one: about(questions, one), asked)) == [
-            plain(one) for one in asked
-        ]
+        assert list(pool.map(encode, requests)) == list(map(uncached, requests))

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from worker.client.image_file import check_size, read_image
 from worker.contract import MAX_LABELS
-from worker.contract.text import NO_TEXT, is_text
+from worker.contract.text import LONE_SURROGATE, is_text
 from worker.errors import InvalidRequestError
 from worker.quoting import quote, shown_uri
 
@@ -105,7 +105,7 @@ def name_of(what: str, name: object) -> str:
     if not isinstance(name, str) or not name:
         raise InvalidRequestError(f"{what} is {shown(name)}; pass a string that is not empty.")
     if not is_text(name):
-        raise InvalidRequestError(f"{what} is {quote(name)}, which {NO_TEXT}.")
+        raise InvalidRequestError(f"{what} is {quote(name)}, which {LONE_SURROGATE}.")
     return name
 
 

@@ -1,6 +1,6 @@
 """Encodes results and failures as Celery's Redis backend stores them.
 
-Celery's own encoder takes longer than everything else that a small task needs; this writes the same
+Celery's own encoder takes longer than everything else about a small task. This one writes the same
 bytes (`tests/contract/test_celery_result.py` compares them with Celery's).
 """
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 
 def result_key(task_id: str) -> str:
-    """Where Celery's clients look for a task's result."""
+    """The key that Celery's clients read a task's result from."""
     return RESULT_PREFIX + task_id
 
 
 def success(envelope: Envelope, result_json: str) -> str:
-    """The end of a task that gave a result.
+    """The stored result of a task that succeeded.
 
     Args:
-        envelope: The task.
-        result_json: Its result, already JSON.
+        envelope: The task's message.
+        result_json: Its result as JSON.
     """
     return _stored(envelope, states.SUCCESS, result_json)
 
 
 def failure(envelope: Envelope, error: BaseException) -> str:
-    """The end of a task that raised."""
+    """The stored result of a task that raised an exception."""
     return _stored(envelope, states.FAILURE, _exception(error))
 
 
 def revoked(envelope: Envelope, reason: str) -> str:
-    """The end of a task that was revoked or has expired."""
-    told = {
+    """The stored result of a task that was revoked or has expired."""
+    error = {
         "exc_type": "TaskRevokedError",
         "exc_message": [reason],
         "exc_module": "celery.exceptions",
     }
-    return _stored(envelope, states.REVOKED, json.dumps(told))
+    return _stored(envelope, states.REVOKED, json.dumps(error))
 
 
 def _stored(envelope: Envelope, state: str, result_json: str) -> str:

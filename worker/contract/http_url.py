@@ -1,4 +1,4 @@
-"""Parses http and https URLs strictly, so that no two parsers can disagree about the host."""
+"""Parses http and https URLs strictly, so that different parsers can't disagree about the host."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from worker.contract.uri_errors import bad_uri
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9_.\-]+")
-# The last label of a host that a C library might read as a number: 127.1, 0x7f000001, 2130706433.
+# A host's last label that a C library might parse as a number: 127.1, 0x7f000001, 2130706433.
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# All that RFC 3986 lets stand in a path or query, and '%', which is already an escape.
+# Everything that RFC 3986 allows in a path or query, and '%', which is already an escape.
 _SAFE = "%/:?@!$&'()*+,;=-._~[]"
-_UNREADABLE = "has a host with brackets but no IPv6 address, or a character that no host has"
+_MALFORMED_HOST = "has brackets in its host without an IPv6 address, or an invalid character"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """One URL, taken apart and checked.
+    """A parsed and validated URL.
 
     Attributes:
         scheme: `http` or `https`.
         host: ASCII name in lower case, dotted IPv4, or IPv6 without brackets.
         port: 1 to 65535.
-        target: Path and query as they go on the request line.
+        target: Path and query, as on the request line.
     """
 
     scheme: str
@@ -37,17 +37,17 @@ class HttpUrl:
 
     @classmethod
     def parse(cls, uri: str) -> Self:
-        """Read a URL strictly.
+        """Parse a URL.
 
         Raises:
-            InvalidRequestError: `BAD_URI`: no host, user name or password, an odd IPv4 spelling
-                (decimal, octal, hexadecimal), a port out of range, a backslash.
+            InvalidRequestError: `BAD_URI`: no host, a user name or password, an unusual spelling
+                of an IPv4 address (decimal, octal, hexadecimal), an invalid port, a backslash.
         """
         parts = _split(uri)
         if parts.scheme not in _DEFAULT_PORTS:
             raise bad_uri(uri, "is neither http nor https")
         if "@" in parts.netloc:
-            raise bad_uri(uri, "has a user name or password, which is not taken")
+            raise bad_uri(uri, "has a user name or password, which is not allowed")
         if "\\" in uri:
             raise bad_uri(uri, "has a backslash; write %5C")
         return cls(
@@ -65,13 +65,13 @@ class HttpUrl:
         """
         try:
             joined = urljoin(str(self), location.strip())
-        except ValueError:  # which quotes the URL, and with it what is secret there
-            raise bad_uri(location, _UNREADABLE) from None
+        except ValueError:  # its message contains the URL, with its secrets
+            raise bad_uri(location, _MALFORMED_HOST) from None
         return self.parse(joined)
 
     @property
     def host_header(self) -> str:
-        """What the `Host` header says: the port only where it is not the scheme's own."""
+        """The `Host` header, with the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -82,17 +82,17 @@ class HttpUrl:
 def _split(uri: str) -> SplitResult:
     try:
         return urlsplit(uri)
-    except ValueError:  # which quotes the URL, and with it what is secret there
-        raise bad_uri(uri, _UNREADABLE) from None
+    except ValueError:  # likewise
+        raise bad_uri(uri, _MALFORMED_HOST) from None
 
 
 def _checked_port(uri: str, parts: SplitResult) -> int:
     try:
         port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-    except ValueError:  # which quotes what may be a password
-        raise bad_uri(uri, "has no port from 1 to 65535") from None
+    except ValueError:  # its message may contain a password
+        raise bad_uri(uri, "has an invalid port; use 1 to 65535") from None
     if port == 0:
-        raise bad_uri(uri, "has no port from 1 to 65535")
+        raise bad_uri(uri, "has an invalid port; use 1 to 65535")
     return port
 
 
@@ -100,7 +100,7 @@ def _checked_host(uri: str, host: str) -> str:
     if ":" in host:
         return _checked_ipv6(uri, host)
     try:
-        # Also folds full-width digits and ideographic dots before the checks below.
+        # This also converts full-width digits and ideographic dots before the checks below.
         name = host.encode("idna").decode("ascii").lower()
     except UnicodeError as error:
         raise bad_uri(uri, f"has no valid host name: {error}") from error
@@ -115,7 +115,7 @@ def _checked_ipv4(uri: str, host: str) -> str:
     try:
         return str(IPv4Address(host))
     except ValueError as error:
-        raise bad_uri(uri, "spells an IPv4 address oddly; write it as in 192.0.2.7") from error
+        raise bad_uri(uri, "has an unusual IPv4 address; write it like 192.0.2.7") from error
 
 
 def _checked_ipv6(uri: str, host: str) -> str:

@@ -1,40 +1,40 @@
-"""The names that a queue, its dead letters and its results have in Redis."""
+"""Names of Redis keys: queues, their dead letters, and results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 PREFIX = "clip-worker"
-RESULT_PREFIX = "celery-task-meta-"  # of the keys that Celery stores results under
-# kombu keeps a message of priority n in the list of the nearest step below, the most urgent first.
+RESULT_PREFIX = "celery-task-meta-"  # of the keys under which Celery stores results
+# kombu puts a message of priority n into the list of the nearest step below n; 0 is most urgent.
 PRIORITY_STEPS = (0, 3, 6, 9)
 PRIORITY_SEPARATOR = "\x06\x16"
 
 
 @dataclass(frozen=True)
 class QueueKeys:
-    """Everything that belongs to one Celery queue.
+    """The keys of one Celery queue.
 
     Attributes:
-        queue: The queue's name, which is also the list that producers push to.
+        queue: Name of the queue, and of the list that producers push to.
     """
 
     queue: str
 
     @property
     def lists(self) -> tuple[str, ...]:
-        """Where producers put messages, the most urgent list first."""
+        """The lists that producers push to, the most urgent first."""
         steps = (f"{self.queue}{PRIORITY_SEPARATOR}{step}" for step in PRIORITY_STEPS[1:])
         return (self.queue, *steps)
 
     @property
     def arrived(self) -> tuple[str, ...]:
-        """For each of `lists` where the message goes that an idle worker was waiting for."""
+        """For each of `lists`, the list to which a waiting worker moves a message."""
         return tuple(self._named(f"arrived:{step}") for step in PRIORITY_STEPS)
 
     @property
     def suspects(self) -> str:
-        """List of entries whose worker died while it worked on them."""
+        """List: entries whose worker died while it was working on them."""
         return self._named("returned")
 
     @property
@@ -47,17 +47,17 @@ class QueueKeys:
         return self._named(f"unacked:{lease}")
 
     def started(self, lease: str) -> str:
-        """Hash, tag to the line that goes into the entry's history if the worker dies."""
+        """Hash, tag to the line that is added to the entry's history if the worker dies."""
         return self._named(f"started:{lease}")
 
     @property
     def unknown(self) -> str:
-        """Sorted set, id of a task that some worker did not know to the Unix time of that."""
+        """Sorted set, id of a task that a worker did not know to the Unix time of that."""
         return self._named("unknown")
 
     @property
     def tick(self) -> str:
-        """String, the Unix time at which some worker last looked for lapsed leases."""
+        """String: Unix time at which a worker last looked for lapsed leases."""
         return self._named("tick")
 
     def _named(self, what: str) -> str:

@@ -1,4 +1,4 @@
-"""The body of a Celery message: from text to the task's arguments, within a bound of memory."""
+"""Decodes the body of a Celery message to the task's arguments, with limited memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from worker.contract.text import read_json
 from worker.quoting import quote
 
 JSON = "application/json"
-ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", "binary")  # all that JSON may be named
+ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", "binary")  # all names of UTF-8 JSON
 
-# Compressed labels and URIs grow less than 16 times; a body made of one byte grows 1000 times.
+# Labels and URIs are compressed by a factor of less than 16; repeated bytes by 1000.
 LEAST_BOUND_BYTES = 4 * 1024 * 1024
 MOST_GROWTH = 16
 
 
 class Arguments(NamedTuple):
-    """A task's args and kwargs, and what Celery is to do afterwards."""
+    """A task's args and kwargs, and its callbacks, chain and chord."""
 
     args: list[Any]
     kwargs: dict[str, Any]
@@ -33,7 +33,7 @@ class Arguments(NamedTuple):
 
 
 class BodyError(ValueError):
-    """The body is not what Celery's protocol says; what is wrong completes a sentence."""
+    """The body violates Celery's protocol; the message says what is wrong with "its" parts."""
 
 
 class _Decompressor(Protocol):
@@ -43,7 +43,7 @@ class _Decompressor(Protocol):
     def eof(self) -> bool: ...
 
 
-# kombu's names for them; what it calls gzip is a zlib stream (kombu/compression.py).
+# By kombu's names; what kombu calls gzip is a zlib stream (kombu/compression.py).
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
     **dict.fromkeys(("application/x-gzip", "gzip", "zlib"), zlib.decompressobj),
     **dict.fromkeys(("application/x-bz2", "bzip2", "bzip"), bz2.BZ2Decompressor),
@@ -54,15 +54,15 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 def read_body(
     fields: Mapping[str, Any], headers: Mapping[str, Any], body_encoding: str | None
 ) -> bytes:
-    """A body's JSON, decoded and decompressed.
+    """Decode and decompress a body to JSON.
 
     Args:
         fields: kombu's message: `body`, `content-type`, `content-encoding`.
         headers: Celery's headers.
-        body_encoding: `"base64"`, or None for text as it is.
+        body_encoding: `"base64"`, or None for plain text.
 
     Raises:
-        BodyError: It is no JSON by its own account, or can't be decoded.
+        BodyError: Its content type is not JSON, or it can't be decoded.
     """
     content_type = fields.get("content-type") or JSON
     if content_type != JSON:
@@ -80,24 +80,24 @@ def read_body(
 def _bytes(body: object, body_encoding: str | None) -> bytes:
     if not isinstance(body, str):
         kind = "missing" if body is None else f"of type {type(body).__name__}"
-        raise BodyError(f"its body is {kind}: give a string")
+        raise BodyError(f"its body is {kind}: send a string")
     if body_encoding is None:
         return body.encode(errors="surrogatepass")
     if body_encoding != "base64":
         raise BodyError(
-            f"its property 'body_encoding' is {quote(body_encoding)}: give 'base64', or none"
+            f"its property 'body_encoding' is {quote(body_encoding)}: send 'base64', or omit it"
         )
     try:
         return a2b_base64(body, strict_mode=True)
     except ValueError as error:
-        raise BodyError(f"its body is no base64 ({error})") from error
+        raise BodyError(f"its body is not valid base64 ({error})") from error
 
 
 def _decompressed(body: bytes, compression: object) -> bytes:
     decompressor = _DECOMPRESSORS.get(compression) if isinstance(compression, str) else None
     if decompressor is None:
         raise BodyError(
-            f"its header 'compression' is {quote(compression)}: use gzip, bzip2 or lzma, or none"
+            f"its header 'compression' is {quote(compression)}: use gzip, bzip2, lzma or none"
         )
     bound = max(LEAST_BOUND_BYTES, MOST_GROWTH * len(body))
     stream = decompressor()
@@ -107,7 +107,7 @@ def _decompressed(body: bytes, compression: object) -> bytes:
         raise BodyError(f"its body is not compressed with {compression} ({error})") from error
     if not stream.eof:
         raise BodyError(
-            f"its compressed body of {len(body)} bytes is cut short, or grows to more than {bound} "
+            f"its compressed body of {len(body)} bytes is truncated, or grows to more than {bound} "
             "bytes: send it without compression"
         )
     return plain
@@ -115,7 +115,7 @@ def _decompressed(body: bytes, compression: object) -> bytes:
 
 def _check_type(name: str) -> str:
     if name and name not in Signature.TYPES:
-        raise ValueError(f"{quote(name)} is not a kind of signature that Celery knows")
+        raise ValueError(f"{quote(name)} is not a kind of signature that Celery has")
     return name
 
 
@@ -139,25 +139,25 @@ class _Embed(_Fields):
 
 
 def parse_body(body: bytes) -> Any:
-    """A body's JSON value.
+    """Parse a body's JSON.
 
     Raises:
-        BodyError: It is no JSON.
+        BodyError: It is not valid JSON.
     """
     try:
         return read_json(body)
     except ValueError as error:
-        raise BodyError(f"its body is no JSON ({error})") from error
+        raise BodyError(f"its body is not valid JSON ({error})") from error
 
 
 def arguments_of(value: object) -> Arguments:
-    """The arguments that a body of protocol 2 holds.
+    """The arguments in a body of protocol 2.
 
     Raises:
-        BodyError: It holds none.
+        BodyError: It is not a list of args, kwargs and embed.
     """
     if not (isinstance(value, list) and len(value) == 3):
-        raise BodyError(f"its body is {quote(value)}: give [args, kwargs, embed]")
+        raise BodyError(f"its body is {quote(value)}: send [args, kwargs, embed]")
     args, kwargs, embed = value
     embed = {} if embed is None else embed
     for name, part, kind in (
@@ -167,7 +167,7 @@ def arguments_of(value: object) -> Arguments:
     ):
         if not isinstance(part, kind):
             wanted = "a list" if kind is list else "an object"
-            raise BodyError(f"its {name} are {quote(part)}: give {wanted}")
+            raise BodyError(f"its {name} are {quote(part)}: send {wanted}")
     if any(embed.values()):
         _check_embed(embed)
     return Arguments(args, kwargs, embed)
@@ -186,5 +186,5 @@ def _check_embed(embed: dict[str, Any]) -> None:
 
 
 def write_body(arguments: Sequence[Any]) -> bytes:
-    """Args, kwargs and embed as a body of protocol 2."""
+    """Encode args, kwargs and embed as a body of protocol 2."""
     return json.dumps(arguments).encode()

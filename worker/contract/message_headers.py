@@ -1,9 +1,9 @@
-"""What a message's headers and properties may hold, checked before Celery or we rely on any of it.
+"""Validates a message's headers and properties before Celery or this package uses them.
 
 Fields and types are those of Celery's task message protocol, version 2
-(https://docs.celeryq.dev/en/stable/internals/protocol.html); unknown headers pass. Everything that
-Celery's own `Request` reads without a check of its own is checked here, since what it raises ends
-the worker. The checks are plain functions, since every message passes them.
+(https://docs.celeryq.dev/en/stable/internals/protocol.html); unknown headers are ignored. What
+Celery's own `Request` reads without checking is checked here, since an exception there ends the
+worker. The checks are plain functions for speed: they run for every message.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from worker.contract.text import NO_TEXT, is_text
+from worker.contract.text import LONE_SURROGATE, is_text
 from worker.quoting import quote
 
 MOST_ID_CHARS = 255
-MOST_TOLD = 3  # wrong fields that an error names
+MOST_NAMED = 3  # invalid fields that an error names
 
-# From a value that is not None to what to give instead; None if it is fine.
+# From a value that is not None to what to send instead; None if it is valid.
 Check: TypeAlias = Callable[[Any], str | None]
 
 
 def parse_time(text: str) -> datetime:
-    """An ISO 8601 time; one without a zone is in UTC.
+    """Parse an ISO 8601 time; one without a time zone is in UTC.
 
     Raises:
-        ValueError: It is none, or outside of the years that a Unix time can tell.
+        ValueError: It is not one, or out of the range of Unix times.
     """
     time = datetime.fromisoformat(text)
     zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -39,13 +39,13 @@ def parse_time(text: str) -> datetime:
 
 
 def _text(value: Any) -> str | None:
-    return None if isinstance(value, str) else "give a text or null"
+    return None if isinstance(value, str) else "send a string or null"
 
 
 def _id(value: Any) -> str | None:
     if not isinstance(value, str):
-        return "give a text or null"
-    return None if is_text(value) else f"it {NO_TEXT}"
+        return "send a string or null"
+    return None if is_text(value) else f"it {LONE_SURROGATE}"
 
 
 def _time(value: Any) -> str | None:
@@ -53,20 +53,20 @@ def _time(value: Any) -> str | None:
         if value != "":
             parse_time(value)
     except (TypeError, ValueError):
-        return "give an ISO 8601 time or null"
+        return "send an ISO 8601 time or null"
     return None
 
 
 def _integer(value: Any) -> str | None:
-    return None if type(value) is int else "give a whole number or null"
+    return None if type(value) is int else "send an integer or null"
 
 
 def _count(value: Any) -> str | None:
-    return None if type(value) is int and value >= 0 else "give a whole number from 0 on, or null"
+    return None if type(value) is int and value >= 0 else "send an integer of 0 or more, or null"
 
 
 def _flag(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "give true, false or null"
+    return None if isinstance(value, bool) else "send true, false or null"
 
 
 def _is_seconds(value: Any) -> bool:
@@ -75,21 +75,21 @@ def _is_seconds(value: Any) -> bool:
 
 def _time_limits(value: Any) -> str | None:
     is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_seconds, value))
-    return None if is_pair else "give two numbers of seconds, or null"
+    return None if is_pair else "send two numbers of seconds, or null"
 
 
 def _texts(value: Any) -> str | None:
     are_texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    return None if are_texts else "give a list of texts or null"
+    return None if are_texts else "send a list of strings or null"
 
 
 def _object(value: Any) -> str | None:
-    return None if isinstance(value, dict) else "give an object or null"
+    return None if isinstance(value, dict) else "send an object or null"
 
 
 def _body_encoding(value: Any) -> str | None:
-    give = "give 'base64', or leave it out where the body is JSON text"
-    return None if isinstance(value, str) else give
+    remedy = "send 'base64', or omit it if the body is plain JSON"
+    return None if isinstance(value, str) else remedy
 
 
 def _delivery_info(value: Any) -> str | None:
@@ -119,26 +119,26 @@ _PROPERTIES: Mapping[str, Check] = {
     "delivery_info": _delivery_info,
 }
 _NAMES = {
-    "id": f"give a text of 1 to {MOST_ID_CHARS} characters",
-    "task": "give the task's name",
+    "id": f"send a string of 1 to {MOST_ID_CHARS} characters",
+    "task": "send the task's name",
 }
 
 
 def fault_of_headers(headers: Mapping[str, Any]) -> str | None:
-    """What is wrong with the headers, in words; None if nothing is.
+    """What is wrong with the headers; None if they are valid.
 
     >>> fault_of_headers({"id": "1", "task": "t", "timelimit": "soon"})
-    "its header 'timelimit' is 'soon': give two numbers of seconds, or null"
+    "its header 'timelimit' is 'soon': send two numbers of seconds, or null"
     """
-    faults = {name: give for name, give in _NAMES.items() if not _is_name(headers.get(name))}
+    faults = {name: remedy for name, remedy in _NAMES.items() if not _is_name(headers.get(name))}
     faults |= _faults(headers, _HEADERS)
-    return _told(faults, headers, "header") if faults else None
+    return _described(faults, headers, "header") if faults else None
 
 
 def fault_of_properties(properties: Mapping[str, Any]) -> str | None:
-    """What is wrong with the properties, in words; None if nothing is."""
+    """What is wrong with the properties; None if they are valid."""
     faults = _faults(properties, _PROPERTIES)
-    return _told(faults, properties, "property") if faults else None
+    return _described(faults, properties, "property") if faults else None
 
 
 def _is_name(value: object) -> bool:
@@ -146,7 +146,7 @@ def _is_name(value: object) -> bool:
 
 
 def _faults(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, str]:
-    """What to give instead of each field that is wrong."""
+    """Each invalid field, and what to send instead."""
     faults = {}
     for name, value in fields.items():
         if value is not None and (check := checks.get(name)) and (remedy := check(value)):
@@ -154,11 +154,11 @@ def _faults(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str,
     return faults
 
 
-def _told(faults: Mapping[str, str], fields: Mapping[str, Any], kind: str) -> str:
+def _described(faults: Mapping[str, str], fields: Mapping[str, Any], kind: str) -> str:
     sentences = []
-    for name, remedy in list(faults.items())[:MOST_TOLD]:
+    for name, remedy in list(faults.items())[:MOST_NAMED]:
         value = f"is {quote(fields[name])}" if name in fields else "is missing"
         sentences.append(f"its {kind} {name!r} {value}: {remedy}")
-    if len(faults) > MOST_TOLD:
-        sentences.append(f"{len(faults) - MOST_TOLD} more are wrong")
+    if len(faults) > MOST_NAMED:
+        sentences.append(f"{len(faults) - MOST_NAMED} more are invalid")
     return "; ".join(sentences)

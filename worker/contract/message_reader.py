@@ -1,8 +1,8 @@
-"""A Celery message, read and checked before anybody relies on it.
+"""Reads and validates Celery messages.
 
-Protocol 2 as kombu writes it on Redis, and the older protocol 1 and its hybrid, whose body is an
-object, rewritten as protocol 2. What can't be read raises one error, which still tells whose task
-it was, so that the caller can be told.
+It reads protocol 2 as kombu writes it to Redis, and converts the older protocol 1 and its hybrid,
+whose body is an object, to protocol 2. The error for a message that can't be read has the task's id
+if that could be read, so that the caller gets the error as the task's result.
 See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
@@ -30,7 +30,7 @@ from worker.contract.text import is_text, read_json
 from worker.quoting import quote
 
 NO_ARGUMENTS = Arguments([], {}, {})
-# Headers of protocol 2 that stand in the body of protocol 1.
+# Headers of protocol 2 that are in the body of protocol 1.
 _HEADERS_IN_BODY = (
     *("id", "task", "root_id", "parent_id", "group", "shadow", "eta", "expires", "retries"),
     *("timelimit", "argsrepr", "kwargsrepr", "origin"),
@@ -39,15 +39,15 @@ _EMBEDDED_IN_BODY = ("callbacks", "errbacks", "chord")
 
 
 class Envelope(NamedTuple):
-    """One message.
+    """A message.
 
     Attributes:
-        id: Celery's task id; empty where the message tells none.
-        task: Name of the task; empty likewise.
+        id: Celery's task id; empty if unknown.
+        task: Name of the task; empty if unknown.
         headers: Celery's task headers.
-        properties: kombu's.
-        arguments: What the body holds.
-        body: The same as JSON, decoded and decompressed.
+        properties: kombu's properties.
+        arguments: The task's arguments, from the body.
+        body: The body as JSON, decoded and decompressed.
     """
 
     id: str = ""
@@ -59,10 +59,10 @@ class Envelope(NamedTuple):
 
     @classmethod
     def decode(cls, message: bytes) -> Envelope:
-        """Read a message as it stood in the queue.
+        """Decode a message from the queue.
 
         Raises:
-            UnreadableMessageError: It is none, or a field that Celery needs is wrong.
+            UnreadableMessageError: It is not a Celery message, or a field is invalid.
         """
         fields = _fields(message)
         headers, properties = _objects(fields)
@@ -73,13 +73,13 @@ class Envelope(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it asks for nothing but to run the task once and store the result."""
-        asks = self.headers.get
-        special = asks("eta") or asks("stamped_headers") or asks("stamps")
-        return not (special or any(asks("timelimit") or ()) or any(self.arguments.embed.values()))
+        """Whether it only asks to run the task once and store the result."""
+        get = self.headers.get
+        special = get("eta") or get("stamped_headers") or get("stamps")
+        return not (special or any(get("timelimit") or ()) or any(self.arguments.embed.values()))
 
     def expires(self) -> float | None:
-        """Unix time in seconds after which the task must not run, if it has one."""
+        """Unix time in seconds after which the task must not run; None if it does not expire."""
         text = self.headers.get("expires")
         return parse_time(text).timestamp() if text else None
 
@@ -88,8 +88,8 @@ class UnreadableMessageError(ValueError):
     """A message can't be read.
 
     Args:
-        reason: What is wrong with it, for a sentence about "the message".
-        envelope: What could be read nevertheless.
+        reason: What is wrong with it, to complete a sentence about "the message".
+        envelope: The parts that could be read.
     """
 
     def __init__(self, reason: str, envelope: Envelope = Envelope()) -> None:  # noqa: B008  # frozen
@@ -101,22 +101,22 @@ def _fields(message: bytes) -> dict[str, Any]:
     try:
         fields = read_json(message)
     except ValueError as error:
-        raise UnreadableMessageError(f"it is no JSON ({error})") from error
+        raise UnreadableMessageError(f"it is not valid JSON ({error})") from error
     if not isinstance(fields, dict):
-        raise UnreadableMessageError(f"it is {quote(fields)}: give a JSON object")
+        raise UnreadableMessageError(f"it is {quote(fields)}: send a JSON object")
     return fields
 
 
 def _objects(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Headers and properties; what is missing is empty."""
+    """Headers and properties; empty if missing."""
     headers, properties = fields.get("headers"), fields.get("properties")
     headers = {} if headers is None else headers
     properties = {} if properties is None else properties
     for name, part in (("headers", headers), ("properties", properties)):
         if not isinstance(part, dict):
-            told = [known if isinstance(known, dict) else {} for known in (headers, properties)]
+            known = [each if isinstance(each, dict) else {} for each in (headers, properties)]
             raise UnreadableMessageError(
-                f"its {name} are {quote(part)}: give an object", _known(fields, *told)
+                f"its {name} are {quote(part)}: send an object", _known(fields, *known)
             )
     return headers, properties
 
@@ -140,30 +140,30 @@ def _checked(
 def _as_protocol_2(
     headers: Mapping[str, Any], body: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
-    """The headers and the body of protocol 2 that say what an object as the body says."""
-    told = {name: body[name] for name in _HEADERS_IN_BODY if name in body}
+    """Convert headers and a body of protocol 1 to protocol 2."""
+    moved = {name: body[name] for name in _HEADERS_IN_BODY if name in body}
     if "taskset" in body:
-        told["group"] = body["taskset"]
+        moved["group"] = body["taskset"]
     embed = {name: body.get(name) for name in _EMBEDDED_IN_BODY}
     value = [body.get("args", []), body.get("kwargs", {}), embed]
-    return told | dict(headers), value
+    return moved | dict(headers), value
 
 
 def _known(
     fields: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any]
 ) -> Envelope:
-    """Whose task a message is that can't be read, as far as it tells."""
+    """The parts of an unreadable message that are valid: ids and names."""
     body: Mapping[str, Any] = {}
     if "id" not in headers:
         body = _body_of_protocol_1(fields, headers, properties)
     ids = (headers.get("id"), body.get("id"), properties.get("correlation_id"))
     tasks = (headers.get("task"), body.get("task"))
     group, parent = headers.get("group"), headers.get("parent_id")
-    told = {"group": _name(group), "parent_id": _name(parent)}
+    family = {"group": _name(group), "parent_id": _name(parent)}
     return Envelope(
         next(filter(None, map(_name, ids)), ""),
         next(filter(None, map(_name, tasks)), ""),
-        {name: value for name, value in told.items() if value},
+        {name: value for name, value in family.items() if value},
     )
 
 
@@ -173,13 +173,13 @@ def _body_of_protocol_1(
     try:
         encoding = properties.get("body_encoding")
         value = parse_body(read_body(dict(fields) | {"content-type": JSON}, headers, encoding))
-    except (BodyError, TypeError):  # TypeError: an encoding or a compression that can't be a key
+    except (BodyError, TypeError):  # TypeError: an unhashable encoding or compression
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _name(value: object) -> str:
-    """A value as an id or a name, if it can be one."""
+    """A value as an id or a name; empty if it can't be one."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or len(value) > MOST_ID_CHARS or not is_text(value):

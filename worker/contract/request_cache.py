@@ -1,7 +1,7 @@
-"""A cache of validated requests: one that comes again is not validated again.
+"""A cache of validated requests, so that the same labels are not validated for every image.
 
-A web backend sends one image after another with the same labels. Validating and encoding them takes
-most of the time that a message takes, in the client and in the worker.
+A web backend sends one image after another with the same labels. Validating and encoding them is
+most of the work for a message, in the client and in the worker.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from worker.contract.uri import validate_uri
 Kept = TypeVar("Kept")
 
 MOST_KEPT = 1024  # requests
-MOST_CHARACTERS = 100_000  # of one that is kept: some thousand labels
+MOST_CHARACTERS = 100_000  # per cached request: a few thousand labels
 MOST_CHARACTERS_IN_ALL = 4_000_000
 
 
 class RequestCache(Generic[Kept]):
-    """Reads the arguments of `clip.classify`. Threads may share it.
+    """Parses the arguments of `clip.classify`. Thread-safe.
 
     Args:
-        keep: Makes what is kept of a request, for others that ask the same about other images.
+        keep: Converts a request to what is cached, for requests that differ only in the image.
     """
 
     def __init__(self, keep: Callable[[ClassifyRequest], Kept]) -> None:
@@ -34,19 +34,19 @@ class RequestCache(Generic[Kept]):
         self._characters = 0
         self._lock = threading.Lock()
 
-    def read(self, asked: Mapping[str, Any]) -> tuple[Kept, str]:
-        """What is kept of a request, and the image's URI.
+    def read(self, arguments: Mapping[str, Any]) -> tuple[Kept, str]:
+        """What `keep` returned for a request, and the image's URI.
 
         Args:
-            asked: By the names of `worker.contract.ClassifyRequest`.
+            arguments: Arguments of `worker.contract.ClassifyRequest`.
 
         Raises:
-            InvalidRequestError: Something in it is wrong.
+            InvalidRequestError: The request is invalid.
         """
-        image, key = asked.get("image"), _key(asked)
+        image, key = arguments.get("image"), _key(arguments)
         if isinstance(image, str) and (known := self._known(key)) is not None:
             return known, validate_uri(image)
-        request = parse(ClassifyRequest, asked)
+        request = parse(ClassifyRequest, arguments)
         made = self._keep(request)
         characters = _characters(request)
         if key is not None and characters <= MOST_CHARACTERS:
@@ -74,14 +74,14 @@ def _characters(request: ClassifyRequest) -> int:
     return sum(map(len, (*(request.labels or ()), *(request.templates or ()))))
 
 
-def _key(asked: Mapping[str, Any]) -> Hashable | None:
-    """Two keys are equal only if the requests ask the same, about whichever images.
+def _key(arguments: Mapping[str, Any]) -> Hashable | None:
+    """A key that is equal for two requests only if they differ in nothing but the image.
 
-    None for a request that holds what it should not, or what is not looked into here; and for one
-    with a deadline, which hardly comes again.
+    None for arguments of unexpected types, and for a request with a deadline, which is unlikely to
+    be repeated.
     """
     parts: list[Hashable] = []
-    for name, value in asked.items():
+    for name, value in arguments.items():
         if name == "image":
             continue
         if name == "deadline":

@@ -1,6 +1,6 @@
 """The schema of the tasks `clip.classify` and `clip.classify_many`: their keyword arguments.
 
-`parse` validates them and turns whatever is wrong into a single `InvalidRequestError`: in the
+`parse` validates them and reports everything that is wrong in one `InvalidRequestError`: in the
 client before anything is sent, and again in the worker. Results are in `worker.contract.results`.
 """
 
@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from worker.contract.text import NO_TEXT, is_text
+from worker.contract.text import LONE_SURROGATE, is_text
 from worker.contract.uri import validate_uri
 from worker.contract.wire import Wire
 from worker.errors import InvalidRequestError
@@ -38,8 +38,7 @@ MAX_LABEL_CHARS = 2_000  # 75 tokens are less; the tokenizer's time grows faster
 MAX_TEMPLATES = 200
 MAX_IMAGES = 512
 
-WHOLE = "give whole characters"
-MOST_FAULTS = 5  # that an error tells; a list of 100,000 numbers has as many
+MOST_FAULTS = 5  # in an error; a list of 100,000 numbers has as many
 FIELD_CODES = {
     "k": "BAD_K",
     "labels": "BAD_LABELS",
@@ -49,7 +48,7 @@ FIELD_CODES = {
     "ensemble": "BAD_TEMPLATE",
 }
 
-# What would be right, where pydantic's own words speak of Python's types.
+# What would be valid, where pydantic's messages are about Python's types.
 REMEDIES = {
     "tuple_type": "give a list of strings",
     "string_type": "give a string",
@@ -57,12 +56,12 @@ REMEDIES = {
     "float_type": "give a number",
     "bool_type": "give true or false",
     "too_short": "give at least one",
-    "string_unicode": f"it {NO_TEXT}; {WHOLE}",
+    "string_unicode": f"it {LONE_SURROGATE}",
 }
 
 
 class _FaultError(ValueError):
-    """What a validator raises: pydantic carries it, `parse` takes the code from it."""
+    """Raised by validators; `parse` takes the code from it."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -79,9 +78,9 @@ def _check_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     seen: set[str] = set()
     for label in labels:
         if not is_text(label):
-            raise _FaultError(f"The label {quote(label)} {NO_TEXT}; {WHOLE}.", "BAD_LABELS")
+            raise _FaultError(f"The label {quote(label)} {LONE_SURROGATE}.", "BAD_LABELS")
         if not label.strip():
-            raise _FaultError(f"The label {quote(label)} is blank; leave it out.", "BLANK_LABEL")
+            raise _FaultError(f"The label {quote(label)} is blank; remove it.", "BLANK_LABEL")
         if len(label) > MAX_LABEL_CHARS:
             raise _FaultError(
                 f"The label {quote(label)} has {len(label)} characters; give at most "
@@ -104,7 +103,7 @@ def _check_k(k: int) -> int:
 
 def _check_template(template: str) -> str:
     if not is_text(template):
-        raise _FaultError(f"The template {quote(template)} {NO_TEXT}; {WHOLE}.", "BAD_TEMPLATE")
+        raise _FaultError(f"The template {quote(template)} {LONE_SURROGATE}.", "BAD_TEMPLATE")
     if template.count("{}") != 1:
         raise _FaultError(
             f"The template {quote(template)} has {template.count('{}')} placeholders; give exactly "
@@ -138,15 +137,15 @@ class RequestOptions(Wire):
     """What a task asks for, except which image.
 
     Attributes:
-        labels: Different labels, or
-        label_set: the name of a set that `Client.put_label_set` stored.
-        k: Most predictions; fewer if there are fewer labels.
-        template: Prompt around a label, with one `{}`, or
-        templates: several, whose mean feature counts, or
-        ensemble: the name of several that the worker knows.
-        threshold: Predictions less probable than this are left out; in [0, 1].
-        deadline: Unix time in seconds after which nobody wants the answer.
-        return_embedding: Whether the answer carries the picture's feature.
+        labels: Distinct labels, or
+        label_set: the name of a set stored by `Client.put_label_set`.
+        k: Maximum number of predictions.
+        template: Prompt for a label, with one `{}`, or
+        templates: several, whose features are averaged, or
+        ensemble: the name of a set of templates that the worker has.
+        threshold: Predictions less probable than this are omitted; in [0, 1].
+        deadline: Unix time in seconds after which the task expires.
+        return_embedding: Whether the result includes the image's embedding.
     """
 
     labels: Labels | None = None
@@ -169,7 +168,7 @@ class RequestOptions(Wire):
             )
         if self.labels is not None and self.label_set is not None:
             raise _FaultError(
-                f"There are labels and the label set {quote(self.label_set)}; give one of the two.",
+                f"There are labels and a label set ({quote(self.label_set)}); give one of the two.",
                 "INVALID_REQUEST",
             )
         given = [
@@ -183,13 +182,13 @@ class RequestOptions(Wire):
 
     @property
     def all_templates(self) -> tuple[str, ...]:
-        """The templates if there is no `ensemble`: those given, or the default."""
-        assert self.ensemble is None, "only the worker knows an ensemble's templates"
+        """The given templates, or the default; not for requests with an `ensemble`."""
+        assert self.ensemble is None, "only the worker has the templates of an ensemble"
         return self.templates or (self.template or DEFAULT_TEMPLATE,)
 
 
 class ClassifyRequest(RequestOptions):
-    """Keyword arguments of `clip.classify`: a request for one image, by its URI."""
+    """Keyword arguments of `clip.classify`: a request for one image."""
 
     image: Uri
 
@@ -207,20 +206,20 @@ def parse(request: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
     """Validate a task's keyword arguments.
 
     Raises:
-        InvalidRequestError: A sentence for each fault, five at most; the code is the first one's.
+        InvalidRequestError: One sentence per fault, five at most; with the code of the first.
     """
     try:
         return request.model_validate(dict(arguments))
     except ValidationError as error:
-        faults = _told_once(error.errors(include_url=False))
+        faults = _without_repeated(error.errors(include_url=False))
         sentences = list(dict.fromkeys(_sentence(request, fault) for fault in faults))
         if len(sentences) > MOST_FAULTS:
             sentences[MOST_FAULTS:] = [f"And {len(sentences) - MOST_FAULTS} more."]
         raise InvalidRequestError(" ".join(sentences), _code(faults[0])) from error
 
 
-def _told_once(faults: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The faults without "too short" where it only says again that the items are wrong."""
+def _without_repeated(faults: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The faults without "too short" for lists whose items are invalid."""
     others = {fault["loc"][:1] for fault in faults if fault["type"] != "too_short"}
     return [
         fault for fault in faults if fault["type"] != "too_short" or fault["loc"][:1] not in others
@@ -235,9 +234,9 @@ def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if fault["type"] in ("extra_forbidden", "invalid_key") or not fault["loc"]:  # a key's
         known = ", ".join(request.model_fields)
         option = name if fault["type"] == "extra_forbidden" else fault["input"]
-        return f"There is no option {quote(option)}; the options are {known}."
+        return f"Unknown option {quote(option)}; the options are {known}."
     if fault["type"] == "missing":
-        return f"{name!r} is missing; give it."
+        return f"{name!r} is missing; it is required."
     remedy = REMEDIES.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]
     show = shown_uri if fault["loc"][0] in ("image", "images") else quote
     return f"{name} is {show(fault['input'])}: {remedy}."

@@ -1,7 +1,7 @@
 r"""Lone surrogates, such as JSON's `"\ud83d"`: halves of characters, which can't be encoded.
 
-JavaScript makes one when it cuts a string in the middle of an emoji, and Python's JSON reader
-accepts it. `sys.argv` contains some if an argument is not text in the locale's encoding.
+JavaScript produces them by cutting a string in the middle of an emoji, and Python's JSON parser
+accepts them. `sys.argv` contains them if an argument is not valid in the locale's encoding.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-NO_TEXT = "holds a lone surrogate, which is half of a character"
+LONE_SURROGATE = "contains a lone surrogate, which is half of a character"
 
 
 def is_text(value: str) -> bool:
-    r"""Whether a string holds whole characters only.
+    r"""Whether a string is valid Unicode, without lone surrogates.
 
     >>> is_text("grün 🐈"), is_text("\ud83d")
     (True, False)
@@ -31,10 +31,10 @@ def is_text(value: str) -> bool:
 
 
 def decoded(argument: str) -> str | None:
-    """An argument or environment variable as text; None if its bytes are not UTF-8.
+    """An argument or environment variable as text; None if its bytes are not valid UTF-8.
 
-    Bytes that the locale's encoding can't decode reach Python as lone surrogates. If they are
-    UTF-8, as with `LC_ALL=C` and `PYTHONUTF8=0`, they are read as that.
+    Bytes that the locale's encoding can't decode reach Python as lone surrogates. They are decoded
+    as UTF-8 instead, which is what they are with `LC_ALL=C` and `PYTHONUTF8=0`.
     """
     if is_text(argument):
         return argument
@@ -45,14 +45,14 @@ def decoded(argument: str) -> str | None:
 
 
 def read_json(data: bytes) -> Any:
-    """A JSON value in UTF-8, whose strings may hold lone surrogates.
+    """Parse JSON in UTF-8, whose strings may contain lone surrogates.
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: It is not valid JSON, or nested too deeply.
     """
     try:
         return from_json(data)
-    except ValueError:  # the faster of the two takes a lone surrogate for an error
+    except ValueError:  # the faster parser rejects lone surrogates
         try:
             return json.loads(data.decode(errors="surrogatepass"))
         except RecursionError as error:

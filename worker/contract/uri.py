@@ -1,6 +1,6 @@
-"""Checks URIs by their spelling alone, without network or disk.
+"""Validates URIs by their spelling, without network or disk.
 
-The client runs this before it sends, the worker again before it fetches.
+The client does this before it sends a task, and the worker again before it fetches.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from worker.contract.http_url import HttpUrl
-from worker.contract.text import NO_TEXT, is_text
+from worker.contract.text import LONE_SURROGATE, is_text
 from worker.contract.uri_errors import bad_uri
 from worker.errors import InvalidRequestError
 from worker.quoting import shown_uri
 
-MAX_URI_CHARS = 8192  # for all but data:, whose bytes are the picture itself
+MAX_URI_CHARS = 8192  # except for data:, which contains the image itself
 UPLOAD_PREFIX = "redis://uploads/"
 
 # Two characters at least: in C:\cat.jpg the C is a drive.
@@ -25,12 +25,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def validate_uri(uri: str) -> str:
-    """Check a URI's form and return it without surrounding blanks.
+    """Validate a URI and return it without surrounding blanks.
 
-    Whether a worker supports the scheme, and whether the picture exists, only a fetch can tell.
+    Whether a worker supports the scheme, and whether the image exists, is only known after a fetch.
 
     Raises:
-        InvalidRequestError: `BAD_URI`, with a sentence that says what to write instead.
+        InvalidRequestError: `BAD_URI`, with what to write instead.
     """
     text = _checked_text(uri)
     scheme = scheme_of(text)
@@ -51,20 +51,20 @@ def scheme_of(uri: str) -> str:
     """The scheme in lower case: `HTTP://x/` -> `http`.
 
     Raises:
-        InvalidRequestError: There is none, as in `cat.jpg` or `/data/cat.jpg`.
+        InvalidRequestError: It has no scheme, as in `cat.jpg` or `/data/cat.jpg`.
     """
     if match := _SCHEME.match(uri):
         return match[1].lower()
     example = f"file://{uri}" if uri.startswith("/") else "file:///data/cat.jpg"
     raise InvalidRequestError(
-        f"{shown_uri(uri)} is no URI: write {shown_uri(example)} for a file that the worker can "
-        "see, https://... for one on the web, or send the bytes with client.upload().",
+        f"{shown_uri(uri)} is not a URI; use {shown_uri(example)} for a file that the worker can "
+        "read, https://... for an image on the web, or client.upload() to send the bytes.",
         "BAD_URI",
     )
 
 
 def data_start(uri: str) -> int:
-    """Where the data begin in RFC 2397's `data:[<mediatype>][;base64],<data>`.
+    """The index of the data in RFC 2397's `data:[<mediatype>][;base64],<data>`.
 
     >>> data_start("data:image/gif;base64,R0lG")
     22
@@ -100,12 +100,12 @@ def file_path(uri: str) -> str:
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
         raise bad_uri(uri, "has a NUL in its path")
-    # By spelling, as RFC 3986 5.2.4 has it: what lies on the disk must not decide what '..' means.
+    # By spelling, as in RFC 3986 5.2.4: the meaning of '..' must not depend on the disk.
     return "/" + os.path.normpath(path).lstrip("/")
 
 
 def is_upload(uri: str) -> bool:
-    """Whether a checked URI names an upload; which one, `upload_digest` tells."""
+    """Whether a validated URI names an upload."""
     return uri.startswith("redis:")
 
 
@@ -125,16 +125,16 @@ def upload_digest(uri: str) -> str:
 
 
 def _checked_text(uri: str) -> str:
-    if not isinstance(uri, str):  # it came out of a JSON message
-        raise InvalidRequestError(f"A URI is a string, not {shown_uri(uri)}.", "BAD_URI")
+    if not isinstance(uri, str):  # from a JSON message
+        raise InvalidRequestError(f"The URI is {shown_uri(uri)}; it must be a string.", "BAD_URI")
     text = uri.strip()
     if not is_text(text):
-        raise bad_uri(text, NO_TEXT)
+        raise bad_uri(text, LONE_SURROGATE)
     return text
 
 
 def _check_spelling(uri: str) -> None:
     if len(uri) > MAX_URI_CHARS:
-        raise bad_uri(uri, f"has {len(uri)} characters; at most {MAX_URI_CHARS} are taken")
+        raise bad_uri(uri, f"has {len(uri)} characters; at most {MAX_URI_CHARS} are allowed")
     if match := _BLANK_OR_CONTROL.search(uri):
-        raise bad_uri(uri, f"holds the character {match[0]!r}; write %{ord(match[0]):02X}")
+        raise bad_uri(uri, f"contains the character {match[0]!r}; write %{ord(match[0]):02X}")

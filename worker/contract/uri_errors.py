@@ -1,4 +1,4 @@
-"""Errors that several kinds of URIs share."""
+"""Errors shared by several kinds of URIs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from worker.quoting import shown_uri
 
 
 def bad_uri(uri: str, reason: str) -> InvalidRequestError:
-    """The error for a URI that can't be read, whoever tries.
+    """The error for a malformed URI.
 
     >>> str(bad_uri("file:cat.jpg", "has no absolute path"))
     "The URI 'file:cat.jpg' has no absolute path."
@@ -18,7 +18,7 @@ def bad_uri(uri: str, reason: str) -> InvalidRequestError:
 def too_large(uri: str, max_bytes: int) -> ImageUnavailableError:
     """The error for an image above the size limit, whatever its scheme."""
     return ImageUnavailableError(
-        f"The picture at {shown_uri(uri)} is larger than {max_bytes} bytes, the most this worker "
-        "takes (CLIP_WORKER_MAX_BYTES).",
+        f"The image at {shown_uri(uri)} is larger than {max_bytes} bytes, the most that this "
+        "worker accepts (CLIP_WORKER_MAX_BYTES).",
         "FETCH_TOO_LARGE",
     )

@@ -1,4 +1,4 @@
-"""The base class of everything that crosses the queue."""
+"""The base class of requests and results."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Wire(BaseModel):
-    """Frozen, and without fields that nobody knows."""
+    """A frozen model that rejects unknown fields."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         ser_json_inf_nan="constants",
-        hide_input_in_errors=True,  # a URI may hold a signature, and tracebacks are shown
+        hide_input_in_errors=True,  # tracebacks are logged, and a URI may contain a signature
     )

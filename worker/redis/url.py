@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from worker.contract.text import NO_TEXT, is_text
+from worker.contract.text import LONE_SURROGATE, is_text
 from worker.errors import InvalidRequestError
 from worker.quoting import quote, without_password
 from worker.redis.connections import (
@@ -38,7 +38,7 @@ def redis_url_remedy(url: str) -> str | None:
     if not isinstance(url, str) or not url.startswith((SENTINEL_SCHEME, *SCHEMES)):
         return f"give one such as {EXAMPLE}"
     if not is_text(url):
-        return f"it {NO_TEXT}"
+        return f"it {LONE_SURROGATE}"
     try:
         if url.startswith(SENTINEL_SCHEME):
             SentinelUrl.parse(url)
