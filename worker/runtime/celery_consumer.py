@@ -174,10 +174,8 @@ def _serves(here: runtime.Runtime, consumer: Any) -> bool:
         ConnectionError: Redis can't tell just now.
     """
     wanted = here.settings.queue_path
-    if wanted == "stock":
-        logger.warning("kombu's own transport serves the queue; it can lose messages (kombu#305).")
-        return False
-    reason = _obstacle(here, consumer)
+    is_stock = wanted == "stock"
+    reason = "CLIP_WORKER_QUEUE_PATH is 'stock'" if is_stock else _obstacle(here, consumer)
     if reason is None:
         return True
     if wanted == "batch":

@@ -36,59 +36,53 @@ def check_eviction(settings: Settings) -> list[str]:
     """
     warnings = []
     for url in dict.fromkeys([settings.redis_url, settings.results_url]):
-        where = without_password(url)
         try:
             with translated(url), connect(url, retries=0) as redis:
-                danger = _danger(redis, where, queue=url == settings.redis_url)
+                limit, policy = _memory(redis)
         except QueueUnavailableError as error:
-            warnings.append(
-                f"warning: can't read Redis's eviction policy, so it may drop messages. {error}"
+            warnings.append(f"warning: can't read the eviction policy of Redis. {error}")
+            continue
+        where = without_password(url)
+        if limit and policy.startswith("allkeys-") and url == settings.redis_url:
+            raise ServiceError(
+                f"Redis at {where} may drop waiting messages when its memory is full: its "
+                f"maxmemory-policy is {policy}; {REMEDY} (CONFIG SET maxmemory-policy {SAFE}), or "
+                "give clip-worker a Redis of its own.",
+                "REDIS_EVICTS",
             )
-        else:
-            if danger:
-                warnings.append(f"warning: Redis at {where} {danger}.")
+        if danger := _danger(limit, policy):
+            warnings.append(f"warning: Redis at {where} {danger}.")
     return warnings
 
 
-def _danger(redis: Redis, where: str, *, queue: bool) -> str | None:
-    limit, policy = _memory(redis)
+def _danger(limit: int, policy: str) -> str | None:
     if policy == SAFE:
         return None
-    if policy is None:
+    if not policy:
         return (
-            "answers neither INFO nor CONFIG, so whether it may drop messages is not known; "
-            f"see to it that its maxmemory-policy is {SAFE}"
+            "answers neither INFO nor CONFIG, so it may drop messages; make sure that its "
+            f"maxmemory-policy is {SAFE}"
         )
-    if not policy.startswith(("allkeys-", "volatile-")):
-        return f"has the maxmemory-policy {quote(policy)}, which is not known here; {REMEDY}"
-    if limit == 0:
-        return _without_limit(policy)
-    if policy.startswith("volatile-"):
-        return (
+    if policy.startswith("volatile-"):  # which drops nothing without a limit
+        text = (
             f"drops results and uploads early when its memory is full ({policy}), and their "
             f"callers wait in vain; {REMEDY}"
         )
-    if queue:
-        raise ServiceError(
-            f"Redis at {where} may drop waiting messages when its memory is full: its "
-            f"maxmemory-policy is {policy}; {REMEDY} (CONFIG SET maxmemory-policy {SAFE}), or give "
-            "clip-worker a Redis of its own.",
-            "REDIS_EVICTS",
+        return text if limit else None
+    if not policy.startswith("allkeys-"):
+        return f"has the unknown maxmemory-policy {quote(policy)}; {REMEDY}"
+    if limit:
+        return (
+            f"drops results when its memory is full ({policy}), and callers wait in vain; {REMEDY}"
         )
-    return f"drops results when its memory is full ({policy}), and callers wait in vain; {REMEDY}"
-
-
-def _without_limit(policy: str) -> str | None:
-    if policy.startswith("volatile-"):
-        return None
     return (
-        f"would drop waiting messages ({policy}) if it had a limit of memory, which it has not "
-        f"now; {REMEDY} before you set one"
+        f"would drop waiting messages ({policy}) if it had a memory limit; {REMEDY} before you set "
+        "one"
     )
 
 
-def _memory(redis: Redis) -> tuple[int, str | None]:
-    """Limit in bytes, 0 for none, and policy; None where the server doesn't say."""
+def _memory(redis: Redis) -> tuple[int, str]:
+    """Limit in bytes, 0 for none, and policy; "" where the server doesn't say."""
     try:
         found = redis.info("memory")
         return int(found["maxmemory"]), str(found["maxmemory_policy"])
@@ -98,4 +92,4 @@ def _memory(redis: Redis) -> tuple[int, str | None]:
         found = cast("dict[str, Any]", redis.config_get("maxmemory*"))
         return int(found["maxmemory"]), str(found["maxmemory-policy"])
     except (ResponseError, LookupError):
-        return 0, None
+        return 0, ""
