@@ -93,7 +93,7 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
     assert server.llen(DEFAULT_QUEUE) == 3
     assert unacked(server, KEYS) == server.zcard(KEYS.leases) == server.llen(KEYS.suspects) == 0
     assert [handle.state for handle in hanging] == ["PENDING"] * 3
-    assert "3 tasks were given back" in worker.log
+    assert "Requeued 3 tasks" in worker.log
 
 
 def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
