@@ -1,9 +1,8 @@
-"""What Redis's refusals mean: each version's own words, from a real server where there is one."""
+"""Why Redis can't be used: the words of each version, from a real server if possible."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
@@ -16,13 +15,9 @@ from redis.exceptions import (
 )
 from support.redis_server import RedisServer, find_executable
 
-from worker.client import Client
 from worker.redis.connections import DemotedError
 from worker.redis.errors import Fault, fault_of
 from worker.redis.url import connect
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WRITE = "return redis.call('LPUSH', KEYS[1], ARGV[1])"
 SAVE_LIMIT_S = 20.0
@@ -52,9 +47,7 @@ NOBODY = ("127.0.0.1", "1")
         (ConnectionError("Connection refused"), None),
     ],
 )
-def test_a_refusal_is_known_by_its_class_or_its_words(
-    error: BaseException, fault: Fault | None
-) -> None:
+def test_the_reason_is_found_by_the_class_or_the_words_of_an_error(error, fault):
     assert fault_of(error) is fault
 
 
@@ -67,7 +60,7 @@ def refusal(redis: Redis, *, script: bool) -> RedisError:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("script", [False, True])
-def test_a_real_server_whose_memory_is_full(server: RedisServer, *, script: bool) -> None:
+def test_a_real_server_whose_memory_is_full(server, *, script):
     with connect(server.url) as redis:
         redis.config_set("maxmemory", 1)
         assert fault_of(refusal(redis, script=script)) is Fault.MEMORY
@@ -75,7 +68,7 @@ def test_a_real_server_whose_memory_is_full(server: RedisServer, *, script: bool
 
 @pytest.mark.integration
 @pytest.mark.parametrize("script", [False, True])
-def test_a_real_server_that_cannot_write_its_snapshot(tmp_path: Path, *, script: bool) -> None:
+def test_a_real_server_that_cannot_write_its_snapshot(tmp_path, *, script):
     # given a snapshot that failed: its folder is gone
     executable, folder = find_executable(), tmp_path / "gone"
     assert executable is not None
@@ -96,7 +89,7 @@ def test_a_real_server_that_cannot_write_its_snapshot(tmp_path: Path, *, script:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("script", [False, True])
-def test_a_real_server_that_became_a_replica_is_left(server: RedisServer, *, script: bool) -> None:
+def test_a_real_server_that_became_a_replica_is_left(server, *, script):
     # given a client of a master that is demoted
     with connect(server.url, retries=0) as redis, server.client() as operator:
         redis.lpush("list", "value")
@@ -111,7 +104,7 @@ def test_a_real_server_that_became_a_replica_is_left(server: RedisServer, *, scr
 
 
 @pytest.mark.integration
-def test_a_blocking_command_that_the_demotion_cuts_short_leaves_too(server: RedisServer) -> None:
+def test_a_blocking_command_that_the_demotion_cuts_short_leaves_too(server):
     with connect(server.url, retries=0) as redis, server.client() as operator:
         with redis.pipeline(transaction=False) as both:
             # the demotion reaches Redis while the connection waits in BLPOP
@@ -125,9 +118,7 @@ def test_a_blocking_command_that_the_demotion_cuts_short_leaves_too(server: Redi
 
 
 @pytest.mark.integration
-def test_a_master_that_comes_back_is_used_again_without_the_caller_noticing(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_master_that_comes_back_is_used_again_without_the_caller_noticing(server, monkeypatch):
     # given a demotion that is over when the client tries again
     with connect(server.url) as redis, server.client() as operator:
         redis.ping()
@@ -138,7 +129,7 @@ def test_a_master_that_comes_back_is_used_again_without_the_caller_noticing(
 
 
 @pytest.mark.integration
-def test_a_script_inside_multi_that_the_demotion_refuses_leaves_too(server: RedisServer) -> None:
+def test_a_script_inside_multi_that_the_demotion_refuses_leaves_too(server):
     with connect(server.url, retries=0) as redis, server.client() as operator:
         before = redis.client_id()
         operator.replicaof(*NOBODY)
@@ -148,7 +139,7 @@ def test_a_script_inside_multi_that_the_demotion_refuses_leaves_too(server: Redi
 
 
 @pytest.mark.integration
-def test_other_errors_inside_multi_stay_with_their_commands(server: RedisServer) -> None:
+def test_other_errors_inside_multi_stay_with_their_commands(server):
     with connect(server.url, retries=0) as redis, redis.pipeline(transaction=True) as both:
         redis.set("text", "value")
         both.lpush("text", "value").set("other", "value")
@@ -158,10 +149,9 @@ def test_other_errors_inside_multi_stay_with_their_commands(server: RedisServer)
 
 
 @pytest.mark.integration
-def test_kombus_channel_leaves_a_replica_and_comes_back(server: RedisServer) -> None:
+def test_kombus_channel_leaves_a_replica_and_comes_back(server, celery):
     # given Celery's own connection
-    with Client(server.url) as client, server.client() as operator:
-        connection = client._app.connection_for_write()
+    with celery(server.url).connection_for_write() as connection, server.client() as operator:
         channel = connection.default_channel
         assert connection.as_uri().startswith("redis://")
         operator.replicaof(*NOBODY)
@@ -174,4 +164,3 @@ def test_kombus_channel_leaves_a_replica_and_comes_back(server: RedisServer) -> 
         # then
         operator.replicaof("NO", "ONE")
         assert channel.client.lpush("list", "value") == 1
-        connection.release()

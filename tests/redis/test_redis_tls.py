@@ -1,4 +1,4 @@
-"""`rediss://` URLs: what they say of TLS, and what Celery and kombu are given for them."""
+"""`rediss://` URLs, and the TLS options of Celery and kombu for them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.client import Client
 from worker.errors import InvalidRequestError
-from worker.redis.celery_app import redis_configuration
 from worker.redis.tls import split_tls
 from worker.redis.url import check_redis_url
 
@@ -31,16 +29,12 @@ UNCHECKED = {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False}
         ("?ssl_password=a%20b", CHECKED | {"ssl_password": "a b"}),
     ],
 )
-def test_certificates_are_checked_unless_the_url_says_otherwise(
-    parameters: str, options: dict[str, object]
-) -> None:
-    assert split_tls(f"rediss://:p%40ss@host:1/2{parameters}") == (
-        "rediss://:p%40ss@host:1/2",
-        options,
-    )
+def test_certificates_are_verified_unless_the_url_says_otherwise(parameters, options):
+    url = "rediss://:p%40ss@host:1/2"
+    assert split_tls(url + parameters) == (url, options)
 
 
-def test_parameters_of_others_stay() -> None:
+def test_other_parameters_are_kept():
     url, _ = split_tls("rediss://host/0?socket_timeout=3&ssl_cert_reqs=none")
     assert url == "rediss://host/0?socket_timeout=3"
     assert split_tls("redis://host/0?socket_timeout=3") == ("redis://host/0?socket_timeout=3", {})
@@ -51,7 +45,7 @@ def test_parameters_of_others_stay() -> None:
     [
         ("rediss://h/0?ssl_cert_reqs=yes", "give ssl_cert_reqs=required, optional or none"),
         ("rediss://h/0?ssl_check_hostname=maybe", "give ssl_check_hostname=true or false"),
-        ("rediss://h/0?ssl_ca_certs=/nowhere/ca.pem", "a file that is there for ssl_ca_certs"),
+        ("rediss://h/0?ssl_ca_certs=/nowhere/ca.pem", "an existing file for ssl_ca_certs"),
         ("rediss://h/0?ssl_ca_cert=x", "leave out ssl_ca_cert"),
         ("redis://h/0?ssl_cert_reqs=none", "write rediss:// for TLS"),
         ("redis://h/0?sockettimeout=3", "give one such as redis://"),
@@ -59,18 +53,23 @@ def test_parameters_of_others_stay() -> None:
         (Path("redis://h/0"), "give one such as redis://"),
     ],
 )
-def test_a_wrong_parameter_is_told_what_would_be_right(url: str, remedy: str) -> None:
+def test_the_error_for_an_invalid_parameter_says_what_to_change(url, remedy):
     with pytest.raises(InvalidRequestError, match=f"is not a Redis URL; .*{remedy}") as caught:
         check_redis_url(url)
     assert caught.value.code == "BAD_REDIS_URL"
 
 
-def test_celery_and_kombu_check_what_we_check() -> None:
-    for url, options in (("rediss://h/0", CHECKED), ("rediss://h/0?ssl_cert_reqs=none", UNCHECKED)):
-        configuration = redis_configuration(url, url)
-        assert configuration["broker_use_ssl"] == configuration["redis_backend_use_ssl"] == options
-        with Client(url) as client:
-            assert client._app.backend.connparams.items() >= options.items()
-            assert client._app.connection_for_write().ssl == options
-    without = redis_configuration("redis://h/0", "redis://h/0")
-    assert without["broker_use_ssl"] is without["redis_backend_use_ssl"] is None
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [("rediss://h/0", CHECKED), ("rediss://h/0?ssl_cert_reqs=none", UNCHECKED)],
+)
+def test_celery_and_kombu_verify_what_we_verify(celery, url, options):
+    app = celery(url)
+    assert app.conf.broker_use_ssl == app.conf.redis_backend_use_ssl == options
+    assert app.backend.connparams.items() >= options.items()
+    assert app.connection_for_write().ssl == options
+
+
+def test_a_url_without_tls_has_no_tls_options(celery):
+    app = celery("redis://h/0")
+    assert app.conf.broker_use_ssl is app.conf.redis_backend_use_ssl is None

@@ -1,13 +1,11 @@
-"""`sentinel://` URLs: what they say, and what Celery is given for them."""
+"""`sentinel://` URLs, and the configuration of Celery for them."""
 
 from __future__ import annotations
 
 import pytest
 from kombu import Connection
 
-from worker.client import Client
 from worker.errors import InvalidRequestError
-from worker.redis.celery_app import redis_configuration
 from worker.redis.sentinel_url import SentinelUrl
 from worker.redis.url import check_redis_url, connect
 
@@ -17,7 +15,7 @@ FULL = (
 )
 
 
-def test_a_url_says_where_the_sentinels_are_and_whom_they_watch() -> None:
+def test_a_url_names_the_sentinels_and_the_master():
     parsed = SentinelUrl.parse(FULL)
     assert parsed == SentinelUrl(
         hosts=(("one", 1111), ("::1", 2222), ("three", 26379)),
@@ -44,7 +42,7 @@ def test_a_url_says_where_the_sentinels_are_and_whom_they_watch() -> None:
         ("sentinel://one:port/0?master=m", "Port"),
     ],
 )
-def test_a_wrong_url_is_told_what_would_be_right(url: str, remedy: str) -> None:
+def test_the_error_for_an_invalid_url_says_what_to_change(url, remedy):
     with pytest.raises(ValueError, match=remedy):
         SentinelUrl.parse(url)
     with pytest.raises(InvalidRequestError, match=f"is not a Redis URL; .*{remedy}") as caught:
@@ -52,37 +50,28 @@ def test_a_wrong_url_is_told_what_would_be_right(url: str, remedy: str) -> None:
     assert caught.value.code == "BAD_REDIS_URL"
 
 
-def test_kombu_reads_out_of_it_what_we_do() -> None:
-    configuration = redis_configuration(FULL, "redis://localhost/0")
-    with Connection(configuration["broker_url"]) as connection:
-        assert [url.rpartition("@")[2] for url in connection.alt] == [
-            "one:1111/4",
-            "[::1]:2222/4",
-            "three:26379/4",
-        ]
+def test_kombu_and_celerys_result_backend_use_the_same_sentinels(celery):
+    app = celery(FULL)
+    for options in (app.conf.broker_transport_options, app.conf.result_backend_transport_options):
+        assert options["master_name"] == "mymaster"
+        assert options["sentinel_kwargs"]["password"] == "other"
+    with Connection(app.conf.broker_url) as connection:
+        hosts = ["one:1111/4", "[::1]:2222/4", "three:26379/4"]
+        assert [url.rpartition("@")[2] for url in connection.alt] == hosts
         assert (connection.userid, connection.password) == ("me", "p@ss")
-        assert connection.virtual_host == "4"
-        assert connection.transport_cls == "sentinel"
-    options = configuration["broker_transport_options"]
-    assert options["master_name"] == "mymaster"
-    assert options["sentinel_kwargs"]["password"] == "other"
-    assert configuration["result_backend_transport_options"] == {}
+        assert (connection.virtual_host, connection.transport_cls) == ("4", "sentinel")
+    parameters = app.backend.connparams
+    hosts = [("one", 1111), ("::1", 2222), ("three", 26379)]
+    assert [(host["host"], host["port"]) for host in parameters["hosts"]] == hosts
+    assert (parameters["db"], parameters["password"]) == (4, "p@ss")
 
 
-def test_celerys_result_backend_reads_out_of_it_what_we_do() -> None:
-    with Client("redis://elsewhere/0", result_url=FULL) as client:
-        backend = client._app.backend
-        assert [(host["host"], host["port"]) for host in backend.connparams["hosts"]] == [
-            ("one", 1111),
-            ("::1", 2222),
-            ("three", 26379),
-        ]
-        assert backend.connparams["db"] == 4
-        assert backend.connparams["password"] == "p@ss"
-        assert backend._transport_options["master_name"] == "mymaster"
+def test_only_the_url_with_sentinels_has_their_options(celery):
+    app = celery(FULL, "redis://localhost/0")
+    assert app.conf.result_backend_transport_options == {}
 
 
-def test_our_own_connection_asks_each_sentinel_once_and_for_no_longer_than_a_second() -> None:
+def test_our_own_connection_asks_each_sentinel_once_for_a_second():
     with connect(FULL) as redis:
         pool = redis.connection_pool
         assert pool.service_name == "mymaster"

@@ -1,7 +1,7 @@
-"""A Celery application that uses the Redis that it was given, and no other.
+"""A Celery application that ignores `CELERY_BROKER_URL` and `CELERY_RESULT_BACKEND`.
 
-In Celery the variables `CELERY_BROKER_URL` and `CELERY_RESULT_BACKEND` override the application's
-own settings. In the process of a web application they belong to that application.
+In Celery these environment variables override the application's own settings. In the process of a
+web application they are meant for that application.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ HEALTH_CHECK_S = 25.0
 
 
 class RedisCelery(Celery):  # type: ignore[misc]  # Celery has no type information
-    """A Celery application that takes its URLs from its configuration alone."""
+    """A Celery application that takes its URLs only from its configuration."""
 
     amqp_cls = "worker.redis.kombu_connections:BrokerAMQP"
 
     @property
     def backend_cls(self) -> str:
-        """The result backend's class and URL, which Celery asks for here first."""
+        """The result backend's class and URL, which Celery reads here first."""
         url = str(self.conf.first("result_backend"))
         kind = "SentinelResultBackend" if url.startswith(SENTINEL_SCHEME) else "ResultBackend"
         return f"worker.redis.result_backend:{kind}+{url}"
 
     @backend_cls.setter
     def backend_cls(self, _: object) -> None:
-        """Celery's constructor sets it; the configuration counts."""
+        """Ignore what Celery's constructor sets; the configuration counts."""
 
     def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Any:
         """A connection to the configured broker."""
@@ -47,8 +47,8 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
     """The configuration that client and worker share: JSON only, and sockets with keepalive.
 
     Args:
-        broker_url: Checked by `worker.redis.url`.
-        result_url: Likewise.
+        broker_url: URL of the broker, checked by `worker.redis.url`.
+        result_url: URL of the result backend, likewise.
     """
     broker, broker_options, broker_tls = _for_celery(broker_url)
     results, result_options, results_tls = _for_celery(result_url)
@@ -78,7 +78,7 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
 
 
 def _for_celery(url: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
-    """URL, transport options, and what TLS takes."""
+    """URL, transport options and TLS options."""
     if not url.startswith(SENTINEL_SCHEME):
         address, tls = split_tls(url)
         return address, {}, tls or None

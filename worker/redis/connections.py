@@ -1,8 +1,8 @@
-"""Connections to Redis that are closed when the server has become a replica.
+"""Connections to Redis that are closed when the server becomes a replica.
 
 After a failover behind one name (a service, a proxy, a DNS entry) the old master may still answer,
-and refuse to write. Such a refusal is treated as a lost connection, so that the next connection
-resolves the name, or asks the sentinels, again.
+but reject writes. This is treated as a lost connection, so that the next connection resolves the
+name, or asks the sentinels, again.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from worker.redis.errors import Fault, fault_of
 
 
 class DemotedError(LostConnectionError):
-    """The server is a replica; the connection to it was closed."""
+    """The server is a replica; the connection was closed."""
 
 
 class _MasterOnly(AbstractConnection):
-    # Whatever arguments this version of redis-py passes are passed on.
+    # The arguments depend on the version of redis-py.
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             response = super().read_response(*args, **kwargs)
         except (ResponseError, LostConnectionError) as error:
-            self._leave_replica(error)
+            self._close_if_replica(error)
             raise
-        if isinstance(response, list):  # EXEC answers with its commands' errors, raised by nobody
+        if isinstance(response, list):  # EXEC returns errors of its commands without raising them
             for item in response:
                 if isinstance(item, ResponseError):
-                    self._leave_replica(item)
+                    self._close_if_replica(item)
         return response
 
-    def _leave_replica(self, error: Exception) -> None:
+    def _close_if_replica(self, error: Exception) -> None:
         if isinstance(error, DemotedError) or fault_of(error) is not Fault.REPLICA:
             return
         self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
@@ -43,12 +43,12 @@ class _MasterOnly(AbstractConnection):
 
 
 class MasterOnlyConnection(_MasterOnly, Connection):
-    """Over TCP."""
+    """A connection over TCP."""
 
 
 class MasterOnlySSLConnection(_MasterOnly, SSLConnection):
-    """Over TLS."""
+    """A connection over TLS."""
 
 
 class MasterOnlyManagedConnection(_MasterOnly, SentinelManagedConnection):
-    """Over TCP, to the master that sentinels name."""
+    """A connection over TCP to the master that the sentinels name."""

@@ -1,8 +1,8 @@
-"""Reads, replays and purges dead letters: messages that were given up.
+"""Reads, replays and purges dead letters: messages that the workers gave up.
 
 `worker.delivery` writes them. For the queue Q they are the hash `clip-worker:Q:dead`, task id to
 letter, and the sorted set `clip-worker:Q:dead-index`, task id by the Unix time at which it was
-given up. The task's failure is stored as its result.
+given up. The error is stored as the task's result.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 UNREADABLE = "UNREADABLE"  # code of a message that no worker can read
 
-# KEYS: letters, index, queue, result ('' if it lies elsewhere). ARGV: id, letter as it was read,
-# message. -> 1 if it was replayed, 0 if the letter is another by now or none.
+# KEYS: letters, index, queue, result ('' if in another Redis). ARGV: id, letter as it was read,
+# message. -> 1 if it was replayed, 0 if the letter was changed or removed meanwhile.
 _REPLAY = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 if KEYS[4] ~= '' then redis.call('DEL', KEYS[4]) end
@@ -39,9 +39,9 @@ class Incident(BaseModel):
 
     Attributes:
         kind: What happened; `crash`: the worker died.
-        at: Unix time in seconds when that run of the task began.
+        at: Unix time in seconds at which the task was started.
         worker: Name of the worker.
-        together: Messages in the making with it, itself included; 0 where that is not known.
+        together: Number of messages that were started, including this one; 0 if unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,11 +58,11 @@ class DeadLetter(BaseModel):
     Attributes:
         id: The task's id.
         task: The task's name.
-        reason: One sentence for a person.
-        code: Stable name for programs.
+        reason: The error message.
+        code: The error's code.
         died_at: Unix time in seconds at which it was given up.
-        history: What happened to it before, in the order of time.
-        message: As the producer wrote it: Celery's envelope, JSON.
+        history: Earlier crashes, oldest first.
+        message: The message as the producer wrote it, in JSON.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,12 +76,12 @@ class DeadLetter(BaseModel):
     message: str
 
     def encode(self) -> str:
-        """The letter as it is stored in Redis: JSON."""
+        """The letter as JSON, as it is stored in Redis."""
         return self.model_dump_json()
 
     @classmethod
     def decode(cls, stored: str | bytes) -> Self:
-        """What `encode` wrote; fields that a newer version adds are left out.
+        """Decode a stored letter; unknown fields of newer versions are ignored.
 
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
@@ -90,7 +90,9 @@ class DeadLetter(BaseModel):
             return cls.model_validate_json(stored)
         except ValidationError as error:
             raise ServiceError(
-                f"What Redis holds as a dead letter is none: {quote(stored)}.", "BAD_DEAD_LETTER"
+                f"The stored dead letter {quote(stored)} can't be read; delete it, or read it with "
+                "the version of clip-worker that wrote it.",
+                "BAD_DEAD_LETTER",
             ) from error
 
 
@@ -98,10 +100,10 @@ class DeadLetters:
     """The dead letters of one queue. Each method may raise `QueueUnavailableError`.
 
     Args:
-        redis: Where the queue is; a client that gives bytes.
-        url: Of that Redis, for sentences.
-        queue: Its name.
-        results: Where results lie, if not there.
+        redis: Client of the Redis that the queue is in; it returns bytes.
+        url: URL of that Redis, for error messages.
+        queue: Name of the queue.
+        results: Client of the Redis that results are stored in, if it is another one.
     """
 
     def __init__(self, redis: Redis, url: str, queue: str, results: Redis | None = None) -> None:
@@ -116,13 +118,13 @@ class DeadLetters:
             return self._redis.zcard(dead_index_key(self.queue))
 
     def ids(self) -> list[str]:
-        """Of all, in the order in which they were given up."""
+        """The ids of all dead letters, oldest first."""
         with translated(self._url):
             stored = cast("list[bytes]", self._redis.zrange(dead_index_key(self.queue), 0, -1))
         return [task_id.decode() for task_id in stored]
 
     def newest(self, limit: int) -> list[DeadLetter]:
-        """The last ones that were given up, the newest first.
+        """The newest dead letters, newest first.
 
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
@@ -136,7 +138,7 @@ class DeadLetters:
         return [DeadLetter.decode(letter) for letter in stored if letter is not None]
 
     def get(self, task_id: str) -> DeadLetter | None:
-        """A dead letter; None if it is not there.
+        """A dead letter; None if there is none with this id.
 
         Raises:
             ServiceError: `BAD_DEAD_LETTER`.
@@ -146,26 +148,26 @@ class DeadLetters:
         return None if stored is None else DeadLetter.decode(stored)
 
     def replay(self, task_ids: Iterable[str]) -> list[str]:
-        """Put messages back onto the queue, and let their callers wait again.
+        """Put messages back onto the queue and delete the errors stored as their results.
 
-        Each is one step in Redis: it is in the queue or a dead letter, never neither, never both.
+        Each is replayed in one atomic step: it is either in the queue or a dead letter.
 
         Returns:
-            Those that are no dead letters, or are none any more.
+            The ids that are not dead letters (any more).
 
         Raises:
-            InvalidRequestError: `UNREADABLE`: a message that no worker can read would only come
-                back; it stays a dead letter.
+            InvalidRequestError: `UNREADABLE`: no worker can read the message, so it stays a dead
+                letter.
             ServiceError: `BAD_DEAD_LETTER`.
         """
         with translated(self._url):
             return [task_id for task_id in task_ids if not self._replay_one(task_id)]
 
     def purge(self, task_ids: Iterable[str]) -> list[str]:
-        """Delete messages for good; the failures that their callers see stay.
+        """Delete messages for good; the errors stored as their results are kept.
 
         Returns:
-            Those that are no dead letters.
+            The ids that are not dead letters.
         """
         with translated(self._url):
             return [task_id for task_id in task_ids if not self._purge_one(task_id)]
@@ -183,12 +185,12 @@ class DeadLetters:
         letter = DeadLetter.decode(stored)
         if letter.code == UNREADABLE:
             raise InvalidRequestError(
-                f"The dead letter {quote(task_id)} can't be replayed. {letter.reason} Send the "
-                "task again as it should be, then purge this one.",
+                f"The dead letter {quote(task_id)} can't be replayed. {letter.reason} Send a "
+                "corrected task, then purge this one.",
                 UNREADABLE,
             )
         result = RESULT_PREFIX + task_id
-        if self._results is not None:  # before the message can run and store another
+        if self._results is not None:  # before the task can run again and store a new result
             self._results.delete(result)
         keys = [dead_key(self.queue), dead_index_key(self.queue), self.queue]
         here = result if self._results is None else ""
@@ -202,5 +204,5 @@ class DeadLetters:
 
 
 def _field(task_id: str | bytes) -> bytes:
-    """A task's id as Redis has it; one with a lone surrogate is none that it could have."""
+    """A task's id in Redis; an id with a lone surrogate is changed to one that does not exist."""
     return task_id if isinstance(task_id, bytes) else task_id.encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Turns what kombu and redis-py raise into the errors of `worker.errors`."""
+"""Translates errors of kombu and redis-py to those of `worker.errors`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from worker.redis.pool import PoolBusyError
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn lower errors inside the block into ours.
+    """Translate the errors that are raised inside the block.
 
     Args:
-        url: Of the Redis that is talked to, for the sentence.
+        url: URL of the Redis, for the message.
 
     Raises:
-        QueueUnavailableError: Redis can't be reached, or refuses; with the reason.
+        QueueUnavailableError: Redis can't be reached, or rejects the command; with the reason.
     """
     try:
         yield
-    except TemporaryError as error:  # from our own stores, which don't know the URL
+    except TemporaryError as error:  # from `UploadStore` and others, which don't know the URL
         if isinstance(error.__cause__, RedisError):
             raise _unavailable(url, error.__cause__) from error
         raise
@@ -38,18 +38,17 @@ def _unavailable(url: str, error: BaseException) -> QueueUnavailableError:
     where = f"Redis at {without_password(url)}"
     if isinstance(error, PoolBusyError):
         return QueueUnavailableError(
-            f"{where} can't be used by more threads: {error}. Use fewer threads, or several "
-            "clients."
+            f"{where} can't be used by more threads: {error}. Use fewer threads, or more clients."
         )
     if fault := fault_of(error):
         return QueueUnavailableError(f"{where} can't be used: {fault}.")
     return QueueUnavailableError(
-        f"{where} can't be used: {_reason(error)}. Start it, or give the right URL "
+        f"{where} can't be used: {_reason(error)}. Start it, or check the URL "
         "(CLIP_WORKER_REDIS_URL)."
     )
 
 
 def _reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    # redis-py follows "No master found" with all that it knows of each sentinel.
+    # After "No master found" redis-py adds details about each sentinel.
     return lines[0].partition(" : <")[0].rstrip(".") if lines else type(error).__name__

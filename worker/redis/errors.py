@@ -1,4 +1,4 @@
-"""Why a Redis can't be used, from the error that redis-py raises."""
+"""Finds the reason for which Redis can't be used in redis-py's errors."""
 
 from __future__ import annotations
 
@@ -7,43 +7,39 @@ from enum import StrEnum
 
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
 
-# Redis 6.2 answers a script's failure with "ERR Error running script (...): -OOM command not ...".
+# Redis 6.2 reports a script's error as "ERR Error running script (...): -OOM command not ...".
 _WORD = re.compile(r"(?:^|\s-?)(READONLY|OOM|MISCONF|LOADING|MASTERDOWN|UNBLOCKED)\b")
-_DEMOTED = "previous master is now"  # redis-py's own words, under Sentinel
+_DEMOTED = "previous master is now"  # redis-py's message with Sentinel
 
 
 class Fault(StrEnum):
-    """A reason and a remedy, as parts of a sentence."""
+    """A reason and a remedy, as the second half of a sentence."""
 
     REPLICA = (
-        "it is a replica, perhaps since a failover, and takes no writes; give the URL of the "
-        "master, or a sentinel:// URL, which follows it"
+        "it is a replica, perhaps since a failover, and accepts no writes; use the URL of the "
+        "master, or a sentinel:// URL, which follows failovers"
     )
     MEMORY = (
-        "its memory is full (maxmemory), so it takes no messages; let workers empty the queue, or "
-        "give it more memory"
+        "its memory is full (maxmemory), so it accepts no messages; let workers empty the queue, "
+        "or give it more memory"
     )
     DISK = (
-        "it can't write to its disk, so it takes no messages; see its log and free the disk, it "
-        "then goes on by itself"
+        "it can't write to its disk, so it accepts no messages; check its log and free disk space, "
+        "after which it continues by itself"
     )
     LOADING = "it is still loading its data from disk; try again in a moment"
-    CLIENTS = (
-        "as many clients are connected as it allows (maxclients); close some, or let it take more"
-    )
-    FILES = (
-        "this process has as many files open as it may; close some, or raise its limit (ulimit -n)"
-    )
+    CLIENTS = "its limit of clients is reached (maxclients); close some, or raise the limit"
+    FILES = "this process has too many open files; close some, or raise its limit (ulimit -n)"
     UNTRUSTED = (
-        "its certificate can't be verified; name its authority's certificate with "
-        "?ssl_ca_certs=/path/to/ca.pem, and Redis by a host name that is in the certificate"
+        "its certificate can't be verified; add the authority's certificate to the URL "
+        "(?ssl_ca_certs=/path/to/ca.pem), and use a host name that is in the certificate"
     )
 
 
 _FAULTS = {
     "READONLY": Fault.REPLICA,
     "MASTERDOWN": Fault.REPLICA,
-    "UNBLOCKED": Fault.REPLICA,  # a blocking command was cut short: the master became a replica
+    "UNBLOCKED": Fault.REPLICA,  # a blocking command, when the master became a replica
     "OOM": Fault.MEMORY,
     "MISCONF": Fault.DISK,
     "LOADING": Fault.LOADING,
@@ -53,7 +49,7 @@ _PHRASES = {
     "Too many open files": Fault.FILES,
     "CERTIFICATE_VERIFY_FAILED": Fault.UNTRUSTED,
 }
-_CLASSES = {  # redis-py takes the first word off these replies
+_CLASSES = {  # redis-py removes the first word of these replies
     ReadOnlyError: Fault.REPLICA,
     OutOfMemoryError: Fault.MEMORY,
     BusyLoadingError: Fault.LOADING,
@@ -61,7 +57,7 @@ _CLASSES = {  # redis-py takes the first word off these replies
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """Why Redis refused; None if it is none of these.
+    """Why Redis can't be used; None if the reason is not one of these.
 
     >>> fault_of(Exception("MISCONF Redis is configured to save RDB snapshots, but ...")).name
     'DISK'

@@ -1,9 +1,9 @@
-"""kombu's Redis transports on top of `worker.redis.connections`.
+"""kombu's Redis transports with the connections of `worker.redis.connections`.
 
-Remote control, events and Celery's own consumer use kombu. By itself kombu keeps using a master
-that was demoted, since its scripts run inside MULTI, where it takes READONLY for the failure of one
-command. It also writes when it connects, so it can't connect to a Redis whose memory is full; but a
-worker must, because workers empty such a Redis.
+Remote control, events and Celery's own consumer use kombu. Unchanged, kombu keeps using a demoted
+master, since its scripts run inside MULTI, where READONLY is only the error of one command. It also
+writes when it connects, which fails if Redis's memory is full; but a worker has to connect to such
+a Redis, to empty its queue.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 class _LenientQoS(redis.QoS):
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        with _unless_memory_is_full("what kombu left unacknowledged is not restored"):
+        with _unless_memory_is_full("kombu's unacknowledged messages are not restored"):
             super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
 
 
@@ -38,19 +38,19 @@ class _LenientChannel(redis.Channel):
     QoS = _LenientQoS
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        # Consuming needs no binding, and who sends to the queue makes it again.
+        # Consuming needs no binding, and producers create it again.
         with _unless_memory_is_full(f"the queue {queue} is not bound to the exchange {exchange}"):
             super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[no-untyped-call]  # kombu's
 
     def maybe_refresh_binding_expiry(self) -> None:
         try:
             super().maybe_refresh_binding_expiry()  # type: ignore[no-untyped-call]  # likewise
-        except ResponseError as error:  # kombu would log it, with its traceback, twice a second
+        except ResponseError as error:  # kombu would log it with a traceback, twice a second
             if fault_of(error) is not Fault.MEMORY:
                 raise
 
     def _size(self, queue: str) -> int:
-        # kombu asks inside MULTI, where a Redis whose memory is full refuses even to read.
+        # kombu uses MULTI, inside which a Redis whose memory is full rejects even reads.
         with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
             for step in self.priority_steps:
                 pipe.llen(self._q_for_pri(queue, step))  # type: ignore[no-untyped-call]  # likewise
@@ -62,35 +62,35 @@ class _LenientChannel(redis.Channel):
 
 
 class MasterOnlyChannel(_LenientChannel):
-    """Over TCP or TLS."""
+    """A channel over TCP or TLS."""
 
     connection_class = MasterOnlyConnection
     connection_class_ssl = MasterOnlySSLConnection
 
 
 class MasterOnlySentinelChannel(_LenientChannel, redis.SentinelChannel):
-    """To the master that sentinels name."""
+    """A channel to the master that the sentinels name."""
 
     connection_class = MasterOnlyManagedConnection
 
 
 class MasterOnlyTransport(redis.Transport):
-    """kombu's `redis` and `rediss`."""
+    """The transport for `redis` and `rediss`."""
 
     Channel = MasterOnlyChannel
 
 
 class MasterOnlySentinelTransport(redis.SentinelTransport):
-    """kombu's `sentinel`."""
+    """The transport for `sentinel`."""
 
     Channel = MasterOnlySentinelChannel
 
 
 class BrokerConnection(Connection):
-    """kombu's connection, which takes our transports for the schemes that it names."""
+    """kombu's connection, with the transports above."""
 
     def get_transport_cls(self) -> Any:
-        """The transport's class; URLs, banners and logs keep the scheme's name."""
+        """The transport's class; URLs, banners and logs show the scheme's name as before."""
         if self.transport_cls in ("redis", "rediss"):
             return MasterOnlyTransport
         if self.transport_cls == "sentinel":
@@ -99,7 +99,7 @@ class BrokerConnection(Connection):
 
 
 class BrokerAMQP(AMQP):  # type: ignore[misc]  # Celery has no type information
-    """The connection of a Celery application to its broker."""
+    """The broker connections of a Celery application."""
 
     Connection = BrokerConnection
     BrokerConnection = BrokerConnection

@@ -1,4 +1,4 @@
-"""Label lists that are stored in Redis under a name, so that a task need not carry them."""
+"""Named lists of labels in Redis, so that tasks need not contain the labels."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from redis import Redis
 
 KEY_PREFIX = "clip-worker:label-set:"
-FRESH_S = 5.0  # how long a worker may use what it has read; a new version is in use after that
+FRESH_S = 5.0  # how long a worker caches a set, and thus until it uses a new version
 
 
 class LabelSets:
-    """The named label sets of one Redis. Threads may share it.
+    """The label sets of one Redis. Thread-safe.
 
     Args:
-        redis: Where the sets lie.
-        clock: Seconds, monotonic.
+        redis: Client of the Redis.
+        clock: Monotonic seconds.
     """
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class LabelSets:
         """Store a set, or a new version of it.
 
         Returns:
-            The version: 12 hexadecimal digits that depend on the labels alone.
+            The version: 12 hexadecimal digits that depend only on the labels.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
@@ -56,12 +56,12 @@ class LabelSets:
         return version
 
     def get(self, name: str) -> tuple[str, ...]:
-        """The labels of a set; what was read within the last 5 seconds is not read again.
+        """The labels of a set, cached for 5 seconds.
 
         Raises:
             InvalidRequestError: `UNKNOWN_LABEL_SET`.
             QueueUnavailableError: Redis can't be reached.
-            ServiceError: `BAD_LABEL_SET`: the key holds something else.
+            ServiceError: `BAD_LABEL_SET`: the key does not contain a label set.
         """
         now = self._clock()
         with self._lock:
@@ -69,7 +69,7 @@ class LabelSets:
         if now - read_at <= FRESH_S:
             return labels
         found = self._load(name)
-        if found != labels:  # else those are kept: whoever looks them up need not compare them
+        if found != labels:  # else return the same object, which callers recognise by identity
             labels = found
         with self._lock:
             self._read[name] = (now, labels)
@@ -91,7 +91,7 @@ class LabelSets:
             return tuple(map(_label, json.loads(stored)["labels"]))
         except (ValueError, LookupError, TypeError) as error:
             raise ServiceError(
-                f"What Redis holds as the label set {quote(name)} is none; store it again with "
+                f"The stored label set {quote(name)} can't be read; store it again with "
                 "Client.put_label_set.",
                 "BAD_LABEL_SET",
             ) from error
@@ -99,5 +99,5 @@ class LabelSets:
 
 def _label(stored: object) -> str:
     if not (isinstance(stored, str) and is_text(stored)):
-        raise ValueError(f"{quote(stored)} is no label")
+        raise ValueError(f"{quote(stored)} is not a label")
     return stored

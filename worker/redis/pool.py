@@ -1,7 +1,6 @@
-"""Connection pools in which a thread waits for a free connection, where redis-py's pools fail.
+"""Connection pools that wait for a free connection, where redis-py's pools raise an error.
 
-Any number of threads may share a client: the number of connections to Redis is limited, and a
-thread that finds all of them in use waits for the next one that is free.
+So any number of threads may share a client, although its number of connections is limited.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
     from redis.connection import Connection
 
 MOST_CONNECTIONS = 64
-WAIT_S = 30.0  # longer than a command that is tried again takes to fail
+WAIT_S = 30.0  # longer than a command takes to fail, including retries
 
 
 class PoolBusyError(RedisConnectionError):
-    """All connections stayed in use; Redis itself may be well."""
+    """All connections stayed in use; Redis itself may be available."""
 
 
 class WaitingPool(ConnectionPool):
-    """redis-py's pool, of which a thread gets a connection as soon as one is free.
+    """redis-py's pool, but a thread waits until a connection is free.
 
     Attributes:
-        wait_s: Longest wait for one, in seconds; 0 for none.
+        wait_s: Longest wait for a connection, in seconds.
     """
 
     wait_s = WAIT_S
@@ -41,10 +40,10 @@ class WaitingPool(ConnectionPool):
         super().reset()
 
     def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Connection:  # noqa: ARG002  # redis-py's own signature
-        """A connection for the caller alone, until it is released.
+        """Take a connection; the caller releases it.
 
         Raises:
-            PoolBusyError: None was free for `wait_s`.
+            PoolBusyError: All connections stayed in use for `wait_s`.
             RedisError: Redis can't be reached.
         """
         end = time.monotonic() + self.wait_s
@@ -63,7 +62,7 @@ class WaitingPool(ConnectionPool):
                     ) from error
 
     def release(self, connection: Any) -> None:
-        """Give a connection back."""
+        """Return a connection to the pool."""
         super().release(connection)
         with self._returned:
             self._returns += 1
@@ -75,9 +74,9 @@ class WaitingPool(ConnectionPool):
 
 
 class WaitingSentinelPool(WaitingPool, SentinelConnectionPool):
-    """The same, of connections to the master that sentinels name."""
+    """The same for connections to the master that the sentinels name."""
 
 
 def _is_exhausted(error: RedisConnectionError) -> bool:
-    # redis-py has a class of its own for it, which not all versions of its pools raise.
+    # redis-py has an exception class for this, but not all versions of its pools raise it.
     return str(error) == "Too many connections"

@@ -1,7 +1,7 @@
-"""Celery's Redis result backends, made to store results when Redis's memory is full too.
+"""Celery's Redis result backends, but they store results even if Redis's memory is full.
 
-The message of a task that Celery runs is removed only once its result is stored. If Redis refused
-the result, the message would stay, and so would the memory that it takes.
+The message of a task that Celery runs is removed only after its result is stored. If Redis rejected
+the result, the message would stay and its memory would never be freed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from worker.redis.errors import Fault, fault_of
 
-# Redis refuses a script's first write if it may need memory, and none after it.
+# Redis checks its memory only at a script's first write, and DEL needs none.
 _STORE = """
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1])
@@ -23,7 +23,7 @@ redis.call('PUBLISH', KEYS[1], ARGV[1])
 
 
 class ResultBackend(redis.RedisBackend):  # type: ignore[misc]  # Celery has no type information
-    """For one server."""
+    """The backend for one server."""
 
     def _set(self, key: str, value: str) -> None:
         try:
@@ -35,4 +35,4 @@ class ResultBackend(redis.RedisBackend):  # type: ignore[misc]  # Celery has no 
 
 
 class SentinelResultBackend(ResultBackend, redis.SentinelBackend):  # type: ignore[misc]  # likewise
-    """For the master that sentinels name."""
+    """The backend for the master that the sentinels name."""

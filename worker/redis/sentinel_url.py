@@ -1,11 +1,11 @@
-"""`sentinel://` URLs: several sentinels, and the name of the master that they watch.
+"""`sentinel://` URLs: several sentinels, and the name of the master that they monitor.
 
-The form is Celery's, with the master's name in it, which Celery wants in two settings instead::
+The form is Celery's, plus the master's name, for which Celery has two settings instead::
 
     sentinel://:password@host1:26379;sentinel://host2:26379/0?master=mymaster
 
-User, password and database are the master's; those of the sentinels themselves, if they ask for
-any, are the parameters `sentinel_username` and `sentinel_password`.
+User, password and database are the master's; user and password of the sentinels themselves are the
+parameters `sentinel_username` and `sentinel_password`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from redis.retry import Retry
 SCHEME = "sentinel://"
 DEFAULT_PORT = 26379
 EXAMPLE = "sentinel://host1:26379;sentinel://host2:26379/0?master=mymaster"
-# Sentinels are asked in turn, so one that is cut off or gone must not use up the time of all: a
-# second at most, and once. redis-py would try each four times, with pauses.
+# Sentinels are asked in turn, so one that does not answer must not take the time of all: it is
+# asked once, for a second. redis-py would try each four times, with pauses.
 TIMEOUT_S = 1.0
 PARAMETERS = {"master", "sentinel_username", "sentinel_password"}
 
 
 @dataclass(frozen=True)
 class SentinelUrl:
-    """What such a URL says.
+    """A parsed URL.
 
     Attributes:
         hosts: Host and port of each sentinel.
-        master: Name under which they know the master.
+        master: Name of the master.
         db: Number of the database.
-        credentials: `username` and `password` for the master, those that are given.
-        sentinel_credentials: Likewise for the sentinels.
+        credentials: `username` and `password` of the master, if given.
+        sentinel_credentials: Likewise of the sentinels.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -46,10 +46,10 @@ class SentinelUrl:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Take a URL apart.
+        """Parse a URL.
 
         Raises:
-            ValueError: It is none; with what would be right.
+            ValueError: It is invalid; the message says what to change.
         """
         parts = [urlsplit(part) for part in url.split(";")]
         for part in parts:
@@ -74,7 +74,7 @@ class SentinelUrl:
 
     @property
     def celery_url(self) -> str:
-        """For `broker_url` and `result_backend`, without what goes into `transport_options`."""
+        """The URL for `broker_url` and `result_backend`; the rest is in `transport_options`."""
         user = quote(self.credentials.get("username", ""), safe="")
         password = quote(self.credentials.get("password", ""), safe="")
         access = f"{user}:{password}@" if self.credentials else ""
@@ -85,12 +85,12 @@ class SentinelUrl:
 
     @property
     def transport_options(self) -> dict[str, Any]:
-        """For `broker_transport_options` and `result_backend_transport_options`."""
+        """`broker_transport_options` and `result_backend_transport_options`."""
         return {"master_name": self.master, "sentinel_kwargs": self.sentinel_options}
 
     @property
     def sentinel_options(self) -> dict[str, Any]:
-        """Of the connections to the sentinels."""
+        """Options of the connections to the sentinels."""
         limits = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
         return limits | {"retry": Retry(NoBackoff(), 0)} | self.sentinel_credentials
 

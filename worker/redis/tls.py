@@ -1,7 +1,7 @@
 """`rediss://` URLs: the same TLS checks for redis-py, kombu and Celery's result backend.
 
-By default these three differ: redis-py checks the server's certificate, Celery's backend refuses a
-URL that does not say whether to, and kombu then checks nothing.
+Their defaults differ: redis-py verifies the server's certificate, Celery's backend rejects a URL
+that does not say whether to, and kombu then verifies nothing.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
 
 
 def split_tls(url: str) -> tuple[str, dict[str, Any]]:
-    """Take what concerns TLS out of a URL.
+    """Split a URL into the URL without TLS parameters and the TLS options.
 
     Returns:
         The URL without parameters that begin with `ssl_`; and, for `rediss://`, the options of
-        redis-py's `SSLConnection`, which kombu and Celery take as `broker_use_ssl` and
-        `redis_backend_use_ssl`.
+        redis-py's `SSLConnection`, which are also `broker_use_ssl` and `redis_backend_use_ssl`.
 
     Raises:
-        ValueError: A parameter is wrong; with what would be right.
+        ValueError: A parameter is invalid; the message says what to change.
     """
     parts = urlsplit(url)
     given = parse_qsl(parts.query, keep_blank_values=True)
@@ -45,13 +44,13 @@ def split_tls(url: str) -> tuple[str, dict[str, Any]]:
 
 def _options(given: dict[str, str]) -> dict[str, Any]:
     if strange := sorted(given.keys() - set(_KNOWN)):
-        raise ValueError(f"leave out {', '.join(strange)}; what TLS takes is {', '.join(_KNOWN)}")
+        raise ValueError(f"leave out {', '.join(strange)}; TLS options are {', '.join(_KNOWN)}")
     check = _check(given.get("ssl_cert_reqs", "required"))
     options: dict[str, Any] = {name: _file(name, given[name]) for name in _FILES if name in given}
     if "ssl_password" in given:
         options["ssl_password"] = given["ssl_password"]
     hostname = _flag("ssl_check_hostname", given.get("ssl_check_hostname", "true"))
-    # redis-py's own default depends on its version.
+    # redis-py's default depends on its version.
     return options | {
         "ssl_cert_reqs": check,
         "ssl_check_hostname": hostname and check != ssl.CERT_NONE,
@@ -73,5 +72,5 @@ def _flag(name: str, value: str) -> bool:
 
 def _file(name: str, value: str) -> str:
     if not Path(value).is_file():
-        raise ValueError(f"give a file that is there for {name}")
+        raise ValueError(f"give an existing file for {name}")
     return value

@@ -1,4 +1,4 @@
-"""Which Redis URLs are accepted, and a client for each of them."""
+"""Validates Redis URLs and opens clients for them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from worker.redis.tls import split_tls
 
 SCHEMES = ("redis://", TLS_SCHEME)
 EXAMPLE = "redis://localhost:6379/0"
-SOCKET_TIMEOUT_S = 5.0  # without one a process hangs for good when the network is cut
-# A lost connection is made anew at once, then twice more within about a second. A reply that does
-# not come is not waited for again.
+SOCKET_TIMEOUT_S = 5.0  # without it a process would hang forever when the network is cut
+# A lost connection is retried at once, then twice more within about a second. A missing reply is
+# not waited for again.
 RETRIES = 3
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 0.5
 
 
 def redis_url_remedy(url: str) -> str | None:
-    """What to give instead of a URL that is not accepted; None if it is."""
+    """What to change about an invalid URL; None if it is valid."""
     if not isinstance(url, str) or not url.startswith((SENTINEL_SCHEME, *SCHEMES)):
         return f"give one such as {EXAMPLE}"
     if not is_text(url):
@@ -47,11 +47,13 @@ def redis_url_remedy(url: str) -> str | None:
     except ValueError as error:
         return str(error)
     return (
-        None if url.startswith(SENTINEL_SCHEME) or _is_taken(url) else f"give one such as {EXAMPLE}"
+        None
+        if url.startswith(SENTINEL_SCHEME) or _is_accepted(url)
+        else f"give one such as {EXAMPLE}"
     )
 
 
-def _is_taken(url: str) -> bool:
+def _is_accepted(url: str) -> bool:
     """Whether redis-py accepts the URL with all its parameters."""
     try:
         _direct(url, 0).connection_pool.make_connection()
@@ -61,7 +63,7 @@ def _is_taken(url: str) -> bool:
 
 
 def check_redis_url(url: str) -> str:
-    """Give the URL back if it can be used: `redis://`, `rediss://` or `sentinel://`.
+    """Return the URL if it is valid: `redis://`, `rediss://` or `sentinel://`.
 
     Raises:
         InvalidRequestError: `BAD_REDIS_URL`.
@@ -76,16 +78,15 @@ def check_redis_url(url: str) -> str:
 
 
 def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -> Redis:
-    """A client for a checked URL, which connects when it is first used. Threads may share it.
+    """A client for a valid URL, which connects when it is first used. Thread-safe.
 
-    A server that became a replica is left as if it had gone; under Sentinel the next attempt finds
-    the new master.
+    A server that becomes a replica is treated as a lost connection; with Sentinel the next attempt
+    finds the new master.
 
     Args:
         url: See `check_redis_url`.
-        retries: How often a command is tried again when its connection was lost, which may repeat
-            it.
-        most: Connections at a time; see `worker.redis.pool`.
+        retries: How often a command is sent again after a lost connection; it may run twice.
+        most: Maximum number of connections; see `worker.redis.pool`.
     """
     open_client = _managed if url.startswith(SENTINEL_SCHEME) else _direct
     client = open_client(url, retries)
@@ -98,7 +99,7 @@ def _direct(url: str, retries: int) -> Redis:
     options = parse_url(address)  # type: ignore[no-untyped-call]  # redis-py's
     options["connection_class"] = MasterOnlySSLConnection if tls else MasterOnlyConnection
     limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
-    pool = WaitingPool(**(limits | options | tls), retry=_persistence(retries))
+    pool = WaitingPool(**(limits | options | tls), retry=_retry(retries))
     return Redis.from_pool(pool)
 
 
@@ -114,12 +115,12 @@ def _managed(url: str, retries: int) -> Redis:
         db=parsed.db,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=_persistence(retries),
+        retry=_retry(retries),
         **parsed.credentials,
     )
     return client
 
 
-def _persistence(retries: int) -> Retry:
+def _retry(retries: int) -> Retry:
     pauses = FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
     return Retry(pauses, retries, supported_errors=(LostConnectionError,))
