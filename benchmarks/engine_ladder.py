@@ -51,7 +51,7 @@ class Rung:
     """One way to run the engine.
 
     Attributes:
-        pieces: Accelerations in use.
+        acceleration: Accelerations in use.
         precision: Of the image tower.
         mode: Of preprocessing.
         batch: Pictures a forward pass.
@@ -60,7 +60,7 @@ class Rung:
         pictures: Part of the run's pictures that this rung is given; slow rungs get few.
     """
 
-    pieces: Acceleration
+    acceleration: Acceleration
     precision: Precision = "float32"
     mode: Mode = "exact"
     batch: int = 1
@@ -71,14 +71,15 @@ class Rung:
 def ladder() -> dict[str, Rung]:
     """The rungs from the bottom up; each adds to the one before it."""
     one = Rung(PLAIN, pictures=1 / 4)
-    trimmed = replace(one, pieces=replace(PLAIN, trimmed_text=True))
-    shared = replace(trimmed, pieces=replace(trimmed.pieces, shared_prefixes=True))
-    cached = replace(shared, pieces=replace(shared.pieces, cached_text=True), pictures=1)
+    trimmed = replace(one, acceleration=replace(PLAIN, trimmed_text=True))
+    shared = replace(trimmed, acceleration=replace(trimmed.acceleration, shared_prefixes=True))
+    cached = replace(
+        shared, acceleration=replace(shared.acceleration, cached_text=True), pictures=1
+    )
     batch = replace(cached, batch=BATCH)
-    sdpa = replace(batch, pieces=replace(batch.pieces, sdpa=True))
-    patches = replace(sdpa, pieces=replace(sdpa.pieces, linear_patches=True))
-    folded = replace(patches, pieces=replace(patches.pieces, folded_gelu=True))
-    packed = replace(folded, pieces=Acceleration())
+    patches = replace(batch, acceleration=replace(batch.acceleration, linear_patches=True))
+    folded = replace(patches, acceleration=replace(patches.acceleration, folded_gelu=True))
+    packed = replace(folded, acceleration=Acceleration())
     fast = replace(packed, mode="fast")
     replicas = replace(fast, replicas=cores())
     return {
@@ -87,7 +88,6 @@ def ladder() -> dict[str, Rung]:
         "+ shared prefixes": shared,
         "+ cached text": cached,
         f"+ batches of {BATCH}": batch,
-        "+ sdpa": sdpa,
         "+ linear patches": patches,
         "+ folded QuickGELU": folded,
         "+ prepacked linears": packed,
@@ -101,10 +101,10 @@ def left_out() -> dict[str, Rung]:
     """The default, and it without one piece at a time."""
     default = ladder()["+ one thread a replica (default)"]
     rungs = {"default": default}
-    for piece in ("sdpa", "linear_patches", "folded_gelu", "prepacked", "cached_text"):
-        rungs[f"without {piece}"] = replace(default, pieces=Acceleration.without([piece]))
+    for option in ("linear_patches", "folded_gelu", "prepacked", "cached_text"):
+        rungs[f"without {option}"] = replace(default, acceleration=Acceleration.without([option]))
     text = Acceleration.without(["cached_text", "shared_prefixes"])
-    rungs["without cached_text and shared_prefixes"] = replace(default, pieces=text)
+    rungs["without cached_text and shared_prefixes"] = replace(default, acceleration=text)
     rungs["exact decoding"] = replace(default, mode="exact")
     rungs |= {f"batches of {size}": replace(default, batch=size) for size in (1, 4, 16)}
     return rungs | {"bfloat16": replace(default, precision="bfloat16")}
@@ -201,7 +201,7 @@ def engine_of(rung: Rung, state: StateDict) -> Engine:
         device=torch.device("cpu"),
         precision=rung.precision,
         buckets=(rung.batch,),
-        acceleration=rung.pieces,
+        acceleration=rung.acceleration,
     )
 
 

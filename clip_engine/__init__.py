@@ -5,8 +5,8 @@
     engine = load_engine("ViT-B/32")
     engine.classify(["cat.jpg"], ["cat", "dog"], k=1)
 
-The names below are loaded when they are first used (PEP 562), so that a program that only wants
-`clip_engine.errors` or draws the demo's pictures doesn't pay for torch.
+The names below are imported on first use (PEP 562), so a program that needs `clip_engine.errors`
+alone doesn't load torch.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.images.image_input import ImageInput, check_images, file_or_picture
 from clip_engine.inference.buckets import buckets_up_to, usual_batch
-from clip_engine.inference.image_encoder import ImageTower
-from clip_engine.inference.text_encoder import TextTower
+from clip_engine.inference.image_encoder import ImageEncoder
+from clip_engine.inference.text_encoder import TextEncoder
 from clip_engine.label_cache import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.model import CLIP
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
@@ -30,17 +30,17 @@ from clip_engine.topk import check_k, top_k_of_numbers
 
 PIXEL_MEAN = OPENAI_NORMALISATION.mean
 PIXEL_STD = OPENAI_NORMALISATION.std
-LABELS_AT_ONCE = 1024  # 512 float32 each make 2 MB
+LABELS_AT_ONCE = 1024  # 2 MB of features of 512 float32 each
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One label of a picture.
+    """A label of an image with its probability.
 
     Attributes:
-        label: As given.
+        label: The label, as given.
         probability: Softmax over all labels of the call, in [0, 1].
-        index: Position of the label in the call's list.
+        index: Position in the call's list of labels.
     """
 
     label: str
@@ -50,10 +50,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Name and digest of a model, as results carry them.
+    """Name and digest of a model, as reported in results.
 
     Attributes:
-        name: As the model was asked for: a published name, or a file's stem.
+        name: A published name, or a checkpoint's file name without its suffix.
         digest: SHA-256 of the checkpoint file, in hexadecimal.
     """
 
@@ -62,24 +62,23 @@ class ModelIdentity:
 
 
 class Engine:
-    """A CLIP model with its tokenizer and preprocessing, ready to classify. Threads may share it.
+    """A CLIP model with its tokenizer and preprocessing, ready to classify. Thread-safe.
 
     Args:
         model: In eval mode, on the CPU; it is moved to `device`.
-        identity: Where the weights came from.
-        tokenizer: CLIP's.
+        identity: The model's name and digest.
+        tokenizer: The model's tokenizer.
         preprocessor: For the model's resolution.
-        normalisation: Of the pixels, as the model was trained.
+        normalisation: Of the pixels, as in the model's training.
         device: Where both towers run.
-        precision: Of the weights and products of the image tower; its residual stream, its
-            LayerNorm and the whole text tower stay float32. The model's weights are converted.
-        buckets: Batch sizes that the image tower is run at, ascending. A batch is padded to the
-            next, and in a bucket of one size a picture's feature doesn't depend on its neighbours,
-            bit by bit. None for those that suit the model and the device.
-        acceleration: Which pieces make the towers faster. Three of them change the model for good,
-            so by default they are left out.
-        replicas: Threads that will run towers at the same time; as many batches of new labels pass
-            the text tower at once.
+        precision: Of the image tower's weights and matrix products; its residual stream and
+            LayerNorm, and the whole text tower, stay in float32. The model's weights are converted.
+        buckets: Batch sizes at which the image tower runs, ascending. A batch is padded to the next
+            one. Within one batch size an image's feature is bit for bit independent of the other
+            images. None for sizes that suit the model and the device.
+        acceleration: Which accelerations are on. By default those are off that change the model.
+        replicas: Number of threads that may run the image tower at the same time; the text tower
+            runs as many batches at once.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -106,58 +105,58 @@ class Engine:
         self.buckets = _check_buckets(buckets_up_to(usual) if buckets is None else buckets)
         self.model = model.to(device)
         accelerate(model, acceleration, precision)
-        self.texts = TextTower(
-            model, tokenizer=tokenizer, device=device, pieces=acceleration, at_once=replicas
+        self.texts = TextEncoder(
+            model, tokenizer=tokenizer, device=device, acceleration=acceleration, at_once=replicas
         )
         self.labels = LabelFeatures(
             self.texts.encode, DEFAULT_CAPACITY if acceleration.cached_text else 0
         )
         self._logit_scale = float(model.logit_scale.exp())
-        self._tower = ImageTower(
+        self._images = ImageEncoder(
             model,
             normalisation=normalisation,
             device=device,
             buckets=self.buckets,
-            pieces=acceleration,
+            acceleration=acceleration,
         )
 
     @property
     def max_batch(self) -> int:
-        """Most pictures that the image tower takes at once; less once memory has run out."""
-        return self._tower.limit.largest
+        """Largest batch of the image tower; it shrinks when the device runs out of memory."""
+        return self._images.limit.largest
 
     def encode_pixels(self, pixels: Sequence[Tensor]) -> Tensor:
-        """Encode pictures that the preprocessor has prepared.
+        """Encode images that the preprocessor has prepared.
 
         Args:
-            pixels: B pictures, uint8 `[3, R, R]` each; any number, run in buckets.
+            pixels: B images, uint8 `[3, R, R]` each; any number, run in buckets.
 
         Returns:
             float32 `[B, D]`, each row of length 1, on the CPU.
 
         Raises:
-            DeviceMemoryError: The device's memory doesn't hold even a batch of 1.
-            DeviceLostError: The device failed for good; end the process.
+            DeviceMemoryError: Not even one image fits into the device's memory.
+            DeviceLostError: The device failed for good; restart the process.
         """
-        return self._tower.encode(pixels)
+        return self._images.encode(pixels)
 
     def classify_features(
         self, image_features: Tensor, label_features: Tensor, labels: Sequence[str], k: int
     ) -> list[list[Prediction]]:
-        """Score encoded pictures against encoded labels.
+        """Score encoded images against encoded labels.
 
         Args:
             image_features: `[B, D]` from `encode_pixels`.
             label_features: `[L, D]` from `labels.get`.
-            labels: The L labels, for the answer.
-            k: Most predictions a picture.
+            labels: The L labels.
+            k: Largest number of predictions an image.
 
         Returns:
-            For each picture at most k predictions, most probable first, ties by index.
+            For each image up to k predictions, most probable first, ties by index.
 
         Raises:
-            ClipEngineError: The model overflowed: its features are NaN.
-            InputError: k is below 1 or no integer.
+            ClipEngineError: The features are NaN, because the model overflowed.
+            InputError: k is not an integer of 1 or more.
         """
         probabilities, indices = self.rank(image_features, label_features, k)
         return [
@@ -169,13 +168,13 @@ class Engine:
     def rank(
         self, image_features: Tensor, label_features: Tensor, k: int
     ) -> tuple[list[list[float]], list[list[int]]]:
-        """Probabilities and positions of each picture's k most probable labels.
+        """Probabilities and positions of each image's k most probable labels.
 
         Arguments, order and errors are those of `classify_features`.
         """
         check_k(k)
-        # One product a picture, batched: its last bits must not depend on its neighbours. So many
-        # labels at a time as stay in the cache until the last picture has had them.
+        # A batch of products, one an image, so that no result depends on the other images. Labels
+        # are taken in chunks that stay in the processor's cache for all images.
         rows = (self._logit_scale * image_features)[:, None]  # [B, 1, D]
         products = [
             rows.bmm(label_features[start : start + LABELS_AT_ONCE].T.expand(len(rows), -1, -1))
@@ -183,10 +182,10 @@ class Engine:
         ]
         logits = products[0] if len(products) == 1 else torch.cat(products, dim=2)
         probabilities = logits[:, 0].softmax(dim=-1)  # [B, L]
-        if probabilities.isnan().any():  # as soon as one of a picture's logits is, or is infinite
+        if probabilities.isnan().any():  # also if a logit was infinite
             raise ClipEngineError(
-                f"The model {self.identity.name!r} gave features that are no numbers in "
-                f"{self.precision}; run it in float32, or mend its weights."
+                f"The model {self.identity.name!r} gave NaN in {self.precision}; run it in "
+                "float32, or check its weights."
             )
         values, indices = top_k_of_numbers(probabilities, int(k))
         return values.tolist(), indices.tolist()
@@ -198,22 +197,22 @@ class Engine:
         k: int = 5,
         template: str | Iterable[str] = DEFAULT_TEMPLATE,
     ) -> list[list[Prediction]]:
-        """Give the k most probable labels of each picture.
+        """Find the k most probable labels of each image.
 
         Args:
-            images: A list, an array `[B, H, W, 3]` or any other iterable of pictures; each a path,
-                encoded bytes, a binary file such as `BytesIO`, a Pillow picture, or a uint8 array
+            images: A list, an array `[B, H, W, 3]` or any other iterable of images. Each is a path,
+                encoded bytes, a binary file such as `BytesIO`, a Pillow image, or a uint8 array
                 `[H, W, 3]` (RGB), `[H, W, 4]` (RGBA) or `[H, W]` (grey).
-            labels: L different labels, likewise.
-            k: Most predictions a picture; L if L is fewer.
-            template: Prompt around a label, with one `{}`; several make an ensemble.
+            labels: An iterable of L different labels.
+            k: Largest number of predictions an image; L if that is smaller.
+            template: Prompt for a label, with one `{}`; several templates form an ensemble.
 
         Raises:
-            InputError: No labels, an empty or repeated one, a wrong template or k; a single picture
-                or label in the place of a list; something else than a picture.
-            TextTooLongError: A label in its template has too many tokens.
-            ImageError: A picture can't be decoded.
-            OSError: A path can't be read.
+            InputError: There are no labels, or a blank or repeated one; a template or k is invalid;
+                a single image or label was given instead of a list; or something is not an image.
+            TextTooLongError: A prompt has too many tokens.
+            ImageError: An image can't be decoded.
+            OSError: A file can't be read.
         """
         templates = check_templates([template] if isinstance(template, str) else template)
         labels, images = check_labels(labels), check_images(images)
@@ -222,16 +221,16 @@ class Engine:
         return self.classify_features(image_features, label_features, labels, k)
 
     def prepare(self, image: ImageInput, reserve: Reserve | None = None) -> Tensor:
-        """Decode and resize one picture, in any form that `classify` takes, to uint8 `[3, R, R]`.
+        """Decode and resize one image to uint8 `[3, R, R]`.
 
         Args:
-            image: As `classify` takes it.
-            reserve: For encoded bytes, as `Preprocessor.from_bytes` takes it.
+            image: In any form that `classify` accepts.
+            reserve: See `Preprocessor.from_bytes`; for encoded bytes only.
 
         Raises:
-            InputError: It is no picture in any form.
+            InputError: It is not an image in any of these forms.
             ImageError: It can't be decoded.
-            OSError: The path can't be read.
+            OSError: The file can't be read.
         """
         source = file_or_picture(image)
         try:
@@ -244,30 +243,30 @@ class Engine:
             raise ImageError(f"{os.fspath(image)!r}: {error.message}", error.code) from error
 
     def warm(self) -> None:
-        """Run both towers once, so that the first task does not pay for lazy set-up."""
-        self._tower.warm()
+        """Run both towers once, so that lazy set-up doesn't slow the first call down."""
+        self._images.warm()
         self.texts.encode(["warm"])
 
 
 def _check_buckets(buckets: Sequence[int]) -> tuple[int, ...]:
     if not buckets or buckets[0] < 1 or list(buckets) != sorted(set(buckets)):
-        raise InputError(f"The buckets are {buckets!r}; give batch sizes of 1 or more, ascending.")
+        raise InputError(f"Invalid buckets {buckets!r}; give batch sizes of 1 or more, ascending.")
     return tuple(buckets)
 
 
 def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Give the labels as a tuple if there are some, none is blank and none is there twice.
+    """Check that there are labels, none of them blank or repeated, and return them as a tuple.
 
     Raises:
-        InputError: Naming the label at fault.
+        InputError: There are none, or one is invalid; it is quoted.
     """
     checked: dict[str, None] = {}
     for label in _members(labels):
         if not isinstance(label, str) or not label.strip():
-            raise InputError(f"The label {quoted(label)} is blank or no text; leave it out.")
+            raise InputError(f"The label {quoted(label)} is blank or not a string; remove it.")
         if label in checked:
-            raise InputError(f"The label {str(label)!r} is there twice; give each label once.")
-        checked[str(label)] = None  # of a NumPy array's, Python's own str
+            raise InputError(f"The label {str(label)!r} is repeated; give each label once.")
+        checked[str(label)] = None  # a plain str, also from a NumPy array
     return tuple(checked)
 
 
@@ -277,5 +276,5 @@ def _members(labels: Iterable[str]) -> tuple[str, ...]:
     except TypeError:  # None, a number, an array without axes
         members = ()
     if not members:
-        raise InputError(f"The labels are {quoted(labels)}; give a list of at least one label.")
+        raise InputError(f"Invalid labels {quoted(labels)}; give a list of at least one label.")
     return members

@@ -1,30 +1,30 @@
-"""The errors that `clip_engine` raises, by what the caller should do about them.
+"""The exceptions of `clip_engine`, by what the caller should do about them.
 
 ::
 
     ClipEngineError
-    ├── InputError              fix the call: labels, k, template, text
+    ├── InputError              fix the call: labels, k, templates, texts
     │   └── TextTooLongError    a text has more tokens than the model's context
-    ├── ImageError              fix or drop this image; has a `code`
+    ├── ImageError              fix or skip this image; has a `code`
     ├── ModelNotFoundError      fix the model's name or path
-    ├── CheckpointError         the file is not a CLIP checkpoint that can be read
-    ├── DownloadError           weights could not be fetched: network, disk, checksum
-    ├── DeviceError             the requested device does not exist
-    ├── DeviceMemoryError       not even one row fits into the device's memory at the moment
-    └── DeviceLostError         the device failed for good; only a fresh process may use it again
+    ├── CheckpointError         give a CLIP checkpoint that can be read
+    ├── DownloadError           weights can't be downloaded: network, disk, checksum
+    ├── DeviceError             choose a device that this machine has
+    ├── DeviceMemoryError       free some of the device's memory: not even one row fits
+    └── DeviceLostError         restart the process: the device failed for good
 
-Every message is one sentence that quotes the offending value and says what would be right.
+Every message is one sentence that quotes the offending value and says how to fix it.
 """
 
 from __future__ import annotations
 
 
 class ClipEngineError(Exception):
-    """Root of all errors of this package."""
+    """Base class of all exceptions of this package."""
 
 
 class InputError(ClipEngineError, ValueError):
-    """An argument is wrong: labels, k, template, text or an array's shape."""
+    """An argument is invalid: labels, k, a template, a text or an array's shape."""
 
 
 class TextTooLongError(InputError):
@@ -32,11 +32,11 @@ class TextTooLongError(InputError):
 
 
 class ImageError(ClipEngineError, ValueError):
-    """A picture can't be used.
+    """An image can't be decoded, or is refused.
 
     Args:
-        message: One sentence for a person.
-        code: Stable, for programs: `DECODE_UNRECOGNIZED` (no known image format),
+        message: One sentence for people.
+        code: Stable name for programs: `DECODE_UNRECOGNIZED` (no known image format),
             `DECODE_TRUNCATED`, `DECODE_BROKEN`, `DECODE_TOO_EXPENSIVE`, `DECODE_CRASHED`,
             `TOO_MANY_PIXELS`, `EMPTY_IMAGE`.
     """
@@ -51,24 +51,24 @@ class ImageError(ClipEngineError, ValueError):
 
 
 class ModelNotFoundError(ClipEngineError, LookupError):
-    """No model has this name, and no file lies at this path."""
+    """The model is neither a known name nor an existing path."""
 
 
 class CheckpointError(ClipEngineError):
-    """A file is not a CLIP checkpoint, or not one that can be read."""
+    """A file is not a CLIP checkpoint, or can't be read."""
 
 
 class DownloadError(ClipEngineError, OSError):
-    """Published weights could not be fetched, stored or verified."""
+    """Published weights can't be downloaded, stored or verified."""
 
 
 class DeviceError(ClipEngineError, RuntimeError):
-    """The device asked for does not exist on this machine."""
+    """This machine doesn't have the requested device."""
 
 
 class DeviceMemoryError(ClipEngineError, MemoryError):
-    """The device's memory, or the machine's for a CPU, does not hold a batch of 1."""
+    """Not even a batch of 1 fits into the device's memory, which for a CPU is the machine's."""
 
 
 class DeviceLostError(ClipEngineError, RuntimeError):
-    """The device failed in a way that this process can't recover from; end it."""
+    """The device failed in a way that the process can't recover from; restart it."""

@@ -1,4 +1,4 @@
-"""Text features of labels, computed once and kept.
+"""Caches text features of labels.
 
 Axes: L labels, P templates, D embedding.
 """
@@ -17,23 +17,23 @@ from torch.nn import functional
 from clip_engine.errors import TextTooLongError
 from clip_engine.prompts import fill
 
-MOST_PROMPTS = 4096  # encoded in one call, so that their features fit into memory
-DEFAULT_CAPACITY = 200_000  # label features kept; 512 float32 each make 400 MB
-SET_SHARE = 4  # of the capacity, the part that whole lists may take beside the single features
+MOST_PROMPTS = 4096  # encoded in one call, to limit the memory for their features
+DEFAULT_CAPACITY = 200_000  # label features; with 512 float32 each, 400 MB
+SET_SHARE = 4  # whole lists may take a quarter of the capacity, in addition
 
 
 class LabelFeatures:
-    """A bounded cache from (templates, label) to the label's feature. Threads may share it.
+    """A bounded cache from (templates, label) to the label's feature. Thread-safe.
 
-    The feature of a label under several templates is the mean of its prompts' normalised features,
-    normalised again (Radford et al. 2021, section 3.1.4). It is cached a label at a time, so two
-    tasks whose label lists overlap share what they have in common; and lists that come again are
-    kept whole, for to stack a thousand features takes longer than to score them.
+    The feature of a label with several templates is the mean of its prompts' normalised features,
+    normalised again (Radford et al. 2021, section 3.1.4). Features are cached by label, so that
+    overlapping label lists share them. Whole lists are cached too, because stacking a thousand
+    features takes longer than scoring them.
 
     Args:
-        encode: From N prompts to normalised features, float32 `[N, D]`, on the CPU.
-        capacity: Most features kept, and a quarter as many again in whole lists, or one list that
-            is longer; the least recently used go first.
+        encode: Maps N prompts to normalised features, float32 `[N, D]`, on the CPU.
+        capacity: Largest number of features; whole lists may hold a quarter as many in addition, or
+            be a single longer list. The least recently used are evicted first.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class LabelFeatures:
         self._lists: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Tensor] = OrderedDict()
         self._rows = 0  # in all lists
         self._lock = threading.Lock()
-        self._claimed: set[tuple[tuple[str, ...], str]] = set()  # being encoded by somebody
-        self._disclaimed = threading.Condition(self._lock)
+        self._encoding: set[tuple[tuple[str, ...], str]] = set()  # by any thread
+        self._encoded = threading.Condition(self._lock)
 
     def __len__(self) -> int:
         return len(self._features)
 
     def get(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
-        """Features of the labels under the templates.
+        """Features of the labels with these templates.
 
         Returns:
-            float32 `[L, D]`, each row of length 1, on the CPU. Others may hold it too, so it is an
-            inference tensor: torch raises if it is written to.
+            float32 `[L, D]`, each row of length 1, on the CPU. It is shared between calls and
+            therefore an inference tensor, so that torch refuses in-place changes.
 
         Raises:
-            TextTooLongError: A label in its template has too many tokens.
+            TextTooLongError: A prompt has too many tokens.
         """
         key = (templates, tuple(labels))
         if (features := self.find(key[1], templates)) is not None:
@@ -70,7 +70,7 @@ class LabelFeatures:
         return features
 
     def find(self, labels: tuple[str, ...], templates: tuple[str, ...]) -> Tensor | None:
-        """Features of a list that is kept whole, as `get` gives them; None if it is not."""
+        """Features of a list that is cached as a whole, as from `get`; None if it isn't."""
         key = (templates, labels)
         with self._lock:
             if (features := self._lists.get(key)) is not None:
@@ -80,20 +80,20 @@ class LabelFeatures:
     def get_all(
         self, lists: Sequence[tuple[Sequence[str], tuple[str, ...]]]
     ) -> list[Tensor | Exception]:
-        """Features of several label lists; new labels of all of them are encoded together.
+        """Features of several label lists, with the new labels of all lists encoded together.
 
         Args:
-            lists: Labels and templates of each.
+            lists: The labels and templates of each.
 
         Returns:
-            For each what `get` gives or raises.
+            For each list what `get` returns or raises.
         """
         together: dict[tuple[str, ...], dict[str, None]] = {}
         for labels, templates in lists:
             together.setdefault(templates, {}).update(dict.fromkeys(labels))
         if len(lists) > 1:
             for templates, union in together.items():
-                # A label at fault fails its own lists below, one by one.
+                # A label that is too long fails only the lists that contain it, below.
                 with suppress(TextTooLongError), torch.inference_mode():
                     self._find_or_encode(list(union), templates)
         return [self._get_or_error(labels, templates) for labels, templates in lists]
@@ -103,7 +103,7 @@ class LabelFeatures:
     ) -> Tensor | Exception:
         try:
             return self.get(labels, templates)
-        except Exception as error:  # noqa: BLE001  # it is the list's outcome
+        except Exception as error:  # noqa: BLE001  # returned as the list's outcome
             return error
 
     def _stack(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
@@ -115,55 +115,56 @@ class LabelFeatures:
     ) -> dict[str, Tensor]:
         known: dict[str, Tensor] = {}
         while new := [label for label in dict.fromkeys(labels) if label not in known]:
-            found, mine = self._look_up_or_claim(new, templates)
+            found, mine = self._look_up_or_reserve(new, templates)
             known |= found
             if mine:
                 try:
                     known |= self._compute(mine, templates)
                 finally:
-                    self._disclaim(mine, templates)
+                    self._release(mine, templates)
         return known
 
-    def _look_up_or_claim(
+    def _look_up_or_reserve(
         self, labels: Sequence[str], templates: tuple[str, ...]
     ) -> tuple[dict[str, Tensor], list[str]]:
-        """Those that are kept, and those that nobody else encodes just now, for the caller to do.
+        """The cached features, and the labels that the caller has to encode itself.
 
-        When a thousand tasks bring the same new labels, one pays: if others encode all of them, it
-        waits until somebody is done.
+        A label that another thread is encoding is in neither, so that concurrent calls with the
+        same new labels encode them once. If that holds for all of them, this waits until a thread
+        has finished.
         """
         known, mine = {}, []
-        with self._disclaimed:
+        with self._encoded:
             for label in labels:
                 key = (templates, label)
                 if (feature := self._features.get(key)) is not None:
                     self._features.move_to_end(key)
                     known[label] = feature
-                elif key not in self._claimed:
+                elif key not in self._encoding:
                     mine.append(label)
-            self._claimed.update((templates, label) for label in mine)
+            self._encoding.update((templates, label) for label in mine)
             if not known and not mine:
-                self._disclaimed.wait()
+                self._encoded.wait()
         return known, mine
 
-    def _disclaim(self, labels: Sequence[str], templates: tuple[str, ...]) -> None:
-        with self._disclaimed:
-            self._claimed.difference_update((templates, label) for label in labels)
-            self._disclaimed.notify_all()
+    def _release(self, labels: Sequence[str], templates: tuple[str, ...]) -> None:
+        with self._encoded:
+            self._encoding.difference_update((templates, label) for label in labels)
+            self._encoded.notify_all()
 
     def _keep(self, key: tuple[tuple[str, ...], tuple[str, ...]], features: Tensor) -> None:
         with self._lock:
             if key not in self._lists:
                 self._rows += len(features)
             self._lists[key] = features
-            # The newest stays, however long it is: else each of its tasks would stack it anew.
+            # The newest list always stays, or each call with a longer one would stack it again.
             fewest = min(1, self._capacity)
             while self._rows > self._capacity // SET_SHARE and len(self._lists) > fewest:
                 _, dropped = self._lists.popitem(last=False)
                 self._rows -= len(dropped)
 
     def _compute(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
-        # A few at a time: an ensemble's prompts for many labels would not fit into memory.
+        # In chunks: an ensemble's prompts for many labels would take too much memory.
         chunk = max(1, MOST_PROMPTS // len(templates))
         computed: dict[str, Tensor] = {}
         for start in range(0, len(labels), chunk):
@@ -180,5 +181,5 @@ class LabelFeatures:
         prompts = [fill(template, label) for label in labels for template in templates]
         features = self._encode(prompts).view(len(labels), len(templates), -1)  # [L, P, D]
         features = functional.normalize(features.mean(dim=1), dim=-1)  # [L, D]
-        # Copies: a view would keep all rows of its batch in memory for as long as one is kept.
+        # Copies, because a view would keep its whole batch in memory.
         return {label: row.clone() for label, row in zip(labels, features, strict=True)}

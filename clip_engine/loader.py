@@ -1,4 +1,4 @@
-"""From a model's name or path to an engine."""
+"""Loads an engine by a model's name or path."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_MODEL = "ViT-B/32"
 DEMO_MODEL = "demo"  # shipped with this package; see demo/MODEL_CARD.md
 
 
-def load_engine(  # noqa: PLR0913  # each has a default that serves
+def load_engine(  # noqa: PLR0913  # each has a default
     model: str = DEFAULT_MODEL,
     *,
     device: str = "cpu",
@@ -40,31 +40,31 @@ def load_engine(  # noqa: PLR0913  # each has a default that serves
     offline: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Engine:
-    """Load a model and everything that classifying with it takes.
+    """Load a model with its tokenizer and preprocessing.
 
     Args:
-        model: A published name (`ViT-B/32`), fetched on first use; `demo`; or a checkpoint's path,
-            a file or a folder, in any format of `clip_engine.formats`.
+        model: A published name such as `ViT-B/32`, downloaded on first use; `demo`; or the path of
+            a checkpoint, a file or a folder, in any format of `clip_engine.formats`.
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: Of the image tower's matrix products; None for
-            float16 on CUDA, float32 elsewhere.
-        activation: Of the MLPs, against what the checkpoint says; None to go by it.
+        precision: Of the image tower's matrix products; None for float16 on CUDA and float32
+            elsewhere.
+        activation: Of the MLPs, overriding the checkpoint's; None to use the checkpoint's.
         preprocessing: `fast` or `exact`.
-        max_pixels: Largest picture that is decoded, in pixels; None for the default.
-        formats: Image formats that are decoded, by Pillow's names.
-        buckets: Batch sizes, ascending; None for those that suit the model on its device.
-        acceleration: Which pieces make the towers faster; None for all.
-        replicas: Threads that will run towers at the same time.
-        cache_dir: Where published weights are kept; None for `~/.cache/clip`.
-        mirror: Base URL that they are fetched from instead of the publisher's, as
+        max_pixels: Largest image accepted, in pixels; None for the default.
+        formats: Image formats accepted, by Pillow's names.
+        buckets: Batch sizes, ascending; None for sizes that suit the model and the device.
+        acceleration: Which accelerations are on; None for all.
+        replicas: Number of threads that may run the image tower at the same time.
+        cache_dir: Folder for published weights; None for `~/.cache/clip`.
+        mirror: Base URL to download them from instead of the publisher's, as
             `<mirror>/<sha256>/<file>`.
-        offline: Whether to fetch nothing.
-        progress: Called with bytes done and bytes in all while weights are fetched.
+        offline: Whether downloads are forbidden.
+        progress: Called with the bytes done and the total, if known, during a download.
 
     Raises:
-        ModelNotFoundError: Neither a name nor a file.
-        DownloadError: Published weights can't be fetched.
-        CheckpointError: The file holds no CLIP model.
+        ModelNotFoundError: The model is neither a known name nor an existing path.
+        DownloadError: The weights can't be downloaded.
+        CheckpointError: The checkpoint is not a CLIP model that can be loaded.
         DeviceError: There is no such device.
     """
     target = resolve_device(device)
@@ -96,11 +96,11 @@ def locate_checkpoint(
     mirror: str | None = None,
     offline: bool = False,
 ) -> Path:
-    """The file of a model, fetched first if it is a published one that isn't there yet.
+    """The path of a model's checkpoint; published weights are downloaded if they aren't cached.
 
     Raises:
-        ModelNotFoundError: Neither a name nor a file.
-        DownloadError: Published weights can't be fetched.
+        ModelNotFoundError: The model is neither a known name nor an existing path.
+        DownloadError: The weights can't be downloaded.
     """
     if model == DEMO_MODEL:
         return Path(str(resources.files("clip_engine").joinpath("demo", "demo.pt")))
@@ -116,28 +116,28 @@ def locate_checkpoint(
         return Path(model)
     names = ", ".join([DEMO_MODEL, *PUBLISHED])
     raise ModelNotFoundError(
-        f"There is no model {model!r}: no such file or folder, and the names are {names}."
+        f"Unknown model {model!r}; give one of {names}, or the path of a checkpoint."
     )
 
 
 def model_name(model: str) -> str:
-    """What results call a model: its published name, or its file's stem."""
+    """A model's name in results: the published one, or the file's name without its suffix."""
     return model if model == DEMO_MODEL or model in PUBLISHED else Path(model).stem
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device of this name, if this machine has it.
+    """The torch device of this name.
 
     Raises:
-        DeviceError: It is no device's name, or the machine has none such.
+        DeviceError: The name is invalid, or this machine has no such device.
     """
     try:
         target = torch.device(device)
     except RuntimeError as error:
-        raise DeviceError(f"{device!r} is no device; give cpu, cuda or cuda:N.") from error
+        raise DeviceError(f"Unknown device {device!r}; give cpu, cuda or cuda:N.") from error
     if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"The device is {device!r}, but torch sees {torch.cuda.device_count()} CUDA devices "
-            "here; give cpu, or mend the driver."
+            f"The device {device!r} is not available: torch finds {torch.cuda.device_count()} CUDA "
+            "devices; give cpu, or check the driver."
         )
     return target

@@ -13,8 +13,8 @@ class Normalisation:
     """Each channel becomes `(value - mean) / std`; the defaults are OpenAI's.
 
     Attributes:
-        mean: Of the training pictures' red, green and blue in [0, 1] (openai/CLIP, clip/clip.py).
-        std: Likewise their standard deviations.
+        mean: Of the training images' red, green and blue, in [0, 1] (openai/CLIP, clip/clip.py).
+        std: Their standard deviations.
     """
 
     mean: RGB = (0.48145466, 0.4578275, 0.40821073)

@@ -10,8 +10,8 @@ Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
 
 def default_precision(device: torch.device) -> Precision:
-    """float16 on CUDA, float32 elsewhere: what changes no probability by more than 0.01.
+    """float16 on CUDA, float32 elsewhere; neither changes a probability by more than 0.01.
 
-    On a CPU bfloat16 is faster but changes more (docs/performance.md), so it has to be asked for.
+    On a CPU bfloat16 is faster but changes more (docs/performance.md), so it is not the default.
     """
     return "float16" if device.type == "cuda" else "float32"

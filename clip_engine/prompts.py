@@ -21,11 +21,11 @@ PLACEHOLDER = "{}"
 
 @cache
 def ensembles() -> Mapping[str, tuple[str, ...]]:
-    """All named ensembles, from name to templates.
+    """The templates of all named ensembles, by name.
 
     `photo` is the default template alone. `imagenet` and `imagenet-simple` are the 80 templates of
-    the CLIP notebook "Prompt Engineering for ImageNet" and the 7 that it chose among them. A label
-    costs as many passes of the text tower as there are templates, the first time.
+    the CLIP notebook "Prompt Engineering for ImageNet" and the 7 that it selects from them. A new
+    label has to be encoded once for each template.
     """
     data = resources.files("clip_engine").joinpath("data", "ensembles.json").read_text("utf-8")
     stored = {name: tuple(templates) for name, templates in json.loads(data).items()}
@@ -39,18 +39,18 @@ def ensemble(name: str) -> tuple[str, ...]:
     ('a photo of a {}.',)
 
     Raises:
-        InputError: There is none of this name.
+        InputError: The name is unknown.
     """
     try:
         return ensembles()[name]
     except KeyError:
         raise InputError(
-            f"There is no ensemble {name!r}; the names are {', '.join(ensembles())}."
+            f"Unknown ensemble {name!r}; give one of {', '.join(ensembles())}."
         ) from None
 
 
 def fill(template: str, label: str) -> str:
-    """Put a label where the template has its placeholder.
+    """Replace the template's placeholder by a label.
 
     >>> fill("a photo of a {}.", "cat")
     'a photo of a cat.'
@@ -59,23 +59,27 @@ def fill(template: str, label: str) -> str:
 
 
 def check_templates(templates: Iterable[str]) -> tuple[str, ...]:
-    """Give the templates back if each has exactly one placeholder.
+    """Check that each template has exactly one placeholder, and return them as a tuple.
 
     Raises:
-        InputError: There is none, one is no text, or one has no placeholder or several.
+        InputError: There are no templates, or one is not a string with one placeholder.
     """
     try:
         checked = tuple(templates)
     except TypeError as error:
-        raise InputError(f"The templates are {quoted(templates)}; give a list of texts.") from error
+        raise InputError(
+            f"Invalid templates {quoted(templates)}; give a list of strings."
+        ) from error
     if not checked:
-        raise InputError(f"There is no template; give at least one, such as {DEFAULT_TEMPLATE!r}.")
+        raise InputError(
+            f"There are no templates; give at least one, such as {DEFAULT_TEMPLATE!r}."
+        )
     for template in checked:
         if not isinstance(template, str):
-            raise InputError(f"The template {quoted(template)} is no text; give a str.")
+            raise InputError(f"The template {quoted(template)} is not a string; give a str.")
         if template.count(PLACEHOLDER) != 1:
             raise InputError(
                 f"The template {template!r} has {template.count(PLACEHOLDER)} placeholders; give "
                 f"exactly one {PLACEHOLDER}, as in {DEFAULT_TEMPLATE!r}."
             )
-    return tuple(str(template) for template in checked)  # of a NumPy array's, Python's own str
+    return tuple(str(template) for template in checked)  # plain str, also from a NumPy array

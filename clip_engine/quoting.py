@@ -1,14 +1,14 @@
-"""How error messages show the offending value."""
+"""Quotes values in error messages."""
 
 from __future__ import annotations
 
 import re
 
-MOST_LETTERS = 80
+MOST_CHARACTERS = 80
 
 
 def quoted(value: object) -> str:
-    """A value's `repr` on one line, cut where it gets long.
+    """A value's `repr` on one line, cut to 80 characters.
 
     >>> quoted("a cat")
     "'a cat'"
@@ -16,4 +16,4 @@ def quoted(value: object) -> str:
     '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21...'
     """
     text = re.sub(r"\s*\n\s*", " ", repr(value))
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."

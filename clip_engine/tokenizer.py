@@ -1,7 +1,7 @@
 """CLIP's byte-level BPE tokenizer.
 
 Sennrich et al. 2015 (arXiv:1508.07909), on bytes as in GPT-2, lower case, with an end-of-word mark.
-The merges are data of OpenAI's CLIP (`data/NOTICE`); `scripts/build_merges.py` rebuilds the file.
+The merges are OpenAI's (`data/NOTICE`); `scripts/build_merges.py` rebuilds the file.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ END_OF_WORD = "</w>"
 START_OF_TEXT = "<|startoftext|>"
 END_OF_TEXT = "<|endoftext|>"
 
-# Contractions, runs of letters, single digits, runs of anything else but white space.
+# Contractions, runs of letters, single digits, runs of other non-space characters.
 WORD_PATTERN = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 )
 
 
 class Tokenizer:
-    """Turns text into CLIP's token numbers and back.
-
-    Nothing in it changes but a bounded cache of words: threads may share it.
+    """Converts between text and CLIP's token numbers. Thread-safe.
 
     >>> tokenizer = Tokenizer()
     >>> tokenizer.encode("a photo of a cat.")
@@ -44,14 +42,14 @@ class Tokenizer:
     'a photo of a cat .'
 
     Args:
-        merges: The pairs to merge, most urgent first; CLIP's own 48,894 by default.
+        merges: The pairs to merge, in order of priority; CLIP's 48,894 by default.
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]] | None = None) -> None:
         merges = load_merges() if merges is None else merges
         self._letter_of_byte = byte_letters()
         self._byte_of_letter = {letter: byte for byte, letter in self._letter_of_byte.items()}
-        # Token numbers follow the order of the letters, which is not that of the bytes.
+        # Token numbers follow the order of the letters, which is not the order of the bytes.
         letters = [*_printable_letters(), *_substitute_letters()]
         tokens = [*letters, *(letter + END_OF_WORD for letter in letters)]
         tokens += [first + second for first, second in merges]
@@ -68,20 +66,18 @@ class Tokenizer:
         return len(self._token)
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers of a text, without the two end marks.
+        """Token numbers of a text, without start and end marks.
 
         Raises:
-            InputError: It is no text.
+            InputError: It is not a string.
         """
         if not isinstance(text, str):
-            raise InputError(
-                f"The text {quoted(text)} is of type {type(text).__name__}; give a str."
-            )
+            raise InputError(f"The text {quoted(text)} is a {type(text).__name__}; give a str.")
         words = self._words.findall(clean(text))
         return [number for word in words for number in self._encode_word(word)]
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """The text that these tokens spell, words parted by spaces, the end marks left out."""
+        """The text of these tokens, words separated by spaces, without start and end marks."""
         marks = {self._number[START_OF_TEXT], self._number[END_OF_TEXT]}
         spelled = "".join(self._token[number] for number in numbers if number not in marks)
         spelled = spelled.replace(END_OF_WORD, " ").rstrip(" ")
@@ -95,19 +91,19 @@ class Tokenizer:
         context_length: int = CONTEXT_LENGTH,
         truncate: bool = False,
     ) -> Tensor:
-        """Token numbers of texts, with end marks, as the text tower takes them.
+        """Token numbers of texts, with start and end marks, as the text tower expects them.
 
         Args:
-            texts: L texts; a single one is a list of one.
-            context_length: T, columns of the result.
-            truncate: Whether a text that is too long loses its end instead of being refused; the
-                last column then holds the end mark.
+            texts: L texts; a single string counts as a list of one.
+            context_length: T, the number of columns of the result.
+            truncate: Whether to cut texts that are too long instead of raising; the last column
+                then holds the end mark.
 
         Returns:
-            int64 `[L, T]`, zeros behind each text's end mark.
+            int64 `[L, T]`, zeros after each text's end mark.
 
         Raises:
-            InputError: Something is no text.
+            InputError: A text is not a string.
             TextTooLongError: A text has more than `context_length - 2` tokens.
         """
         texts = _listed(texts)
@@ -135,7 +131,7 @@ class Tokenizer:
 
 
 def clean(text: str) -> str:
-    r"""Mend mojibake, undo HTML entities (some are doubled), fold white space, lower case.
+    r"""Fix mojibake, unescape HTML entities (twice), collapse white space, convert to lower case.
 
     >>> clean("  Caf&amp;eacute;\n NOIR ")
     'café noir'
@@ -145,7 +141,7 @@ def clean(text: str) -> str:
 
 
 def merge(symbols: Sequence[str], pair: tuple[str, str]) -> list[str]:
-    """Join every occurrence of a pair, left to right.
+    """Merge every occurrence of a pair, left to right.
 
     >>> merge(["a", "b", "a", "b", "b"], ("a", "b"))
     ['ab', 'ab', 'b']
@@ -162,14 +158,14 @@ def merge(symbols: Sequence[str], pair: tuple[str, str]) -> list[str]:
 
 
 def load_merges() -> list[tuple[str, str]]:
-    """CLIP's merges from the package's data, most urgent first."""
+    """CLIP's merges from the package's data, in order of priority."""
     data = resources.files("clip_engine").joinpath("data", "bpe_merges.txt.gz").read_bytes()
     pairs = (line.split(" ") for line in gzip.decompress(data).decode("utf-8").splitlines())
     return [(first, second) for first, second in pairs]
 
 
 def byte_letters() -> dict[int, str]:
-    """A printable letter for each byte: itself where that is printable, else one from U+0100 on.
+    """A printable letter for each byte: its own if it has one, else one from U+0100 on.
 
     >>> byte_letters()[ord("a")], byte_letters()[ord(" ")]
     ('a', 'Ġ')
@@ -198,9 +194,11 @@ def _listed(texts: str | Iterable[str]) -> list[str]:
     try:
         return list(texts)
     except TypeError as error:
-        raise InputError(f"The texts are {quoted(texts)}; give a list of texts.") from error
+        raise InputError(f"Invalid texts {quoted(texts)}; give a list of strings.") from error
 
 
 def _too_long(text: str, found: int, limit: int) -> str:
     shown = text if len(text) <= 80 else text[:77] + "..."
-    return f"The text {shown!r} has {found} tokens; at most {limit} fit. Shorten it or truncate it."
+    return (
+        f"The text {shown!r} has {found} tokens, and the limit is {limit}; shorten or truncate it."
+    )

@@ -15,17 +15,17 @@ from clip_engine.errors import InputError
 
 Array: TypeAlias = NDArray[Any] | Tensor
 
-MANY = 512  # scores in a row; fewer are sorted as quickly as they are searched
-FEW = 256  # scores in a row; NumPy sorts all rows in one call sooner than it searches each
+MANY = 512  # scores in a row from which torch.topk is faster than sorting
+FEW = 256  # scores in a row below which NumPy sorts all rows faster than it partitions each
 NUMPYS_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__")
 
 
 class TopK(NamedTuple):
-    """Scores in descending order and where they stood.
+    """The largest scores in descending order, and their indices.
 
     Attributes:
         values: `[..., K]`, the input's dtype.
-        indices: `[..., K]`, int64; of equal scores the lower index comes first.
+        indices: `[..., K]`, int64; of equal scores, the lower index comes first.
     """
 
     values: Array
@@ -33,17 +33,17 @@ class TopK(NamedTuple):
 
 
 def top_k(scores: object, k: int) -> TopK:
-    """Take the K largest scores along the last axis, in descending order, ties by index.
+    """The K largest scores along the last axis, in descending order, ties by index.
 
     Args:
         scores: `[L]` or `[B, L]` (or more leading axes) without NaN. A torch tensor gives tensors
-            on its own device; a NumPy array, a sequence, or any object that offers `__array__` or
+            on its own device. A NumPy array, a sequence, or any object with `__array__` or
             `__dlpack__` (JAX, CuPy, TensorFlow, ...) gives NumPy arrays.
-        k: How many; L if L is fewer.
+        k: K; L if that is smaller.
 
     Raises:
-        InputError: `k` is below 1 or no integer, the scores have no axis, hold NaN or no numbers,
-            or are a masked array with something masked.
+        InputError: `k` is not an integer of 1 or more; or the scores have no axis, hold NaN, are
+            not real numbers, or are an array with masked values.
 
     >>> top_k([0.1, 0.7, 0.1, 0.1], k=2)
     TopK(values=array([0.7, 0.1]), indices=array([1, 0]))
@@ -51,31 +51,31 @@ def top_k(scores: object, k: int) -> TopK:
     check_k(k)
     if isinstance(scores, Tensor):
         if scores.is_complex():
-            raise InputError(f"The scores' type is {scores.dtype}; give real numbers.")
+            raise InputError(f"The scores are of type {scores.dtype}; give real numbers.")
         return top_k_of_numbers(_checked(scores, torch.isnan), int(k))
     array = _as_numpy(scores)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"The scores' type is {array.dtype}; give real numbers.")
+        raise InputError(f"The scores are of type {array.dtype}; give real numbers.")
     return _top_k_numpy(_checked(array, np.isnan), int(k))
 
 
 def check_k(k: object) -> None:
-    """See that K is one.
+    """Check K.
 
     Raises:
-        InputError: It is below 1 or no integer.
+        InputError: It is not an integer of 1 or more.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"k is {k!r}; give an integer of 1 or more.")
+        raise InputError(f"Invalid k {k!r}; give an integer of 1 or more.")
 
 
 def top_k_of_numbers(scores: Tensor, k: int) -> TopK:
-    """`top_k` of a tensor that is known to be real and without NaN, by somebody who checked k."""
+    """`top_k` of a tensor of real numbers without NaN; `k` must be valid."""
     if scores.shape[-1] >= MANY and k < scores.shape[-1] and scores.dtype != torch.bool:
-        # torch.topk is linear in L, but leaves the choice among equals and their order open.
+        # torch.topk is linear in L, but doesn't specify which of equal scores it returns.
         least = scores.topk(k, dim=-1, sorted=False)
         reach = scores >= least.values.amin(dim=-1, keepdim=True)
-        if bool((reach.sum(dim=-1) == k).all()):  # no choice among equals
+        if bool((reach.sum(dim=-1) == k).all()):  # no ties at the threshold
             indices = least.indices.sort(dim=-1).values
             values, order = _sorted(scores.gather(-1, indices))
             return TopK(values, indices.gather(-1, order))
@@ -84,7 +84,7 @@ def top_k_of_numbers(scores: Tensor, k: int) -> TopK:
 
 
 def _sorted(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """In descending order, equal ones as they stood, and where they stood."""
+    """Stable sort in descending order, with indices."""
     values, indices = torch.sort(scores, dim=-1, descending=True, stable=True)
     return values, indices
 
@@ -99,8 +99,8 @@ def _top_k_numpy(scores: NDArray[Any], k: int) -> TopK:
 
 
 def _indices_by_sorting(rows: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """All rows in one call, which counts where they are many and short."""
-    # Ascending and stable over reversed rows; read backwards: scores fall, positions rise.
+    """All rows in one call, which is faster for many short rows."""
+    # A stable ascending sort of the reversed row, read backwards: ties are in ascending order.
     order = np.argsort(rows[:, ::-1], axis=-1, kind="stable")[:, ::-1][:, :k]
     return np.ascontiguousarray(rows.shape[-1] - 1 - order, dtype=np.int64)
 
@@ -113,46 +113,48 @@ def _indices_by_row(rows: NDArray[Any], k: int) -> NDArray[np.int64]:
 
 
 def _row_indices(row: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """Linear in L: only what reaches the K-th largest score is sorted."""
+    """Linear in L: only scores not below the K-th largest are sorted."""
     threshold = np.partition(row, len(row) - k)[len(row) - k] if k else 0
     candidates = np.flatnonzero(row >= threshold)[::-1]
-    # Ascending and stable over descending positions; read backwards: scores fall, positions rise.
+    # A stable ascending sort, read backwards: ties are in ascending order of their indices.
     order = np.argsort(row[candidates], kind="stable")[::-1][:k]
     return candidates[order]
 
 
 def _checked(scores: Any, isnan: Any) -> Any:
     if scores.ndim == 0:
-        raise InputError(f"The scores are the single number {scores!r}; give an axis of labels.")
+        raise InputError(f"The scores are a single number, {scores!r}; give one for each label.")
     if isnan(scores).any():
-        raise InputError("The scores hold NaN, which has no rank; mend the model or its input.")
+        raise InputError(
+            "The scores contain NaN, which can't be ranked; check the model and its input."
+        )
     return scores
 
 
 def _as_numpy(scores: Any) -> NDArray[Any]:
-    """View or copy as NumPy, by whichever of the two protocols gives numbers.
+    """Convert to NumPy, through `__array__` or else DLPack.
 
-    CuPy's `__array__` refuses, and NumPy has no bfloat16: DLPack through torch serves both.
+    CuPy's `__array__` raises, and NumPy has no bfloat16: DLPack through torch handles both.
     """
     if isinstance(scores, np.ma.MaskedArray) and (masked := np.count_nonzero(scores.mask)):
         raise InputError(
-            f"The scores are a masked array with {masked} values masked, which have no rank; fill "
-            "them, with -inf for instance: scores.filled(-numpy.inf)."
+            f"The scores have {masked} masked values, which can't be ranked; fill them, for "
+            "instance with scores.filled(-numpy.inf)."
         )
     try:
         array = np.asarray(scores)
     except (TypeError, ValueError) as refusal:
         if not hasattr(scores, "__dlpack__"):
-            raise InputError(f"The scores are no array: {refusal}.") from refusal
+            raise InputError(f"The scores can't be converted to an array: {refusal}.") from refusal
         return _from_dlpack(scores)
     return _from_dlpack(scores) if _is_left_to_dlpack(scores, array) else array
 
 
 def _is_left_to_dlpack(scores: Any, array: NDArray[Any]) -> bool:
-    """Whether NumPy found no numbers in an object that may hold some all the same.
+    """Whether NumPy found no numbers, but DLPack may.
 
-    If it offers NumPy an array, and one of Python objects, strings for instance, DLPack has no
-    numbers either; and TensorFlow, asked for strings by DLPack, aborts the process.
+    If the object gives NumPy an array of Python objects, such as strings, DLPack has no numbers
+    either; and TensorFlow aborts the process when strings are requested through DLPack.
     """
     if not hasattr(scores, "__dlpack__"):
         return False
@@ -165,7 +167,7 @@ def _from_dlpack(scores: Any) -> NDArray[Any]:
     try:
         tensor = torch.utils.dlpack.from_dlpack(scores)
     except (BufferError, RuntimeError, TypeError, ValueError) as refusal:
-        raise InputError(f"The scores are no array of real numbers: {refusal}.") from refusal
+        raise InputError(f"The scores are not an array of real numbers: {refusal}.") from refusal
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.cpu().numpy()

@@ -29,8 +29,7 @@ PICTURES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 
 # As in clip_engine.acceleration, which can't be imported here: it loads torch.
-Piece = Literal[
-    "sdpa",
+AccelerationName = Literal[
     "linear_patches",
     "folded_gelu",
     "prepacked",
@@ -112,8 +111,8 @@ class Settings(BaseSettings):
         "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
     )
     preprocessing: Literal["fast", "exact"] = Field("fast", description="Accuracy of resizing.")
-    disable: Annotated[tuple[Piece, ...], NoDecode] = Field(
-        (), description="Pieces of acceleration to do without (docs/performance.md)."
+    disable: Annotated[tuple[AccelerationName, ...], NoDecode] = Field(
+        (), description="Accelerations to disable, by name (docs/performance.md)."
     )
 
     max_batch: int | None = Field(

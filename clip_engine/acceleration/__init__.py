@@ -1,10 +1,9 @@
-"""Makes the towers faster without changing what they compute; each piece can be left out.
+"""Optional optimisations that make both encoders faster without changing what they compute.
 
-The model in `clip_engine.model` is the plain implementation and the oracle of every piece. A piece
-replaces some of its modules or steps by others that give the same result to within rounding.
+`clip_engine.model` is the plain implementation. Each optimisation replaces some of its modules or
+steps with equivalents that give the same result to within rounding, and is tested against it.
 """
 
-from clip_engine.acceleration.accelerate import accelerate
-from clip_engine.acceleration.pieces import AROUND_THE_MODEL, PLAIN, Acceleration
+from clip_engine.acceleration.options import AROUND_THE_MODEL, PLAIN, Acceleration, accelerate
 
 __all__ = ["AROUND_THE_MODEL", "PLAIN", "Acceleration", "accelerate"]

@@ -1,7 +1,7 @@
-"""CUDA graphs: a forward pass of one batch size is recorded once and replayed.
+"""CUDA graphs: the forward pass of each batch size is recorded once and replayed.
 
-https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. A graph reads and writes fixed
-memory, so there is one for each bucket, and one replay at a time.
+See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. A graph reads and writes fixed
+memory addresses, so each bucket has a graph of its own, and only one is replayed at a time.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch.nn import functional
 
 logger = logging.getLogger(__name__)
 
-LEAST_COSINE = 0.9999  # of a replayed feature to the plain path's; float16's to float32 is higher
-WARM_RUNS = 3  # before recording, for libraries set themselves up lazily
+LEAST_COSINE = 0.9999  # of replayed to plain features; that of float16 to float32 is higher
+WARM_RUNS = 3  # before recording, because libraries initialise lazily
 
 Forward = Callable[[Tensor], Tensor]
 
 
 class BucketGraphs:
-    """Recorded forwards by batch size, none at first. Threads may share it.
+    """Recorded forward passes by batch size; initially none. Thread-safe.
 
     Args:
-        forward: From uint8 pixels `[B, 3, R, R]` on the device to features `[B, D]`.
+        forward: Maps uint8 pixels `[B, 3, R, R]` on the device to features `[B, D]`.
     """
 
     def __init__(self, forward: Forward) -> None:
@@ -36,22 +36,22 @@ class BucketGraphs:
         self._lock = threading.Lock()
 
     def record(self, batches: Sequence[Tensor]) -> None:
-        """Record the forward at the size of each batch, and compare it with the plain one.
+        """Record the forward pass at each batch's size, and compare replayed and plain features.
 
-        If any fails, one warning says so, and `run` takes the plain path for all sizes.
+        If that fails for any size, a warning is logged and `run` uses no graphs at all.
 
         Args:
-            batches: uint8 `[B, 3, R, R]` each, on the device; noise will do.
+            batches: uint8 `[B, 3, R, R]` each, on the device, such as noise.
         """
         try:
             graphs = self._recorded(batches)
-        except RuntimeError as error:  # of a device that is gone, too: the next forward will tell
-            logger.warning("CUDA graphs are not used, for recording them failed: %s", error)
+        except RuntimeError as error:  # if the device is lost, the next forward pass will fail too
+            logger.warning("CUDA graphs could not be recorded and are not used: %s", error)
             return
         self._graphs = graphs
 
     def run(self, pixels: Tensor) -> Tensor:
-        """Replay this batch's size, or run the forward if it was not recorded.
+        """Replay the graph of this batch's size, or run the forward pass if there is none.
 
         Args:
             pixels: uint8 `[B, 3, R, R]` on the device.
@@ -64,8 +64,8 @@ class BucketGraphs:
 
     def _recorded(self, batches: Sequence[Tensor]) -> dict[int, _Graph]:
         graphs: dict[int, _Graph] = {}
-        pool = torch.cuda.graph_pool_handle()  # one memory for all, for one runs at a time
-        # Largest first, so that the smaller ones find their memory in the pool.
+        pool = torch.cuda.graph_pool_handle()  # shared, because only one graph runs at a time
+        # Largest first, so that the smaller ones reuse its memory.
         for pixels in sorted(batches, key=len, reverse=True):
             with torch.cuda.device(pixels.device):
                 graph = _Graph(self._forward, pixels, pool)
@@ -75,7 +75,7 @@ class BucketGraphs:
 
 
 class _Graph:
-    """One recorded forward with the memory that it reads and writes."""
+    """One recorded forward pass, with the memory that it reads and writes."""
 
     def __init__(self, forward: Forward, pixels: Tensor, pool: Any) -> None:
         self._input = pixels.clone()
@@ -87,10 +87,10 @@ class _Graph:
     def replay(self, pixels: Tensor) -> Tensor:
         self._input.copy_(pixels)
         self._graph.replay()
-        return self._output.clone()  # the next replay, of whatever size, may overwrite it
+        return self._output.clone()  # the next replay, of any size, may overwrite it
 
     def _warm(self, forward: Forward) -> None:
-        # On a stream of its own, as torch's notes ask: nothing lazy may run while recording.
+        # On a side stream, as torch's notes require: nothing may initialise while recording.
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it bare
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -103,5 +103,5 @@ def _check(replayed: Tensor, plain: Tensor) -> None:
     cosine = float(functional.cosine_similarity(replayed.float(), plain.float(), dim=-1).min())
     if not cosine >= LEAST_COSINE:  # not "<": NaN must fail too
         raise RuntimeError(
-            f"of {len(plain)} pictures, replayed features have cosine {cosine} to the plain ones"
+            f"replayed and plain features of {len(plain)} images have a cosine of only {cosine}"
         )

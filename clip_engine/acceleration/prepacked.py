@@ -1,8 +1,8 @@
-"""Linear layers whose weights lie in memory in the order in which oneDNN reads them.
+"""Linear layers whose weights are stored in oneDNN's own memory order.
 
-A plain product on a CPU either reorders its weights in every call or reads them as they lie. The
-operators are those that torch's own compiler emits; they are not public, so they are tried before
-they are relied on, once for each precision.
+With plain weights a matrix product on a CPU reorders them in every call, or runs without the order
+that is fastest. The operators used here are those that torch's compiler emits. They aren't public,
+so they are tested before use, once for each precision.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from clip_engine.model.layers import Linear, StackedProjection
 
-TOLERANCE = 0.02  # of the trial's outputs, which are near 1; bfloat16 has 8 bits
+TOLERANCE = 0.02  # relative to the test's largest output; bfloat16 has 8 bits
 
 
 def prepack(model: nn.Module) -> None:
-    """Replace each linear layer by a packed one if this torch can; the plain weights are freed."""
+    """Replace each linear layer by a packed one if this torch supports it; frees plain weights."""
     works: dict[torch.dtype, bool] = {}
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
@@ -29,7 +29,7 @@ def prepack(model: nn.Module) -> None:
 
 
 class PackedLinear(nn.Module):
-    """`Linear` with packed weights; they are no part of a state dict.
+    """`Linear` with packed weights, which are not part of the state dict.
 
     Args:
         weight: `[out, in]`.
@@ -49,14 +49,14 @@ class PackedLinear(nn.Module):
 
 
 def packing_works(dtype: torch.dtype) -> bool:
-    """Whether this torch on this CPU packs weights of this type, and computes with them rightly."""
+    """Whether torch packs weights of this type on this CPU and computes correctly with them."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 64, generator=generator).to(dtype)
     weight = (torch.randn(32, 64, generator=generator) / 8).to(dtype)
     bias = torch.randn(32, generator=generator).to(dtype)
     try:
         packed = PackedLinear(weight, bias)(x)
-    except (AttributeError, RuntimeError):  # no such operator; this type not on this CPU
+    except (AttributeError, RuntimeError):  # no such operator, or not for this type on this CPU
         return False
     exact = functional.linear(x.double(), weight.double(), bias.double())
     return packed.dtype == dtype and bool(

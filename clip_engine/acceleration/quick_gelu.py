@@ -1,7 +1,7 @@
-"""QuickGELU by way of SiLU, which torch computes in one pass instead of three.
+"""QuickGELU computed as SiLU, for which torch has a single kernel.
 
-`x sigmoid(1.702 x) = silu(1.702 x) / 1.702`, and both factors can be multiplied into the
-linear layers before and behind.
+`x sigmoid(1.702 x) = silu(1.702 x) / 1.702`, and both factors can be folded into the linear layers
+before and after it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from clip_engine.model.transformer import QUICK_GELU_SLOPE, QuickGELU, ResidualA
 
 
 def fold_quick_gelu(model: nn.Module) -> None:
-    """Scale the MLPs of all resblocks that use QuickGELU; others stay as they are."""
+    """Fold the factors into the MLPs of all resblocks that use QuickGELU."""
     for block in model.modules():
         if isinstance(block, ResidualAttentionBlock) and isinstance(block.mlp.gelu, QuickGELU):
             _fold(block.mlp)
@@ -21,6 +21,6 @@ def fold_quick_gelu(model: nn.Module) -> None:
 def _fold(mlp: nn.Sequential) -> None:
     for weight in mlp.get_submodule("c_fc").parameters():
         weight.data.mul_(QUICK_GELU_SLOPE)
-    behind = mlp.get_parameter("c_proj.weight")  # not the bias, which the activation doesn't reach
-    behind.data.div_(QUICK_GELU_SLOPE)
+    after = mlp.get_parameter("c_proj.weight")  # not the bias, which is added afterwards
+    after.data.div_(QUICK_GELU_SLOPE)
     mlp.gelu = nn.SiLU()

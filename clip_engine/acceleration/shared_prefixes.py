@@ -1,9 +1,9 @@
-"""The text tower, with the beginnings that texts share computed once.
+"""The text tower's forward pass, with beginnings that texts share computed only once.
 
-The mask is causal: what the tower makes of a token depends on the tokens before it and on nothing
-else. So texts are a tree, `a photo of a` its trunk and each label a twig, and one row for each node
-is enough. Everything but the mixing of tokens works on rows alone; for the mixing, each text's rows
-are laid side by side as always. Nothing behind a text's end mark is computed.
+The attention mask is causal, so a token's activations depend on itself and the tokens before it
+only. The texts therefore form a prefix tree (`a photo of a` is shared, each label branches off),
+and one row for each node is enough. All layers but attention work on single rows; for attention
+each text's rows are gathered. Nothing after a text's end mark is computed.
 Axes: L texts, T tokens of the longest, N nodes, W width, D embedding.
 """
 
@@ -21,13 +21,13 @@ from clip_engine.model.transformer import ResidualAttentionBlock
 
 @dataclass(frozen=True)
 class PrefixTree:
-    """The different beginnings of several texts, each a node.
+    """The distinct prefixes of several texts, each a node.
 
     Attributes:
-        tokens: int64 `[N]`, the last token of each beginning.
-        depths: int64 `[N]`, how many tokens stand before it.
-        rows: int64 `[L, T]`, the node at each place of each text; behind its end, any.
-        places: int64 `[N]`, where each node stands in `rows`, flattened.
+        tokens: int64 `[N]`, the last token of each prefix.
+        depths: int64 `[N]`, the number of tokens before it.
+        rows: int64 `[L, T]`, the node at each position of each text; arbitrary after its end.
+        places: int64 `[N]`, one position of each node in `rows`, flattened.
         ends: int64 `[L]`, the node of each text's end mark.
     """
 
@@ -39,7 +39,7 @@ class PrefixTree:
 
     @classmethod
     def of(cls, tokens: Tensor) -> PrefixTree:
-        """Find the nodes.
+        """Build the tree.
 
         >>> tree = PrefixTree.of(torch.tensor([[1, 5, 9, 0], [1, 5, 6, 9]]))
         >>> tree.tokens.tolist(), tree.depths.tolist(), tree.ends.tolist()
@@ -48,12 +48,12 @@ class PrefixTree:
         [[0, 1, 2, 0], [0, 1, 3, 4]]
 
         Args:
-            tokens: int64 `[L, T]` on the CPU, zeros behind the end mark, which is the largest token
+            tokens: int64 `[L, T]` on the CPU, zeros after the end mark, which is the largest token
                 number.
         """
         lengths = [end + 1 for end in tokens.argmax(dim=-1).tolist()]
         longest = max(lengths)
-        nodes: dict[tuple[int, int], int] = {}  # by the node before and the token
+        nodes: dict[tuple[int, int], int] = {}  # by parent node and token
         depths: list[int] = []
         places: list[int] = []
         rows = torch.zeros(len(lengths), longest, dtype=torch.int64)
@@ -79,14 +79,14 @@ class PrefixTree:
         )
 
     def to(self, device: torch.device) -> PrefixTree:
-        """The same on another device."""
+        """A copy on another device."""
         return PrefixTree(
             *(x.to(device) for x in (self.tokens, self.depths, self.rows, self.places, self.ends))
         )
 
 
 def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
-    """What `model.encode_text` gives, to rounding.
+    """Equivalent of `model.encode_text`, to within rounding.
 
     Args:
         model: On any device.

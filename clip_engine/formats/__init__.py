@@ -1,8 +1,8 @@
-"""Reads checkpoints of several ecosystems. The format is recognised; nothing is executed.
+"""Reads checkpoints in several formats, which are detected. No code from a checkpoint is executed.
 
-OpenAI's TorchScript archives and plain state dicts (`openai`), OpenCLIP's folders and training
-checkpoints (`open_clip`), Hugging Face's CLIP folders (`hugging_face`). All become weights in
-OpenAI's layout and what the weights don't tell.
+Supported are OpenAI's TorchScript archives and plain state dicts (`openai`), OpenCLIP's folders and
+training checkpoints (`open_clip`), and Hugging Face's CLIP folders (`hugging_face`). Each is
+converted to weights in OpenAI's layout and the traits that the weights don't determine.
 """
 
 from clip_engine.formats.checkpoint import Checkpoint

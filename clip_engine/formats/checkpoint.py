@@ -1,4 +1,4 @@
-"""A checkpoint that was read: everything that an engine needs, in one layout."""
+"""A checkpoint of any format, converted to one layout."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from clip_engine.model import CLIP, Activation, CLIPConfig, Traits, build_model,
 from clip_engine.model.config import OPENAI_TRAITS, StateDict
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 
-VOCABULARY = 49408  # tokens of CLIP's tokenizer, the only one that this package has
+VOCABULARY = 49408  # tokens of CLIP's tokenizer, the only one in this package
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A model's weights, in OpenAI's layout, and what else its files say of it.
+    """A model's weights in OpenAI's layout, and its other properties.
 
     Attributes:
-        path: What was asked for: a file or a folder.
-        format: What it is, for people.
+        path: The file or folder that was given.
+        format: A description of the format, for people.
         files: All files that were read, weights first.
-        state: Weights by OpenAI's names, on the CPU, in the dtype they are stored in.
-        traits: What the weights don't tell.
+        state: Weights by OpenAI's names, on the CPU, in the dtype in which they are stored.
+        traits: What the weights don't determine.
         normalisation: Of the pixels.
-        sizes: What a config file says of the sizes, by `CLIPConfig`'s names; must be the weights'.
-        overrides: What the caller set against the files.
+        sizes: Sizes from a config file, by `CLIPConfig`'s names; they must match the weights.
+        overrides: What the caller set differently from the files.
     """
 
     path: Path
@@ -43,8 +43,8 @@ class Checkpoint:
         """Build the model, in float32, on the CPU, in eval mode.
 
         Raises:
-            CheckpointError: The weights make no CLIP model, another one than the config file says,
-                or one for another tokenizer.
+            CheckpointError: The weights are not a CLIP model's, don't match the config file, or
+                belong to another tokenizer.
         """
         try:
             config = infer_config(self.state, self.traits)
@@ -55,16 +55,16 @@ class Checkpoint:
             raise CheckpointError(f"{str(self.path)!r}: {error}") from error
 
     def with_activation(self, activation: Activation) -> Checkpoint:
-        """The same with this activation, whatever its files say or leave unsaid."""
+        """A copy with this activation, regardless of the files."""
         if activation == self.traits.activation:
             return self
         traits = replace(self.traits, activation=activation)
         return replace(self, traits=traits, overrides=(f"activation={activation}",))
 
     def digest(self) -> str:
-        """SHA-256 in hexadecimal: of the file, or of the digests of all files and of overrides.
+        """SHA-256 in hexadecimal: of the file, or of all files' digests and the overrides.
 
-        Whatever changes an answer changes the digest, for features are cached under it.
+        Anything that changes results changes the digest, because features are cached by it.
         """
         digests = [file_digest(file) for file in self.files]
         if len(digests) == 1 and not self.overrides:
@@ -73,21 +73,21 @@ class Checkpoint:
 
     def _check_sizes(self, config: CLIPConfig) -> None:
         wrong = [
-            f"{name} is {told} there and {getattr(config, name)} here"
+            f"{name} is {told} in the config and {getattr(config, name)} in the weights"
             for name, told in self.sizes.items()
             if told != getattr(config, name)
         ]
         if wrong:
             raise CheckpointError(
-                f"The config file {self.files[-1].name!r} is another model's than the weights "
-                f"({'; '.join(wrong)}); put the two files of one model together."
+                f"The config file {self.files[-1].name!r} doesn't match the weights "
+                f"({'; '.join(wrong)}); use the two files of one model."
             )
 
     def _check_vocabulary(self, config: CLIPConfig) -> None:
         if config.vocab_size != VOCABULARY:
             raise CheckpointError(
-                f"The text tower knows {config.vocab_size} tokens, so it was trained with another "
-                f"tokenizer than CLIP's, which has {VOCABULARY}; give a model that uses CLIP's."
+                f"The text tower has {config.vocab_size} tokens, but CLIP's tokenizer has "
+                f"{VOCABULARY}; give a model that was trained with CLIP's tokenizer."
             )
 
 

@@ -1,4 +1,4 @@
-"""JSON config files beside weights, checked against a model of what they may say."""
+"""Reads and validates JSON config files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from clip_engine.errors import CheckpointError
 
-MOST_LISTED = 5  # faults in an error message
+MOST_LISTED = 5  # problems in an error message
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -18,8 +18,8 @@ def read_config(path: Path, model: type[Config]) -> Config:
     """Read a config file.
 
     Raises:
-        CheckpointError: It can't be read, is no JSON, or says what this engine can't do; each
-            entry at fault is named.
+        CheckpointError: It can't be read, isn't JSON, or describes an unsupported model; the
+            message names the entries.
     """
     try:
         return model.model_validate_json(path.read_bytes())
@@ -27,16 +27,16 @@ def read_config(path: Path, model: type[Config]) -> Config:
         raise CheckpointError(f"{str(path)!r} can't be read: {error.strerror or error}.") from error
     except ValidationError as error:
         raise CheckpointError(
-            f"{str(path)!r} describes no CLIP model that can be run here: {_faults(error)}."
+            f"{str(path)!r} doesn't describe a supported CLIP model: {_problems(error)}."
         ) from error
 
 
-def _faults(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_context=False)
+def _problems(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False)
     listed = []
-    for fault in faults[:MOST_LISTED]:
-        entry = ".".join(map(str, fault["loc"]))
-        given = f"{entry} is {repr(fault['input'])[:80]}: " if entry else ""
-        listed.append(given + fault["msg"])
-    more = [f"{len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
+    for problem in problems[:MOST_LISTED]:
+        entry = ".".join(map(str, problem["loc"]))
+        given = f"{entry} is {repr(problem['input'])[:80]}: " if entry else ""
+        listed.append(given + problem["msg"])
+    more = [f"{len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
     return "; ".join(listed + more)

@@ -1,8 +1,8 @@
-"""Hugging Face's `CLIPModel`: other names, queries, keys and values apart, projections transposed.
+"""Hugging Face's `CLIPModel`: names differ, q, k and v are separate, projections are transposed.
 
-Where a text ends: `eos_token_id` 49407 makes transformers look for that token; 2, as in configs
-older than transformers' pull request 24773, makes it take the largest token number. For texts of
-CLIP's tokenizer both are the end mark, and so is what `CLIP.encode_text` takes.
+On the end mark: with an `eos_token_id` of 49407 transformers looks for that token; with 2, as in
+configs from before transformers' pull request 24773, for the largest token number. With CLIP's
+tokenizer both find the end mark, as `CLIP.encode_text` does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clip_engine.formats.hugging_face_config import HuggingFaceConfig, read_norm
 from clip_engine.formats.weights_file import WeightsFile
 from clip_engine.model.state_dict_diff import name_problems
 
-# Theirs to ours. What ends with a dot stands for a weight and a bias.
+# Their names to ours. A name that ends with a dot stands for a weight and a bias.
 OUTSIDE_LAYERS = {
     "logit_scale": "logit_scale",
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
@@ -46,27 +46,27 @@ IN_LAYER = {
     "mlp.fc2.": "mlp.c_proj.",
 }
 JOINED = ("self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj.")  # in OpenAI's order
-# Older versions of transformers stored these counting buffers.
+# Position indices, which older versions of transformers stored.
 IGNORED_SUFFIX = ".position_ids"
 
 
 def recognises(weights: WeightsFile) -> bool:
-    """By the towers' prefixes, which no other format has."""
+    """Whether names have the towers' prefixes, which are unique to this format."""
     return any(name.startswith(tuple(TOWERS)) for name in weights.state)
 
 
 def interpret(path: Path, weights: WeightsFile) -> Checkpoint:
-    """Bring the weights into OpenAI's layout, by the config in their folder.
+    """Convert the weights to OpenAI's layout, using the config in their folder.
 
     Raises:
-        CheckpointError: There is no config, it describes a model that can't be run here, or names
-            are missing or left over; all are listed.
+        CheckpointError: There is no config, it describes an unsupported model, or weights are
+            missing or unexpected; the message lists them.
     """
     config = weights.files[0].parent / HUGGING_FACE_CONFIG
     if not config.is_file():
         raise CheckpointError(
-            f"{str(path)!r} holds a Hugging Face model's weights, which don't tell its heads and "
-            f"its activation; put the model's {HUGGING_FACE_CONFIG} beside them."
+            f"{str(path)!r} has the weights of a Hugging Face model, but not its number of heads "
+            f"and its activation; put the model's {HUGGING_FACE_CONFIG} beside it."
         )
     told = read_config(config, HuggingFaceConfig)
     normalisation, processor_files = read_normalisation(config.parent)
@@ -87,8 +87,8 @@ def _convert(path: Path, state: dict[str, Tensor], told: HuggingFaceConfig) -> d
     wanted = renamed.keys() | TRANSPOSED.keys() | {part for parts in joined for part in parts}
     if problems := name_problems(wanted - found, found - wanted):
         raise CheckpointError(
-            f"{str(path)!r}: The weights don't make the CLIPModel that {HUGGING_FACE_CONFIG} "
-            f"describes: {problems}; give a whole model and its own config."
+            f"{str(path)!r}: The weights don't match {HUGGING_FACE_CONFIG}: {problems}; give all "
+            "of a model's weights with its own config file."
         )
     try:
         return {
@@ -98,7 +98,7 @@ def _convert(path: Path, state: dict[str, Tensor], told: HuggingFaceConfig) -> d
         }
     except RuntimeError as error:
         raise CheckpointError(
-            f"{str(path)!r} has weights of wrong shapes: {str(error).splitlines()[0]}."
+            f"{str(path)!r} has weights with wrong shapes: {str(error).splitlines()[0]}."
         ) from error
 
 
@@ -118,7 +118,7 @@ def _joined(told: HuggingFaceConfig) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _layers(told: HuggingFaceConfig) -> Iterator[tuple[str, str]]:
-    """Their prefix and ours of every layer of both towers."""
+    """Their prefix and ours for every layer of both towers."""
     counts = (told.text.num_hidden_layers, told.vision.num_hidden_layers)
     for (theirs, ours), count in zip(TOWERS.items(), counts, strict=True):
         for index in range(count):

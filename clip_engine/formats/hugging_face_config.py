@@ -1,8 +1,8 @@
-"""What a Hugging Face folder's config files say, and which of it the towers here can be.
+"""The config files of a Hugging Face folder.
 
 Field names and defaults are those of transformers' `configuration_clip.py` and
-`CLIPImageProcessor`. A field that changes the answer and is not built here takes its harmless value
-only.
+`CLIPImageProcessor`. A field for a feature that isn't supported accepts only the value that turns
+it off.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clip_engine.formats.config_file import read_config
 from clip_engine.model import Activation, Traits
 from clip_engine.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
 
-# LayerNorm's, the only one built; a float, so it is compared with some room.
+# Of LayerNorm; the only value supported, with a tolerance because it is a float.
 Epsilon = Annotated[float, Field(ge=0.99e-5, le=1.01e-5)]
 
 
@@ -33,14 +33,14 @@ class _Tower(BaseModel):
     def _whole_heads(self) -> _Tower:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"num_attention_heads is {self.num_attention_heads}, which doesn't divide the "
-                f"hidden_size {self.hidden_size}"
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                f"{self.num_attention_heads}"
             )
         return self
 
     @property
     def head_width(self) -> int:
-        """Of the attention."""
+        """Width of an attention head."""
         return self.hidden_size // self.num_attention_heads
 
 
@@ -77,7 +77,7 @@ class HuggingFaceConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _merge_older_names(cls, data: Any) -> Any:
-        """`text_config_dict` and `vision_config_dict` overrule, as transformers has it."""
+        """`text_config_dict` and `vision_config_dict` take precedence, as in transformers."""
         if not isinstance(data, dict):
             return data
         merged = dict(data)
@@ -93,12 +93,12 @@ class HuggingFaceConfig(BaseModel):
         if self.text.hidden_act != self.vision.hidden_act:
             raise ValueError(
                 f"hidden_act is {self.text.hidden_act!r} for text and {self.vision.hidden_act!r} "
-                "for pictures; both towers must have the same"
+                "for images; both towers must have the same"
             )
         return self
 
     def traits(self) -> Traits:
-        """What the weights don't tell."""
+        """What the weights don't determine."""
         return Traits(
             activation=self.text.hidden_act,
             vision_head_width=self.vision.head_width,
@@ -106,7 +106,7 @@ class HuggingFaceConfig(BaseModel):
         )
 
     def sizes(self) -> dict[str, object]:
-        """What the weights tell too, by `CLIPConfig`'s names."""
+        """Sizes that must match the weights, by `CLIPConfig`'s names."""
         return {
             "embed_dim": self.projection_dim,
             "image_resolution": self.vision.image_size,
@@ -121,7 +121,7 @@ class HuggingFaceConfig(BaseModel):
 
 
 class ShortestEdge(BaseModel):
-    """`size` of a processor that keeps a picture's shape; height and width would squash it."""
+    """`size` of a processor that keeps the aspect ratio; one with height and width doesn't."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -149,10 +149,10 @@ class Processor(BaseModel):
 
 
 def read_normalisation(folder: Path) -> tuple[Normalisation, tuple[Path, ...]]:
-    """How a folder's pictures are normalised, and the file that says so; OpenAI's way if none does.
+    """The normalisation from a folder's processor config, and that file; OpenAI's without a file.
 
     Raises:
-        CheckpointError: The file asks for what preprocessing here doesn't do.
+        CheckpointError: The file describes unsupported preprocessing.
     """
     older, newer = folder / "preprocessor_config.json", folder / "processor_config.json"
     if older.is_file():

@@ -1,10 +1,9 @@
-"""OpenCLIP's checkpoints: OpenAI's layout, and a config beside the weights, or none at all.
+"""OpenCLIP's checkpoints: weights in OpenAI's layout, with or without a config file.
 
 `open_clip.push_to_hf_hub` writes `open_clip_config.json` beside the weights. OpenCLIP's trainer
-writes {"epoch", "name", "state_dict", ...}, which doesn't tell GELU from QuickGELU: GELU is
-assumed, as the model names without "-quickgelu" have it. Bare weights may as well be OpenAI's,
-saved anew: QuickGELU is assumed. Either assumption is logged, and `activation` of `read_checkpoint`
-overrules it.
+writes {"epoch", "name", "state_dict", ...}, which doesn't specify the activation: GELU is assumed,
+as for model names without "-quickgelu". Bare weights may also be OpenAI's, saved again: QuickGELU
+is assumed. The assumption is logged, and `activation` of `read_checkpoint` overrides it.
 """
 
 from __future__ import annotations
@@ -21,31 +20,30 @@ from clip_engine.model import Activation, Traits
 from clip_engine.model.config import StateDict, count_resblocks
 
 # Head widths other than 64, by the image tower's width and resblocks (open_clip/model_configs:
-# ViT-H-14 and -H-16, ViT-g-14, ViT-bigG-14, ViT-e-14). All of these are published with GELU, and
-# some, as DFN's H-14, with QuickGELU.
+# ViT-H-14 and -H-16, ViT-g-14, ViT-bigG-14, ViT-e-14). All of them are published with GELU, some,
+# such as DFN's H-14, with QuickGELU too.
 WIDE_HEADS = {(1280, 32): 80, (1408, 40): 88, (1664, 48): 104, (1792, 56): 112}
 
 _LOG = logging.getLogger(__name__)
 
 
-def recognises(weights: WeightsFile) -> bool:  # noqa: ARG001  # the last format takes all
-    """Whatever no other format has recognised: the weights themselves are in OpenAI's layout."""
+def recognises(weights: WeightsFile) -> bool:  # noqa: ARG001  # the last format
+    """Always: weights of no other format are assumed to be in OpenAI's layout."""
     return True
 
 
 def interpret(path: Path, weights: WeightsFile) -> Checkpoint:
-    """By the config in the weights' folder, else by the weights and what is around them.
+    """Use the config in the weights' folder, or else infer the traits from the weights.
 
     Raises:
-        CheckpointError: The config describes a model that can't be run here.
+        CheckpointError: The config describes an unsupported model.
     """
     config = weights.files[0].parent / OPEN_CLIP_CONFIG
     if config.is_file():
         return _by_config(path, weights, config)
     traits = _assumed_traits(weights)
     _LOG.warning(
-        "%r doesn't say which activation its model has; %s is assumed. If its answers are poor, "
-        "set the activation.",
+        "%r doesn't specify its activation; assuming %s. If results are poor, set the activation.",
         str(path),
         traits.activation,
     )
@@ -79,7 +77,7 @@ def _assumed_traits(weights: WeightsFile) -> Traits:
 
 
 def _image_tower(state: StateDict) -> tuple[int, int]:
-    """Width and resblocks of a ViT, (0, 0) if it is none."""
+    """Width and number of resblocks of a ViT; (0, 0) for other models."""
     embedding = state.get("visual.class_embedding")
     if embedding is None:
         return 0, 0

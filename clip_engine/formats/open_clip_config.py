@@ -1,8 +1,8 @@
-"""What `open_clip_config.json` says, and which of it the towers here can be.
+"""The config file of OpenCLIP, `open_clip_config.json`.
 
 Field names and defaults are those of open_clip/model.py (`CLIPVisionCfg`, `CLIPTextCfg`) and
-open_clip/transform.py (`PreprocessCfg`). An option that changes the answer and is not built here is
-a field that takes its harmless value only; an option that nobody knows is refused.
+open_clip/transform.py (`PreprocessCfg`). A field for a feature that isn't supported accepts only
+the value that turns it off; unknown fields are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Off = Literal[False]
 
 
 class _Tower(BaseModel):
-    """What both towers' configs have in common: all of it fixed here."""
+    """The fields that both towers' configs share; none of these features is supported."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,18 +35,18 @@ class _Tower(BaseModel):
     scale_attn_inner: Off = False
     scale_attn: Off = False
     scale_fc: Off = False
-    mlp_ratio: float = 4.0  # the weights tell the MLP's width, to the unit
+    mlp_ratio: float = 4.0  # unused: the MLP's width is that of the weights
 
 
 class VisionConfig(_Tower):
-    """`vision_cfg`: a ViT where `layers` is a number, CLIP's ResNet where it is a list."""
+    """`vision_cfg`: of a ViT if `layers` is a number, of CLIP's ResNet if it is a list."""
 
     layers: PositiveInt | Stages = 12
     width: PositiveInt = 768
     head_width: PositiveInt = 64
     patch_size: PositiveInt | None = 16
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] = 224
-    patch_dropout: float = 0.0  # while training
+    patch_dropout: float = 0.0  # in training only
     attentional_pool: Off = False
     attn_pooler_queries: Any = None  # of the attentional pool
     attn_pooler_heads: Any = None  # likewise
@@ -54,7 +54,7 @@ class VisionConfig(_Tower):
     pos_embed_type: Literal["learnable"] = "learnable"
     pool_type: Literal["tok"] = "tok"
     timm_model_name: None = None
-    timm_model_pretrained: Any = None  # of timm's towers, like the rest
+    timm_model_pretrained: Any = None  # of timm's towers, like all that follow
     timm_pool: Any = None
     timm_proj: Any = None
     timm_proj_bias: Any = None
@@ -64,7 +64,7 @@ class VisionConfig(_Tower):
     @model_validator(mode="after")
     def _square(self) -> VisionConfig:
         if isinstance(self.image_size, tuple) and len(set(self.image_size)) > 1:
-            raise ValueError(f"image_size is {self.image_size}; pictures must be square")
+            raise ValueError(f"image_size is {self.image_size}; images must be square")
         return self
 
     @property
@@ -78,28 +78,28 @@ class TextConfig(_Tower):
 
     context_length: PositiveInt = 77
     vocab_size: PositiveInt = 49408
-    hf_tokenizer_name: str | None = None  # CLIP's own too is given so; vocab_size tells them apart
+    hf_tokenizer_name: str | None = None  # may be CLIP's own; vocab_size decides
     tokenizer_mode: None = None
     tokenizer_kwargs: Annotated[dict[str, Any] | None, Field(max_length=0)] = None
     width: PositiveInt = 512
     heads: PositiveInt = 8
     layers: PositiveInt = 12
     embed_cls: Off = False
-    pad_id: Any = None  # the mask is causal, so what pads a text doesn't matter
-    eos_id: Any = None  # of other kinds of pool
+    pad_id: Any = None  # irrelevant, because the mask is causal
+    eos_id: Any = None  # of other pool types
     no_causal_mask: Off = False
     pool_type: Literal["argmax"] = "argmax"
     proj_bias: Off = False
     proj_type: Literal["linear"] = "linear"
     hf_model_name: None = None
-    hf_model_pretrained: Any = None  # of Hugging Face's text towers, like the rest
+    hf_model_pretrained: Any = None  # of Hugging Face's text towers, like all that follow
     hf_proj_type: Any = None
     hf_pooler_type: Any = None
 
     @model_validator(mode="after")
     def _whole_heads(self) -> TextConfig:
         if self.width % self.heads:
-            raise ValueError(f"heads is {self.heads}, which doesn't divide the width {self.width}")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
 
 
@@ -113,7 +113,7 @@ class ModelConfig(BaseModel):
     text_cfg: TextConfig
     quick_gelu: bool = False
     custom_text: Off = False
-    init_logit_scale: Any = None  # where training starts
+    init_logit_scale: Any = None  # in training only
     init_logit_bias: None = None
     nonscalar_logit_scale: Off = False
     cast_dtype: Any = None
@@ -121,7 +121,7 @@ class ModelConfig(BaseModel):
 
 
 class PreprocessConfig(BaseModel):
-    """`preprocess_cfg`: what is done to a picture; its size is the model's."""
+    """`preprocess_cfg`; the image's size is the model's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -144,7 +144,7 @@ class OpenCLIPConfig(BaseModel):
     preprocess_cfg: PreprocessConfig = PreprocessConfig()
 
     def traits(self) -> Traits:
-        """What the weights don't tell."""
+        """What the weights don't determine."""
         text = self.model_cfg.text_cfg
         return Traits(
             activation="quick_gelu" if self.model_cfg.quick_gelu else "gelu",
@@ -153,7 +153,7 @@ class OpenCLIPConfig(BaseModel):
         )
 
     def sizes(self) -> dict[str, object]:
-        """What the weights tell too, by `CLIPConfig`'s names."""
+        """Sizes that must match the weights, by `CLIPConfig`'s names."""
         vision, text = self.model_cfg.vision_cfg, self.model_cfg.text_cfg
         return {
             "embed_dim": self.model_cfg.embed_dim,

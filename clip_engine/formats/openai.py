@@ -1,4 +1,4 @@
-"""OpenAI's own checkpoints: archives of `torch.jit.save`, and state dicts with their marks."""
+"""OpenAI's own checkpoints: TorchScript archives, and state dicts with OpenAI's extra keys."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clip_engine.model.build import METADATA_KEYS
 
 
 def recognises(weights: WeightsFile) -> bool:
-    """An archive, or a state dict with the three numbers that OpenAI's model carries."""
+    """Whether it is an archive, or a state dict with the three extra keys of OpenAI's models."""
     return weights.container == "TorchScript archive" or weights.state.keys() >= METADATA_KEYS
 
 
 def interpret(path: Path, weights: WeightsFile) -> Checkpoint:
-    """OpenAI's architecture; an archive of another CLIP tells by its classes if it has GELU."""
+    """Use OpenAI's traits, except that an archive's class names show whether it has exact GELU."""
     exact = "GELU" in weights.classes and "QuickGELU" not in weights.classes
     return Checkpoint(
         path=path,

@@ -1,4 +1,4 @@
-"""Reads a checkpoint: finds the weights, reads them, and lets each format recognise them."""
+"""Reads a checkpoint of any supported format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.model import Activation
 
-# The first that recognises the weights interprets them; the last takes whatever is left.
+# The first format that recognises the weights interprets them; the last one recognises all.
 FORMATS: tuple[ModuleType, ...] = (hugging_face, openai, open_clip)
 
 
@@ -21,19 +21,20 @@ def read_checkpoint(path: Path, activation: Activation | None = None) -> Checkpo
     """Read a checkpoint of any format.
 
     Args:
-        path: A file of weights, a sharded file's index, or a folder that holds them and a config.
-        activation: Of the MLPs, against what the files say; None to go by them. Bare weights don't
-            tell it: they are taken for QuickGELU's as OpenAI's, but for OpenCLIP's training
-            checkpoints and sizes that only OpenCLIP has, which are taken for GELU's.
+        path: A file with weights, the index of sharded weights, or a folder with weights and a
+            config file.
+        activation: Of the MLPs, overriding the files; None to use theirs. Bare weights don't
+            specify it: QuickGELU is assumed, as in OpenAI's models, except for OpenCLIP's training
+            checkpoints and for sizes that only OpenCLIP has, for which GELU is assumed.
 
     Raises:
-        InputError: There is no such activation.
-        CheckpointError: Nothing there that can be read, or a model of another kind.
+        InputError: The activation is unknown.
+        CheckpointError: The checkpoint can't be read, or is not a supported CLIP model.
     """
     if activation is not None and activation not in get_args(Activation):
         raise InputError(
-            f"The activation is {activation!r}; give one of {', '.join(get_args(Activation))}, or "
-            "None to go by the checkpoint."
+            f"Unknown activation {activation!r}; give one of {', '.join(get_args(Activation))}, or "
+            "None for the checkpoint's own."
         )
     weights = read_weights(find_weights(path))
     form = next(form for form in FORMATS if form.recognises(weights))

@@ -1,4 +1,4 @@
-"""The index of sharded weights, as Hugging Face's libraries write it."""
+"""Reads the index of sharded weights, as Hugging Face's libraries write it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ INDEX_SUFFIX = ".index.json"
 
 
 class ShardIndex(BaseModel, frozen=True):
-    """`<name>.index.json`: which shard holds which tensor."""
+    """`<name>.index.json`: the shard of each tensor."""
 
     weight_map: dict[str, str]
 
 
 def read_index(path: Path) -> list[Path]:
-    """The shards of an index, all of them there, each once.
+    """The paths of an index's shards, each once; all of them exist.
 
     Raises:
-        CheckpointError: The index is wrong, names files outside its folder, or shards are missing.
+        CheckpointError: The index is invalid, names files outside its folder, or lacks shards.
     """
     names = sorted(set(read_config(path, ShardIndex).weight_map.values()))
     outside = [name for name in names if Path(name).name != name]
     if outside or not names:
         raise CheckpointError(
-            f"{str(path)!r} must name files of its own folder, but names {outside or 'none'}."
+            f"{str(path)!r} must name files in its own folder, but names {outside or 'none'}."
         )
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
         raise CheckpointError(
             f"Of the {len(names)} files that {str(path)!r} names, {name_problems(missing, [])}; "
-            "fetch them too."
+            "download them too."
         )
     return [path.parent / name for name in names]

@@ -1,4 +1,4 @@
-"""Files of `torch.save`: a state dict, or a training checkpoint around one."""
+"""Reads files of `torch.save`: a state dict, or a training checkpoint with one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 
-# What training wraps around the weights: {"state_dict": {...}, "epoch": 3, ...}.
+# Keys of the weights in a training checkpoint: {"state_dict": {...}, "epoch": 3, ...}.
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")
-# What OpenCLIP's trainer writes (open_clip_train/main.py).
+# Keys of OpenCLIP's training checkpoints (open_clip_train/main.py).
 OPEN_CLIP_TRAINING_KEYS = frozenset({"epoch", "name", "state_dict"})
 DATA_PARALLEL_PREFIX = "module."
 
 
 def read_torch_file(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Read a file of `torch.save` with the unpickler that makes nothing but tensors.
+    """Read a file of `torch.save` with torch's unpickler for tensors only.
 
     Returns:
-        The weights by name, and whether OpenCLIP's trainer wrote them.
+        The weights by name, and whether it is a training checkpoint of OpenCLIP.
 
     Raises:
-        CheckpointError: It holds something else than weights.
-        Exception: Whatever torch raises for a file that it can't read safely.
+        CheckpointError: It holds something other than weights.
+        Exception: Anything that torch raises for a file that it can't read safely.
     """
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     wrapped = isinstance(loaded, dict) and loaded.keys() >= OPEN_CLIP_TRAINING_KEYS
@@ -39,7 +39,7 @@ def _unwrap(loaded: object, path: Path) -> dict[str, Tensor]:
         isinstance(value, Tensor) for value in loaded.values()
     ):
         raise CheckpointError(
-            f"{str(path)!r} holds a {type(loaded).__name__} that is no state dict; give a file "
-            "made by torch.save(model.state_dict(), path)."
+            f"{str(path)!r} holds a {type(loaded).__name__} that is not a state dict; give a file "
+            "written by torch.save(model.state_dict(), path)."
         )
     return {str(key).removeprefix(DATA_PARALLEL_PREFIX): value for key, value in loaded.items()}

@@ -1,8 +1,7 @@
-"""TorchScript archives (`torch.jit.save`, which is how OpenAI publishes), read without torch.jit.
+"""Reads TorchScript archives, the format of OpenAI's files, without the deprecated `torch.jit`.
 
-An archive's `data.pkl` describes a tree of modules. Their classes are rebuilt as empty shells, and
-the tensors are taken as they lie in the zip; none of the archive's code is compiled or run.
-`torch.jit` itself is deprecated.
+An archive's `data.pkl` holds a tree of modules. Their classes are replaced by empty shells, and the
+tensors are read from the zip file; none of the archive's code is compiled or run.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 
-# Type names as TorchScript's pickles write them (torch/csrc/jit/serialization/pickler.cpp).
+# Type names in TorchScript's pickles (torch/csrc/jit/serialization/pickler.cpp).
 STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -32,12 +31,12 @@ STORAGE_DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-# A tensor attribute of OpenAI's modules that is built, not learnt.
+# A tensor attribute of OpenAI's modules that is computed, not learnt.
 DERIVED_NAME = "attn_mask"
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether this zip is a TorchScript archive; only those have a table of constants."""
+    """Whether a zip file is a TorchScript archive; only those have a table of constants."""
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
@@ -46,12 +45,12 @@ def read_torchscript(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:
     """Read an archive's weights.
 
     Returns:
-        The tensors by the names that `state_dict()` would give them, and the names of all module
-        classes in the archive, such as `LayerNorm`.
+        The tensors by their names in `state_dict()`, and the names of all module classes in the
+        archive, such as `LayerNorm`.
 
     Raises:
-        CheckpointError: It holds no module.
-        Exception: Whatever pickle, zip or torch raise for a damaged archive.
+        CheckpointError: It doesn't hold a module.
+        Exception: Anything that pickle, zipfile or torch raise for a damaged archive.
     """
     with zipfile.ZipFile(path) as archive:
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).split("/")[0]
@@ -60,14 +59,14 @@ def read_torchscript(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:
             module = unpickler.load()
     if not isinstance(module, _Shell):
         raise CheckpointError(
-            f"{str(path)!r} is a TorchScript archive that holds a {type(module).__name__}, no "
-            "module; give one made by torch.jit.save(model, path)."
+            f"{str(path)!r} is a TorchScript archive of a {type(module).__name__}, not a module; "
+            "give one written by torch.jit.save(model, path)."
         )
     return dict(_walk(module, "")), frozenset(unpickler.classes)
 
 
 class _Shell:
-    """Stands for a module or any other class of the archive: it only keeps the attributes."""
+    """Stands for an object of any class in the archive; only keeps its attributes."""
 
     def __init__(self, *_: object) -> None:
         self.attributes: dict[str, Any] = {}
@@ -78,7 +77,7 @@ class _Shell:
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
-    """Rebuilds an archive's tree of modules from shells, and knows no other class."""
+    """Rebuilds an archive's tree of modules from shells, and refuses all other classes."""
 
     def __init__(self, pickled: IO[bytes], archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(pickled)
@@ -99,10 +98,10 @@ class _ArchiveUnpickler(pickle.Unpickler):
         if module.startswith("__torch__"):
             self.classes.add(name)
             return _Shell
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no model archive needs")
+        raise pickle.UnpicklingError(f"it uses {module}.{name}, which no model archive needs")
 
     def persistent_load(self, pid: Any) -> Tensor:
-        """Give the storage `("storage", dtype, key, device, length)` as a flat tensor."""
+        """The storage `("storage", dtype, key, device, length)` as a flat tensor."""
         _, dtype, key, _, length = pid
         if key not in self._storages:
             data = bytearray(self._archive.read(f"{self._root}/data/{key}"))
@@ -123,7 +122,7 @@ def _first(value: object, *_: object) -> object:
 
 
 def _walk(module: _Shell, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """All tensors below a module, by the names that `state_dict()` would give them."""
+    """All tensors of a module and its submodules, by their names in `state_dict()`."""
     for name, value in module.attributes.items():
         if isinstance(value, Tensor) and name != DERIVED_NAME:
             yield prefix + name, value

@@ -1,7 +1,7 @@
-"""Reads one file of weights, whatever wrote it: its tensors by name.
+"""Reads files of weights in any container format.
 
-A cut-off file is always found. A flipped bit is where the file has checksums, which TorchScript
-archives and zipped `torch.save` files have; safetensors and older `torch.save` files have none.
+Truncated files are always detected. Bit errors are detected in TorchScript archives and zipped
+`torch.save` files, which have checksums; safetensors and older `torch.save` files have none.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ Container: TypeAlias = Literal[
     "TorchScript archive", "state dict", "training checkpoint", "safetensors"
 ]
 ZIP_START = b"PK\x03\x04"
-# The header's length in 8 bytes, little end first and far below 2**40; the header, which is JSON.
+# The header's length, 8 bytes, little-endian and far below 2**40; then the header, in JSON.
 SAFETENSORS_START = re.compile(rb".{5}\0\0\0\{", re.DOTALL)
-# Beginnings of files that people give by mistake, and what happened.
+# First bytes of other files that are given by mistake, and what they are.
 MISTAKEN = (
-    (b"<", "is a web page: the download gave an error or a login instead of the file"),
-    (b"version https://git-lfs", "is a Git LFS pointer: `git lfs pull` fetches what it stands for"),
-    (b"{", "is JSON text: give the folder that it describes, or the file of weights"),
+    (b"<", "is a web page: the download returned an error or a login page instead of the file"),
+    (b"version https://git-lfs", "is a Git LFS pointer: run `git lfs pull` to download the file"),
+    (b"{", "is a JSON file: give its folder, or the file with the weights"),
 )
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file of weights holds.
+    """The contents of a file of weights.
 
     Attributes:
-        container: What wrote it.
-        files: It, or a sharded one's index and shards.
+        container: The container format.
+        files: The file, or the index and the shards of sharded weights.
         state: Tensors by their names in the file, on the CPU.
-        classes: Names of the module classes that a TorchScript archive tells.
+        classes: Names of the module classes in a TorchScript archive.
     """
 
     container: Container
@@ -53,11 +53,11 @@ class WeightsFile:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a file of weights; what it is, is found from its content, and nothing in it runs.
+    """Read a file of weights. Its format is detected from its content; no code in it is run.
 
     Raises:
-        CheckpointError: The file can't be read, is of no kind that holds weights, is cut off or
-            damaged, or would run code.
+        CheckpointError: The file can't be read, has an unknown format, is truncated or damaged, or
+            would run code.
     """
     return _read_sharded(path) if path.name.endswith(INDEX_SUFFIX) else _read_one(path)
 
@@ -69,11 +69,10 @@ def _read_one(path: Path) -> WeightsFile:
         raise
     except OSError as error:
         raise CheckpointError(f"{str(path)!r} can't be read: {error.strerror or error}.") from error
-    except Exception as error:  # a wrong file can fail anywhere inside pickle, zip or torch
+    except Exception as error:  # anything can fail in pickle, zipfile or torch
         raise CheckpointError(
-            f"{str(path)!r} is no checkpoint that can be read safely ({_reason(error)}). Give a "
-            "torch.save state dict, a TorchScript archive or a safetensors file, whole and "
-            "unchanged."
+            f"{str(path)!r} can't be read safely as a checkpoint ({_reason(error)}); give an "
+            "intact state dict of torch.save, TorchScript archive or safetensors file."
         ) from error
 
 
@@ -87,8 +86,7 @@ def _reader(path: Path) -> Callable[[Path], WeightsFile]:
         return _read_safetensors
     if start.startswith(ZIP_START) or not start:
         raise CheckpointError(
-            f"{str(path)!r} is cut off after {path.stat().st_size} bytes; fetch it again, whole "
-            "and unchanged."
+            f"{str(path)!r} is truncated after {path.stat().st_size} bytes; download it again."
         )
     for beginning, mistake in MISTAKEN:
         if start.lstrip().startswith(beginning):
@@ -118,20 +116,20 @@ def _read_sharded(index: Path) -> WeightsFile:
 
 
 def _check_whole(path: Path) -> None:
-    # torch.load doesn't compare the checksums: a flipped bit would be a wrong weight.
+    # torch.load doesn't verify the checksums, so a flipped bit would go unnoticed.
     with zipfile.ZipFile(path) as archive:
         broken = archive.testzip()
     if broken is not None:
         raise CheckpointError(
-            f"{str(path)!r} is damaged: the checksum of {broken!r} in it is wrong; fetch it again."
+            f"{str(path)!r} is damaged: {broken!r} in it has a wrong checksum; download it again."
         )
 
 
 def _reason(error: Exception) -> str:
-    """The cause in one line, without torch's advice to load the file and run its code."""
+    """The cause in one line, without torch's advice to disable `weights_only`."""
     text = str(error)
     if named := re.search(r"\bGLOBAL ([\w.]+)", text):
-        return f"it names {named[1]}, which no state dict needs"
+        return f"it uses {named[1]}, which no state dict needs"
     if "Weights only load failed" in text:
         return "it holds no pickled tensors"
     lines = text.strip().splitlines()

@@ -1,7 +1,7 @@
-"""Checks a file's structure before it is given to a decoder.
+"""Checks an image file's structure before it is decoded.
 
-A decoder limits neither the work that a small file can cause nor all of its memory. Each check
-reads headers only, in linear time, and refuses what no camera, editor or browser writes.
+Decoders limit neither the time that a small file can take nor all of the memory. Each check reads
+headers only, in linear time, and refuses what no camera, editor or browser writes.
 """
 
 from clip_engine.image_checks.check import check_image_file

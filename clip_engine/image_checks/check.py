@@ -1,4 +1,4 @@
-"""Chooses the check by a file's first bytes, as Pillow chooses its decoder."""
+"""Selects the check by a file's first bytes, as Pillow selects its decoder."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _CHECKS: tuple[tuple[bytes, Callable[[bytes], None]], ...] = (
 
 
 def check_image_file(data: bytes) -> None:
-    """Refuse a file that would cost its decoder far more than a picture should.
+    """Refuse a file that would take its decoder far more time or memory than an image should.
 
-    Whether it can be decoded at all is for the decoder to find out.
+    A file that passes may still be broken; the decoder finds that out.
 
     Raises:
         ImageError: `DECODE_TOO_EXPENSIVE`, or `TOO_MANY_PIXELS`.

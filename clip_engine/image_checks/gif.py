@@ -1,4 +1,4 @@
-"""GIF: the extensions before the first frame, of which Pillow reads each block."""
+"""GIF: limits the extension blocks before the first frame, which Pillow reads one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_gif(data: bytes) -> None:
         if kind in (_FRAME, _END):
             return
         position += 1
-        if kind != _EXTENSION:  # Pillow looks on
+        if kind != _EXTENSION:  # Pillow skips it
             junk += 1
             check_junk("GIF", junk)
             continue

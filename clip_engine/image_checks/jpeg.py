@@ -1,4 +1,4 @@
-"""JPEG: scans, each of which costs libjpeg a pass over the image, and the segments before them.
+"""JPEG: limits scans, each of which is a pass of libjpeg over the image, and segments.
 
 See ITU-T T.81, Annex B.
 """
@@ -15,7 +15,7 @@ from clip_engine.image_checks.refusal import (
 )
 
 MOST_SCANS = 1000
-MOST_SCANNED_PIXELS = 20_000_000_000  # scans times pixels: 2.5 s; a progressive JPEG has ten scans
+MOST_SCANNED_PIXELS = 20_000_000_000  # scans times pixels, 2.5 s; usual are ten scans
 
 _START_OF_SCAN = 0xDA
 _NO_LENGTH = {0x01, *range(0xD0, 0xDA)}
@@ -26,9 +26,9 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 def check_jpeg(data: bytes) -> None:
     """Refuse too many scans, segments, fill bytes or metadata."""
     frame = _check_segments(data)
-    if frame.has_one_scan:  # libjpeg reads no other
+    if frame.has_one_scan:  # libjpeg ignores any others
         return
-    # In a scan 0xFF is followed by 0, so this counts what is there, and a few more in thumbnails.
+    # Within a scan 0xFF is followed by 0, so this counts real markers, and a few in thumbnails.
     scans = data.count(bytes((0xFF, _START_OF_SCAN)))
     if scans > MOST_SCANS:
         raise too_expensive(f"The JPEG has {scans} scans", f"{MOST_SCANS}")
@@ -40,7 +40,7 @@ def check_jpeg(data: bytes) -> None:
 
 
 class _Frame(NamedTuple):
-    """What the header of a frame says."""
+    """The header of a frame."""
 
     pixels: int = 0
     components: int = 0
@@ -49,7 +49,7 @@ class _Frame(NamedTuple):
 
 
 def _check_segments(data: bytes) -> _Frame:
-    """Go through the segments up to the first scan; gives the largest frame."""
+    """Check the segments up to the first scan, and return the largest frame."""
     position, segments, junk, metadata, frame = 2, 0, 0, 0, _Frame()
     while True:
         marker_at = data.find(b"\xff", position)

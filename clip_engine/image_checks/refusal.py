@@ -1,27 +1,27 @@
-"""Limits and errors that the checks of all formats share."""
+"""Limits and errors common to all formats."""
 
 from __future__ import annotations
 
 from clip_engine.errors import ImageError
 
 MOST_METADATA_BYTES = 16 * 1024 * 1024
-MOST_JUNK_BYTES = 64 * 1024  # where a decoder skips bytes one by one
-MOST_BLOCKS = 20_000  # segments, chunks or blocks, each a few microseconds of a decoder in Python
+MOST_JUNK_BYTES = 64 * 1024  # which decoders skip one by one
+MOST_BLOCKS = 20_000  # segments, chunks or blocks, each a few microseconds in Python
 
 
 def too_expensive(what: str, limit: str) -> ImageError:
-    """The error of a file that is refused.
+    """The error for a file that is refused.
 
     >>> print(too_expensive("The JPEG has 20000 scans", "1000"))
-    The JPEG has 20000 scans, and 1000 is the limit; save the picture anew.
+    The JPEG has 20000 scans, and the limit is 1000; save the image again.
     """
     return ImageError(
-        f"{what}, and {limit} is the limit; save the picture anew.", "DECODE_TOO_EXPENSIVE"
+        f"{what}, and the limit is {limit}; save the image again.", "DECODE_TOO_EXPENSIVE"
     )
 
 
 def check_metadata(name: str, size_bytes: int) -> None:
-    """Refuse metadata that are too large, for a decoder copies them.
+    """Refuse a file with too much metadata, which decoders copy.
 
     Raises:
         ImageError: `DECODE_TOO_EXPENSIVE`.
@@ -32,7 +32,7 @@ def check_metadata(name: str, size_bytes: int) -> None:
 
 
 def check_blocks(name: str, blocks: int) -> None:
-    """Refuse a file of too many pieces.
+    """Refuse a file with too many blocks.
 
     Raises:
         ImageError: `DECODE_TOO_EXPENSIVE`.
@@ -42,13 +42,13 @@ def check_blocks(name: str, blocks: int) -> None:
 
 
 def check_junk(name: str, junk_bytes: int) -> None:
-    """Refuse a file with too many bytes between its pieces.
+    """Refuse a file with too many bytes between its blocks.
 
     Raises:
         ImageError: `DECODE_TOO_EXPENSIVE`.
     """
     if junk_bytes > MOST_JUNK_BYTES:
         raise too_expensive(
-            f"The {name} has more than {MOST_JUNK_BYTES} bytes that say nothing",
+            f"The {name} has more than {MOST_JUNK_BYTES} meaningless bytes",
             f"{MOST_JUNK_BYTES}",
         )

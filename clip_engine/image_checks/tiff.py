@@ -1,6 +1,7 @@
-"""TIFF: tiles that are larger than the image, and the numbers of strips and metadata entries.
+"""TIFF: limits the size of tiles, and the number of strips and metadata entries.
 
-Sizes are of the first directory, as the picture is. See TIFF 6.0 and, for BigTIFF, libtiff's page.
+Only the first directory counts, because only its image is decoded. See TIFF 6.0 and, for BigTIFF,
+libtiff's page.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from clip_engine.image_checks.refusal import check_blocks, check_metadata, too_expensive
 
-MOST_TILE_PIXELS = 4_000_000  # where the picture itself is smaller
+MOST_TILE_PIXELS = 4_000_000  # if the image itself is smaller
 MOST_STRIPS = 400_000  # or tiles
 
 _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
@@ -22,7 +23,7 @@ _BYTES |= {16: 8, 17: 8, 18: 8}
 
 
 class Entry(NamedTuple):
-    """A directory's entry of `length` values; `value` is None where that is no single integer."""
+    """An entry of the directory, with `length` values; `value` is set only for a single integer."""
 
     tag: int
     size_bytes: int
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def check_tiff(data: bytes) -> None:
-    """Refuse tiles that dwarf the picture, and too many entries, strips or metadata."""
+    """Refuse tiles far larger than the image, and too many entries, strips or metadata."""
     values: dict[int, int] = {}
     for number, entry in enumerate(_entries(data)):
         check_blocks("TIFF", number)
@@ -41,16 +42,16 @@ def check_tiff(data: bytes) -> None:
                     f"The TIFF has {entry.length} strips or tiles", f"{MOST_STRIPS}"
                 )
         else:
-            # One by one: entries may share their bytes, which Pillow 13 does not copy for each.
+            # Not their sum: entries may share their bytes, of which Pillow 13 makes no copies.
             check_metadata("TIFF", min(entry.size_bytes, len(data)))
         if entry.value is not None:
             values[entry.tag] = max(entry.value, values.get(entry.tag, 0))
-    picture = values.get(_WIDTH, 0) * values.get(_HEIGHT, 0)
+    image = values.get(_WIDTH, 0) * values.get(_HEIGHT, 0)
     tile = values.get(_TILE_WIDTH, 0) * values.get(_TILE_HEIGHT, 0)
-    if tile > max(MOST_TILE_PIXELS, 4 * picture):
+    if tile > max(MOST_TILE_PIXELS, 4 * image):
         raise too_expensive(
-            f"The TIFF has tiles of {tile} pixels for a picture of {picture}",
-            f"{MOST_TILE_PIXELS}, or four times the picture,",
+            f"The TIFF has tiles of {tile} pixels for an image of {image}",
+            f"{MOST_TILE_PIXELS} or four times the image",
         )
 
 
@@ -68,5 +69,5 @@ def _entries(data: bytes) -> Iterator[Entry]:
             if length == 1 and kind in _INTEGERS:
                 (value,) = struct.unpack_from(order + _INTEGERS[kind], field)
             yield Entry(tag, length * _BYTES.get(kind, 1), length, value)
-    except struct.error:  # it ends here; a decoder will say so
+    except struct.error:  # truncated, which the decoder will report
         return

@@ -1,4 +1,4 @@
-"""WebP: the chunks of its container."""
+"""WebP: limits the number of chunks and the size of metadata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIXELS = {b"VP8 ", b"VP8L", b"ALPH", b"ANMF"}
 
 
 def check_webp(data: bytes) -> None:
-    """Refuse too many chunks, or too many metadata."""
+    """Refuse too many chunks or too much metadata."""
     position, chunks, metadata = _FIRST_CHUNK, 0, 0
     while position + _CHUNK.size <= len(data):
         kind, length = _CHUNK.unpack_from(data, position)

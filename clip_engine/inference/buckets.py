@@ -1,8 +1,7 @@
-"""Batch sizes that the image tower is run at, and the largest that is of use.
+"""The batch sizes at which the image tower runs, and the largest one that is useful.
 
-A GPU wants large batches. On a CPU a matrix product is as fast as it gets once it has some hundred
-rows, and a larger batch only makes everybody wait for longer (docs/performance.md, "Batches on a
-CPU").
+GPUs need large batches. On a CPU, matrix products reach full speed at a few hundred rows, and
+larger batches only add latency (docs/performance.md, "Batches on a CPU").
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from clip_engine.model import CLIPConfig
 
 GPU_BATCH = 32
 CPU_BATCHES = (8, 4, 2)
-CPU_ROWS = 400  # eight pictures of ViT-B/32 have as many tokens
-STRIDE = 16  # of a ResNet's third stage, where most of its work is
+CPU_ROWS = 400  # tokens of eight images of ViT-B/32
+STRIDE = 16  # of a ResNet's third stage, which does most of its work
 
 
 def usual_batch(config: CLIPConfig, device: str) -> int:
-    """The largest batch for a model where nobody says otherwise.
+    """The default for a model's largest batch.
 
     >>> from clip_engine.model import CLIPConfig
     >>> large = CLIPConfig(embed_dim=768, image_resolution=224, vision_layers=24,
@@ -26,7 +25,7 @@ def usual_batch(config: CLIPConfig, device: str) -> int:
 
     Args:
         config: Of the model.
-        device: `cpu`, or another kind of device.
+        device: The device's type, such as `cpu` or `cuda`.
     """
     if device != "cpu":
         return GPU_BATCH
@@ -37,8 +36,8 @@ def usual_batch(config: CLIPConfig, device: str) -> int:
 def buckets_up_to(largest: int) -> tuple[int, ...]:
     """Batch sizes 1, 2, 3, 4, 6, 8, 12, ... and the largest.
 
-    Padding costs as much as pictures do. Over batches of 1 to 32 it makes 12 % more on average;
-    powers of two alone would make 30 %.
+    Padding costs as much as images do: on average 12 % over batches of 1 to 32. With powers of two
+    alone it would be 30 %.
 
     >>> buckets_up_to(10)
     (1, 2, 3, 4, 6, 8, 10)

@@ -1,8 +1,9 @@
-"""Calls of several threads, computed together.
+"""Combines concurrent calls from several threads into one batch.
 
-Ten texts cost a tower hardly more than one: on a GPU what counts is the number of batches, and on a
-CPU every batch reads all the weights. So while one batch is computed those who come meanwhile line
-up, and whoever is next computes for all who stand there. Nobody waits for a batch to fill.
+A batch of ten texts takes hardly longer than one text: on a GPU the number of batches is what
+counts, and on a CPU every batch reads all of the weights. So calls that arrive while a batch is
+being computed are queued, and the next thread to compute takes all of them. No call ever waits for
+a batch to fill.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import torch
 from torch import Tensor
 
 
-class JointCalls:
-    """A function of rows that several threads call. Each call ends with its own rows' results.
+class CallCombiner:
+    """Wraps a function of rows. Each call returns the results of its own rows. Thread-safe.
 
     Args:
-        compute: From rows to as many results, `[rows, …]`, in order. What it raises goes to all
-            whose rows it was given.
-        most: Rows that are gathered; a single call may bring more.
-        at_once: Threads that compute at the same time.
+        compute: Maps rows to as many results, `[rows, …]`, in order. Its exceptions are raised in
+            every call whose rows it was given.
+        most: Largest number of rows that calls are combined to; a single call may have more.
+        at_once: Number of threads that may compute at the same time.
     """
 
     def __init__(
@@ -31,31 +32,31 @@ class JointCalls:
     ) -> None:
         self._compute = compute
         self._most = most
-        self._line: deque[_Call] = deque()
+        self._queue: deque[_Call] = deque()
         self._lock = threading.Lock()
-        self._places = threading.Semaphore(at_once)
+        self._permits = threading.Semaphore(at_once)
 
     def __call__(self, rows: Sequence[Tensor]) -> Tensor:
-        """The results of these rows, `[rows, …]`; perhaps a view of a larger tensor."""
+        """The results of these rows, `[rows, …]`; may be a view of a larger tensor."""
         call = _Call(rows)
         with self._lock:
-            self._line.append(call)
-        with self._places:
-            # Whoever still stands in line has a thread that comes past here, so none is forgotten.
-            while batch := self._draw_until(call):
+            self._queue.append(call)
+        with self._permits:
+            # Every queued call has a thread that gets here, so none is left behind.
+            while batch := self._take_until(call):
                 self._run(batch)
         return call.result.result()
 
-    def _draw_until(self, call: _Call) -> list[_Call]:
-        """The first in line, as many as fit; none once this call has been drawn."""
+    def _take_until(self, call: _Call) -> list[_Call]:
+        """Take calls from the front of the queue, as many as fit; none once `call` was taken."""
         batch: list[_Call] = []
         with self._lock:
-            if call.drawn:
+            if call.taken:
                 return batch
             rows = 0
-            while self._line and (not batch or rows + len(self._line[0].rows) <= self._most):
-                batch.append(self._line.popleft())
-                batch[-1].drawn = True
+            while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._most):
+                batch.append(self._queue.popleft())
+                batch[-1].taken = True
                 rows += len(batch[-1].rows)
         return batch
 
@@ -63,7 +64,7 @@ class JointCalls:
         try:
             results = self._compute([row for call in batch for row in call.rows])
             shares = torch.split(results, [len(call.rows) for call in batch])
-        except BaseException as error:  # noqa: BLE001  # they wait in other threads
+        except BaseException as error:  # noqa: BLE001  # raised in the threads that wait for it
             for call in batch:
                 call.result.set_exception(error)
         else:
@@ -72,11 +73,11 @@ class JointCalls:
 
 
 class _Call:
-    """One thread's rows, and what becomes of them."""
+    """The rows of one call and the future of their results."""
 
-    __slots__ = ("drawn", "result", "rows")
+    __slots__ = ("result", "rows", "taken")
 
     def __init__(self, rows: Sequence[Tensor]) -> None:
         self.rows = rows
-        self.drawn = False
+        self.taken = False
         self.result: Future[Tensor] = Future()

@@ -1,6 +1,6 @@
-"""What a failed call says of its device: out of memory, which heals, or gone, which doesn't.
+"""Classifies torch's errors: out of memory, a lost device, or something else.
 
-torch has a class for the first; the rest it tells apart in the message only.
+torch has an exception class for the first only; the others differ in their messages.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import torch
 
 from clip_engine.errors import DeviceLostError
 
-# Allocations that don't go through torch fail by these words.
+# In messages of allocations that don't go through torch's allocator.
 MEMORY_WORDS = ("out of memory", "alloc_failed")
 CPU_MEMORY_WORDS = "defaultcpuallocator: can't allocate memory"  # torch has no class for a CPU's
-# After one of these every later call of the process fails too: a CUDA context doesn't recover.
+# After any of these every later call in the process fails too: a CUDA context doesn't recover.
 LOST_WORDS = (
     "cuda error",
     "device-side assert",
@@ -40,7 +40,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def is_device_lost(error: Exception) -> bool:
-    """Whether nothing will run on this device in this process again."""
+    """Whether the device can't be used again by this process."""
     if not isinstance(error, RuntimeError) or is_out_of_memory(error):
         return False
     accelerator_error = getattr(torch, "AcceleratorError", None)  # torch 2.8 and newer
@@ -51,7 +51,7 @@ def is_device_lost(error: Exception) -> bool:
 
 @contextmanager
 def device_losses() -> Iterator[None]:
-    """Turn the error of a device that is gone into one that says so.
+    """Raise `DeviceLostError` from an error that means the device is lost.
 
     Raises:
         DeviceLostError: From the device's own error.
@@ -64,7 +64,7 @@ def device_losses() -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise DeviceLostError(
             f"The device failed and can't be used by this process any more ({reason}); "
-            "start a fresh process, and look at the driver's log if it happens again."
+            "restart the process, and check the driver's log if it happens again."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The image tower as a machine: uint8 pictures in, unit features out, in batches of fixed sizes.
+"""Runs the image tower on batches of fixed sizes: uint8 pixels in, normalised features out.
 
 Axes: B images, D embedding, R pixels a side.
 """
@@ -18,15 +18,15 @@ from clip_engine.model import CLIP
 from clip_engine.normalisation import Normalisation
 
 
-class ImageTower:
-    """Runs a model's image tower. Threads may share it.
+class ImageEncoder:
+    """Encodes images with a model's image tower. Thread-safe.
 
     Args:
         model: On its device, in its precision.
-        normalisation: Of the pixels, as the model was trained.
-        device: Where the model is.
+        normalisation: Of the pixels, as in the model's training.
+        device: The model's device.
         buckets: Batch sizes, ascending.
-        pieces: Which accelerations are in use.
+        acceleration: Which accelerations are on.
     """
 
     def __init__(
@@ -36,42 +36,42 @@ class ImageTower:
         normalisation: Normalisation,
         device: torch.device,
         buckets: tuple[int, ...],
-        pieces: Acceleration,
+        acceleration: Acceleration,
     ) -> None:
         self.buckets = buckets
-        self.limit = BatchLimit(buckets[-1], "pictures")
+        self.limit = BatchLimit(buckets[-1], "images")
         self._model = model
         self._device = device
         self._mean = torch.tensor(normalisation.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(normalisation.std, device=device).view(3, 1, 1)
         cuda = device.type == "cuda"
-        self._pin = cuda and pieces.pinned_upload
-        self._records = cuda and pieces.cuda_graphs
+        self._pin = cuda and acceleration.pinned_upload
+        self._records = cuda and acceleration.cuda_graphs
         self._graphs = BucketGraphs(self._encode)
 
     @torch.inference_mode()
     def encode(self, pixels: Sequence[Tensor]) -> Tensor:
-        """Encode pictures.
+        """Encode images.
 
         Args:
-            pixels: B pictures, uint8 `[3, R, R]` each; any number, run in buckets.
+            pixels: B images, uint8 `[3, R, R]` each; any number, run in buckets.
 
         Returns:
             float32 `[B, D]`, each row of length 1, on the CPU.
 
         Raises:
-            DeviceMemoryError: The device's memory doesn't hold a single picture's batch.
-            DeviceLostError: The device is gone.
+            DeviceMemoryError: Not even one image fits into the device's memory.
+            DeviceLostError: The device failed for good.
         """
         features = self.limit.run(pixels, self._run_bucket, self._bucket)
         return torch.cat(features) if features else torch.empty(0, self._model.config.embed_dim)
 
     @torch.inference_mode()
     def warm(self) -> None:
-        """Do now what the first batch would pay for.
+        """Do the lazy set-up that would otherwise slow the first batches down.
 
-        On CUDA that is one run of each bucket, and recording its graph. A CPU has nothing to set up
-        for a size, so there one picture does.
+        On CUDA that is a forward pass of each bucket, and recording its graph. On a CPU nothing
+        depends on the batch size, so one image is enough.
         """
         resolution = self._model.config.image_resolution
         blank = torch.zeros(3, resolution, resolution, dtype=torch.uint8)
@@ -96,13 +96,13 @@ class ImageTower:
         return functional.normalize(features.float(), dim=-1).cpu()
 
     def _upload(self, pixels: Sequence[Tensor], size: int) -> Tensor:
-        """The pictures as one batch on the device, uint8 `[size, 3, R, R]`, padded with black."""
+        """The images as a batch on the device, uint8 `[size, 3, R, R]`, padded with black ones."""
         batch = torch.empty((size, *pixels[0].shape), dtype=torch.uint8, pin_memory=self._pin)
         torch.stack(list(pixels), out=batch[: len(pixels)])
         batch[len(pixels) :] = 0
-        # torch keeps pinned memory until the copy that reads it is done, then uses it again.
+        # torch reuses pinned memory only when the copy that reads it has finished.
         return batch.to(self._device, non_blocking=self._pin)
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        """Pixels as they come to features as the tower gives them, all on the device."""
+        """Raw pixels to the tower's features, which are not normalised; all on the device."""
         return self._model.encode_image((pixels.float() / 255 - self._mean) / self._std)

@@ -1,7 +1,8 @@
-"""How many rows a tower may take at once, learnt from the device's memory.
+"""Limits a tower's batches to what fits into the device's memory.
 
-When a batch doesn't fit, it is halved, and the size that failed is not tried again. Another process
-may have held the memory, but a worker that stays slow does less harm than one that keeps failing.
+A batch that doesn't fit is halved, and no batch of the size that failed is tried again. Another
+process may have held the memory for a while, but a worker that stays slower does less harm than one
+that keeps failing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class BatchLimit:
-    """The largest batch that a tower is given. Threads may share it.
+    """The largest batch that a tower is given. Thread-safe.
 
     Args:
-        largest: Rows, before anything has failed.
-        what: The rows in a word, for messages.
+        largest: Initial limit, in rows.
+        what: What the rows are, for messages; such as "images".
     """
 
     def __init__(self, largest: int, what: str) -> None:
@@ -38,23 +39,23 @@ class BatchLimit:
         forward: Callable[[Sequence[Tensor], int], Tensor],
         padded: Callable[[int], int] = int,
     ) -> list[Tensor]:
-        """Hand the rows to the tower, in order, as many at a time as fit.
+        """Run the tower on the rows, in order, in chunks that fit.
 
         Args:
             rows: Any number.
-            forward: From a chunk of them, and how many rows to compute, to a tensor of as many
-                rows as the chunk has.
-            padded: From a chunk's length to how many rows `forward` should compute, if memory
-                allows that many.
+            forward: Maps a chunk and the number of rows to compute, which may include padding, to
+                a tensor with a row for each of the chunk.
+            padded: Maps a chunk's length to the number of rows that `forward` should compute,
+                memory permitting.
 
         Raises:
             DeviceMemoryError: Not even one row fits.
-            DeviceLostError: The device is gone.
+            DeviceLostError: The device failed for good.
         """
         done: list[Tensor] = []
         start = 0
         while start < len(rows):
-            # Read once: another thread may lower it while this chunk is under way.
+            # Read once: another thread may lower it while this chunk runs.
             largest = self.largest
             chunk = rows[start : start + largest]
             size = min(largest, padded(len(chunk)))
@@ -68,18 +69,18 @@ class BatchLimit:
         return done
 
     def _shrink(self, failed: int) -> None:
-        torch.cuda.empty_cache()  # does nothing where there is no CUDA
+        torch.cuda.empty_cache()  # a no-op without CUDA
         if failed == 1:
             raise DeviceMemoryError(
-                f"The device's memory doesn't hold a batch of 1 of the {self._what}; free some of "
-                "it, take a smaller model, or run on another device."
+                f"A batch of 1 of the {self._what} doesn't fit into the device's memory; free some "
+                "of it, use a smaller model, or run on another device."
             )
         with self._lock:  # several threads may fail at the same size
             if failed // 2 >= self.largest:
                 return
             self.largest = failed // 2
         logger.warning(
-            "A batch of %d %s doesn't fit into the device's memory; from now on at most %d.",
+            "A batch of %d %s doesn't fit into the device's memory; the limit is now %d.",
             failed,
             self._what,
             failed // 2,
@@ -91,7 +92,7 @@ def _attempt(
 ) -> Tensor | None:
     """The result, or None if it didn't fit.
 
-    Not an exception: its traceback would hold on to the very memory that is to be freed.
+    It raises nothing in that case: a traceback would keep the memory that has to be freed.
     """
     try:
         with device_losses():

@@ -1,4 +1,4 @@
-"""The two towers of CLIP, and how a checkpoint's weights become a model."""
+"""CLIP's two towers, and building a model from a checkpoint's weights."""
 
 from clip_engine.model.build import build_model
 from clip_engine.model.clip import CLIP

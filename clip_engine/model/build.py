@@ -1,4 +1,4 @@
-"""From a state dict in OpenAI's layout to a model, with a full account of what does not fit."""
+"""Builds a model from a state dict in OpenAI's layout, and reports all that doesn't match."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from clip_engine.model.clip import CLIP
 from clip_engine.model.config import OPENAI_TRAITS, StateDict, Traits, infer_config
 from clip_engine.model.state_dict_diff import name_problems
 
-# OpenAI's archives carry these three numbers as tensors beside the weights.
+# OpenAI's archives hold these three numbers as tensors beside the weights.
 METADATA_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
 
 
 def build_model(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIP:
-    """Build the model that these weights belong to, in float32, on the CPU, in eval mode.
+    """Build the model of these weights, in float32, on the CPU, in eval mode.
 
     Args:
-        state: Weights by name, any float dtype; not changed.
-        traits: What they don't tell of the model.
+        state: Weights by name, in any float dtype. They are copied, never changed.
+        traits: What can't be inferred from the weights.
 
     Raises:
-        CheckpointError: Keys are missing or left over, or shapes differ; all are listed.
+        CheckpointError: Keys are missing or unexpected, or shapes differ; the message lists them.
     """
     config = infer_config(state, traits)
     with torch.device("meta"):
@@ -36,14 +36,14 @@ def build_model(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIP:
 
 
 def _to_float32(weight: Tensor) -> Tensor:
-    # A copy even of float32, so that the model never shares memory with its caller's dict.
+    # A copy also of float32, so that the model never shares memory with the caller's dict.
     return weight.to(
         "cpu", torch.float32 if weight.is_floating_point() else weight.dtype, copy=True
     )
 
 
 def _step_counters(expected: StateDict) -> dict[str, Tensor]:
-    """BatchNorm's counters: no weights, and checkpoints of old torch versions lack them."""
+    """BatchNorm's step counters, which checkpoints of old torch versions lack; unused in eval."""
     names = (key for key in expected if key.endswith("num_batches_tracked"))
     return {name: torch.zeros((), dtype=torch.int64) for name in names}
 
@@ -57,7 +57,7 @@ def _check(expected: StateDict, weights: StateDict) -> None:
     missing, unexpected = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     if problems := name_problems(missing, unexpected, wrong_shapes):
         raise CheckpointError(
-            f"The weights don't make a CLIP model: {problems}. "
+            f"The weights don't match a CLIP model: {problems}. "
             "Give a CLIP checkpoint in OpenAI's layout."
         )
 

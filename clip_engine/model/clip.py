@@ -1,4 +1,4 @@
-"""CLIP: an image tower and a text tower that meet in one embedding space.
+"""CLIP: an image tower and a text tower with a common embedding space.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision"
 (arXiv:2103.00020). Attribute names are those of OpenAI's checkpoints.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_engine.model.config import MLP_RATIO, CLIPConfig
-from clip_engine.model.initialisation import draw, draw_into
+from clip_engine.model.layers import draw, draw_into
 from clip_engine.model.resnet import ModifiedResNet
 from clip_engine.model.transformer import BlockShape, Transformer
 from clip_engine.model.vision_transformer import VisionTransformer
@@ -34,7 +34,7 @@ class CLIP(nn.Module):
         width = config.transformer_width
         self.visual = _image_tower(config)
         self.transformer = Transformer(config.transformer_layers, _text_block(config))
-        # With a weight of its own it draws none, see `draw_into`.
+        # Given a weight, nn.Embedding initialises none itself; see `draw_into`.
         unset = torch.empty(config.vocab_size, width)
         self.token_embedding = nn.Embedding(config.vocab_size, width, _weight=unset)
         self.positional_embedding = draw(config.context_length, width, std=0.01)
@@ -44,10 +44,10 @@ class CLIP(nn.Module):
         draw_into(self.token_embedding.weight, std=0.02)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Encode pictures.
+        """Encode images.
 
         Args:
-            pixels: `[B, 3, R, R]`, in the tower's dtype, with CLIP's mean and deviation taken out.
+            pixels: `[B, 3, R, R]`, normalised with the model's mean and standard deviation.
 
         Returns:
             Features `[B, D]`, not normalised.
@@ -57,12 +57,10 @@ class CLIP(nn.Module):
     def encode_text(self, tokens: Tensor, *, trim: bool = True) -> Tensor:
         """Encode texts.
 
-        Only the columns up to the longest text's end mark are computed. That is exact: the mask is
-        causal, so what stands behind the end mark can't change the feature read there.
-
         Args:
-            tokens: `[L, T]` int64, zeros behind the end mark, which is the largest token number.
-            trim: Whether to do that, or compute all columns.
+            tokens: `[L, T]` int64, zeros after the end mark, which is the largest token number.
+            trim: Whether to compute only the columns up to the longest text's end mark. The result
+                is the same: the mask is causal, so later columns don't affect the end mark's.
 
         Returns:
             Features `[L, D]`, not normalised.
@@ -74,7 +72,7 @@ class CLIP(nn.Module):
         return self.ln_final(x) @ self.text_projection  # type: ignore[no-any-return]  # [L, D]
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> Tensor:
-        """Score pictures against texts.
+        """Score images against texts.
 
         Args:
             pixels: As for `encode_image`.

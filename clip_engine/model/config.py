@@ -1,4 +1,4 @@
-"""Hyper-parameters of a CLIP model, and how a state dict's keys and shapes give them away."""
+"""Hyper-parameters of a CLIP model, inferred from a state dict's keys and shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 
-MLP_RATIO = 4  # an MLP's width over its tower's, in every OpenAI model
+MLP_RATIO = 4  # of an MLP's width to its tower's, in every OpenAI model
 
 StateDict: TypeAlias = Mapping[str, Tensor]
 Activation: TypeAlias = Literal["quick_gelu", "gelu"]
@@ -20,11 +20,11 @@ Activation: TypeAlias = Literal["quick_gelu", "gelu"]
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What the weights' names and shapes don't tell of a model; the defaults are OpenAI's.
+    """What can't be inferred from the weights' names and shapes; the defaults are OpenAI's.
 
     Attributes:
-        activation: Of the MLPs in both towers: OpenAI's approximation, or the exact GELU that most
-            OpenCLIP models have.
+        activation: Of the MLPs in both towers: OpenAI's approximation, or the exact GELU of most
+            OpenCLIP models.
         vision_head_width: Width of an attention head in the image tower.
         transformer_head_width: Width of an attention head in the text tower.
     """
@@ -39,20 +39,20 @@ OPENAI_TRAITS = Traits()
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPConfig(Traits):
-    """What is needed to build both towers.
+    """All that is needed to build both towers.
 
     Attributes:
-        embed_dim: D, the size of the space that pictures and texts share.
+        embed_dim: D, the size of the embeddings of images and texts.
         image_resolution: R, pixels a side.
         vision_layers: Resblocks of a ViT, or the bottlenecks of a ResNet's four stages.
-        vision_width: Token width of a ViT, or channels behind a ResNet's stem.
-        vision_patch_size: Pixels a patch of a ViT; None for a ResNet.
-        context_length: Most tokens of a text, its two end marks counted.
+        vision_width: Token width of a ViT, or channels after a ResNet's stem.
+        vision_patch_size: Side of a ViT's patch, in pixels; None for a ResNet.
+        context_length: Largest number of tokens of a text, including start and end marks.
         vocab_size: Number of tokens.
         transformer_width: Width of the text tower.
         transformer_layers: Resblocks of the text tower.
         vision_mlp_width: Inner width of a ViT's MLPs; None for four times `vision_width`.
-        transformer_mlp_width: Likewise of the text tower's.
+        transformer_mlp_width: Likewise for the text tower.
 
     >>> CLIPConfig(embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768,
     ...            vision_patch_size=32, transformer_width=512, transformer_layers=12
@@ -89,15 +89,15 @@ class CLIPConfig(Traits):
 
 
 def infer_config(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIPConfig:
-    """Read the hyper-parameters off a state dict in OpenAI's layout.
+    """Infer the hyper-parameters from a state dict in OpenAI's layout.
 
     Args:
         state: Weights by name.
-        traits: What they don't tell.
+        traits: What can't be inferred from them.
 
     Raises:
-        CheckpointError: A key that every CLIP has is missing, so this is another network; or a
-            tower's width is no multiple of the head width.
+        CheckpointError: A key that every CLIP model has is missing, or a tower's width is not a
+            multiple of the head width.
     """
     try:
         vision = _infer_vit(state) if "visual.proj" in state else _infer_resnet(state)
@@ -119,32 +119,32 @@ def infer_config(state: StateDict, traits: Traits = OPENAI_TRAITS) -> CLIPConfig
     except KeyError as error:
         found = ", ".join(sorted(state)[:3]) or "none"
         raise CheckpointError(
-            f"The weights lack {error.args[0]!r}, which every CLIP model has; the first keys are "
+            f"The weights lack {error.args[0]!r}, which every CLIP model has; their first keys are "
             f"{found}. Give a CLIP checkpoint in OpenAI's layout."
         ) from error
     except (ValueError, IndexError) as error:
         raise CheckpointError(
-            f"The weights' shapes are not those of a CLIP model: {error}."
+            f"The weights don't have the shapes of a CLIP model: {error}."
         ) from error
     _check_heads(config)
     return config
 
 
 def count_resblocks(state: StateDict, tower: str) -> int:
-    """Resblocks of the transformer whose names begin with `tower`."""
+    """Number of resblocks of the transformer whose keys start with `tower`."""
     return _count(state, rf"{re.escape(tower)}\.resblocks\.(\d+)\.")
 
 
 def _check_heads(config: CLIPConfig) -> None:
-    # Else one head too few would attend over wider slices, and the answers would just be wrong.
+    # Otherwise the model would have fewer, wider heads and give wrong answers silently.
     for tower, width, head_width in (
         ("image", config.attended_width, config.vision_head_width),
         ("text", config.transformer_width, config.transformer_head_width),
     ):
         if width % head_width:
             raise CheckpointError(
-                f"The {tower} tower is {width} wide, which heads of {head_width} don't divide; "
-                "put the model's config file beside its weights, which don't tell the head width."
+                f"The {tower} tower's width {width} is not a multiple of the head width "
+                f"{head_width}; put the model's config file, which has it, beside its weights."
             )
 
 
@@ -169,12 +169,12 @@ def _infer_resnet(state: StateDict) -> _Vision:
 
 
 def _grid(state: StateDict, tower: str) -> int:
-    """Positions a side: the positional embedding has one row each and one more."""
+    """Positions a side; the positional embedding has a row for each position, and one more."""
     return math.isqrt(state[f"{tower}.positional_embedding"].shape[0] - 1)
 
 
 def _count(state: StateDict, pattern: str) -> int:
-    """Number of blocks whose index the pattern's group catches."""
+    """Number of different block indices that the pattern's group captures."""
     matches = (re.match(pattern, key) for key in state)
     return len({match[1] for match in matches if match})
 

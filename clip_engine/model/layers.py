@@ -1,9 +1,8 @@
-"""Layers whose weights may be stored in a lower precision than what flows into them has.
+"""Layers that compute in the dtype of their weights, and weight initialisation.
 
-The matrix products of a tower are nearly all of its work, and half-size weights make them faster.
-What is sensitive stays float32: the residual stream, which only ever adds to itself, and LayerNorm.
-So each product casts its input to its weights' type, and adding the output to the stream casts it
-back.
+Nearly all of a tower's work is matrix products, which half-precision weights make faster. The
+sensitive parts stay in float32: the residual stream and LayerNorm. So each layer here casts its
+input to its weights' dtype, and adding the output to the residual stream casts it back.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ class Conv2d(nn.Conv2d):
 
 
 class StackedProjection(nn.Module):
-    """Holds `in_proj_weight` and `in_proj_bias`: query, key and value projections in one product.
+    """Query, key and value projections as one product: `in_proj_weight` and `in_proj_bias`.
 
     Args:
         width: D.
 
     Attributes:
-        packed: What computes the product in place of the two, once they have been packed.
+        packed: Replaces the two parameters after packing; see `acceleration.prepacked`.
     """
 
     def __init__(self, width: int) -> None:
@@ -53,8 +52,26 @@ class StackedProjection(nn.Module):
         return functional.linear(x.to(weight.dtype), weight, self.in_proj_bias)
 
 
+def draw(*shape: int, std: float) -> nn.Parameter:
+    """A parameter with values from a normal distribution of mean 0."""
+    parameter = nn.Parameter(torch.empty(*shape))
+    draw_into(parameter, std=std)
+    return parameter
+
+
+def draw_into(weight: Tensor, *, std: float) -> None:
+    """Overwrite a weight with values from a normal distribution of mean 0.
+
+    Does nothing on the meta device, where a model is built before its weights are loaded: there is
+    nothing to overwrite, and calling `nn.init.normal_` would import torch's compiler, which takes
+    more than a second.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
 def store_weights(tower: nn.Module, dtype: torch.dtype) -> None:
-    """Convert the weights of a tower's matrix products in place; everything else stays as it is."""
+    """Convert the weights of a tower's matrix products in place, and nothing else."""
     for module in tower.modules():
         if isinstance(module, Linear | Conv2d):
             module.to(dtype)

@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_engine.model.initialisation import draw, draw_into
-from clip_engine.model.layers import Conv2d, Linear
+from clip_engine.model.layers import Conv2d, Linear, draw, draw_into
 
 EXPANSION = 4  # a bottleneck's output channels over its inner ones
 STRIDE = 32  # pixels a position of the last feature map
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions beside a shortcut; strides are taken by average pools."""
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut; average pools replace strides."""
 
     def __init__(self, inplanes: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -33,7 +32,7 @@ class Bottleneck(nn.Module):
         self.avgpool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.conv3 = Conv2d(planes, outplanes, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outplanes)
-        nn.init.zeros_(self.bn3.weight)  # every block starts as its shortcut
+        nn.init.zeros_(self.bn3.weight)  # so that every block starts as its shortcut
         self.downsample = (
             nn.Sequential(
                 OrderedDict(
@@ -56,7 +55,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool2d(nn.Module):
-    """The mean position asks all positions; one query only, for only its answer is kept."""
+    """Attention pooling: the mean over all positions is the only query."""
 
     def __init__(self, positions: int, channels: int, heads: int, output_dim: int) -> None:
         super().__init__()
@@ -90,7 +89,7 @@ class ModifiedResNet(nn.Module):
 
     Args:
         layers: Bottlenecks of each of the four stages.
-        width: Channels that leave the stem.
+        width: Output channels of the stem.
         heads: Attention heads of the final pool.
         input_resolution: R, a multiple of 32.
         output_dim: D.

@@ -1,4 +1,4 @@
-"""The account of how a file's weights differ from those that a model needs."""
+"""Describes how a checkpoint's weights differ from those that a model needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_LISTED = 5  # names of each kind
 def name_problems(
     missing: Iterable[str], unexpected: Iterable[str], wrong_shapes: Iterable[str] = ()
 ) -> str:
-    """Say what is wrong, the first names of each kind and how many there are; "" if nothing is.
+    """The number and the first names of each kind of problem; "" if there are none.
 
     >>> name_problems(["b", "a"], [])
     '2 missing (a, b)'

@@ -7,7 +7,6 @@ so `attn.in_proj_weight` holds the query, key and value projections stacked on a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clip_engine.model.config import Activation
-from clip_engine.model.initialisation import draw_into
-from clip_engine.model.layers import Linear, StackedProjection
+from clip_engine.model.layers import Linear, StackedProjection, draw_into
 
 QUICK_GELU_SLOPE = 1.702
 
@@ -37,14 +35,14 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
-    """What the resblocks of one tower have in common.
+    """The shape of a tower's resblocks.
 
     Attributes:
         width: D.
         heads: H; D must be a multiple of it.
         mlp_width: Inner width of the MLP.
         activation: Of the MLP.
-        causal: Whether token n sees only tokens 0..n.
+        causal: Whether token n attends only to tokens 0..n.
     """
 
     width: int
@@ -60,14 +58,13 @@ class Attention(StackedProjection):
     Args:
         width: D.
         heads: H; D must be a multiple of it.
-        causal: Whether token n sees only tokens 0..n.
+        causal: Whether token n attends only to tokens 0..n.
     """
 
     def __init__(self, width: int, heads: int, *, causal: bool) -> None:
         super().__init__(width)
         self.heads = heads
         self.causal = causal
-        self.attend: Callable[..., Tensor] = functional.scaled_dot_product_attention
         self.out_proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,11 +72,11 @@ class Attention(StackedProjection):
         return self.out_proj(self.mix(self.project(x)))  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
 
     def mix(self, stacked: Tensor) -> Tensor:
-        """Let tokens look at each other: stacked projections `[B, N, 3D]` to `[B, N, D]`."""
+        """Attention itself: stacked projections `[B, N, 3D]` to `[B, N, D]`."""
         batch, tokens, width = *stacked.shape[:2], stacked.shape[2] // 3
         qkv = stacked.view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, D/H]
-        x = self.attend(query, key, value, is_causal=self.causal)  # [B, H, N, D/H]
+        x = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         return x.transpose(1, 2).reshape(batch, tokens, width)  # [B, H, N, D/H] -> [B, N, D]
 
 

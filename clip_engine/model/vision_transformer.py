@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clip_engine.model.initialisation import draw
-from clip_engine.model.layers import Conv2d
+from clip_engine.model.layers import Conv2d, draw
 from clip_engine.model.transformer import BlockShape, Transformer
 
 

@@ -1,1 +1,1 @@
-"""The published weights: which there are, and how they are downloaded, verified and cached."""
+"""Published weights: the catalog, downloads, verification and the cache."""

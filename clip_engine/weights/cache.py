@@ -1,7 +1,7 @@
-"""Published weights, fetched once into a cache that processes share.
+"""A cache of published weights that processes share.
 
-The cache is the one of OpenAI's own package, `~/.cache/clip`, with its file names, so what is there
-already is used.
+It has the folder and the file names of OpenAI's own package, `~/.cache/clip`, and uses files that
+are already there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def default_cache_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Where weights are kept unless somebody says otherwise: `~/.cache/clip`.
+    """The default cache folder, `~/.cache/clip`.
 
     Args:
         environ: The environment; None for this process's.
@@ -42,11 +42,11 @@ def default_cache_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def part_of(path: Path) -> Path:
-    """Where the bytes of a file gather until all have come and are verified."""
+    """The path of a file's partial download, which is renamed once it is complete and verified."""
     return path.with_name(path.name + ".part")
 
 
-def fetch_weights(  # noqa: PLR0913 - all but two have a default that serves
+def fetch_weights(  # noqa: PLR0913  # all but two have a default
     published: Published,
     cache_dir: Path,
     *,
@@ -55,22 +55,22 @@ def fetch_weights(  # noqa: PLR0913 - all but two have a default that serves
     progress: Progress | None = None,
     pause: Pause = time.sleep,
 ) -> Path:
-    """The path of a model's weights, fetched and verified if they are not in the cache.
+    """The path of a model's weights, which are downloaded and verified if they aren't cached.
 
-    Of several processes that ask at once, one fetches and the others wait for it.
+    If several processes need the same weights, one downloads them and the others wait.
 
     Args:
-        published: Which weights.
-        cache_dir: Where they are kept; made if need be.
-        mirror: Base URL of a copy of the publisher's files, laid out as `<sha256>/<file>`;
-            a name and a password in it are sent as HTTP's basic authentication.
-        offline: Whether to stay off the network.
-        progress: Told of the bytes done and the bytes in all, None where that is unknown.
-        pause: Waits so many seconds between attempts.
+        published: The model.
+        cache_dir: The cache folder; created if necessary.
+        mirror: Base URL of a copy of the publisher's files, laid out as `<sha256>/<file>`. A user
+            name and password in it are sent with HTTP basic authentication.
+        offline: Whether downloads are forbidden.
+        progress: Called with the bytes done and the total, which is None if unknown.
+        pause: Sleeps for a number of seconds between attempts.
 
     Raises:
-        DownloadError: No network, no such file, a full disk, a cache that can't be written, other
-            bytes than were published, or `offline` and not in the cache.
+        DownloadError: The network fails, the file doesn't exist, the disk is full, the cache can't
+            be written, the checksum is wrong, or the weights aren't cached and `offline` is set.
     """
     cached = _CachedWeights(published, cache_dir / published.filename)
     url, login = split_login(published.mirrored(mirror) if mirror else published.url)
@@ -79,7 +79,7 @@ def fetch_weights(  # noqa: PLR0913 - all but two have a default that serves
         return cached.path if cached.is_valid() else cached.obtain(transfer, offline=offline)
     except DownloadError:
         raise
-    except (OSError, NotImplementedError) as error:  # the latter: no locks on this file system
+    except (OSError, NotImplementedError) as error:  # the latter if locks aren't supported
         raise _disk_error(cached.path, error) from error
 
 
@@ -96,11 +96,11 @@ class _CachedWeights:
         return is_verified(self.path, self.published.sha256)
 
     def obtain(self, transfer: Transfer, *, offline: bool) -> Path:
-        """Fetch under the lock, unless another process has done so meanwhile."""
+        """Download while holding the lock, unless another process has done so meanwhile."""
         if offline:
-            state = "has other bytes than were published" if self.path.exists() else "is not there"
+            state = "has a wrong checksum" if self.path.exists() else "doesn't exist"
             raise DownloadError(
-                f"{self.path} {state} and the network is switched off; fetch {transfer.url} "
+                f"{self.path} {state}, and downloads are disabled; download {transfer.url} "
                 "elsewhere and put it there."
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +115,8 @@ class _CachedWeights:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            # A warning, for it is seen without any set-up, and a start that stands still needs it.
-            _LOG.warning("Another process is fetching %s; waiting for it.", self.path.name)
+            # A warning, so that it is shown by default: the start may take minutes.
+            _LOG.warning("Waiting for another process that is downloading %s.", self.path.name)
             lock.acquire()
         try:
             yield
@@ -125,19 +125,20 @@ class _CachedWeights:
 
     def _fetch(self, transfer: Transfer) -> None:
         if self.path.exists():
-            _LOG.warning("%s has other bytes than were published and is fetched anew.", self.path)
+            _LOG.warning("%s has a wrong checksum; downloading it again.", self.path)
         resumed = self.part.exists()
         digest = self._transferred_digest(transfer)
         if resumed and digest != self.published.sha256:
-            _LOG.warning("%s was begun with other bytes and is fetched from the start.", self.part)
+            _LOG.warning(
+                "%s can't be resumed, because it holds other bytes; starting over.", self.part
+            )
             self.part.unlink()
             digest = self._transferred_digest(transfer)
         if digest != self.published.sha256:
             self.part.unlink()
             raise DownloadError(
-                f"{transfer.url} gave bytes with the SHA-256 {digest} instead of "
-                f"{self.published.sha256}, so they were thrown away; see what stands between (a "
-                "proxy, a mirror) and try again, or name another mirror."
+                f"{transfer.url} has the SHA-256 {digest} instead of {self.published.sha256}, and "
+                "was discarded; check proxies on the way and try again, or use another mirror."
             )
         _publish(self.part, self.path)
         note_verified(self.path, self.published.sha256)
@@ -148,7 +149,7 @@ class _CachedWeights:
 
 
 def _publish(part: Path, path: Path) -> None:
-    """Give a whole file its name, so that a power failure leaves it whole or not there."""
+    """Rename a complete file durably: after a power failure it is either complete or absent."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -163,14 +164,14 @@ def _disk_error(path: Path, error: Exception) -> DownloadError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadError(
-            f"The disk of {path.parent} is full ({reason}); make room and start again: what has "
-            "come is kept."
+            f"The disk of {path.parent} is full ({reason}); free some space and try again, which "
+            "resumes the download."
         )
     return DownloadError(
-        f"{path.parent} can't be used as a cache ({reason}); name a folder that this user may "
-        "write."
+        f"{path.parent} can't be used as a cache ({reason}); choose a folder that this user can "
+        "write to."
     )
 
 
 def _no_progress(_done_bytes: int, _total_bytes: int | None) -> None:
-    """Report to nobody."""
+    """The default: no report."""

@@ -1,6 +1,6 @@
-"""The nine CLIP models that OpenAI published, where they lie and how to tell that they are whole.
+"""The nine CLIP models that OpenAI published, with their URLs and checksums.
 
-Facts from openai/CLIP, `clip/clip.py`. The SHA-256 is part of each address there.
+From openai/CLIP, `clip/clip.py`, where the SHA-256 is part of each URL.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Published:
     """A model's weights as published.
 
     Attributes:
-        name: What users call it, such as `ViT-B/32`.
-        url: Where the file lies.
-        sha256: Of the whole file, 64 hex digits in lower case.
-        input_resolution: Side of the square picture it takes, pixels.
+        name: Such as `ViT-B/32`.
+        url: Of the file.
+        sha256: Of the file, 64 hex digits in lower case.
+        input_resolution: Side of the square input, in pixels.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Published:
 
     @property
     def filename(self) -> str:
-        """The file's name, at the publisher and in the cache."""
+        """The file's name at the publisher and in the cache."""
         return self.url.rpartition("/")[2]
 
     def mirrored(self, mirror: str) -> str:
-        """The file's URL at a mirror, which keeps the publisher's `<sha256>/<file>` layout."""
+        """The file's URL at a mirror, which has the publisher's layout, `<sha256>/<file>`."""
         return f"{mirror.rstrip('/')}/{self.sha256}/{self.filename}"
 
 
@@ -57,5 +57,5 @@ _OPENAI = (
     ),
 )
 
-# By name, in the order that OpenAI lists them.
+# By name, in OpenAI's order.
 PUBLISHED: Mapping[str, Published] = MappingProxyType({each.name: each for each in _OPENAI})

@@ -1,7 +1,7 @@
-"""Whether a file holds the bytes it should: by its SHA-256, or by a note of an earlier check.
+"""Verifies files by their SHA-256, and remembers the result in a note beside each file.
 
-Hashing a gigabyte takes seconds, so a checked file's size, time of change and digest are noted in
-a small file beside it; a file whose size and time still match the note is taken as it is.
+Hashing a gigabyte takes seconds, so the size, modification time and digest of a verified file are
+noted in a small file beside it. A file whose size and time match its note isn't hashed again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def sha256_of(path: Path) -> str:
 
 
 def is_verified(path: Path, sha256: str) -> bool:
-    """Tell whether a file exists and has this SHA-256; a hash that was computed is noted.
+    """Whether a file exists and has this SHA-256; the result is noted.
 
     Raises:
-        OSError: The file is there but can't be read.
+        OSError: The file exists but can't be read.
     """
     if is_noted(path, sha256):
         return True
@@ -41,10 +41,10 @@ def is_verified(path: Path, sha256: str) -> bool:
 
 
 def is_noted(path: Path, sha256: str) -> bool:
-    """Tell whether an earlier check of this very file is noted; nothing is hashed.
+    """Whether a note says that this file has this SHA-256; nothing is hashed.
 
     Raises:
-        OSError: The file is there but can't be asked for its size.
+        OSError: The file exists but its size can't be read.
     """
     try:
         return bool(_noted(path) == _note_of(path, sha256))
@@ -52,16 +52,16 @@ def is_noted(path: Path, sha256: str) -> bool:
         return False
 
 
-def digest_anew(path: Path, sha256: str) -> str:
-    """Hash a file whatever is noted of it, and note the outcome.
+def recomputed_digest(path: Path, sha256: str) -> str:
+    """Hash a file regardless of its note, and update the note.
 
-    Disks lose bits without changing a file's size or time, which a note alone would not show.
+    Disks corrupt data without changing a file's size or time, which a note doesn't detect.
 
     Returns:
-        The file's SHA-256, which is `sha256` if it is whole.
+        The file's SHA-256, which is `sha256` if the file is intact.
 
     Raises:
-        OSError: The file can't be read, or a note that turned out wrong not be removed.
+        OSError: The file can't be read, or a wrong note can't be removed.
     """
     digest = sha256_of(path)
     if digest == sha256:
@@ -72,9 +72,9 @@ def digest_anew(path: Path, sha256: str) -> str:
 
 
 def note_verified(path: Path, sha256: str) -> None:
-    """Note that a file was found to have this SHA-256; without a word where nothing can be written.
+    """Note that a file has this SHA-256.
 
-    A read-only cache works without notes, only slower.
+    Errors are ignored: a read-only cache works without notes, only slower.
     """
     with contextlib.suppress(OSError):
         _note_path(path).write_text(json.dumps(_note_of(path, sha256)))
@@ -92,5 +92,5 @@ def _note_of(path: Path, sha256: str) -> dict[str, Any]:
 def _noted(path: Path) -> Any:
     try:
         return json.loads(_note_path(path).read_text())
-    except (OSError, ValueError):  # none yet, or half written by a process that died
+    except (OSError, ValueError):  # no note, or only half of it was written
         return None

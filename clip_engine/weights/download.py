@@ -1,4 +1,4 @@
-"""One file over HTTP into a `.part` file, taken up again where it broke off."""
+"""Downloads a file over HTTP to a `.part` file, and resumes interrupted downloads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import io
     from pathlib import Path
 
-# Bytes that have come, and of how many, where the server says so.
+# Bytes received, and the total where the server states it.
 Progress = Callable[[int, int | None], None]
 Pause = Callable[[float], None]
 
@@ -34,21 +34,20 @@ _BUSY = frozenset({408, 425, 429})
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 
-class _BrokenOffError(Exception):
-    """An attempt failed in a way that the next may not."""
+class _RetryableError(Exception):
+    """An attempt failed, but another one may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A file's way from a URL to a `.part` file.
+    """A download from a URL to a `.part` file.
 
     Attributes:
-        url: Where the file lies.
-        part: Where its bytes go; what is there already is not asked for again.
-        progress: Told of bytes as they come.
-        pause: Waits so many seconds between attempts.
-        headers: Sent with every request; what is secret belongs here and not in the URL, which is
-            shown.
+        url: Of the file.
+        part: Where to write it. Bytes that are already there aren't downloaded again.
+        progress: Called as bytes are received.
+        pause: Sleeps for a number of seconds between attempts.
+        headers: Sent with every request. Secrets belong here, because the URL is shown in messages.
     """
 
     url: str
@@ -58,26 +57,26 @@ class Transfer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Bring the file over, in up to five attempts.
+        """Download the file, in up to five attempts.
 
         Raises:
-            DownloadError: The server has no such file, can't be reached or keeps breaking off.
-            OSError: The disk, never the network.
+            DownloadError: The server has no such file, can't be reached, or fails every time.
+            OSError: The file can't be written; never for errors of the network.
         """
         with open_pool(self.url) as pool:
             for pause_s in _PAUSES_S:
                 try:
                     return self._attempt(pool)
-                except (_BrokenOffError, HTTPError) as error:
-                    _LOG.info("Fetching %s broke off and is tried again: %s", self.url, error)
+                except (_RetryableError, HTTPError) as error:
+                    _LOG.info("Download of %s failed, will retry: %s", self.url, error)
                     self.pause(pause_s)
             try:
                 return self._attempt(pool)
-            except (_BrokenOffError, HTTPError) as error:
+            except (_RetryableError, HTTPError) as error:
                 reason = getattr(error, "reason", error)  # of urllib3's "max retries exceeded"
                 raise DownloadError(
-                    f"{self.url} could not be fetched in {len(_PAUSES_S) + 1} attempts ({reason}); "
-                    f"check the network, name a mirror, or put the file at {self._target} yourself."
+                    f"{self.url} can't be downloaded in {len(_PAUSES_S) + 1} attempts ({reason}); "
+                    f"check the network, use a mirror, or put the file at {self._target} yourself."
                 ) from error
 
     @property
@@ -100,27 +99,27 @@ class Transfer:
             )
         ) as response:
             if response.status == 416 and have and _whole_bytes(response) == have:
-                return  # all had come before; the last run ended just short of the check
+                return  # the download was complete but not verified yet
             self._append(response, self._start(response, have))
 
     def _start(self, response: urllib3.BaseHTTPResponse, have: int) -> int:
-        """Where in the file the response's body begins.
+        """The offset in the file at which the response's body begins.
 
         Raises:
-            DownloadError: The status says that another attempt is of no use.
+            DownloadError: The status shows that another attempt would fail as well.
         """
         status = response.status
         if status == 200:
-            return 0  # this server knows no ranges: from the beginning
+            return 0  # the server doesn't support ranges
         if status == 206 and _first_byte(response) == have:
             return have
         if status in (206, 416):
-            self.part.unlink(missing_ok=True)  # not a piece of this file, or longer than the whole
-            raise _BrokenOffError(f"status {status} does not continue at byte {have}")
+            self.part.unlink(missing_ok=True)  # of another file, or longer than the whole file
+            raise _RetryableError(f"status {status} does not continue at byte {have}")
         if status >= 500 or status in _BUSY:
-            raise _BrokenOffError(f"status {status}")
+            raise _RetryableError(f"status {status}")
         raise DownloadError(
-            f"{self.url} answered with status {status}; check the address or the mirror, or put "
+            f"{self.url} returned status {status}; check the URL or the mirror, or put "
             f"the file at {self._target} yourself."
         )
 
@@ -128,7 +127,7 @@ class Transfer:
         total = _whole_bytes(response)
         self._check_space((total or start) - start)
         done = start
-        # Unbuffered, so that what has come survives a process that is killed.
+        # Unbuffered, so that received bytes survive if the process is killed.
         with self.part.open("r+b" if start else "wb", buffering=0) as file:
             file.seek(start)
             while piece := response.read1(_READ_BYTES, decode_content=False):
@@ -136,12 +135,12 @@ class Transfer:
                 done += len(piece)
                 self.progress(done, total)
         if total is not None and done < total:
-            raise _BrokenOffError(f"only {done} of {total} bytes came")
+            raise _RetryableError(f"only {done} of {total} bytes were received")
 
     def _check_space(self, needed_bytes: int) -> None:
         free_bytes = shutil.disk_usage(self.part.parent).free
         if needed_bytes > free_bytes:
-            raise OSError(errno.ENOSPC, f"{needed_bytes} bytes are needed and {free_bytes} free")
+            raise OSError(errno.ENOSPC, f"{needed_bytes} bytes needed, {free_bytes} free")
 
 
 def _write_all(file: io.FileIO, piece: bytes) -> None:

@@ -1,6 +1,6 @@
-"""Connections to a URL's host: through which proxy, with whose name and password.
+"""Connections with the environment's proxies and a URL's credentials.
 
-urllib3 reads neither the environment's proxies nor the login that a URL may carry.
+urllib3 itself reads neither.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LOGIN = re.compile(r"//[^/?#]*@")
 
 
 def split_login(url: str) -> tuple[str, dict[str, str]]:
-    """Part a URL from its name and password, which belong in a header and in no message.
+    """Split a URL into one without credentials, and headers with them.
 
     >>> split_login("https://anna:secret@mirror.example/clip")
     ('https://mirror.example/clip', {'authorization': 'Basic YW5uYTpzZWNyZXQ='})
 
     Raises:
-        DownloadError: It is no http or https URL.
+        DownloadError: It is not an http or https URL.
     """
     parts = _split(url)
     if "@" not in parts.netloc:
@@ -38,10 +38,10 @@ def split_login(url: str) -> tuple[str, dict[str, str]]:
 
 
 def open_pool(url: str) -> urllib3.PoolManager:
-    """Connections to a URL's host, through the proxy that the environment names for it.
+    """A connection pool for a URL, with the proxy from the environment, if there is one.
 
     Raises:
-        DownloadError: It is no http or https URL, or the proxy's is none.
+        DownloadError: It is not an http or https URL, or the proxy's URL is invalid.
     """
     parts = _split(url)
     proxy = getproxies().get(parts.scheme)
@@ -51,8 +51,8 @@ def open_pool(url: str) -> urllib3.PoolManager:
         return _open_proxy(proxy if "://" in proxy else f"http://{proxy}")
     except (ValueError, LocationValueError) as error:
         raise DownloadError(
-            f"The proxy {_without_login(proxy)!r} that the environment names for {parts.scheme} "
-            "can't be used; give one as in http://proxy.example:3128."
+            f"The environment's {parts.scheme} proxy {_without_login(proxy)!r} can't be used; give "
+            "one such as http://proxy.example:3128."
         ) from error
 
 
@@ -69,7 +69,7 @@ def _login(parts: SplitResult) -> str:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-    except ValueError as error:  # brackets that hold no IPv6 address
+    except ValueError as error:  # such as brackets without an IPv6 address
         raise _no_url(url) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise _no_url(url)
@@ -78,7 +78,7 @@ def _split(url: str) -> SplitResult:
 
 def _no_url(url: str) -> DownloadError:
     return DownloadError(
-        f"{_without_login(url)!r} is no http or https URL; give a mirror as in "
+        f"{_without_login(url)!r} is not an http or https URL; give a mirror such as "
         "https://mirror.example/clip."
     )
 

@@ -207,7 +207,7 @@ def test_a_model_that_fails_is_reported_and_the_others_are_downloaded(models, pu
 
     assert status == 1
     assert line.startswith("tiny: ")
-    assert error.startswith(f"clip-worker: {absent.url} answered with status 404")
+    assert error.startswith(f"clip-worker: {absent.url} returned status 404")
 
 
 @pytest.mark.parametrize("option", ["--offline", ""])
@@ -219,7 +219,7 @@ def test_offline_nothing_is_downloaded_and_the_error_has_the_url(
     status, _, [error] = models("download", "tiny", *filter(None, [option]))
 
     assert (status, server.heads) == (1, [])
-    assert "tiny.pt is not there and the network is switched off" in error
+    assert "tiny.pt doesn't exist, and downloads are disabled" in error
     assert tiny.url in error
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from clip_engine.inference.call_combiner import JointCalls
+from clip_engine.inference.call_combiner import CallCombiner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,18 +43,18 @@ def rows(*values: int) -> list[Tensor]:
     return [torch.tensor([value]) for value in values]
 
 
-def wait_until_in_line(calls: JointCalls, count: int) -> None:
+def wait_until_queued(calls: CallCombiner, count: int) -> None:
     done = threading.Event()
     for _ in range(2000):
-        if len(calls._line) == count:
+        if len(calls._queue) == count:
             return
         done.wait(0.01)
-    raise AssertionError(f"{len(calls._line)} stand in line, not {count}")
+    raise AssertionError(f"{len(calls._queue)} calls are queued, not {count}")
 
 
 def test_a_call_alone_is_computed_at_once() -> None:
     doubling = Doubling()
-    calls = JointCalls(doubling, most=4)
+    calls = CallCombiner(doubling, most=4)
     assert calls(rows(1, 2)).tolist() == [[2], [4]]
     assert calls(rows(3)).tolist() == [[6]]
     assert doubling.sizes == [2, 1]
@@ -64,14 +64,14 @@ def come_while_one_is_computed(
     doubling: Doubling, most: int, *later: Sequence[Tensor]
 ) -> list[Future[Tensor]]:
     """What becomes of a call with the row 0, and of those who came while it was computed."""
-    calls = JointCalls(doubling, most=most)
+    calls = CallCombiner(doubling, most=most)
     doubling.free.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(calls, rows(0))]
         assert doubling.begun.acquire(timeout=LIMIT_S)
         for count, some in enumerate(later, start=1):
             asked.append(pool.submit(calls, some))
-            wait_until_in_line(calls, count)
+            wait_until_queued(calls, count)
         doubling.free.set()
     return asked
 
@@ -92,7 +92,7 @@ def test_a_call_that_is_larger_than_what_is_gathered_is_computed_alone() -> None
 
 def test_as_many_are_computed_at_once_as_there_are_places() -> None:
     doubling = Doubling()
-    calls = JointCalls(doubling, most=4, at_once=2)
+    calls = CallCombiner(doubling, most=4, at_once=2)
     with ThreadPoolExecutor(8) as pool:
         doubling.free.clear()
         asked = []
@@ -100,7 +100,7 @@ def test_as_many_are_computed_at_once_as_there_are_places() -> None:
             asked.append(pool.submit(calls, rows(value)))
             assert doubling.begun.acquire(timeout=LIMIT_S)
         asked.append(pool.submit(calls, rows(2)))
-        wait_until_in_line(calls, 1)
+        wait_until_queued(calls, 1)
         assert doubling.sizes == [1, 1]
         doubling.free.set()
         assert [call.result(LIMIT_S).item() for call in asked] == [0, 2, 4]
@@ -114,17 +114,17 @@ def test_an_error_goes_to_all_whose_rows_were_computed_and_to_nobody_else() -> N
     for other in others:
         with pytest.raises(ValueError, match="2 can't be doubled"):
             other.result()
-    assert JointCalls(doubling, most=4)(rows(3)).tolist() == [[6]]
+    assert CallCombiner(doubling, most=4)(rows(3)).tolist() == [[6]]
 
 
 def test_results_may_have_no_columns() -> None:
-    calls = JointCalls(lambda some: torch.zeros(len(some), 0), most=4)
+    calls = CallCombiner(lambda some: torch.zeros(len(some), 0), most=4)
     assert calls(rows(1, 2)).shape == (2, 0)
 
 
 def test_a_thousand_calls_of_32_threads_all_get_their_own() -> None:
     doubling = Doubling()
-    calls = JointCalls(doubling, most=16, at_once=3)
+    calls = CallCombiner(doubling, most=16, at_once=3)
     with ThreadPoolExecutor(32) as pool:
         asked = [pool.submit(calls, rows(*range(i, i + 1 + i % 5))) for i in range(1000)]
         for i, call in enumerate(asked):

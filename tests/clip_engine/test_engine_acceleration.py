@@ -1,4 +1,4 @@
-"""Each piece of acceleration against the plain path, and the pieces' names."""
+"""Each acceleration against the plain path, and their names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from torch import nn
 from torch.nn import functional
 
 from clip_engine.acceleration import AROUND_THE_MODEL, PLAIN, Acceleration, accelerate, prepacked
-from clip_engine.acceleration.attention import plain_attention
 from clip_engine.acceleration.linear_patches import LinearPatches
 from clip_engine.acceleration.prepacked import PackedLinear, packing_works
 from clip_engine.errors import InputError
 from clip_engine.model import CLIPConfig, build_model
 from clip_engine.model.layers import Conv2d
-from clip_engine.model.transformer import QuickGELU
+from clip_engine.model.transformer import Attention, QuickGELU
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from clip_engine.engine import Engine
 
 LABELS = ["cat", "dog", "a very old tree", "grass", "sea"]
-# Of features of length 1. bfloat16 has 8 bits, and the pieces round elsewhere than the plain path.
+# Of features of length 1. bfloat16 has 8 bits, and accelerations round at other points.
 TOLERANCES = {"float32": 1e-6, "bfloat16": 5e-3}
 CONFIGS = {
     "ViT": TINY_VIT,
@@ -41,8 +40,8 @@ packs = pytest.mark.skipif(  # not by our own probe, or a mistake in packing wou
 )
 
 
-def only(piece: str) -> Acceleration:
-    return dataclasses.replace(PLAIN, **{piece: True})
+def only(name: str) -> Acceleration:
+    return dataclasses.replace(PLAIN, **{name: True})
 
 
 def pictures(engine: Engine, count: int) -> list[Tensor]:
@@ -59,28 +58,37 @@ def features(engine: Engine) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("piece", [*Acceleration.names(), "all"])
-def test_a_piece_changes_features_by_no_more_than_rounding(
-    piece: str, name: str, precision: Any
+@pytest.mark.parametrize("option", [*Acceleration.names(), "all"])
+def test_an_acceleration_changes_features_by_no_more_than_rounding(
+    option: str, name: str, precision: Any
 ) -> None:
-    # given the plain path, and it with one piece or with all
-    pieces = Acceleration() if piece == "all" else only(piece)
+    # given the plain path, and it with one acceleration or with all
+    options = Acceleration() if option == "all" else only(option)
     plain = features(tiny_engine(CONFIGS[name], precision=precision, acceleration=PLAIN))
     # when
-    images, texts = features(tiny_engine(CONFIGS[name], precision=precision, acceleration=pieces))
+    images, texts = features(tiny_engine(CONFIGS[name], precision=precision, acceleration=options))
     # then
     assert (images - plain[0]).abs().max() <= TOLERANCES[precision]
     assert (texts - plain[1]).abs().max() <= TOLERANCES["float32"]
-    # and pictures and labels differ by more than that, or else nothing would be shown
+    # and images and labels differ by more than that, or else nothing would be shown
     assert (plain[0][0] - plain[0][1]).abs().max() > 5 * TOLERANCES[precision]
     assert (plain[1][0] - plain[1][1]).abs().max() > 5 * TOLERANCES["float32"]
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_plain_attention_is_torchs(causal: bool) -> None:  # noqa: FBT001  # a case
-    query, key, value = torch.randn(3, 2, 4, 7, 16, generator=torch.Generator().manual_seed(0))
-    fused = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    assert torch.allclose(plain_attention(query, key, value, is_causal=causal), fused, atol=1e-6)
+def test_attention_is_that_of_its_formula(causal: bool) -> None:  # noqa: FBT001  # a case
+    # given
+    torch.manual_seed(0)
+    attention = Attention(64, 4, causal=causal)
+    stacked = torch.randn(2, 7, 3 * 64)  # [B, N, 3D]
+    # when: softmax(q kT / sqrt(d)) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1)
+    query, key, value = stacked.view(2, 7, 3, 4, 16).permute(2, 0, 3, 1, 4)  # [B, H, N, d]
+    scores = query @ key.transpose(-2, -1) * 16**-0.5  # [B, H, N, N]
+    if causal:
+        scores = scores.masked_fill(torch.ones(7, 7, dtype=torch.bool).triu(1), -torch.inf)
+    x = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(2, 7, 64)
+    # then
+    assert torch.allclose(attention.mix(stacked), x, atol=1e-6)
 
 
 @pytest.mark.parametrize(("resolution", "patch"), [(32, 8), (30, 8), (56, 14), (8, 8)])
@@ -109,27 +117,27 @@ def test_a_packed_linear_is_the_plain_one_for_inputs_of_any_shape(
     assert torch.allclose(packed(x), plain, atol=1e-5)
 
 
-# --- which piece does what ---
+# --- which option does what ---
 
 
 def kinds(model: nn.Module) -> set[type[nn.Module]]:
     return {type(module) for module in model.modules()}
 
 
-def accelerated(pieces: Acceleration, config: CLIPConfig = TINY_VIT) -> nn.Module:
+def accelerated(options: Acceleration, config: CLIPConfig = TINY_VIT) -> nn.Module:
     model = build_model(tiny_state(config))
-    accelerate(model, pieces, "float32")
+    accelerate(model, options, "float32")
     return model
 
 
 def test_the_plain_model_keeps_the_checkpoints_names_and_weights() -> None:
-    for pieces in (PLAIN, AROUND_THE_MODEL):
-        state = accelerated(pieces).state_dict()
+    for options in (PLAIN, AROUND_THE_MODEL):
+        state = accelerated(options).state_dict()
         assert state.keys() == tiny_state().keys()
         assert all(torch.equal(state[name], value) for name, value in tiny_state().items())
 
 
-def test_each_piece_that_changes_the_model_is_where_it_should_be() -> None:
+def test_each_option_that_changes_the_model_does_so() -> None:
     assert LinearPatches in kinds(accelerated(only("linear_patches")))
     assert QuickGELU in kinds(accelerated(PLAIN))
     assert QuickGELU not in kinds(accelerated(only("folded_gelu")))
@@ -168,19 +176,9 @@ def test_operators_that_compute_something_else_are_not_relied_on(
     assert not packing_works(torch.float32)
 
 
-def test_attention_is_fused_unless_it_is_left_out() -> None:
-    for pieces, attend in (
-        (PLAIN, plain_attention),
-        (Acceleration(), functional.scaled_dot_product_attention),
-    ):
-        model = build_model(tiny_state())
-        accelerate(model, pieces, "float32")
-        assert model.visual.transformer.resblocks[0].attn.attend is attend
-
-
-def test_texts_are_trimmed_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pieces, length in ((PLAIN, 77), (only("trimmed_text"), 5)):
-        engine = tiny_engine(acceleration=pieces)
+def test_texts_are_trimmed_unless_that_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for options, length in ((PLAIN, 77), (only("trimmed_text"), 5)):
+        engine = tiny_engine(acceleration=options)
         rows = computed_rows(monkeypatch, engine)
         tokens = tokenizer().tokenize(["a very old"])
         assert int(tokens.argmax()) == 4  # start, three words, end
@@ -188,10 +186,10 @@ def test_texts_are_trimmed_unless_that_is_left_out(monkeypatch: pytest.MonkeyPat
         assert set(rows) == {length}
 
 
-def test_beginnings_are_shared_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beginnings_are_shared_unless_that_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     # "a cat" and "a dog" are start, a, cat, end and start, a, dog, end
-    for pieces, count in ((Acceleration.without(["shared_prefixes"]), 8), (Acceleration(), 6)):
-        engine = tiny_engine(acceleration=pieces)
+    for options, count in ((Acceleration.without(["shared_prefixes"]), 8), (Acceleration(), 6)):
+        engine = tiny_engine(acceleration=options)
         rows = computed_rows(monkeypatch, engine)
         engine.labels.get(["cat", "dog"], ("a {}",))
         assert set(rows) == {count}
@@ -211,11 +209,11 @@ def computed_rows(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[int]:
     return rows
 
 
-def test_labels_are_encoded_anew_each_time_if_caching_is_left_out(
+def test_labels_are_encoded_again_each_time_if_caching_is_disabled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for pieces, calls in ((Acceleration.without(["cached_text"]), 2), (Acceleration(), 1)):
-        engine = tiny_engine(acceleration=pieces)
+    for options, calls in ((Acceleration.without(["cached_text"]), 2), (Acceleration(), 1)):
+        engine = tiny_engine(acceleration=options)
         seen: list[int] = []
         encode = engine.texts.encode_tokens
 
@@ -232,12 +230,13 @@ def test_labels_are_encoded_anew_each_time_if_caching_is_left_out(
 # --- names ---
 
 
-def test_pieces_are_left_out_by_name() -> None:
-    pieces = Acceleration.without(["prepacked", "cuda_graphs"])
-    assert (pieces.prepacked, pieces.cuda_graphs) == (False, False)
-    assert dataclasses.replace(pieces, prepacked=True, cuda_graphs=True) == Acceleration()
+def test_options_are_disabled_by_name() -> None:
+    options = Acceleration.without(["prepacked", "cuda_graphs"])
+    assert (options.prepacked, options.cuda_graphs) == (False, False)
+    assert dataclasses.replace(options, prepacked=True, cuda_graphs=True) == Acceleration()
 
 
-def test_a_name_that_is_no_piece_is_quoted_and_all_are_told() -> None:
-    with pytest.raises(InputError, match=r"^'turbo' is no piece; there are sdpa, .*cuda_graphs\.$"):
+def test_an_unknown_name_is_quoted_with_all_known_ones() -> None:
+    known = ", ".join(Acceleration.names())
+    with pytest.raises(InputError, match=f"^Unknown acceleration 'turbo'; give one of {known}"):
         Acceleration.without(["prepacked", "turbo"])

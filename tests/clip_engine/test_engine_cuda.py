@@ -54,8 +54,8 @@ def on_gpu(request: pytest.FixtureRequest) -> Any:
 @needs_cuda
 def test_replayed_features_are_the_plain_paths(on_gpu: Any) -> None:
     fast, plain = on_gpu(Acceleration()), on_gpu(PLAIN)
-    assert sorted(fast._tower._graphs._graphs) == list(BUCKETS)
-    assert not plain._tower._graphs._graphs
+    assert sorted(fast._images._graphs._graphs) == list(BUCKETS)
+    assert not plain._images._graphs._graphs
     for count in (1, 3, 8, 11):
         pixels = pixels_of(fast, count)
         cosines = (fast.encode_pixels(pixels) * plain.encode_pixels(pixels)).sum(dim=-1)
@@ -138,7 +138,7 @@ def test_a_graph_that_replays_something_else_is_not_used(
     graphs.record(batches(1, 2, 4))
     # then one warning says so, and the plain path runs
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "features have cosine" in caplog.text
+    assert "have a cosine of" in caplog.text
     assert torch.equal(graphs.run(batches(2)[0]), forward(batches(2)[0]))
 
 
@@ -152,7 +152,7 @@ def test_a_recording_that_fails_costs_a_warning_and_no_more(
     graphs = BucketGraphs(forward)
     graphs.record(batches(1, 2))
     [message] = caplog.messages
-    assert message.startswith("CUDA graphs are not used, for recording them failed: CUDA error: op")
+    assert message.startswith("CUDA graphs could not be recorded and are not used: CUDA error: op")
     assert torch.equal(graphs.run(batches(2)[0]), forward(batches(2)[0]))
 
 
@@ -169,13 +169,13 @@ def test_only_sizes_that_were_recorded_are_replayed(
 def test_on_a_cpu_nothing_is_recorded_or_pinned() -> None:
     engine = tiny_engine(acceleration=Acceleration())
     engine.warm()
-    assert not engine._tower._graphs._graphs
-    assert not engine._tower._upload(pixels_of(engine, 1), 2).is_pinned()
+    assert not engine._images._graphs._graphs
+    assert not engine._images._upload(pixels_of(engine, 1), 2).is_pinned()
 
 
 def test_padding_is_black_and_pictures_keep_their_order() -> None:
     engine = tiny_engine(acceleration=Acceleration())
     pixels = pixels_of(engine, 3)
-    batch = engine._tower._upload(pixels, 4)
+    batch = engine._images._upload(pixels, 4)
     assert torch.equal(batch[:3], torch.stack(pixels))
     assert not batch[3].any()

@@ -102,7 +102,7 @@ def test_a_single_picture_that_doesnt_fit_is_a_sentence(monkeypatch: pytest.Monk
     engine = tiny_engine()
     pixels = pixels_of(engine, 1)
     hold_at_most(monkeypatch, engine.model, 0)
-    with pytest.raises(ClipEngineError, match="doesn't hold a batch of 1 of the pictures; free"):
+    with pytest.raises(ClipEngineError, match=r"batch of 1 of the images doesn't fit .*; free"):
         engine.encode_pixels(pixels)
 
 
@@ -185,7 +185,7 @@ def test_threads_that_run_out_of_memory_at_any_time_get_their_own_pictures_back(
     pixels = pixels_of(engine, 32)
     expected = engine.encode_pixels(pixels)
     for _ in range(5):
-        engine._tower.limit.largest = 32
+        engine._images.limit.largest = 32
         hold_at_most(monkeypatch, engine.model, 3)
         # when four threads bring all of them, each in an order of its own
         orders = [torch.randperm(32).tolist() for _ in range(4)]
@@ -252,7 +252,7 @@ def test_a_device_that_will_not_heal_is_told_apart(
 
     for part in engine.model.get_submodule(tower).modules():
         monkeypatch.setattr(part, "forward", fail)
-    with pytest.raises(DeviceLostError, match="start a fresh process") as caught:
+    with pytest.raises(DeviceLostError, match="restart the process") as caught:
         engine.classify([photo((40, 40), seed=0)], ["cat"])
     assert caught.value.__cause__ is error
     assert text.partition("\n")[0] in str(caught.value)

@@ -239,7 +239,7 @@ def test_a_label_of_an_array_that_is_no_text_is_quoted(labels: Any) -> None:
 
 def test_a_label_that_an_array_holds_twice_is_named_as_text() -> None:
     message = refusal(lambda: engine().classify([], np.array(["cat", "cat"])))
-    assert message == "The label 'cat' is there twice; give each label once."
+    assert message == "The label 'cat' is repeated; give each label once."
 
 
 @pytest.mark.parametrize("template", [None, 5, [None], ["{}", 5], b"{}"])
@@ -275,4 +275,4 @@ def test_what_is_no_text_is_refused(texts: Any) -> None:
 def test_encode_takes_one_text() -> None:
     words: Any = ["a cat"]
     message = refusal(lambda: tokenizer().encode(words))
-    assert message == "The text ['a cat'] is of type list; give a str."
+    assert message == "The text ['a cat'] is a list; give a str."

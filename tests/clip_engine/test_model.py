@@ -310,12 +310,12 @@ def test_a_long_list_of_faults_is_cut_short() -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "the first keys are none"),
-        ({"fc.weight": torch.zeros(2, 2)}, "the first keys are fc.weight"),
+        ({}, "their first keys are none"),
+        ({"fc.weight": torch.zeros(2, 2)}, "their first keys are fc.weight"),
         ({"visual.proj": torch.zeros(2, 2)}, "lack 'visual.conv1.weight'"),
-        (dict(tiny_state()) | {"positional_embedding": torch.zeros(5)}, "shapes are not those"),
-        (dict(tiny_state()) | {"text_projection": torch.zeros(5)}, "shapes are not those"),
-        (dict(tiny_state()) | {"visual.conv1.weight": torch.zeros(8)}, "shapes are not those"),
+        (dict(tiny_state()) | {"positional_embedding": torch.zeros(5)}, "have the shapes"),
+        (dict(tiny_state()) | {"text_projection": torch.zeros(5)}, "have the shapes"),
+        (dict(tiny_state()) | {"visual.conv1.weight": torch.zeros(8)}, "have the shapes"),
     ],
 )
 def test_another_network_is_refused_in_one_sentence(state: dict[str, Tensor], words: str) -> None:
@@ -327,7 +327,7 @@ def test_another_network_is_refused_in_one_sentence(state: dict[str, Tensor], wo
 
 def test_a_resnet_too_narrow_for_one_head_is_refused() -> None:
     narrow = dict(tiny_state(TINY_RESNET)) | {"visual.layer1.0.conv1.weight": torch.zeros(1, 1)}
-    with pytest.raises(CheckpointError, match="image tower is 32 wide"):
+    with pytest.raises(CheckpointError, match="image tower's width 32 is"):
         infer_config(narrow)
 
 
@@ -335,5 +335,5 @@ def test_a_resnet_too_narrow_for_one_head_is_refused() -> None:
 def test_a_width_that_no_head_of_64_fits_is_refused(width: int) -> None:
     # given towers whose heads the shapes don't tell
     odd = dataclasses.replace(TINY_VIT, transformer_width=width, transformer_head_width=16)
-    with pytest.raises(CheckpointError, match=f"text tower is {width} wide"):
+    with pytest.raises(CheckpointError, match=f"text tower's width {width} is"):
         build_model(CLIP(odd).state_dict())

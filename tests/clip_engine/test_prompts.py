@@ -106,7 +106,7 @@ def test_every_ensemble_has_templates_that_count_as_such():
 
 
 def test_an_unknown_ensemble_is_refused_with_the_names_that_there_are():
-    with pytest.raises(InputError, match=r"no ensemble 'ImageNet'; .* photo, imagenet, imag"):
+    with pytest.raises(InputError, match=r"Unknown ensemble 'ImageNet'; .* photo, imagenet, imag"):
         ensemble("ImageNet")
 
 

@@ -302,7 +302,9 @@ def test_more_are_refused_and_counted(count: int) -> None:
 
 
 def test_a_short_text_of_many_tokens_is_quoted_whole() -> None:
-    with pytest.raises(TextTooLongError, match=r"^The text '1234567890' has 10 tokens; at most 3 "):
+    with pytest.raises(
+        TextTooLongError, match=r"^The text '1234567890' has 10 tokens, and the limit is 3;"
+    ):
         tokenizer().tokenize(["1234567890"], context_length=5)
 
 

@@ -61,7 +61,7 @@ def test_the_loader_fetches_from_the_mirror_and_later_needs_none(entry, checkpoi
 
 def test_the_loader_fetches_nothing_offline(entry, tmp_path):
     with scripted_server(WeightsServer()) as server:
-        with pytest.raises(DownloadError, match="network is switched off"):
+        with pytest.raises(DownloadError, match="downloads are disabled"):
             load_engine("tiny", cache_dir=tmp_path, mirror=server.url(), offline=True)
 
         assert server.heads == []

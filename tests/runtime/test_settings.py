@@ -20,7 +20,7 @@ from worker.cli.classify import command as classify
 from worker.cli.dead import COMMANDS
 from worker.client import Client
 from worker.quoting import quote, without_password
-from worker.settings import GPU_BATCH, Piece, Settings, SettingsError
+from worker.settings import GPU_BATCH, AccelerationName, Settings, SettingsError
 
 NETWORKS = ("10.0.0.0/8", "fd00::/8")
 
@@ -119,7 +119,7 @@ def test_until_the_model_is_there_a_batch_is_a_gpus_unless_it_is_set() -> None:
 def test_the_engine_knows_the_same_names_and_all_of_it_is_used_by_default() -> None:
     settings = Settings.load()
     assert (settings.disable, settings.image_formats) == ((), FORMATS)
-    assert get_args(Piece) == Acceleration.names()
+    assert get_args(AccelerationName) == Acceleration.names()
 
 
 # --- what is wrong ---

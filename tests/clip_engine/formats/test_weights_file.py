@@ -279,9 +279,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> Non
         (b"\n<!DOCTYPE html><html><body>404 Not Found</body></html>", "is a web page"),
         (b"<html>" + b" " * 10_000, "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "Git LFS pointer"),
-        (b'{"model_type": "clip"}', "is JSON text: give the folder"),
-        (b"", "is cut off after 0 bytes"),
-        (b"PK\x03\x04" + b"\0" * 100, "is cut off after 104 bytes"),
+        (b'{"model_type": "clip"}', "is a JSON file: give its folder"),
+        (b"", "is truncated after 0 bytes"),
+        (b"PK\x03\x04" + b"\0" * 100, "is truncated after 104 bytes"),
     ],
 )
 def test_what_is_often_taken_for_a_checkpoint_is_named(
@@ -343,7 +343,7 @@ def test_a_flipped_bit_in_an_archives_weights_is_found(archive: Path) -> None:
     archive.write_bytes(data)
     # then
     message = refusal(archive)
-    assert "checksum of 'archive/data/0' in it is wrong; fetch it again" in message
+    assert "'archive/data/0' in it has a wrong checksum; download it again" in message
 
 
 def test_a_flipped_bit_in_a_saved_weight_is_found(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_a_whole_saved_module_is_refused_for_it_would_run_its_class(tmp_path: Pa
     path = tmp_path / "model.pt"
     torch.save(nn.Linear(2, 2), path)
     message = refusal(path)
-    assert "it names torch.nn.modules.linear.Linear, which no state dict needs" in message
+    assert "it uses torch.nn.modules.linear.Linear, which no state dict needs" in message
     # and nobody is told to trust the file, as torch would
     assert "weights_only" not in message
 

@@ -41,7 +41,7 @@ def test_an_error_page_with_status_200_is_refused_with_both_digests_and_a_way_ou
     with scripted_server(answering(response(b"<html>Please log in.</html>"))) as server:
         entry = published(server.url())
 
-        with pytest.raises(DownloadError, match=r"proxy, a mirror.* try again") as caught:
+        with pytest.raises(DownloadError, match=r"proxies .* try again.* mirror") as caught:
             fetch(entry, cache)
 
     assert entry.url in str(caught.value)
@@ -121,7 +121,7 @@ def test_offline_refuses_a_file_with_other_bytes(cache):
     cache.mkdir()
     (cache / "tiny.pt").write_bytes(b"other")
 
-    with pytest.raises(DownloadError, match="other bytes"):
+    with pytest.raises(DownloadError, match="wrong checksum"):
         fetch(published("http://a.invalid/"), cache, offline=True)
 
 
@@ -165,7 +165,7 @@ def test_too_little_room_is_found_before_anything_is_written(cache, monkeypatch)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with (
         scripted_server(WeightsServer()) as server,
-        pytest.raises(DownloadError, match="300000 bytes are needed and 299999 free"),
+        pytest.raises(DownloadError, match="300000 bytes needed, 299999 free"),
     ):
         fetch(published(server.url()), cache)
 
@@ -185,7 +185,7 @@ def test_a_cache_that_may_not_be_written_is_refused(cache, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", denied)
 
-    with pytest.raises(DownloadError, match="this user may write") as caught:
+    with pytest.raises(DownloadError, match="this user can write to") as caught:
         fetch(published("http://a.invalid/"), cache)
 
     assert isinstance(caught.value.__cause__, PermissionError)

@@ -81,7 +81,7 @@ def test_one_that_has_to_wait_says_so_once_and_takes_what_the_other_fetched(cach
         logging.getLogger("clip_engine.weights.cache").removeHandler(listener)
 
     assert path.read_bytes() == DATA
-    assert heard == ["Another process is fetching tiny.pt; waiting for it."]
+    assert heard == ["Waiting for another process that is downloading tiny.pt."]
 
 
 def test_when_the_one_that_fetches_fails_the_next_goes_on_from_there(cache):

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from clip_engine.weights import checksum as verification
-from clip_engine.weights.checksum import digest_anew, is_noted, is_verified
+from clip_engine.weights.checksum import is_noted, is_verified, recomputed_digest
 
 DATA = b"weights"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -93,13 +93,13 @@ def test_a_bit_that_flipped_behind_the_notes_back_is_found_by_hashing_anew(path)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert is_verified(path, SHA256)
 
-    assert digest_anew(path, SHA256) == hashlib.sha256(b"weighty").hexdigest()
+    assert recomputed_digest(path, SHA256) == hashlib.sha256(b"weighty").hexdigest()
 
     assert not is_verified(path, SHA256)
 
 
 def test_hashing_anew_notes_a_whole_file(path, hashed):
-    assert digest_anew(path, SHA256) == SHA256
+    assert recomputed_digest(path, SHA256) == SHA256
 
     assert is_verified(path, SHA256)
     assert hashed == [path]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clip_engine.weights.catalog import PUBLISHED, Published
-from clip_engine.weights.checksum import digest_anew
+from clip_engine.weights.checksum import recomputed_digest
 from worker.cli.models.options import cache_dir_option, download_hint, find_published
 from worker.cli.output.usage_error import say
 
@@ -32,7 +32,7 @@ def command(names: tuple[str, ...], cache_dir: Path) -> int:
 def _fault(published: Published, path: Path) -> bool:
     """Check one file and report it; whether something is wrong with it."""
     try:
-        digest = digest_anew(path, published.sha256)
+        digest = recomputed_digest(path, published.sha256)
     except FileNotFoundError:
         say(f"{path} does not exist; download it with {download_hint(published.name)}.")
         return True
