@@ -58,7 +58,7 @@ class TextEncoder:
 
         Raises:
             TextTooLongError: A prompt has too many tokens; none was encoded.
-            ClipEngineError: Not even one prompt fits into the device's memory.
+            DeviceMemoryError: Not even one prompt fits into the device's memory.
             DeviceLostError: The device failed for good.
         """
         length = self._model.config.context_length

@@ -85,7 +85,7 @@ def test_a_batch_that_doesnt_fit_is_halved_and_its_size_not_tried_again(
     assert asked == [2, 2, 2, 2, 2, 1]
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert caplog.messages[-1] == (
-        "A batch of 4 pictures doesn't fit into the device's memory; from now on at most 2."
+        "A batch of 4 images doesn't fit into the device's memory; the limit is now 2."
     )
 
 

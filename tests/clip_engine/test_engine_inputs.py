@@ -229,7 +229,7 @@ def test_labels_and_templates_may_come_in_any_iterable(form: Any) -> None:
 @pytest.mark.parametrize("labels", [None, 5, b"cat", np.array("cat"), np.array([]), iter([])])
 def test_what_holds_no_labels_is_refused(labels: Any) -> None:
     message = refusal(lambda: engine().classify([], labels))
-    assert message == f"The labels are {labels!r}; give a list of at least one label."
+    assert message == f"Invalid labels {labels!r}; give a list of at least one label."
 
 
 @pytest.mark.parametrize("labels", [np.array([1, 2]), np.array([b"cat"]), np.array([["a", "b"]])])

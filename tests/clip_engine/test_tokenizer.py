@@ -296,7 +296,7 @@ def test_more_are_refused_and_counted(count: int) -> None:
         tokenizer().tokenize(["fine", "cat " * count])
     shown = repr(("cat " * count)[:77] + "...")
     assert str(caught.value) == (
-        f"The text {shown} has {count} tokens; at most 75 fit. Shorten it or truncate it."
+        f"The text {shown} has {count} tokens, and the limit is 75; shorten or truncate it."
     )
     assert isinstance(caught.value, InputError)
 

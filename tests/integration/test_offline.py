@@ -46,7 +46,7 @@ def test_an_offline_worker_with_an_empty_cache_ends_with_one_sentence_that_has_p
     # then
     assert status != 0
     [sentence] = [line for line in worker.log.splitlines() if "ViT-B-16.pt" in line]
-    assert f"{cache / 'ViT-B-16.pt'} is not there" in sentence
+    assert f"{cache / 'ViT-B-16.pt'} doesn't exist" in sentence
     assert PUBLISHED["ViT-B/16"].url in sentence
     assert "Traceback" not in worker.log
     assert client._redis.llen(DEFAULT_QUEUE) == 1

@@ -95,7 +95,7 @@ def test_an_offline_worker_without_weights_says_where_to_put_them(entry, tmp_pat
         runtime.start(settings)
 
     assert caught.value.code == "MODEL_UNAVAILABLE"
-    assert f"{tmp_path / 'cache' / 'tiny.pt'} is not there" in caught.value.message
+    assert f"{tmp_path / 'cache' / 'tiny.pt'} doesn't exist" in caught.value.message
     assert entry.url in caught.value.message
 
 

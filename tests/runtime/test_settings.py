@@ -85,7 +85,7 @@ def load_dead(name: str) -> click.Command:
         ("ALLOW_NETWORKS", "10.0.0.0/8, fd00::/8,", tuple(map(ip_network, NETWORKS))),
         ("OBJECT_STORE_SCHEMES", "s3 , gs", ("s3", "gs")),
         ("OBJECT_STORE_SCHEMES", "", ()),
-        ("DISABLE", "prepacked, sdpa", ("prepacked", "sdpa")),
+        ("DISABLE", "prepacked, cached_text", ("prepacked", "cached_text")),
         ("IMAGE_FORMATS", "JPEG, PNG", ("JPEG", "PNG")),
         *(("REDIS_URL", url, url) for url in ("redis://h:1/0", "rediss://h", "redis://:s@h/2")),
         *(("DEVICE", name, name) for name in ("auto", "cpu", "cuda", "cuda:0", "cuda:15")),

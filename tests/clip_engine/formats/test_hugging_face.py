@@ -248,7 +248,7 @@ def test_a_config_of_another_depth_is_told_by_the_names(folder: Path) -> None:
 
 def test_a_config_of_another_resolution_is_told_with_both_sizes(folder: Path) -> None:
     edit(folder / "config.json", "vision_config", image_size=64)
-    assert "image_resolution is 64 there and 32 here" in refusal(folder)
+    assert "image_resolution is 64 in the config and 32 in the weights" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_wrong_shapes_are_refused(folder: Path, name: str, shape: tuple[int, ...
 
 def test_weights_without_their_config_are_refused(folder: Path) -> None:
     (folder / "config.json").unlink()
-    assert "put the model's config.json beside them" in refusal(folder / "model.safetensors")
+    assert "put the model's config.json beside it" in refusal(folder / "model.safetensors")
 
 
 def test_a_resnets_folder_is_refused(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_cut_off_shard_is_named(shards: Path) -> None:
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "sub/model.safetensors"])
 def test_an_index_may_name_files_of_its_own_folder_only(shards: Path, name: str) -> None:
     edit(shards / "model.safetensors.index.json", "weight_map", logit_scale=name)
-    assert "must name files of its own folder" in refusal(shards)
+    assert "must name files in its own folder" in refusal(shards)
 
 
 @pytest.mark.parametrize("text", ["{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "x"])

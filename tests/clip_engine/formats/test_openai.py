@@ -158,7 +158,7 @@ def test_all_that_is_wrong_with_the_weights_is_listed_with_the_path(tmp_path: Pa
 
 def test_the_state_dict_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}, tmp_path / "fc.pt")
-    assert "the first keys are fc.bias, fc.weight" in refusal(tmp_path / "fc.pt")
+    assert "their first keys are fc.bias, fc.weight" in refusal(tmp_path / "fc.pt")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_folder_without_weights_is_refused_and_told_what_they_are_called(
     tmp_path: Path, config: str
 ) -> None:
     (tmp_path / config).write_text("{}")
-    assert f"no weights beside it ({config} goes with " in refusal(tmp_path)
+    assert f"no weights ({config} needs one of " in refusal(tmp_path)
 
 
 def test_a_path_that_is_not_there_is_no_model(tmp_path: Path) -> None:
