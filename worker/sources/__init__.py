@@ -1,4 +1,4 @@
-"""From a URI of an untrusted user to bytes (docs/inputs.md).
+"""Fetches images by URIs of untrusted users (docs/inputs.md).
 
 fetcher = Fetcher(FetchPolicy(file_roots=(Path("/data"),)), FetchLimits())
 fetcher.fetch("file:///data/cat.jpg")  # -> bytes, or an error of worker.errors

@@ -1,4 +1,4 @@
-"""Images that are contained in their URI: `data:image/jpeg;base64,...` (RFC 2397)."""
+"""Images contained in their URI: `data:image/jpeg;base64,...` (RFC 2397)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _PIECE = re.compile(r"(?:%[0-9A-Fa-f]{2}|.){1,4096}+", re.DOTALL)
 
 
 class DataSource:
-    """Decodes `data:` URIs, base64 or percent-encoded, in pieces: a payload may be a huge one.
+    """Decodes `data:` URIs, base64 or percent-encoded, in pieces, since a payload may be huge.
 
     Args:
-        limits: Of these, the cap on bytes.
+        limits: The size limit applies.
     """
 
     def __init__(self, limits: FetchLimits) -> None:
@@ -36,16 +36,16 @@ class DataSource:
     def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Decode a URI's data.
 
-        Blanks inside base64 are skipped and missing padding is supplied, as browsers do.
+        Like browsers, it skips blanks inside base64 and adds missing padding.
 
         Raises:
-            InvalidRequestError: `BAD_URI`: no comma, or no base64.
+            InvalidRequestError: `BAD_URI`: no comma, or invalid base64.
             ImageUnavailableError: `FETCH_TOO_LARGE`.
         """
         start, limit = data_start(uri), self._limits.max_bytes
         is_base64 = uri[:start].replace(" ", "").lower().endswith(";base64,")
         most = (len(uri) - start) * 3 // 4 if is_base64 else len(uri) - start
-        # An escape takes three characters a byte, so this is the least that can come out.
+        # An escaped byte takes three characters, so the result has at least this size.
         if most / 3 > limit:
             raise too_large(uri, limit)
         reserve(min(most, limit))
@@ -62,7 +62,7 @@ def _unquoted(uri: str, start: int) -> Iterator[bytes]:
     if uri.find("%", start) < 0:
         for position in range(start, len(uri), _PIECE_CHARACTERS):
             yield uri[position : position + _PIECE_CHARACTERS].encode()
-    else:  # in small pieces, because unquoting holds an object for each escape: 40 bytes for one
+    else:  # in small pieces, because unquoting needs an object of 40 bytes for each escape
         for piece in _PIECE.finditer(uri, start):
             yield unquote_to_bytes(piece[0])
 
@@ -71,7 +71,7 @@ def _decoded(uri: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from _from_base64(pieces)
     except binascii.Error as error:
-        raise bad_uri(uri, "holds data that is not base64") from error
+        raise bad_uri(uri, "contains data that is not valid base64") from error
 
 
 def _from_base64(pieces: Iterator[bytes]) -> Iterator[bytes]:

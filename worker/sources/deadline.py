@@ -12,11 +12,11 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point on a monotonic clock.
+    """A time on a monotonic clock.
 
     Attributes:
-        ends_at_s: The clock's reading at which time is up, seconds.
-        clock: Gives the present reading, seconds.
+        ends_at_s: The time, in seconds.
+        clock: Monotonic seconds.
     """
 
     ends_at_s: float
@@ -28,10 +28,10 @@ class Deadline:
         return cls(clock() + seconds, clock)
 
     def remaining_s(self) -> float:
-        """Seconds left, above 0.
+        """Seconds left, more than 0.
 
         Raises:
-            TimeoutError: None are left.
+            TimeoutError: The deadline has passed.
         """
         left = self.ends_at_s - self.clock()
         if left <= 0:

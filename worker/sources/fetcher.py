@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Gives the bytes behind the URIs of one kind."""
+    """Fetches URIs of one kind."""
 
     def fetch(self, uri: str, reserve: Reserve) -> bytes:
-        """Fetch the bytes, or raise an error of `worker.errors`, or what `reserve` raises."""
+        """Fetch the bytes; raises errors of `worker.errors`, and those of `reserve`."""
 
 
 class Fetcher:
-    """Turns URIs into bytes; safe to call from many threads at once.
+    """Fetches the bytes behind URIs. Thread-safe.
 
     Args:
-        policy: Where pictures may come from.
-        limits: How much a fetch may take.
-        upload_store: Where `redis://uploads/` URIs are read; without it they are unsupported.
-        resolver: Host and port to addresses.
-        ssl_context: Verifies certificates; the machine's authorities by default.
+        policy: Where images may come from.
+        limits: Limits of a fetch.
+        upload_store: Store of `redis://uploads/` URIs; without it they are unsupported.
+        resolver: Resolves a host and port to addresses.
+        ssl_context: Verifies certificates; by default with the system's authorities.
         clock: Monotonic seconds.
     """
 
@@ -69,24 +69,24 @@ class Fetcher:
             self._sources["redis"] = UploadSource(upload_store, limits)
 
     def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
-        """Fetch the bytes behind a URI; what they are is for the decoder to find out.
+        """Fetch the bytes behind a URI, without checking that they are an image.
 
         Args:
-            uri: Of any scheme.
-            reserve: Called with the bytes of memory that the fetch takes, before it takes more than
-                `FIRST_BYTES`. What it raises ends the fetch.
+            uri: URI of any scheme.
+            reserve: Called with the number of bytes of memory that the fetch needs, before it uses
+                more than `FIRST_BYTES`. An exception that it raises ends the fetch.
 
         Raises:
-            InvalidRequestError: The URI is wrong: `BAD_URI`, `UNSUPPORTED_SCHEME`.
-            ImageUnavailableError: It gives no picture, and will not; `code` says why.
-            TemporaryError: It may give one later.
+            InvalidRequestError: The URI is invalid: `BAD_URI`, `UNSUPPORTED_SCHEME`.
+            ImageUnavailableError: The fetch failed for good; `code` says why.
+            TemporaryError: The fetch failed, but may succeed later.
         """
         checked = validate_uri(uri)
         scheme = scheme_of(checked)
         source = self._sources.get(scheme)
         if source is None:
             raise InvalidRequestError(
-                f"The scheme of {shown_uri(checked)} is none that this worker reads; these are "
+                f"The scheme of {shown_uri(checked)} is not supported by this worker; use one of "
                 f"{', '.join(sorted(self._sources))}.",
                 "UNSUPPORTED_SCHEME",
             )

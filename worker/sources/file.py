@@ -1,8 +1,8 @@
 """Images in the worker's file system, below the folders that its operator has allowed.
 
-A path is checked twice: by its spelling before the disk is touched, so that nobody can probe
-for what exists outside, and again component by component while it is opened, so that a folder can't
-be swapped for a symbolic link between check and opening. Only a path that has links is resolved.
+A path is checked twice: by its spelling before the disk is accessed, so that nobody can find out
+what exists outside, and again component by component while it is opened, so that a folder can't be
+replaced by a symbolic link between check and opening. Only a path with links is resolved.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from worker.sources.reservation import Reserve, unlimited
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits
 
-# O_PATH asks for search permission only, as an ordinary open of a path below would.
+# O_PATH needs only search permission, like opening a path below the folder.
 _FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 # O_NONBLOCK: opening a FIFO without a writer would wait for one.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-_NOT_REGULAR = {errno.ENXIO, errno.ENODEV}  # what opening a socket or a dead device gives
+_NOT_REGULAR = {errno.ENXIO, errno.ENODEV}  # from opening a socket or a missing device
 _SWAPPED = {errno.ELOOP, errno.EMLINK}  # a symbolic link where the resolved path had none
 _PERHAPS_LINKED = _SWAPPED | {errno.ENOTDIR}
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -38,8 +38,8 @@ class FileSource:
     """Reads `file:` URIs below the given roots.
 
     Args:
-        roots: Folders; each may be, or lie below, a symbolic link.
-        limits: Of these, the cap on bytes.
+        roots: Folders; each may be a symbolic link or below one.
+        limits: The size limit applies.
     """
 
     def __init__(self, roots: tuple[Path, ...], limits: FetchLimits) -> None:
@@ -53,7 +53,7 @@ class FileSource:
             InvalidRequestError: `BAD_URI`.
             ImageUnavailableError: `FILE_OUTSIDE_ROOTS` (whether or not the file exists),
                 `FILE_NOT_FOUND`, `FILE_NOT_REGULAR`, `FILE_NOT_READABLE`, `FETCH_TOO_LARGE`.
-            TemporaryError: `FILE_IO`: the disk, or the network one, failed.
+            TemporaryError: `FILE_IO`: the disk or network file system failed.
         """
         path = Path(file_path(uri))
         if not any(path.is_relative_to(root) for root in self._roots):
@@ -91,7 +91,7 @@ class FileSource:
                 raise too_large(uri, self._limits.max_bytes)
             reserve(status.st_size)
             with open(descriptor, "rb", closefd=False) as file:
-                return file.read(status.st_size)  # and no more, should it have grown since
+                return file.read(status.st_size)  # not more, even if it has grown meanwhile
         finally:
             os.close(descriptor)
 
@@ -114,7 +114,7 @@ def _translated(uri: str, error: OSError) -> ClipWorkerError:
         return ImageUnavailableError(f"There is no file at {shown_uri(uri)}.", "FILE_NOT_FOUND")
     if error.errno in _DENIED:
         return ImageUnavailableError(
-            f"The worker's user may not read {shown_uri(uri)}.", "FILE_NOT_READABLE"
+            f"The worker has no permission to read {shown_uri(uri)}.", "FILE_NOT_READABLE"
         )
     if error.errno in _SWAPPED:
         return _outside(uri)
@@ -125,11 +125,11 @@ def _translated(uri: str, error: OSError) -> ClipWorkerError:
 
 def _outside(uri: str) -> ImageUnavailableError:
     return ImageUnavailableError(
-        f"{shown_uri(uri)} is not below a folder that this worker reads; its operator names these "
-        "in CLIP_WORKER_FILE_ROOTS.",
+        f"{shown_uri(uri)} is not in a folder that this worker may read; its operator can allow "
+        "folders with CLIP_WORKER_FILE_ROOTS.",
         "FILE_OUTSIDE_ROOTS",
     )
 
 
 def _not_regular(uri: str) -> ImageUnavailableError:
-    return ImageUnavailableError(f"{shown_uri(uri)} is no regular file.", "FILE_NOT_REGULAR")
+    return ImageUnavailableError(f"{shown_uri(uri)} is not a regular file.", "FILE_NOT_REGULAR")

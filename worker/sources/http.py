@@ -1,7 +1,7 @@
 """Images from the web, fetched on behalf of untrusted users.
 
-Each hop is resolved once, all its addresses are checked, and the connection goes to a checked
-address: so DNS rebinding and redirects to internal addresses gain nothing.
+The host of each hop is resolved once, all its addresses are checked, and the connection goes to a
+checked address. This prevents DNS rebinding and redirects to internal addresses.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _READ_BYTES = 256 * 1024
 
 
 class HttpSource:
-    """Fetches `http:` and `https:` URIs; safe to call from many threads.
+    """Fetches `http:` and `https:` URIs. Thread-safe.
 
     Args:
-        limits: Caps on bytes, time and redirects.
-        guard: Resolves hosts and refuses addresses.
+        limits: Limits of size, time and redirects.
+        guard: Resolves hosts and checks their addresses.
         ssl_context: Verifies certificates and host names.
         clock: Monotonic seconds.
         now: Unix time in seconds.
@@ -56,7 +56,7 @@ class HttpSource:
         clock: Clock,
         now: Clock = time.time,
     ) -> None:
-        # Of odd headers urllib3 warns with the whole URL, as often as strangers send them.
+        # urllib3's warnings about malformed headers contain the whole URL.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
         self._limits = limits
         self._guard = guard
@@ -73,7 +73,7 @@ class HttpSource:
                 `FETCH_TOO_LARGE`, `FETCH_TOO_MANY_REDIRECTS`, `FETCH_BAD_REDIRECT`,
                 `FETCH_CONTENT_ENCODING`, `FETCH_UNKNOWN_HOST`, `FETCH_TLS`.
             TemporaryError: `FETCH_TIMEOUT`, `FETCH_CONNECTION`, `FETCH_<status>` for other 5xx,
-                408, 425 and 429, with what the server says in Retry-After.
+                408, 425 and 429, with the server's Retry-After.
         """
         url = HttpUrl.parse(uri)
         deadline = Deadline.after(self._limits.total_s, self._clock)
@@ -85,7 +85,8 @@ class HttpSource:
                         return self._body(uri, response, reserve)
                 url = _next_url(url, location)
         raise ImageUnavailableError(
-            f"{shown_uri(uri)} redirects more than {self._limits.max_redirects} times.",
+            f"{shown_uri(uri)} redirects more than {self._limits.max_redirects} times; use the "
+            "URL of the image itself.",
             "FETCH_TOO_MANY_REDIRECTS",
         )
 
@@ -108,13 +109,13 @@ class HttpSource:
             if length > limit:
                 raise too_large(uri, limit)
             reserve(length)
-        body = io.BytesIO()  # whose bytes need no copy in the end
-        # Not stream(): on a chunked body it reads a chunk's size line without any limit.
+        body = io.BytesIO()  # getvalue() makes no copy
+        # Not stream(): it reads the line with a chunk's size without any limit.
         while piece := response.read(_READ_BYTES, decode_content=False):
             if body.tell() + len(piece) > limit:
                 raise too_large(uri, limit)
             if length is None and body.tell() + len(piece) > FIRST_BYTES:
-                reserve(limit)  # it may become as long as that
+                reserve(limit)  # the body may become that long
             body.write(piece)
         return body.getvalue()
 
@@ -135,7 +136,7 @@ def _location(response: BaseHTTPResponse) -> str | None:
 
 def _next_url(url: HttpUrl, location: str) -> HttpUrl:
     try:
-        # Header bytes arrive as Latin-1; servers mean UTF-8 where they don't escape.
+        # Header bytes are decoded as Latin-1; unescaped characters are UTF-8 in practice.
         target = url.join(location.encode("latin-1", "replace").decode("utf-8", "replace"))
     except InvalidRequestError as error:
         raise _bad_redirect(url, location) from error
@@ -147,7 +148,7 @@ def _next_url(url: HttpUrl, location: str) -> HttpUrl:
 def _bad_redirect(url: HttpUrl, location: str) -> ImageUnavailableError:
     return ImageUnavailableError(
         f"{shown_uri(str(url))} redirects to {shown_uri(location)}, which is not followed: only "
-        "http and https URLs are, and none from https to http.",
+        "redirects to valid http and https URLs are, and not from https to http.",
         "FETCH_BAD_REDIRECT",
     )
 
@@ -155,9 +156,9 @@ def _bad_redirect(url: HttpUrl, location: str) -> ImageUnavailableError:
 def _check_encoding(uri: str, response: BaseHTTPResponse) -> None:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("", "identity"):
-        # Unpacking is where decompression bombs go off, and we asked for none.
+        # Not decompressed, because of decompression bombs.
         raise ImageUnavailableError(
-            f"The server of {shown_uri(uri)} sent the content encoding "
-            f"{quote(redacted(encoding, uri))} although only 'identity' was asked for.",
+            f"The server of {shown_uri(uri)} used the content encoding "
+            f"{quote(redacted(encoding, uri))}, although only 'identity' was accepted.",
             "FETCH_CONTENT_ENCODING",
         )

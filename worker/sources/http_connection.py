@@ -1,8 +1,8 @@
-"""An HTTP connection to a checked address that can't outlive its deadline.
+"""An HTTP connection to a checked address, with a deadline for the whole response.
 
-urllib3's time-outs count from one byte to the next, so a server that sends a byte now and then
-holds a connection open for ever. Here each read of the socket may take only what is left of the
-whole time.
+urllib3's time-outs apply to each read, so a server that sends a byte now and then keeps a
+connection open forever. Here each read of the socket may take only the time left until the
+deadline.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ class Dialer:
     ) -> HTTPConnection:
         """Connect to the first address that answers.
 
-        The certificate and SNI are those of `url.host`, whatever address is dialled.
+        SNI and the certificate's name are those of `url.host`, whatever the address.
 
         Args:
-            url: Says the scheme, the port and the name on the certificate.
-            addresses: Checked ones, at least one.
-            deadline: Holds for the connection and for all that is read from it.
-            cleanup: Closes all that was opened.
+            url: Scheme, port and name on the certificate.
+            addresses: Checked addresses, at least one.
+            deadline: Deadline of connecting and reading.
+            cleanup: Closes everything that was opened.
 
         Raises:
-            OSError: No address answered, the handshake failed or the time is up.
+            OSError: No address answered, the handshake failed or the deadline has passed.
             urllib3.exceptions.HTTPError: Likewise.
         """
         *others, last = addresses
         for address in others:
-            # Refused and unreachable are meant too: urllib3 derives them from this.
+            # Including refused and unreachable, which urllib3 derives from this.
             with suppress(ConnectTimeoutError):
                 return self._open(url, address, deadline, cleanup)
         return self._open(url, last, deadline, cleanup)
@@ -102,28 +102,28 @@ class _DeadlineResponse(http.client.HTTPResponse):
         **options: Any,
     ) -> None:
         super().__init__(sock, *args, **options)
-        # urllib3 drops the response, still open, where it finds two lengths in the head.
+        # urllib3 does not close the response if its head has two different lengths.
         cleanup.callback(self.close)
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, deadline))
 
     def _read_next_chunk_size(self) -> int:
-        """Read a chunk's size (RFC 9112, 7.1), in the place of http.client's own method.
+        """Read a chunk's size (RFC 9112, 7.1), instead of http.client's own method.
 
-        That takes whatever `int(line, 16)` does: at -1 it reads all that comes, into memory.
+        That accepts everything that `int(line, 16)` does; at -1 it reads without limit.
 
         Raises:
-            ValueError: It is no hexadecimal number; the caller makes `IncompleteRead` of it.
+            ValueError: It is not a hexadecimal number; the caller raises `IncompleteRead`.
         """
         line = self.fp.readline(_CHUNK_LINE_BYTES)
         match = _CHUNK_SIZE.fullmatch(line)
         if match is None:
             self.close()
-            raise ValueError(f"A chunk begins with {line[:40]!r} and not with its size.")
+            raise ValueError(f"A chunk begins with {line[:40]!r} instead of its size.")
         return int(match[1], 16)
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket, giving each read what is left of the deadline."""
+    """Reads a socket; each read may take the time left until the deadline."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: Deadline) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Translates failures of HTTP into the errors of `worker.errors`."""
+"""Translates errors of HTTP to those of `worker.errors`."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from worker.quoting import shown_uri
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# 4xx that a second request may get past: time-out, too early, too many requests.
+# 4xx that may not recur: time-out, too early, too many requests.
 _TEMPORARY_4XX = frozenset({408, 425, 429})
-# 5xx that it won't: not implemented, HTTP version not supported.
+# 5xx that will recur: not implemented, HTTP version not supported.
 _PERMANENT_5XX = frozenset({501, 505})
 
 
 @contextmanager
 def translated_errors(uri: str) -> Iterator[None]:
-    """Turn what urllib3, ssl and sockets raise into errors that name the URI.
+    """Translate errors of urllib3, ssl and sockets to errors that name the URI.
 
     Raises:
         TemporaryError: `FETCH_TIMEOUT`, `FETCH_CONNECTION`.
-        ImageUnavailableError: `FETCH_TLS`: a certificate that is not the host's.
+        ImageUnavailableError: `FETCH_TLS`: the certificate is not valid for the host.
     """
     try:
         yield
-    except NewConnectionError as error:  # before time-outs, which urllib3 derives it from
+    except NewConnectionError as error:  # before time-outs, of which it is a subclass
         raise _no_connection(uri) from error
     except (TimeoutError, Urllib3TimeoutError) as error:
         raise TemporaryError(
-            f"The server of {shown_uri(uri)} did not deliver in time.", "FETCH_TIMEOUT"
+            f"The server of {shown_uri(uri)} did not send the image in time.", "FETCH_TIMEOUT"
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise ImageUnavailableError(
@@ -49,12 +49,12 @@ def translated_errors(uri: str) -> Iterator[None]:
 
 
 def status_error(uri: str, status: int, retry_after_s: float | None = None) -> ClipWorkerError:
-    """The error for a status that brings no picture, coded `FETCH_<status>`.
+    """The error for a status other than success, with the code `FETCH_<status>`.
 
     Args:
-        uri: Of the picture.
-        status: Of the answer.
-        retry_after_s: Seconds that the server asks to wait, if it does.
+        uri: URI of the image.
+        status: Status of the response.
+        retry_after_s: Seconds in the server's Retry-After, if any.
     """
     message = f"The server of {shown_uri(uri)} answered with status {status}."
     if not may_pass(status):
@@ -65,11 +65,12 @@ def status_error(uri: str, status: int, retry_after_s: float | None = None) -> C
 
 
 def may_pass(status: int) -> bool:
-    """Whether an answer with this status may be another one the next time."""
+    """Whether a request that failed with this status may succeed later."""
     return status in _TEMPORARY_4XX or (status >= 500 and status not in _PERMANENT_5XX)
 
 
 def _no_connection(uri: str) -> TemporaryError:
     return TemporaryError(
-        f"The server of {shown_uri(uri)} can't be reached, or broke off.", "FETCH_CONNECTION"
+        f"The server of {shown_uri(uri)} can't be reached, or closed the connection.",
+        "FETCH_CONNECTION",
     )

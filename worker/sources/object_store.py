@@ -1,7 +1,7 @@
-"""Images in S3, Google Cloud Storage, Azure and whatever else fsspec supports.
+"""Images in S3, Google Cloud Storage, Azure and other stores that fsspec supports.
 
-fsspec is an optional extra; credentials and endpoints are the operator's, from the environment or
-fsspec's own configuration files, and never from a URI.
+fsspec is an optional extra. Credentials and endpoints come from the environment or fsspec's own
+configuration files, never from a URI.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worker.sources.reservation import Reserve, unlimited
 if TYPE_CHECKING:
     from worker.sources.policy import FetchLimits
 
-_COPIES = 2  # of an object while a store's library puts its pieces together
+_COPIES = 2  # of an object, while a store's library joins its parts
 
 _EXTRAS = {
     "s3": "s3",
@@ -38,10 +38,10 @@ _EXTRAS = {
 
 
 class ObjectStoreSource:
-    """Reads URIs of the schemes that the operator listed.
+    """Reads URIs of the schemes that the operator has listed.
 
     Args:
-        limits: The cap on bytes; the time holds for each request to the store.
+        limits: The size limit applies, and the time limit to each request to the store.
     """
 
     def __init__(self, limits: FetchLimits) -> None:
@@ -51,8 +51,8 @@ class ObjectStoreSource:
         """Read an object.
 
         Raises:
-            InvalidRequestError: `UNSUPPORTED_SCHEME`: the scheme's extra is not installed here;
-                `BAD_URI`: chained URIs, which fsspec would take apart.
+            InvalidRequestError: `UNSUPPORTED_SCHEME`: the scheme's extra is not installed;
+                `BAD_URI`: chained URIs, which fsspec would follow.
             ImageUnavailableError: `FETCH_404`, `FETCH_403` and other 4xx, `FETCH_TOO_LARGE`.
             TemporaryError: `FETCH_TIMEOUT`, `FETCH_OBJECT_STORE`.
         """
@@ -62,11 +62,11 @@ class ObjectStoreSource:
             return self._read(uri, _file_system(scheme_of(uri)), reserve)
         except ClipWorkerError:
             raise
-        except Exception as error:  # each store's library has errors of its own
+        except Exception as error:  # each store's library has its own errors
             raise _translated(uri, error) from error
 
     def _read(self, uri: str, file_system: Any, reserve: Reserve) -> bytes:
-        # fsspec's bridge from its event loop takes a time-out; stores without a loop have none.
+        # Only file systems with an event loop accept a time-out.
         options = {"timeout": self._limits.total_s} if file_system.async_impl else {}
         info = file_system.info(uri, **options)
         if info["type"] != "file":
@@ -81,17 +81,17 @@ class ObjectStoreSource:
 
 def _file_system(scheme: str) -> Any:
     hint = f'pip install "clip-worker[{_EXTRAS.get(scheme, "s3")}]"'
-    message = f"This worker can't read {scheme}:// URIs until its operator runs {hint}."
+    message = f"This worker can't read {scheme}:// URIs; its operator has to run {hint}."
     try:
         import fsspec
 
-        # Not fsspec.open(): it takes options, and so hosts to connect to, from a URI.
+        # Not fsspec.open(): it accepts options in a URI, and thus hosts to connect to.
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
         raise InvalidRequestError(message, "UNSUPPORTED_SCHEME") from error
-    except ValueError as error:  # a scheme that fsspec does not know
+    except ValueError as error:  # a scheme that fsspec does not support
         raise InvalidRequestError(
-            f"fsspec knows no scheme {scheme!r}; the operator listed it in "
+            f"fsspec does not support the scheme {scheme!r}; the operator should remove it from "
             "CLIP_WORKER_OBJECT_STORE_SCHEMES.",
             "UNSUPPORTED_SCHEME",
         ) from error
@@ -102,11 +102,11 @@ def _translated(uri: str, error: Exception) -> ClipWorkerError:
         return _not_found(uri)
     if isinstance(error, PermissionError):
         return ImageUnavailableError(
-            f"The object store lets this worker not read {shown_uri(uri)}.", "FETCH_403"
+            f"The object store denies this worker access to {shown_uri(uri)}.", "FETCH_403"
         )
     if isinstance(error, TimeoutError):
         return TemporaryError(
-            f"The object store did not deliver {shown_uri(uri)} in time.", "FETCH_TIMEOUT"
+            f"The object store did not send {shown_uri(uri)} in time.", "FETCH_TIMEOUT"
         )
     if (status := _status(error)) and status >= 400 and not may_pass(status):
         return ImageUnavailableError(
@@ -114,22 +114,22 @@ def _translated(uri: str, error: Exception) -> ClipWorkerError:
             f"FETCH_{status}",
         )
     return TemporaryError(
-        f"The object store failed to give {shown_uri(uri)}: {type(error).__name__}.",
+        f"The object store failed to read {shown_uri(uri)}: {type(error).__name__}.",
         "FETCH_OBJECT_STORE",
     )
 
 
 def _status(error: Exception) -> int:
-    """The HTTP status that a store's own error carries; 0 where none is to be found."""
+    """The HTTP status in a store's own error; 0 if there is none."""
     response = getattr(error, "response", None)  # botocore's
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    said = (
+    candidates = (
         metadata.get("HTTPStatusCode"),
         getattr(error, "status_code", None),  # azure.core's
         getattr(error, "code", None),  # gcsfs's
         getattr(error, "status", None),  # aiohttp's
     )
-    return next((status for status in said if isinstance(status, int)), 0)
+    return next((status for status in candidates if isinstance(status, int)), 0)
 
 
 def _not_found(uri: str) -> ImageUnavailableError:

@@ -1,7 +1,7 @@
 """Which IP addresses a fetch on behalf of an untrusted user may connect to.
 
-The tables are IANA's special-purpose address registries (RFC 6890). They are written out, because
-what `ipaddress.is_global` answers has changed between patch releases of Python.
+The tables are IANA's special-purpose address registries (RFC 6890). They are listed here because
+the result of `ipaddress.is_global` has changed between patch releases of Python.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-# Where clouds hand out a machine's credentials. Neither `allow_private` nor a wide network opens
-# these, only an entry that lies inside one of them.
+# Addresses of cloud metadata services, which return a machine's credentials. Neither
+# `allow_private` nor a wide network opens them, only an entry inside one of these networks.
 METADATA_NETWORKS: tuple[Network, ...] = (
     IPv4Network("100.100.100.200/32"),  # Alibaba Cloud, within RFC 6598
     IPv4Network("168.63.129.16/32"),  # Azure's WireServer, a public address
-    IPv4Network("169.254.0.0/16"),  # 169.254.169.254 and its kin, all link-local
+    IPv4Network("169.254.0.0/16"),  # link-local: 169.254.169.254 and others
     IPv4Network("192.0.0.192/32"),  # Oracle Cloud Classic
     IPv6Network("fd00:42::42/128"),  # Scaleway
     IPv6Network("fd00:a9fe:a9fe::1/128"),  # Akamai
@@ -27,7 +27,7 @@ METADATA_NETWORKS: tuple[Network, ...] = (
     IPv6Network("fe80::/10"),  # link-local: fe80::a9fe:a9fe in OpenStack
 )
 
-# What `allow_private` opens: a site's own machines, and this one.
+# Networks that `allow_private` opens: a site's own machines, and this one.
 PRIVATE_NETWORKS: tuple[Network, ...] = (
     IPv4Network("10.0.0.0/8"),
     IPv4Network("100.64.0.0/10"),  # shared by a carrier's customers, RFC 6598
@@ -68,16 +68,16 @@ _ISATAP_MARKS = (0x00005EFE, 0x02005EFE)  # the interface identifier's upper hal
 def is_permitted(
     address: Address, allow_networks: tuple[Network, ...] = (), *, allow_private: bool = False
 ) -> bool:
-    """Tell whether an address may be connected to.
+    """Whether an address may be connected to.
 
     >>> from ipaddress import ip_address
     >>> is_permitted(ip_address("93.184.216.34")), is_permitted(ip_address("::ffff:127.0.0.1"))
     (True, False)
 
     Args:
-        address: Where a name led, or what a URL spelled out.
-        allow_networks: Networks that the operator opened. One of `METADATA_NETWORKS` is open only
-            as far as an entry names it or a part of it; 0.0.0.0/0 names none.
+        address: Address of a host.
+        allow_networks: Networks that the operator has opened. `METADATA_NETWORKS` are open only to
+            entries that are one of them or a part of one; 0.0.0.0/0 opens none.
         allow_private: Whether `PRIVATE_NETWORKS` are open as well.
     """
     if not all(_is_named(each, listed, allow_networks) for each, listed in _metadata(address)):
@@ -96,12 +96,12 @@ def is_permitted(
 
 
 def embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that an IPv6 one stands for, or is tunnelled through.
+    """The IPv4 addresses that are embedded in an IPv6 address.
 
     Mapped and compatible (RFC 4291), translated (RFC 2765), 6to4 (RFC 3056), Teredo (RFC 4380:
-    server and client), NAT64 (RFC 6052), ISATAP (RFC 5214). Not 64:ff9b:1::/48 (RFC 8215): where
-    the IPv4 address stands in it is each site's choice, so that network is refused whole, as all
-    outside 2000::/3 is.
+    server and client), NAT64 (RFC 6052), ISATAP (RFC 5214). Not 64:ff9b:1::/48 (RFC 8215), where
+    each site chooses the position of the IPv4 address; that network is refused as a whole, like
+    everything outside 2000::/3.
     """
     bits = int(address)
     if address.ipv4_mapped:
@@ -118,7 +118,7 @@ def embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
 
 
 def _metadata(address: Address) -> list[tuple[Address, Network]]:
-    """Each metadata address that this one is or may lead to, with the network it is listed by."""
+    """The metadata addresses that this one is or may be translated to, with their networks."""
     return [
         (each, network)
         for each in _may_stand_for(address)
@@ -128,7 +128,7 @@ def _metadata(address: Address) -> list[tuple[Address, Network]]:
 
 
 def _may_stand_for(address: Address) -> tuple[Address, ...]:
-    """The address, and every IPv4 address that a translator may read out of it."""
+    """The address, and every IPv4 address that it may be translated to."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address not in _LOCAL_NAT64:
@@ -140,7 +140,7 @@ def _may_stand_for(address: Address) -> tuple[Address, ...]:
 
 
 def _is_named(address: Address, listed: Network, allow_networks: tuple[Network, ...]) -> bool:
-    """Whether an entry opens the address that is not wider than what it is listed by."""
+    """Whether an entry opens the address without being wider than the listed network."""
     return any(
         address in network and network.prefixlen >= listed.prefixlen for network in allow_networks
     )

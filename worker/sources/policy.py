@@ -1,4 +1,4 @@
-"""Settings of fetching: from where, how much, how long."""
+"""Settings of fetching: allowed origins, and limits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
-    """Where pictures may come from.
+    """Where images may come from.
 
     Attributes:
-        file_roots: Folders below which `file:` URIs may read; none by default.
-        allow_networks: Networks that http may reach although they are not public. Cloud metadata
-            only if an entry names it (`worker.sources.permitted_addresses.METADATA_NETWORKS`).
-        allow_private: Whether http may reach loopback, RFC 1918, RFC 6598 and RFC 4193
-            addresses. Cloud metadata stays refused.
-        object_store_schemes: Schemes handed to fsspec, lower case.
+        file_roots: Folders that `file:` URIs may read; none by default.
+        allow_networks: Networks that http may access although they are not public. Cloud metadata
+            only by its own entry (`worker.sources.permitted_addresses.METADATA_NETWORKS`).
+        allow_private: Whether http may access loopback, RFC 1918, RFC 6598 and RFC 4193
+            addresses. Cloud metadata is refused nevertheless.
+        object_store_schemes: Schemes that fsspec reads, in lower case.
     """
 
     file_roots: tuple[Path, ...] = ()
@@ -31,13 +31,13 @@ class FetchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """How much one fetch may take.
+    """Limits of one fetch.
 
     Attributes:
-        max_bytes: The largest picture, in bytes as transferred.
-        total_s: Seconds for a whole fetch, redirects and slow servers included.
-        connect_s: Seconds to reach one address, and again for its TLS handshake.
-        max_redirects: Redirects followed before giving up.
+        max_bytes: Maximum size of an image, in bytes as transferred.
+        total_s: Seconds for the whole fetch, including redirects.
+        connect_s: Seconds to connect to one address, and again for the TLS handshake.
+        max_redirects: Maximum number of redirects.
     """
 
     max_bytes: int = 64 * 1024 * 1024

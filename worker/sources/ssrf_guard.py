@@ -1,4 +1,4 @@
-"""The SSRF check: resolves a host name once, and permits it only if all its addresses are."""
+"""The SSRF check: resolves a host once, and permits it only if all its addresses are permitted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 Resolver = Callable[[str, int], Sequence[str]]
 
-# Answers that a second question will not change; the rest (a silent name server) may pass.
+# Permanent errors; others, such as a name server that does not answer, are temporary.
 _NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 def system_resolver(host: str, port: int) -> list[str]:
-    """The addresses of a host by this machine's resolver, best first.
+    """Resolve a host with the system's resolver; its addresses, best first.
 
     Raises:
         OSError: `socket.gaierror`: no such host, or no answer.
@@ -36,7 +36,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 class AddressGuard:
     """Decides which addresses a URL may be fetched from.
 
-    Connecting to what this returns, and to no name, is what defeats DNS rebinding.
+    To prevent DNS rebinding, connect to the addresses that it returns, not to the name.
     """
 
     policy: FetchPolicy
@@ -53,10 +53,10 @@ class AddressGuard:
         addresses = self._resolve(url)
         for address in addresses:
             if not self._is_permitted(address):
-                # The address itself stays out: it would map the inside of a network for a stranger.
+                # Without the address, which would reveal a network's internals to strangers.
                 raise ImageUnavailableError(
-                    f"The host {quote(url.host)} is not on the public internet and was not "
-                    "fetched; an operator may open its network with CLIP_WORKER_ALLOW_NETWORKS.",
+                    f"The host {quote(url.host)} is not on the public internet, so nothing was "
+                    "fetched; an operator can open its network with CLIP_WORKER_ALLOW_NETWORKS.",
                     "FETCH_FORBIDDEN_ADDRESS",
                 )
         return addresses
@@ -70,10 +70,11 @@ class AddressGuard:
             if error.errno in _NO_SUCH_HOST:
                 raise _unknown_host(url) from error
             raise TemporaryError(
-                f"The name server gave no answer for the host {quote(url.host)}.",
+                f"The host {quote(url.host)} could not be resolved: the name server did not "
+                "answer.",
                 "FETCH_CONNECTION",
             ) from error
-        except UnicodeError as error:  # Python's own encoding of names, in getaddrinfo
+        except UnicodeError as error:  # from encoding the name, in getaddrinfo
             raise _unknown_host(url) from error
         if not addresses:
             raise _unknown_host(url)
@@ -94,4 +95,6 @@ def _is_literal(host: str) -> bool:
 
 
 def _unknown_host(url: HttpUrl) -> ImageUnavailableError:
-    return ImageUnavailableError(f"No host is called {quote(url.host)}.", "FETCH_UNKNOWN_HOST")
+    return ImageUnavailableError(
+        f"The host {quote(url.host)} does not exist.", "FETCH_UNKNOWN_HOST"
+    )

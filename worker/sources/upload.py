@@ -1,4 +1,4 @@
-"""Images that a client has stored in Redis, named by their SHA-256."""
+"""Images that clients have uploaded to Redis, named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _FIRST_BYTES = FIRST_BYTES // _COPIES
 
 
 class UploadStore:
-    """Keeps uploads for a while; client and worker hold one each, over the same Redis.
+    """Stores uploads in Redis for a while; used by clients and workers.
 
-    The URI's `uploads` is no host: nothing ever connects to a place that a URI names.
+    The URI's `uploads` is not a host: nothing ever connects to a host that a URI names.
 
     Args:
         redis_client: A client that returns bytes (`decode_responses=False`).
-        ttl_s: Seconds that an upload is kept after it was last put.
-        prefix: What keys begin with.
+        ttl_s: Seconds that an upload is kept after it was last stored.
+        prefix: Prefix of the keys.
     """
 
     def __init__(
@@ -49,16 +49,18 @@ class UploadStore:
         self._prefix = prefix
 
     def put(self, data: bytes) -> str:
-        """Store a picture and return its URI, `redis://uploads/<sha256>`.
+        """Store an image and return its URI, `redis://uploads/<sha256>`.
 
-        The same bytes give the same URI and start their time anew.
+        The same bytes have the same URI; storing them again restarts their lifetime.
 
         Raises:
             InvalidRequestError: `EMPTY_UPLOAD`.
             TemporaryError: `UPLOAD_STORE`: Redis can't be reached, or is full.
         """
         if not data:
-            raise InvalidRequestError("An upload of 0 bytes is no picture.", "EMPTY_UPLOAD")
+            raise InvalidRequestError(
+                "The upload has 0 bytes; pass the bytes of an image file.", "EMPTY_UPLOAD"
+            )
         digest = hashlib.sha256(data).hexdigest()
         try:
             self._redis.set(self._prefix + digest, data, px=int(self._ttl_s * 1000))
@@ -72,16 +74,16 @@ class UploadStore:
         max_bytes: int = _REDIS_STRING_MAX_BYTES - 1,
         reserve: Reserve = unlimited,
     ) -> bytes:
-        """Fetch an upload's bytes.
+        """Read an upload.
 
         Args:
-            uri: What `put` returned.
-            max_bytes: The largest upload that is transferred.
-            reserve: As a `Fetcher` takes it.
+            uri: The URI that `put` returned.
+            max_bytes: Maximum size of the upload.
+            reserve: As for `Fetcher.fetch`.
 
         Raises:
             InvalidRequestError: `BAD_URI`.
-            ImageUnavailableError: `UPLOAD_NOT_FOUND`: never put, or expired; `FETCH_TOO_LARGE`.
+            ImageUnavailableError: `UPLOAD_NOT_FOUND`: never stored, or expired; `FETCH_TOO_LARGE`.
             TemporaryError: `UPLOAD_STORE`: Redis can't be reached.
         """
         key = self._prefix + upload_digest(uri)
@@ -94,14 +96,14 @@ class UploadStore:
         return data
 
     def get_small(self, uris: Sequence[str]) -> list[bytes | Exception | None]:
-        """Fetch several uploads in one round trip.
+        """Read several uploads in one round trip.
 
         Args:
-            uris: What `put` returned.
+            uris: URIs that `put` returned.
 
         Returns:
-            For each its bytes; None if there are more than `SMALL_BYTES`, then `get` it; or what
-            `get` raises.
+            For each its bytes; None if it is larger than `SMALL_BYTES`, to be read with `get`; or
+            the error that `get` would raise.
         """
         found: list[bytes | Exception | None] = []
         keys: list[str] = []
@@ -126,7 +128,7 @@ class UploadStore:
         return found
 
     def _read(self, key: str, uri: str, max_bytes: int, reserve: Reserve) -> bytes:
-        """The whole value; empty if the key is missing. Small ones take one round trip."""
+        """The whole value; empty if the key does not exist. Small ones take one round trip."""
         first = min(_FIRST_BYTES, max_bytes + 1)
         data = cast("bytes", self._redis.getrange(key, 0, first - 1))
         if len(data) < first:
@@ -144,8 +146,8 @@ class UploadSource:
     """Reads `redis://uploads/` URIs.
 
     Args:
-        store: Where the uploads are.
-        limits: Of these, the cap on bytes.
+        store: Store of the uploads.
+        limits: The size limit applies.
     """
 
     def __init__(self, store: UploadStore, limits: FetchLimits) -> None:
@@ -153,7 +155,7 @@ class UploadSource:
         self._limits = limits
 
     def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
-        """Fetch an upload's bytes; raises as `UploadStore.get` does."""
+        """Read an upload; raises the errors of `UploadStore.get`."""
         return self._store.get(uri, self._limits.max_bytes, reserve)
 
 
@@ -167,11 +169,11 @@ def _small(part: bytes | RedisError, uri: str) -> bytes | Exception | None:
 
 def _not_found(uri: str) -> ImageUnavailableError:
     return ImageUnavailableError(
-        f"There is no upload {shown_uri(uri)}: it has expired, or went to another Redis; upload it "
+        f"There is no upload {shown_uri(uri)}: it has expired, or is in another Redis; upload it "
         "again.",
         "UPLOAD_NOT_FOUND",
     )
 
 
 def _store_failed(error: RedisError) -> TemporaryError:
-    return TemporaryError(f"The Redis that keeps uploads failed: {error}.", "UPLOAD_STORE")
+    return TemporaryError(f"The Redis with the uploads failed: {error}.", "UPLOAD_STORE")
