@@ -26,7 +26,8 @@ from torch import Tensor
 
 from clip_engine.errors import ImageError
 from clip_engine.image_checks import check_image_file
-from clip_engine.images.decoding_memory import decoding_bytes
+from clip_engine.image_checks.webp import webp_pixels
+from clip_engine.images.decoding_memory import WEBP_CANVAS, decoding_bytes
 from clip_engine.images.jpeg import decode_jpeg
 from clip_engine.images.orientation import NONE, Turn, turn_of
 from clip_engine.images.resample import resize_and_crop
@@ -71,8 +72,9 @@ class Preprocessor:
 
         Args:
             data: All bytes of the file.
-            reserve: Called once with the bytes of memory that this may take, before it takes them;
-                it may wait.
+            reserve: Called with the bytes of memory that this may take, before it takes them; it
+                may wait. Called a second time, with more, for a WebP: opening one allocates its
+                canvas.
 
         Returns:
             uint8 `[3, R, R]`, RGB.
@@ -83,7 +85,7 @@ class Preprocessor:
             MemoryError: There is not enough, which is not the picture's fault.
         """
         with _decoding():
-            image = self._open(data)
+            image = self._open(data, reserve)
             self._check_size(image)
             full_size, filled = image.size, None
             if self.mode == "fast" and image.format in ("JPEG", "MPO"):
@@ -142,10 +144,12 @@ class Preprocessor:
         left = _crop_offset(width, self.resolution, mirrored=turn.mirror_x)
         return size, (left, _crop_offset(height, self.resolution, mirrored=turn.mirror_y))
 
-    def _open(self, data: bytes) -> Image.Image:
+    def _open(self, data: bytes, reserve: Reserve | None) -> Image.Image:
         if not data:
             raise ImageError("The picture is empty (0 bytes); give a whole file.", "EMPTY_IMAGE")
         check_image_file(data)
+        if reserve is not None and (pixels := webp_pixels(data)):
+            reserve(WEBP_CANVAS * pixels)
         try:
             return Image.open(io.BytesIO(data), formats=self.formats)
         except UnidentifiedImageError as error:

@@ -18,6 +18,7 @@ _PEAK = {"1": 5, "P": 5, "RGBA": 8, "LA": 8, "PA": 13, "I;16": 9, "I;16L": 9, "I
 _PEAK |= {"I": 17, "F": 17}
 _TRANSPARENT_PALETTE = 9
 _WHOLE_FRAMES = {"WEBP": 14, "AVIF": 15}  # on top: these decoders hold several copies
+WEBP_CANVAS = 8  # bytes a pixel, as soon as a WebP is opened
 _COPIED = 6  # on top, where torch resizes: the bytes, and an array
 _COEFFICIENT = 2  # bytes of one of libjpeg's
 _SCAN_HEADER = 8  # bytes, and two a component

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,3 +151,16 @@ def test_who_reserves_may_refuse_the_picture() -> None:
     with pytest.raises(ImageError) as caught:
         Preprocessor(32).from_bytes(encoded(Image.new("RGB", (40, 40)), "PNG"), refuse)
     assert caught.value.code == "TOO_MANY_PIXELS"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"lossless": True}, {"save_all": True, "append_images": [Image.new("L", (70, 50))]}],
+)
+def test_a_webps_canvas_is_reserved_before_it_is_opened(mode: str, options: dict[str, Any]) -> None:
+    reserved: list[int] = []
+    data = encoded(Image.new(mode, (70, 50), "teal"), "WEBP", **options)
+    Preprocessor(32).from_bytes(data, reserved.append)
+    assert reserved[0] == 8 * 70 * 50
+    assert reserved[0] < reserved[1]

@@ -25,7 +25,7 @@ def measure(preprocessor: Preprocessor, data: bytes) -> tuple[int, int]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts anew
     before = memory_of("VmRSS")
     preprocessor.from_bytes(data, estimates.append)
-    return estimates[0], memory_of("VmHWM") - before
+    return estimates[-1], memory_of("VmHWM") - before
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ To have it map larger blocks one by one instead keeps nothing, and costs a forwa
 from __future__ import annotations
 
 import ctypes
+import errno
+from functools import cache
 from typing import Any
 
 _ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
@@ -26,6 +28,32 @@ def return_freed() -> None:
         libc.malloc_trim(ctypes.c_size_t(0))
 
 
+def forget_failures() -> None:
+    """Before what `has_failed` is asked about, on the same thread."""
+    if location := _error_number():
+        location()[0] = 0
+
+
+def has_failed() -> bool:
+    """Whether an allocation of this thread has failed since; False where it can't be told.
+
+    libwebp, libavif and libjpeg report a failed allocation as a broken file. C's `errno` shows what
+    it was, for no call that succeeds resets it.
+    """
+    location = _error_number()
+    return location is not None and location()[0] == errno.ENOMEM
+
+
+@cache
+def _error_number() -> Any:
+    if (libc := _libc()) is None:
+        return None
+    location = libc["__errno_location"]  # of the calling thread
+    location.restype = ctypes.POINTER(ctypes.c_int)
+    return location
+
+
+@cache
 def _libc() -> Any:
     """glibc; None where there is another C library, as on Alpine and macOS."""
     try:

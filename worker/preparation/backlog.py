@@ -101,10 +101,12 @@ class Backlog:
         picture = process.in_hand.get(want.ticket)
         if picture is None or want.size_bytes > self._grants.total_bytes:
             raise ProtocolError(f"a wish for {want.size_bytes} bytes for ticket {want.ticket}")
-        picture.large_bytes = want.size_bytes
-        if self._grants.has(want.ticket):
+        if self._grants.has(want.ticket, want.size_bytes):
             return True
-        if self.large or not self._grants.is_free(want.size_bytes):
+        picture.large_bytes = want.size_bytes
+        self._grants.release(want.ticket)  # it needs more than was known
+        is_first = process.large_ticket == want.ticket or not self.large
+        if not is_first or not self._grants.is_free(want.size_bytes):
             return False
         self._grants.take(want.ticket, want.size_bytes)
         process.large_ticket = want.ticket

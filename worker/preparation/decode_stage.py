@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from clip_engine.errors import ImageError
-from worker.preparation.allocator import return_freed
+from worker.preparation import allocator
 from worker.preparation.error_codec import PreparationError, known_error
 from worker.preparation.fetch_stage import Picture
 from worker.preparation.limits import MemoryLimit
@@ -83,9 +83,10 @@ class DecodeStage:
         def reserve(size_bytes: int) -> None:
             nonlocal estimate
             self._reserve(picture.ticket, size_bytes)
-            estimate += size_bytes
+            estimate = max(estimate, size_bytes)
 
         self._images.decoding[self._place] = picture.ticket
+        allocator.forget_failures()
         try:
             picture.check_deadline()
             pixels = self._preprocessor.from_bytes(picture.data or b"", reserve)
@@ -93,6 +94,7 @@ class DecodeStage:
             del pixels
             error = None
         except NotNowError:
+            self._let_go(estimate)
             self._images.decoding[self._place] = 0
             raise
         except Exception as failure:  # noqa: BLE001  # whatever it is, the pool must hear of it
@@ -120,12 +122,13 @@ class DecodeStage:
             self._limit.raise_by(beyond)
 
     def _let_go(self, size_bytes: int) -> None:
-        return_freed()
+        allocator.return_freed()
         if size_bytes > self._own_bytes:
             self._limit.restore()
 
     def _failure(self, error: Exception, uri: str) -> PreparationError:
-        if isinstance(error, MemoryError):
+        is_broken = isinstance(error, ImageError) and error.code == "DECODE_BROKEN"
+        if isinstance(error, MemoryError) or (is_broken and allocator.has_failed()):
             return ImageError(
                 "To decode the picture takes more memory than its size and format should; give a "
                 "sound file, or a smaller one.",

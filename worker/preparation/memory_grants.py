@@ -22,9 +22,9 @@ class MemoryGrants:
         """Whether there is one more, of this size."""
         return len(self._granted) < self._most and size_bytes <= self._free_bytes
 
-    def has(self, ticket: int) -> bool:
-        """Whether this one is granted."""
-        return ticket in self._granted
+    def has(self, ticket: int, size_bytes: int) -> bool:
+        """Whether so much is granted to this one."""
+        return self._granted.get(ticket, -1) >= size_bytes
 
     def take(self, ticket: int, size_bytes: int) -> None:
         """Grant one, if that is free."""
