@@ -27,7 +27,7 @@ from worker.preparation import (
     PreparationPool,
     PreparationSettings,
     PreparedImage,
-    backlog,
+    image_queue,
 )
 
 ROUNDS = 3
@@ -95,7 +95,7 @@ def main() -> None:
         counter.run(data, count)
         for _ in range(ROUNDS):
             for chunk, row in rows.items():
-                backlog.CHUNK = chunk
+                image_queue.CHUNK = chunk
                 here, there = time.process_time(), counter.processes_s()
                 wall_s = counter.run(data, count)
                 here, there = time.process_time() - here, counter.processes_s() - there

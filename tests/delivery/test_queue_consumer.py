@@ -61,12 +61,18 @@ class Handler:
     def __init__(self) -> None:
         self.got: list[Delivery] = []
         self.abandoned = False
+        self.full = False
+        self.asked = 0  # whether it is full
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
         self.got.extend(deliveries)
 
     def resting(self) -> int:
         return 0
+
+    def is_full(self) -> bool:
+        self.asked += 1
+        return self.full
 
     def preparation_s(self) -> float:
         return 0.0
@@ -186,6 +192,20 @@ def test_no_more_is_taken_than_there_is_room_for(stage: Stage) -> None:
     for delivery in taken:
         stage.acks.succeed(delivery, "1")
     stage.wait_for(12)
+
+
+def test_nothing_is_taken_while_the_handler_is_full(stage: Stage) -> None:
+    # given a consumer with room, whose handler has no memory for more
+    stage.consumer.start(stage.handler)
+    stage.handler.full = True
+    sent = [stage.send() for _ in range(3)]
+    # when it has asked, and asked again after that
+    asked = stage.handler.asked
+    wait_until(lambda: stage.handler.asked >= asked + 3)
+    # then it has left all of them, until there is memory again
+    assert not stage.handler.got
+    stage.handler.full = False
+    wait_until(lambda: [each.id for each in stage.handler.got] == sent)
 
 
 def test_a_message_takes_the_room_of_its_size_until_its_parts_are_done(

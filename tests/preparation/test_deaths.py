@@ -110,7 +110,7 @@ def test_a_stopped_process_is_replaced_and_blames_nobody(bench: Bench) -> None:
 def test_the_fork_server_may_die_or_be_stopped(
     bench: Bench, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.preparation.processes._SERVER_S", 1.0)
+    monkeypatch.setattr("worker.preparation.supervisor._SERVER_S", 1.0)
     slow = submit_slow(bench)
     bench.who_decodes(SLOW_URI)
     before = bench.pids()

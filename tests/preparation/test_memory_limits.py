@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from support.hostile_images import encoded
 from support.image_zoo import photo
-from support.preparing import Bench, running, settings, status
+from support.preparing import LIMIT_S, Bench, running, settings, status, wait_until
+from support.scripted_server import response, scripted_server
 
 from worker.preparation import launcher
 from worker.sources import FetchLimits, FetchPolicy
@@ -45,6 +48,31 @@ def test_files_beyond_the_memory_for_fetches_wait_for_each_other(tmp_path: Path)
         assert bench.codes(keys) == [None] * 61
         assert peak_bytes(bench) - before < 70 * MB
         assert bench.pool.stats()["restarts"] == 0
+
+
+def test_the_pool_is_full_while_files_wait_for_memory() -> None:
+    # given a server that announces 6 MB each time, of which a process may hold 8, and is slow
+    served = threading.Event()
+
+    def script(_head: str, connection: socket.socket) -> None:
+        head, _, body = response(padded(SMALL, 6 * MB)).partition(b"\r\n\r\n")
+        connection.sendall(head + b"\r\n\r\n")
+        assert served.wait(LIMIT_S)
+        connection.sendall(body)
+
+    policy = FetchPolicy(allow_private=True)
+    with (
+        scripted_server(script) as server,
+        running(settings(policy=policy, memory_bytes=64 * MB, processes=1)) as bench,
+    ):
+        assert not bench.pool.is_full
+        # when
+        keys = bench.submit(*[server.url()] * 3)
+        # then no more is to be taken, until they are prepared
+        wait_until(lambda: bench.pool.is_full)
+        served.set()
+        assert bench.codes(keys) == [None] * 3
+        assert not bench.pool.is_full
 
 
 def test_a_decode_that_takes_more_than_was_estimated_is_too_expensive_and_not_broken(

@@ -8,6 +8,7 @@ import pytest
 
 from clip_engine.errors import ImageError
 from worker import errors
+from worker.preparation import messages
 from worker.preparation.error_codec import decode_error, encode_error
 from worker.preparation.messages import (
     LENGTH,
@@ -17,14 +18,12 @@ from worker.preparation.messages import (
     ReplyReader,
     Returned,
     Want,
-    done_message,
-    message,
 )
 
 
 def test_messages_come_out_whole_however_they_are_cut() -> None:
     outcome = Outcome(7, 0.25, 0.5, None)
-    sent = done_message([outcome]) + message(["want", 7, 100]) + message(["returned", [8, 9]])
+    sent = messages.done([outcome]) + messages.want(7, 100) + messages.returned([8, 9])
     for size in (1, 3, len(sent)):
         reader = ReplyReader()
         pieces = [sent[start : start + size] for start in range(0, len(sent), size)]

@@ -205,7 +205,6 @@ def test_of_the_worker_only_runtime_scoring_and_preparation_import_torch() -> No
         "worker.pipeline.score_stage",
         "worker.preparation.pool",
         "worker.preparation.fork_server",
-        "worker.preparation.decode_stage",
     }
 
 

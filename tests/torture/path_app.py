@@ -52,6 +52,10 @@ class Idler:
         """None waits for a time of its own."""
         return 0
 
+    def is_full(self) -> bool:
+        """It takes no memory."""
+        return False
+
     def preparation_s(self) -> float:
         """Nothing has to be prepared."""
         return 0.0

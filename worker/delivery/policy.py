@@ -25,6 +25,9 @@ class Handler(Protocol):
     def resting(self) -> int:
         """How many deliveries wait for a time of their own, and take no room."""
 
+    def is_full(self) -> bool:
+        """Whether it could not begin with any more: memory for images is taken."""
+
     def preparation_s(self) -> float:
         """How long a delivery takes until the model may have it, on average, in seconds."""
 

@@ -247,7 +247,7 @@ class QueueConsumer:
 
     def _most(self) -> int:
         """How many messages to take, if they are as large as those that were taken last."""
-        if self.in_flight.size_bytes >= MOST_BYTES:
+        if self.in_flight.size_bytes >= MOST_BYTES or self._handler.is_full():
             return 0
         room, window = self._room()
         # Not one by one, or each would cost a round trip; but never run dry.

@@ -1,35 +1,26 @@
-"""Decodes and resizes pictures in a preparation process, one at a time, on its main thread."""
+"""Decodes and resizes images in a preparation process, one at a time, on its main thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
-
-from torch import Tensor
+from functools import partial
 
 from clip_engine.errors import ImageError
+from clip_engine.preprocess import Preprocessor
 from worker.preparation import allocator
 from worker.preparation.error_codec import PreparationError, known_error
-from worker.preparation.fetch_stage import Picture
+from worker.preparation.fetch_stage import ProcessImage
 from worker.preparation.limits import MemoryLimit
-from worker.preparation.shared_images import SharedImages
-from worker.sources.reservation import Reserve
+from worker.preparation.shared_images import NONE, SharedImages
 
-_MEDIUM_BYTES = 4 * 1024 * 1024  # of memory: a decode may take 20 ms
+MEDIUM_BYTES = 4 * 1024 * 1024  # of memory: a decode may take 20 ms
 _LARGE_BYTES = 64 * 1024 * 1024  # half a second or more
 _MB = 1_000_000
 
 
 class NotNowError(MemoryError):  # which is what the preprocessor lets through
-    """The pool does not grant a large picture now."""
-
-
-class Prepares(Protocol):
-    """Whatever makes pixels of a file; `clip_engine.preprocess.Preprocessor` does."""
-
-    def from_bytes(self, data: bytes, reserve: Reserve | None = None) -> Tensor:
-        """uint8 `[3, R, R]`; `reserve` is told how much memory that takes."""
+    """The pool does not grant a large image now."""
 
 
 class DecodeStage:
@@ -43,8 +34,8 @@ class DecodeStage:
         shared_bytes: What it may have on top, if the pool grants it.
         limit: Lifted while `shared_bytes` are used.
         flush: Called before a decode that may take long.
-        ask: Asks the pool, with a ticket and the memory that is needed beyond `own_bytes`, whether
-            a large picture may be decoded now.
+        ask: Asks the pool, with a slot and the memory that is needed beyond `own_bytes`, whether
+            a large image may be decoded now.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -52,7 +43,7 @@ class DecodeStage:
         *,
         place: int,
         images: SharedImages,
-        preprocessor: Prepares,
+        preprocessor: Preprocessor,
         own_bytes: int,
         shared_bytes: int,
         limit: MemoryLimit,
@@ -68,8 +59,8 @@ class DecodeStage:
         self._ask = ask
         self._limit = limit
 
-    def run(self, picture: Picture) -> tuple[float, PreparationError | None]:
-        """Decode a picture into its slot.
+    def run(self, image: ProcessImage) -> tuple[float, PreparationError | None]:
+        """Decode an image into its slot.
 
         Returns:
             Seconds that it took; and why it failed, if it did.
@@ -78,50 +69,45 @@ class DecodeStage:
             NotNowError: It is large, and others are being decoded.
         """
         start = time.perf_counter()
-        estimate = len(picture.data or b"")
-
-        def reserve(size_bytes: int) -> None:
-            nonlocal estimate
-            self._reserve(picture.ticket, size_bytes)
-            estimate = max(estimate, size_bytes)
-
-        self._images.decoding[self._place] = picture.ticket
+        data = image.data or b""
+        self._images.decoding[self._place] = image.slot
         allocator.forget_failures()
         try:
-            picture.check_deadline()
-            pixels = self._preprocessor.from_bytes(picture.data or b"", reserve)
-            self._images.pixels[picture.slot] = pixels.numpy()
+            pixels = self._preprocessor.from_bytes(data, partial(self._reserve, image))
+            self._images.pixels[image.slot] = pixels.numpy()
             del pixels
             error = None
         except NotNowError:
-            self._let_go(estimate)
-            self._images.decoding[self._place] = 0
+            self._settle(image.needed_bytes)
+            self._images.decoding[self._place] = NONE
             raise
         except Exception as failure:  # noqa: BLE001  # whatever it is, the pool must hear of it
-            error = self._failure(failure, picture.uri)
-        picture.data = None
-        if estimate >= _MEDIUM_BYTES:
-            self._let_go(estimate)
-        self._images.decoding[self._place] = 0
+            error = self._failure(failure, image.uri)
+        image.data = None
+        if image.needed_bytes + len(data) >= MEDIUM_BYTES:
+            del data
+            self._settle(image.needed_bytes)
+        self._images.decoding[self._place] = NONE
         return time.perf_counter() - start, error
 
-    def _reserve(self, ticket: int, size_bytes: int) -> None:
+    def _reserve(self, image: ProcessImage, size_bytes: int) -> None:
         most = self._own_bytes + self._shared_bytes
         if size_bytes > most:
             raise ImageError(
-                f"The picture has too many pixels: to decode it takes about {size_bytes // _MB} MB "
+                f"The image has too many pixels: to decode it takes about {size_bytes // _MB} MB "
                 f"of memory, and this worker has {most // _MB} MB for one; give a smaller one.",
                 "TOO_MANY_PIXELS",
             )
-        if size_bytes >= _MEDIUM_BYTES:
+        image.needed_bytes = size_bytes
+        if size_bytes >= MEDIUM_BYTES:
             self._flush()
         beyond = max(0, size_bytes - self._own_bytes)
         if beyond or size_bytes >= _LARGE_BYTES:
-            if not self._ask(ticket, beyond):
+            if not self._ask(image.slot, beyond):
                 raise NotNowError
             self._limit.raise_by(beyond)
 
-    def _let_go(self, size_bytes: int) -> None:
+    def _settle(self, size_bytes: int) -> None:
         allocator.return_freed()
         if size_bytes > self._own_bytes:
             self._limit.restore()
@@ -130,7 +116,7 @@ class DecodeStage:
         is_broken = isinstance(error, ImageError) and error.code == "DECODE_BROKEN"
         if isinstance(error, MemoryError) or (is_broken and allocator.has_failed()):
             return ImageError(
-                "To decode the picture takes more memory than its size and format should; give a "
+                "To decode the image takes more memory than its size and format should; give a "
                 "sound file, or a smaller one.",
                 "DECODE_TOO_EXPENSIVE",
             )

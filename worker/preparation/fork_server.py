@@ -10,18 +10,16 @@ is shared by the whole program, and does not end what it has started when it is 
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import io
 import os
-import pickle
 import select
 import signal
 import socket
 import struct
 import sys
 import traceback
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import torch
 from PIL import Image
@@ -35,8 +33,8 @@ from worker.preparation.shared_images import SharedImages
 from worker.sources.fetcher import Fetcher
 
 REQUEST = struct.Struct("<i")  # the place that a process shall take; a socket comes with it
-REPORT = struct.Struct("<iii")  # what, place, process id or error or status
-READY, STARTED, FAILED, EXITED = range(4)
+REPORT = struct.Struct("<iii")  # place, process id, and exit status
+RUNS = -1000  # no exit status: the process has been started
 
 
 class ForkServer:
@@ -70,7 +68,6 @@ class ForkServer:
         signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
         self._warm_up()
         gc.freeze()  # so that a collection in a process does not copy what all share
-        self._report(READY, 0, 0)
         while True:
             readable, _, _ = select.select([self._control.fileno(), wakeup], [], [])
             if wakeup in readable:
@@ -104,14 +101,15 @@ class ForkServer:
         try:
             pid = os.fork()
         except OSError as error:
-            self._report(FAILED, place, error.errno or errno.EAGAIN)
+            print(f"No preparation process can be forked: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            self._report(place, 0, 1)
             connection.close()
             return True
         if pid == 0:
             self._become_process(server, place, connection)
         connection.close()
         self._places[pid] = place
-        self._report(STARTED, place, pid)
+        self._report(place, pid, RUNS)
         return True
 
     def _become_process(self, server: int, place: int, connection: socket.socket) -> NoReturn:
@@ -143,35 +141,20 @@ class ForkServer:
                     return
                 place = self._places.pop(pid, None)
                 if place is not None:
-                    self._report(EXITED, place, os.waitstatus_to_exitcode(status))
+                    self._report(place, pid, os.waitstatus_to_exitcode(status))
 
-    def _report(self, kind: int, place: int, value: int) -> None:
+    def _report(self, place: int, pid: int, status: int) -> None:
         with contextlib.suppress(OSError):  # the pool is gone; the next look at its socket tells
-            self._control.sendall(REPORT.pack(kind, place, value))
+            self._control.sendall(REPORT.pack(place, pid, status))
 
 
-def main(parent: int, control_descriptor: int, images_descriptor: int) -> None:
-    """Run a fork server; the settings come as the first message, from the program's own pool."""
+def main(
+    settings: PreparationSettings, parent: int, control_descriptor: int, images_descriptor: int
+) -> None:
+    """Run a fork server."""
     restrict_fork_server(parent)
     torch.set_num_threads(1)
     control = socket.socket(fileno=control_descriptor)
-    (length,) = _LENGTH.unpack(_receive(control, _LENGTH.size))
-    settings: PreparationSettings = pickle.loads(_receive(control, length))  # noqa: S301
+    control.setblocking(True)  # noqa: FBT003  # whatever the parent's default time-out is
     images = SharedImages(images_descriptor, settings.slots, settings.resolution, settings.places)
     ForkServer(control, settings, images).run()
-
-
-_LENGTH: Final = struct.Struct("!I")
-
-
-def settings_message(settings: PreparationSettings) -> bytes:
-    """What `main` expects first."""
-    text = pickle.dumps(settings)
-    return _LENGTH.pack(len(text)) + text
-
-
-def _receive(control: socket.socket, size: int) -> bytes:
-    data = control.recv(size, socket.MSG_WAITALL)
-    if len(data) < size:
-        sys.exit(0)
-    return data

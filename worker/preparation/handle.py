@@ -1,4 +1,4 @@
-"""A preparation process as the pool sees it."""
+"""A preparation process as the pool sees it, and an image that waits for one."""
 
 from __future__ import annotations
 
@@ -9,39 +9,29 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from worker.preparation import messages
-from worker.preparation.messages import Reply, ReplyReader, Work
+from worker.preparation.decode_watch import DecodeWatch
+from worker.preparation.messages import ProtocolError, Reply, ReplyReader
 from worker.preparation.records import ImageRequest
 from worker.quoting import shown_uri
 
 _RECEIVED_BYTES = 256 * 1024
-_TICKS = os.sysconf("SC_CLK_TCK")  # a second, of processor time
+_MOST_DEATHS = 3  # of processes that had an image, after which it runs alone
 
 
-class Picture:
-    """A picture in the pool.
+class QueuedImage:
+    """An image in the pool.
 
     Attributes:
         request: What was asked.
-        ends_at_s: When nobody wants it any more, by `time.monotonic`.
-        slot: Where its pixels go, while a process has it in hand.
-        large_bytes: Memory that it needs beyond a process's own; None if it is not known as large.
-        deaths: Processes that died with it in hand.
-        is_suspect: Whether it may have been what a process died of; it runs alone then.
-        is_cancelled: Whether nobody is told of it.
+        ends_at_s: Its deadline, by `time.monotonic`.
+        slot: Where its pixels go, while a process has it; else -1.
+        large_bytes: Memory that it needs beyond a process's own; None unless it is known as large.
+        deaths: Processes that died while they had it.
     """
 
-    __slots__ = (
-        "deaths",
-        "ends_at_s",
-        "is_cancelled",
-        "is_suspect",
-        "large_bytes",
-        "request",
-        "slot",
-    )
+    __slots__ = ("deaths", "ends_at_s", "large_bytes", "request", "slot")
 
     def __init__(self, request: ImageRequest) -> None:
         self.request = request
@@ -50,69 +40,80 @@ class Picture:
         self.slot = -1
         self.large_bytes: int | None = None
         self.deaths = 0
-        self.is_suspect = False
-        self.is_cancelled = False
 
     @property
     def size_bytes(self) -> int:
         """What is sent of it."""
         return len(self.request.uri) + len(self.request.data or b"")
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether processes may have died of it."""
+        return self.deaths >= _MOST_DEATHS
+
+    def count_death(self, *, is_culprit: bool) -> None:
+        """A process that had it died; a culprit is what it was decoding."""
+        self.deaths += _MOST_DEATHS if is_culprit else 1
+
 
 class ProcessHandle:
-    """One process: its socket, and what it has in hand.
+    """One process: its socket, and the images that it has.
 
     Args:
         place: Its number.
         connection: Our end of its socket.
+        watch: Looks whether it takes too long.
 
     Attributes:
-        pid: 0 until the fork server has said it.
-        in_hand: Pictures that were sent to it and have not come back, by ticket.
-        bytes_in_hand: What was sent of these.
-        is_alone: Whether it is kept for a suspect.
-        is_slow: Whether it has been decoding one picture for long.
-        is_sound: Whether it has reported anything; it does once it is ready.
+        pid: 0 until the fork server has reported it.
+        images: Those that were sent to it and have not come back, by slot.
+        size_bytes: What was sent of these.
+        special: The suspect, or the large image with a grant, that it has.
+        is_slow: Whether it has been decoding one image for long.
+        is_sound: Whether it has sent anything; it does once it is ready.
         is_broken: Whether it is being ended, or has ended.
-        large_ticket: The large picture that it has a grant for, or 0.
-        pictures: How many it has prepared.
-        overran: The picture that it is being ended for, or 0: it took too long.
+        prepared: How many images it has prepared.
+        overran: The slot of the image that it is being ended for, as it took too long; else -1.
         reason: Why it is being ended.
-        waited_s: How long the fork server has owed us word of its start or its end.
     """
 
-    def __init__(self, place: int, connection: socket.socket) -> None:
+    def __init__(self, place: int, connection: socket.socket, watch: DecodeWatch) -> None:
         self.place = place
         self.connection = connection
         connection.settimeout(0)
-        self.pid = 0
-        self.in_hand: dict[int, Picture] = {}
-        self.bytes_in_hand = 0
-        self.is_alone = self.is_slow = self.is_sound = self.is_broken = False
-        self.large_ticket = self.overran = self.pictures = 0
-        self.waited_s = 0.0
+        self.watch = watch
+        self.pid = self.prepared = self.size_bytes = 0
+        self.images: dict[int, QueuedImage] = {}
+        self.special: QueuedImage | None = None
+        self.is_slow = self.is_sound = self.is_broken = False
+        self.overran = -1
         self.reason = ""
         self._outgoing: deque[memoryview] = deque()
         self._reader = ReplyReader()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may be given images."""
+        return bool(self.pid) and self.is_sound and not self.is_broken
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it gets no further image for now."""
+        return self.is_slow or self.special is not None
 
     @property
     def has_to_send(self) -> bool:
         """Whether there is more to send than the socket takes now."""
         return bool(self._outgoing)
 
-    def send_work(self, pictures: Sequence[tuple[int, Picture]], now_s: float) -> None:
-        """Hand pictures over, each with its ticket."""
-        works, bodies = [], []
-        for ticket, picture in pictures:
-            self.in_hand[ticket] = picture
-            self.bytes_in_hand += picture.size_bytes
-            request, ends_at_s = picture.request, picture.ends_at_s
-            uri, data = request.uri.encode("utf-8", "surrogatepass"), request.data
-            within_s = None if ends_at_s is None else ends_at_s - now_s
-            size = None if data is None else len(data)
-            works.append(Work(ticket, picture.slot, len(uri), size, within_s))
-            bodies += [uri] if data is None else [uri, data]
-        self.send(messages.work_message(works), *bodies)
+    def prepare(self, images: Sequence[QueuedImage]) -> None:
+        """Hand images over, each with its slot."""
+        for image in images:
+            self.images[image.slot] = image
+            self.size_bytes += image.size_bytes
+        self.send(
+            *messages.prepare([(each.slot, each.request.uri, each.request.data) for each in images])
+        )
 
     def send(self, *parts: bytes) -> None:
         """Send as much as the socket takes, and keep the rest for `flush`; never waits."""
@@ -136,7 +137,7 @@ class ProcessHandle:
         """What it has sent since.
 
         Raises:
-            EOFError: It has closed the socket, by ending as a rule.
+            EOFError: It has closed the socket, usually by ending.
             ProtocolError: It sent what no sound process sends.
         """
         while True:
@@ -144,7 +145,7 @@ class ProcessHandle:
                 data = self.connection.recv(_RECEIVED_BYTES)
             except BlockingIOError:
                 return
-            except ConnectionError as error:
+            except OSError as error:
                 raise EOFError from error
             if not data:
                 raise EOFError
@@ -152,12 +153,30 @@ class ProcessHandle:
             if len(data) < _RECEIVED_BYTES:
                 return
 
-    def take(self, ticket: int) -> Picture | None:
-        """A picture that is no longer in its hands; None if it never was."""
-        picture = self.in_hand.pop(ticket, None)
-        if picture is not None:
-            self.bytes_in_hand -= picture.size_bytes
-        return picture
+    def last_replies(self, timeout_s: float) -> Iterator[Reply]:
+        """What it sent before it ended, until its socket and its memory are closed."""
+        self.connection.settimeout(timeout_s)
+        with contextlib.suppress(OSError):
+            while data := self.connection.recv(_RECEIVED_BYTES):
+                yield from self._reader.feed(data)
+
+    def take(self, slot: int) -> QueuedImage:
+        """An image that it does not have any more.
+
+        Raises:
+            ProtocolError: It never had it.
+        """
+        image = self.images.pop(slot, None)
+        if image is None:
+            raise ProtocolError(f"slot {slot}, which it does not have")
+        self.size_bytes -= image.size_bytes
+        if image is self.special:
+            self.special = None
+        return image
+
+    def take_all(self) -> list[QueuedImage]:
+        """All images that it has."""
+        return [self.take(slot) for slot in list(self.images)]
 
     def kill(self, reason: str) -> None:
         """End it at once."""
@@ -167,33 +186,13 @@ class ProcessHandle:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def last_replies(self, timeout_s: float) -> Iterator[Reply]:
-        """What it has sent before it ended, until it has let go of its socket and its memory."""
-        self.connection.settimeout(timeout_s)
-        with contextlib.suppress(OSError):
-            while data := self.connection.recv(_RECEIVED_BYTES):
-                yield from self._reader.feed(data)
-
-    def stats(self, ticket: int) -> dict[str, object]:
-        """What can be seen of it; `ticket` is what it is decoding."""
-        decoding = self.in_hand.get(ticket)
+    def stats(self, decoding: int) -> dict[str, object]:
+        """What `inspect stats` shows of it; `decoding` is the slot that it is decoding into."""
+        image = self.images.get(decoding)
         return {
             "pid": self.pid,
-            "pictures": self.pictures,
-            "in_hand": len(self.in_hand),
-            "bytes_in_hand": self.bytes_in_hand,
-            "decoding": shown_uri(decoding.request.uri) if decoding else None,
+            "pictures": self.prepared,
+            "in_hand": len(self.images),
+            "bytes_in_hand": self.size_bytes,
+            "decoding": shown_uri(image.request.uri) if image else None,
         }
-
-    def state(self) -> tuple[str, float]:
-        """What Linux says of its main thread; ("", 0.0) where it says nothing.
-
-        Returns:
-            The letter of its state (`R`, `S`, `T` …), and the processor time that it has used.
-        """
-        try:
-            text = Path(f"/proc/{self.pid}/task/{self.pid}/stat").read_text()
-        except OSError:
-            return "", 0.0
-        fields = text.rpartition(")")[2].split()
-        return fields[0], (int(fields[11]) + int(fields[12])) / _TICKS

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from worker.preparation.fork_server import REPORT, REQUEST, settings_message
+from worker.preparation.fork_server import REPORT, REQUEST, RUNS
 from worker.preparation.settings import PreparationSettings
 from worker.preparation.shared_images import SharedImages
 
@@ -19,10 +19,10 @@ from worker.preparation.shared_images import SharedImages
 _BOOT = """
 import signal, sys
 for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(each, signal.SIG_IGN)
-import json
-sys.path[:] = json.loads(sys.argv[1])
+import pickle
+sys.path[:] = pickle.load(sys.stdin.buffer)
 from worker.preparation.fork_server import main
-main(*map(int, sys.argv[2:]))
+main(pickle.load(sys.stdin.buffer), *map(int, sys.argv[1:]))
 """
 # One thread: a fork copies none but the one that forks.
 _ENVIRONMENT = {
@@ -35,11 +35,16 @@ _ENVIRONMENT = {
 
 
 class Report(NamedTuple):
-    """What the fork server says: READY, STARTED, FAILED or EXITED, of which place, and a number."""
+    """What the fork server says of a process: that it runs, or with which status it ended."""
 
-    kind: int
     place: int
-    value: int
+    pid: int
+    status: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, or could not be started."""
+        return self.status != RUNS
 
 
 class ForkServerHandle:
@@ -51,30 +56,33 @@ class ForkServerHandle:
         settings: What its processes are told.
         images: Where they put pixels.
 
+    Attributes:
+        is_ready: Whether it has reported anything.
+
     Raises:
         OSError: It can't be started.
     """
 
     def __init__(self, settings: PreparationSettings, images: SharedImages) -> None:
         self.socket, theirs = socket.socketpair()
+        descriptors = (theirs.fileno(), images.descriptor)
         try:
             with theirs:
-                theirs.setblocking(True)  # noqa: FBT003  # whatever the default time-out is
-                descriptors = (theirs.fileno(), images.descriptor)
                 self.process = subprocess.Popen(  # noqa: S603  # our own command
-                    [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(os.getpid())]
-                    + [str(each) for each in descriptors],
-                    stdin=subprocess.DEVNULL,
+                    [sys.executable, "-c", _BOOT, *map(str, (os.getpid(), *descriptors))],
+                    stdin=subprocess.PIPE,
                     env=os.environ | _ENVIRONMENT,
                     pass_fds=descriptors,
                 )
-            with contextlib.suppress(OSError):  # it died; `reports` will say so
-                self.socket.sendall(settings_message(settings))
         except BaseException:
             self.socket.close()
             raise
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError), self.process.stdin as pipe:  # if it died, `reports` says
+            pipe.write(pickle.dumps(sys.path) + pickle.dumps(settings))
         self.socket.settimeout(0)
         self.pid = self.process.pid
+        self.is_ready = False
         self._buffer = b""
 
     def start_process(self, place: int, connection: socket.socket) -> None:
@@ -99,6 +107,7 @@ class ForkServerHandle:
             raise EOFError from error
         if not data:
             raise EOFError
+        self.is_ready = True
         self._buffer += data
         whole = len(self._buffer) // REPORT.size * REPORT.size
         reports, self._buffer = self._buffer[:whole], self._buffer[whole:]

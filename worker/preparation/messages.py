@@ -1,27 +1,27 @@
 """Messages between the pool and a preparation process.
 
-A message is a length, a JSON array that begins with its kind, and, of `work`, the bytes that it
-speaks of. A process handles hostile bytes and may be under somebody else's control, so what it
-sends is never unpickled, and is checked field by field.
-
-To a process: `work`, `grant` or `refuse` (answers to `want`) and `give_back` (send what is done,
-and return what is not begun). From it: `done`, `want` (to decode a large picture now), `returned`.
+A message is a length and a body. What the pool sends is pickled: `prepare`, with images whose files
+follow; `grant` or `refuse`, which answer `want`; and `give_back`: return what is not begun. A
+process handles hostile bytes and may be under somebody else's control. So what it sends is JSON
+that is checked field by field, and never unpickled: `done`, `want` (to decode a large image now)
+and `returned`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import pickle
 import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from worker.preparation.error_codec import PreparationError, decode_error, encode_error
 
 LENGTH = struct.Struct("!I")
 MAX_REPLY_BYTES = 1024 * 1024
-GIVE_BACK, GRANT, REFUSE = ["give_back"], ["grant"], ["refuse"]
 
 
 class ProtocolError(Exception):
@@ -30,85 +30,76 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one picture ended in a process: its pixels are in its slot, unless there is an error."""
+    """How one image ended in a process: its pixels are in its slot, unless there is an error."""
 
-    ticket: int
+    slot: int
     fetch_s: float
     decode_s: float
     error: PreparationError | None
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A picture as a process is told of it; `data_bytes` is None where it is to be fetched."""
-
-    ticket: int
-    slot: int
-    uri_bytes: int
-    data_bytes: int | None
-    within_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Done:
-    """Pictures that a process is through with."""
+    """Images that a process has prepared, or failed to."""
 
     outcomes: list[Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A process would decode a large picture, with this much memory beyond its own."""
+    """A process would decode a large image, with this much memory beyond its own."""
 
-    ticket: int
+    slot: int
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Pictures that a process gives back untouched."""
+    """Images that a process returns as they were."""
 
-    tickets: list[int]
+    slots: list[int]
 
 
 Reply = Done | Want | Returned
 
 
-def message(fields: Sequence[object]) -> bytes:
-    """A message without bytes behind it."""
-    text = json.dumps(fields, separators=(",", ":")).encode()
-    return LENGTH.pack(len(text)) + text
+def _framed(body: bytes) -> bytes:
+    return LENGTH.pack(len(body)) + body
 
 
-def work_message(works: Sequence[Work]) -> bytes:
-    """Announces pictures; of each, its URI and its file follow."""
-    return message(
-        ["work", [[w.ticket, w.slot, w.uri_bytes, w.data_bytes, w.within_s] for w in works]]
-    )
+def prepare(images: Sequence[tuple[int, str, bytes | None]]) -> list[bytes]:
+    """Parts of a message that has images prepared.
+
+    Args:
+        images: The slot, the URI and the file, unless it is to be fetched, of each.
+    """
+    files = [file for _, _, file in images if file is not None]
+    rows = [(slot, uri, None if file is None else len(file)) for slot, uri, file in images]
+    return [_framed(pickle.dumps(("prepare", rows))), *files]
 
 
-def done_message(outcomes: Sequence[Outcome]) -> bytes:
-    """Reports pictures that are through."""
-    rows = [
-        [o.ticket, round(o.fetch_s, 6), round(o.decode_s, 6), o.error and encode_error(o.error)]
-        for o in outcomes
-    ]
-    return message(["done", rows])
+GRANT, REFUSE, GIVE_BACK = (
+    _framed(pickle.dumps((kind, []))) for kind in ("grant", "refuse", "give_back")
+)
 
 
-def receive(connection: socket.socket) -> list[object]:
-    """The next message from the pool.
+def receive(connection: socket.socket) -> tuple[str, list[Any]]:
+    """The next message from the pool, which has no stranger's bytes in its pickled part.
 
     Raises:
         EOFError: The pool is gone.
     """
     (length,) = LENGTH.unpack(receive_bytes(connection, LENGTH.size))
-    fields: list[object] = json.loads(receive_bytes(connection, length))
-    return fields
+    kind, rows = pickle.loads(receive_bytes(connection, length))  # noqa: S301  # of our own pool
+    return kind, rows
 
 
-def receive_bytes(connection: socket.socket, size: int) -> bytearray:
-    """Just so many bytes."""
+def receive_bytes(connection: socket.socket, size: int) -> bytes:
+    """Just so many bytes.
+
+    Raises:
+        EOFError: The pool is gone.
+    """
     data = bytearray(size)
     view = memoryview(data)
     while view:
@@ -116,7 +107,30 @@ def receive_bytes(connection: socket.socket, size: int) -> bytearray:
         if not received:
             raise EOFError
         view = view[received:]
-    return data
+    return bytes(data)
+
+
+def done(outcomes: Sequence[Outcome]) -> bytes:
+    """Reports images that are prepared, or failed."""
+    rows = [
+        [o.slot, round(o.fetch_s, 6), round(o.decode_s, 6), o.error and encode_error(o.error)]
+        for o in outcomes
+    ]
+    return _reply("done", rows)
+
+
+def want(slot: int, size_bytes: int) -> bytes:
+    """Asks for a grant."""
+    return _reply("want", slot, size_bytes)
+
+
+def returned(slots: Sequence[int]) -> bytes:
+    """Returns images."""
+    return _reply("returned", slots)
+
+
+def _reply(*fields: object) -> bytes:
+    return _framed(json.dumps(fields, separators=(",", ":")).encode())
 
 
 class ReplyReader:
@@ -141,18 +155,18 @@ class ReplyReader:
                 return
             text = bytes(self._buffer[LENGTH.size : end])
             del self._buffer[:end]
-            yield _reply(text)
+            yield _parsed(text)
 
 
-def _reply(text: bytes) -> Reply:
+def _parsed(text: bytes) -> Reply:
     try:
         match json.loads(text):
             case ["done", list(rows)]:
                 return Done([_outcome(row) for row in rows])
-            case ["want", int(ticket), int(size_bytes)] if size_bytes >= 0:
-                return Want(ticket, size_bytes)
-            case ["returned", list(tickets)] if all(type(each) is int for each in tickets):
-                return Returned(tickets)
+            case ["want", int(slot), int(size_bytes)] if size_bytes >= 0:
+                return Want(slot, size_bytes)
+            case ["returned", list(slots)] if all(type(each) is int for each in slots):
+                return Returned(slots)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"no message: {error}") from error
     raise ProtocolError("no message that is known")
@@ -160,9 +174,9 @@ def _reply(text: bytes) -> Reply:
 
 def _outcome(row: object) -> Outcome:
     match row:
-        case [int(ticket), int() | float() as fetch_s, int() | float() as decode_s, fields]:
+        case [int(slot), int() | float() as fetch_s, int() | float() as decode_s, fields]:
             error = None if fields is None else decode_error(fields)
-            return Outcome(ticket, _seconds(fetch_s), _seconds(decode_s), error)
+            return Outcome(slot, _seconds(fetch_s), _seconds(decode_s), error)
     raise ValueError("no outcome")
 
 

@@ -1,10 +1,10 @@
-"""Prepares pictures in processes of their own: fetch, check, decode, resize.
+"""Prepares images in processes of their own: fetch, check, decode, resize.
 
 pool = PreparationPool(PreparationSettings(resolution=224, processes=2, slots=512), on_prepared)
 pool.start()
 pool.submit([ImageRequest(key=1, uri="https://example.com/cat.jpg")])
 # on_prepared([PreparedImage(key=1, slot=0, …)]), then pool.images[0], then pool.release([0])
-A decoder that crashes or does not end costs the picture that it was given, and no other.
+A decoder that crashes or does not end fails the image that it was given, and no other.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from clip_engine.errors import ImageError
+from worker.errors import TemporaryError
 from worker.preparation import messages
-from worker.preparation.decode_watch import TICK_S, DecodeWatch, Verdict
-from worker.preparation.handle import Picture, ProcessHandle
-from worker.preparation.memory_grants import MemoryGrants
-from worker.preparation.messages import Done, ProtocolError, Reply, Returned, Want
-from worker.preparation.processes import Processes
+from worker.preparation.decode_watch import TICK_S, Verdict
+from worker.preparation.handle import ProcessHandle, QueuedImage
+from worker.preparation.image_queue import ImageQueue
+from worker.preparation.messages import Done, ProtocolError, Reply, Returned
 from worker.preparation.records import ImageRequest, PreparedImage
-from worker.preparation.registry import Registry, crashed, too_expensive
 from worker.preparation.settings import PreparationSettings
-from worker.preparation.shared_images import SharedImages
+from worker.preparation.shared_images import NONE, SharedImages
+from worker.preparation.supervisor import Supervisor
 from worker.quoting import shown_uri
 
 logger = logging.getLogger(__name__)
 
 _END_S = 5.0  # that a killed process may take to end
-_MOST_DEATHS = 3  # of processes, after which a picture that was in hand each time runs alone
 
 OnPrepared = Callable[[Sequence[PreparedImage]], None]
 
@@ -45,7 +45,7 @@ class PreparationPool:
     """Threads may share it.
 
     Args:
-        settings: How pictures are prepared.
+        settings: How images are prepared.
         on_prepared: Called on the pool's thread with all outcomes that arrived together.
 
     Attributes:
@@ -59,15 +59,12 @@ class PreparationPool:
         self._shared = SharedImages.create(settings.slots, settings.resolution, settings.places)
         self.images: Tensor = torch.from_numpy(self._shared.pixels)
         self.capacity = settings.slots
-        self._grants = MemoryGrants(settings.shared_decode_bytes, settings.processes)
-        self._registry = Registry(settings, self._grants)
-        self._backlog = self._registry.backlog
         self._inbox: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
-        self._processes = Processes(
-            settings, self._shared, self._selector, self._bury, self._registry.fail_waiting
+        self._supervisor = Supervisor(
+            settings, self._shared, self._selector, self._process_ended, self._unavailable
         )
-        self._watches: dict[ProcessHandle, DecodeWatch] = {}
+        self._queue = ImageQueue(settings, self._supervisor.by_place.values)
         self._wakeup, self._wakeup_end = os.pipe()
         os.set_blocking(self._wakeup_end, False)
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake_up)
@@ -80,8 +77,14 @@ class PreparationPool:
 
     @property
     def free_slots(self) -> int:
-        """Slots that no picture has."""
-        return len(self._backlog.free_slots)
+        """Slots that no image has."""
+        return len(self._queue.free_slots)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further image could be fetched now: in each process some wait for memory."""
+        live = self._supervisor.live
+        return bool(live) and all(self._shared.waiting[each.place] for each in live)
 
     def start(self) -> None:
         """Start the fork server and the processes; does not wait for them."""
@@ -93,27 +96,23 @@ class PreparationPool:
         return self._ready.wait(timeout_s)
 
     def submit(self, requests: Sequence[ImageRequest]) -> None:
-        """Have pictures prepared, in order. After `stop` they fail at once."""
-        self._call(lambda: self._registry.take(requests))
+        """Have images prepared, in order. After `stop` they fail at once."""
+        self._call(lambda: self._queue.add(requests))
         if self._is_stopped:
             self._fail_all()
 
-    def cancel(self, keys: Iterable[int]) -> None:
-        """Forget pictures; `on_prepared` is not told of them, unless it has been already."""
-        self._call(lambda: self._registry.cancel(keys))
-
     def release(self, slots: Sequence[int]) -> None:
-        """Give slots back whose pixels have been copied.
+        """Free slots whose pixels have been copied.
 
         Raises:
-            ValueError: A slot was not handed out, or was given back before.
+            ValueError: A slot was not handed out, or was freed before.
         """
-        self._registry.release(slots)
-        if any(self._backlog.lines):
+        self._queue.release(slots)
+        if self._queue.waiting:
             self._wake()
 
     def stop(self, timeout_s: float) -> None:
-        """End the processes. Pictures that are left fail with `STOPPING`.
+        """End the processes. Images that are left fail with `STOPPING`.
 
         Args:
             timeout_s: How long the fork server may take to end before it is killed.
@@ -123,14 +122,15 @@ class PreparationPool:
             self._thread.join()
 
     def stats(self) -> dict[str, object]:
-        """What can be seen of it, for `inspect stats`."""
-        processes = list(self._processes.by_place.values())
+        """What `inspect stats` shows."""
+        processes = list(self._supervisor.by_place.values())
         return {
-            "fork_server": self._processes.server_pid,
-            "processes": [each.stats(self._shared.ticket(each.place)) for each in processes],
-            "restarts": self._processes.restarts,
-            "waiting": sum(map(len, self._backlog.lines)),
+            "fork_server": self._supervisor.server_pid,
+            "processes": [each.stats(self._shared.slot(each.place)) for each in processes],
+            "restarts": self._supervisor.restarts,
+            "waiting": self._queue.waiting,
             "free_slots": self.free_slots,
+            "memory_is_full": self.is_full,
         }
 
     def _call(self, function: Callable[[], None]) -> None:
@@ -154,16 +154,16 @@ class PreparationPool:
                 time.sleep(TICK_S)
         self._is_stopped = True
         self._fail_all()
-        self._processes.stop(self._stop_within_s)
+        self._supervisor.stop(self._stop_within_s)
         self._shared.close()
 
     def _fail_all(self) -> None:
-        """End what has come since the pool stopped; on the thread of whoever brought it."""
+        """End what has come since the pool stopped; on the thread of whoever submitted it."""
         with self._failing:
             while self._inbox:
                 self._inbox.popleft()()
-            self._registry.fail_all()
-            self._tell()
+            self._queue.fail_all(_stopping)
+            self._report()
 
     def _turn(self) -> None:
         for key, events in self._selector.select(self._timeout_s()):
@@ -174,21 +174,19 @@ class PreparationPool:
         while self._inbox:
             self._inbox.popleft()()
         now_s = time.monotonic()
-        if now_s >= self._ticked_s + TICK_S:
-            self._tick(now_s - self._ticked_s)
+        if now_s >= self._ticked_s + TICK_S:  # in small steps: the machine may have slept
+            self._tick(min(now_s - self._ticked_s, 2 * TICK_S))
             self._ticked_s = now_s
-        self._processes.see_to(is_work_waiting=any(self._backlog.lines))
-        live = self._processes.live
-        if live:
+        self._supervisor.adjust(is_work_waiting=bool(self._queue.waiting))
+        self._queue.dispatch()
+        for process in self._supervisor.live:
             self._ready.set()
-        self._backlog.dispatch(live)
-        for process in live:
             self._listen_to(process)
-        self._tell()
+        self._report()
 
     def _timeout_s(self) -> float | None:
-        pause_s = self._processes.pause_s()
-        if not self._registry.is_busy:
+        pause_s = self._supervisor.pause_s()
+        if not self._queue.is_busy:
             return pause_s
         return TICK_S if pause_s is None else min(TICK_S, pause_s)
 
@@ -198,103 +196,112 @@ class PreparationPool:
             self._selector.modify(process.connection, events, process)
 
     def _serve(self, process: ProcessHandle, events: int) -> None:
-        is_there = self._processes.has(process)  # or its end was reported a moment before
-        if is_there and events & selectors.EVENT_WRITE:
+        if self._supervisor.by_place.get(process.place) is not process:
+            return  # its end was reported a moment before
+        if events & selectors.EVENT_WRITE:
             process.flush()
-        if is_there and events & selectors.EVENT_READ:
-            self._hear(process)
-
-    def _hear(self, process: ProcessHandle) -> None:
         try:
             for reply in process.replies():
                 self._handle(process, reply)
         except EOFError:
-            self._processes.stop_listening(process)
-            self._processes.broken(process, "")
+            self._supervisor.stop_listening(process)
+            process.kill("")
         except ProtocolError as error:
-            self._processes.broken(process, f"it sent {error}")
+            process.kill(f"it sent {error}")
 
     def _handle(self, process: ProcessHandle, reply: Reply) -> None:
-        process.is_sound = True
-        self._processes.are_sound()
-        if isinstance(reply, Want):
-            is_granted = self._backlog.grant(process, reply)
-            process.send(messages.message(messages.GRANT if is_granted else messages.REFUSE))
-            return
-        tickets = (
-            reply.tickets if isinstance(reply, Returned) else [o.ticket for o in reply.outcomes]
-        )
-        pictures = [self._backlog.take_from(process, ticket) for ticket in tickets]
-        known = [picture for picture in pictures if picture is not None]
-        if isinstance(reply, Returned):
-            self._backlog.put_back(known)
+        self._supervisor.process_works(process)
+        if isinstance(reply, Done):
+            process.prepared += len(reply.outcomes)
+            process.is_slow = False
+            for outcome in reply.outcomes:
+                self._queue.done(process, outcome)
+        elif isinstance(reply, Returned):
+            for slot in reversed(reply.slots):
+                self._queue.put_back([process.take(slot)])
         else:
-            self._handle_done(process, reply, pictures)
-        if len(known) < len(tickets):
-            raise ProtocolError("a ticket that it does not have")
+            is_granted = self._queue.grant(process, reply)
+            process.send(messages.GRANT if is_granted else messages.REFUSE)
 
-    def _handle_done(
-        self, process: ProcessHandle, done: Done, pictures: Sequence[Picture | None]
-    ) -> None:
-        process.pictures += len(pictures)
-        process.is_slow = False
-        for outcome, picture in zip(done.outcomes, pictures, strict=True):
-            if picture is not None:
-                self._registry.end(picture, outcome.error, outcome.fetch_s, outcome.decode_s)
-
-    def _tell(self) -> None:
-        if ended := self._registry.take_ended():
+    def _report(self) -> None:
+        if ended := self._queue.take_ended():
             try:
                 self._on_prepared(ended)
             except Exception:
-                logger.exception("Nobody took %d prepared pictures", len(ended))
+                logger.exception("%d prepared images could not be handed on", len(ended))
 
     def _tick(self, elapsed_s: float) -> None:
-        elapsed_s = min(elapsed_s, 2 * TICK_S)  # the machine, or this process, may have slept
-        self._processes.tick(elapsed_s)
-        for process in self._processes.live:
-            if not process.in_hand:
-                process.is_slow = False
+        self._supervisor.tick(elapsed_s)
+        for process in self._supervisor.live:
+            process.is_slow &= bool(process.images)
+            if not process.images:
                 continue
-            watch = self._watches.setdefault(process, DecodeWatch(self._settings))
-            ticket = self._shared.ticket(process.place)
-            verdict = watch.look(process, ticket, elapsed_s)
+            slot = self._shared.slot(process.place)
+            verdict = process.watch.look(process.pid, slot, process.prepared, elapsed_s)
             process.is_slow = verdict is Verdict.SLOW
-            if verdict is Verdict.SLOW and len(process.in_hand) > 1:
-                process.send(messages.message(messages.GIVE_BACK))
+            if verdict is Verdict.SLOW and len(process.images) > 1:
+                process.send(messages.GIVE_BACK)
             elif verdict not in (Verdict.FINE, Verdict.SLOW):
-                self._give_up(process, ticket, verdict)
+                process.overran = slot if verdict is Verdict.TOO_EXPENSIVE else NONE
+                if verdict is Verdict.STOPPED:
+                    self._shared.decoding[process.place] = NONE
+                process.kill(verdict.value)
 
-    def _give_up(self, process: ProcessHandle, ticket: int, verdict: Verdict) -> None:
-        process.overran = ticket if verdict is Verdict.TOO_EXPENSIVE else 0
-        if verdict is Verdict.STOPPED:
-            self._shared.decoding[process.place] = 0
-        self._processes.broken(process, verdict.value)
+    def _unavailable(self, reason: str) -> None:
+        self._queue.fail_waiting(
+            lambda _: TemporaryError(
+                f"The worker can't prepare images at the moment ({reason}); send it again.",
+                "PREPARATION_UNAVAILABLE",
+            )
+        )
 
-    def _bury(self, process: ProcessHandle) -> None:
-        """What a process had in hand when it ended is sent to others, or has ended with it."""
+    def _process_ended(self, process: ProcessHandle) -> None:
+        """Find the image that a process died of; the others are sent to other processes."""
         with contextlib.suppress(ProtocolError):
             for reply in process.last_replies(_END_S):
                 self._handle(process, reply)
-        self._watches.pop(process, None)
-        ticket = process.overran or self._shared.ticket(process.place)
-        culprit = process.in_hand.get(ticket)
-        pictures = self._backlog.take_all_from(process)
-        if pictures:
+        slot = process.overran if process.overran != NONE else self._shared.slot(process.place)
+        culprit = process.images.get(slot)
+        images = process.take_all()
+        if culprit is None and len(images) == 1 and images[0].is_suspect:
+            (culprit,) = images
+        if images:
             logger.warning(
-                "Preparation process %d has ended (%s) with %d pictures in hand%s",
+                "Preparation process %d ended (%s) with %d images%s",
                 process.pid,
                 process.reason,
-                len(pictures),
+                len(images),
                 f"; it was decoding {shown_uri(culprit.request.uri)}" if culprit else "",
             )
-        if culprit is None and len(pictures) == 1 and pictures[0].is_suspect:
-            culprit = pictures[0]
-        for picture in pictures:
-            picture.deaths += 1
-            if picture is culprit and process.overran:
-                self._registry.end(picture, too_expensive(self._settings.decode_cpu_s))
-            elif picture is culprit and picture.is_suspect:
-                self._registry.end(picture, crashed(process.reason))
-            picture.is_suspect |= picture is culprit or picture.deaths >= _MOST_DEATHS
-        self._backlog.put_back([each for each in pictures if each.slot >= 0])
+        if culprit and (process.overran != NONE or culprit.is_suspect):
+            images.remove(culprit)
+            is_expensive = process.overran != NONE
+            self._queue.end(
+                culprit,
+                _too_expensive(self._settings.decode_cpu_s)
+                if is_expensive
+                else _crashed(process.reason),
+            )
+        for image in images:
+            image.count_death(is_culprit=image is culprit)
+        self._queue.put_back(images)
+
+
+def _too_expensive(cpu_s: float) -> ImageError:
+    return ImageError(
+        f"The image took more than {cpu_s:g} s of processor time to decode; give a smaller one, "
+        "or save it anew.",
+        "DECODE_TOO_EXPENSIVE",
+    )
+
+
+def _crashed(reason: str) -> ImageError:
+    return ImageError(
+        f"The image's decoder crashed twice ({reason}); give a sound file.", "DECODE_CRASHED"
+    )
+
+
+def _stopping(image: QueuedImage) -> TemporaryError:
+    return TemporaryError(
+        f"{shown_uri(image.request.uri)}: the worker is stopping; send it again.", "STOPPING"
+    )

@@ -1,7 +1,7 @@
 """Memory that the model's process shares with the preparation processes.
 
 It is an anonymous file, handed on by its descriptor, and so needs no room in /dev/shm: a container
-has 64 MB there. The first page says what each process decodes; the pixels follow.
+has 64 MB there. The first page says what each process is doing; the pixels follow.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+NONE = -1  # no slot
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
 class SharedImages:
-    """Slots for prepared pictures, and one number a process.
+    """Slots for prepared images, and two numbers a process.
 
     Args:
         descriptor: An open file of the right size; closed with this object.
-        slots: How many pictures there is room for.
+        slots: How many images there is room for.
         resolution: R, pixels a side.
         places: How many processes there may be.
 
     Attributes:
         pixels: uint8 `[slots, 3, R, R]`, RGB.
-        decoding: int64 `[places]`: the ticket of the picture that each process decodes, or 0.
+        decoding: int64 `[places]`: the slot that each process decodes into, or `NONE`.
+        waiting: int64 `[places]`: fetches of each process that wait for memory.
     """
 
     def __init__(self, descriptor: int, slots: int, resolution: int, places: int) -> None:
@@ -38,7 +40,8 @@ class SharedImages:
         self.pixels: NDArray[np.uint8] = np.ndarray(
             shape, np.uint8, self._mapping, offset=_first_page(places)
         )
-        self.decoding: NDArray[np.int64] = np.ndarray((places,), np.int64, self._mapping)
+        numbers: NDArray[np.int64] = np.ndarray((2, places), np.int64, self._mapping)
+        self.decoding, self.waiting = numbers
 
     @classmethod
     def create(cls, slots: int, resolution: int, places: int) -> Self:
@@ -47,8 +50,8 @@ class SharedImages:
         os.ftruncate(descriptor, _length(slots, resolution, places))
         return cls(descriptor, slots, resolution, places)
 
-    def ticket(self, place: int) -> int:
-        """The picture that a process decodes, or 0."""
+    def slot(self, place: int) -> int:
+        """The slot that a process decodes into, or `NONE`."""
         return int(self.decoding[place])
 
     def close(self) -> None:
@@ -65,7 +68,7 @@ def _anonymous_file() -> int:
 
 
 def _first_page(places: int) -> int:
-    return -(-8 * places // _PAGE) * _PAGE
+    return -(-2 * 8 * places // _PAGE) * _PAGE
 
 
 def _length(slots: int, resolution: int, places: int) -> int:

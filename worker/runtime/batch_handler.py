@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.delivery.delivery import Delivery
     from worker.delivery.queue_consumer import QueueConsumer
     from worker.pipeline.pipeline import Pipeline
+    from worker.preparation import PreparationPool
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,14 @@ class BatchHandler:
     Args:
         consumer: Where deliveries come from and go to.
         pipeline: Does the work.
+        pool: Prepares the images of the pipeline.
     """
 
-    def __init__(self, consumer: QueueConsumer, pipeline: Pipeline) -> None:
+    def __init__(self, consumer: QueueConsumer, pipeline: Pipeline, pool: PreparationPool) -> None:
         self._consumer = consumer
         self._acks = consumer.acks
         self._pipeline = pipeline
+        self._pool = pool
         self._requests: RequestCache[TaggingRequest] = RequestCache(tagging_request)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
@@ -51,6 +54,10 @@ class BatchHandler:
     def resting(self) -> int:
         """Images that wait for another attempt to fetch them."""
         return self._pipeline.resting
+
+    def is_full(self) -> bool:
+        """Whether no further image could be fetched: the memory for files is taken."""
+        return self._pool.is_full
 
     def preparation_s(self) -> float:
         """How long an image takes until the model may have it."""

@@ -55,7 +55,7 @@ class Runtime:
         if not self.consumer.is_started:
             self.stopping.start()
             self.signals.install()
-            self.consumer.start(BatchHandler(self.consumer, self.pipeline))
+            self.consumer.start(BatchHandler(self.consumer, self.pipeline, self.pool))
 
 
 _current: Runtime | None = None

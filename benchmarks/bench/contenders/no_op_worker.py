@@ -51,6 +51,10 @@ class NoOpHandler:
         """None."""
         return 0
 
+    def is_full(self) -> bool:
+        """Never."""
+        return False
+
     def preparation_s(self) -> float:
         """None."""
         return 0.0
@@ -60,9 +64,10 @@ class NoOpHandler:
 
 
 class NoOpPipeline:
-    """A pipeline of images without images."""
+    """A pipeline of images without images, and its pool."""
 
     resting = 0
+    is_full = False
     preparation_s = 0.0
 
     def __init__(self, consumer: QueueConsumer) -> None:
@@ -108,7 +113,7 @@ def main(kind: str) -> None:
         consumer.start(NoOpHandler(consumer))
     else:
         pipeline = NoOpPipeline(consumer)
-        consumer.start(BatchHandler(consumer, pipeline))  # type: ignore[arg-type]  # a stand-in
+        consumer.start(BatchHandler(consumer, pipeline, pipeline))  # type: ignore[arg-type]  # a stand-in
     garbage.settle(settings.gc_threshold)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
