@@ -1,4 +1,4 @@
-"""Preparing pictures in processes of their own: from a URI to uint8 pixels in shared memory."""
+"""Prepares images in processes of their own: from a URI to uint8 pixels in shared memory."""
 
 from worker.preparation.pool import PreparationPool
 from worker.preparation.records import ImageRequest, PreparedImage

@@ -1,9 +1,9 @@
-"""What the C library keeps of memory that was freed, where it can be told.
+"""Controls what the C library keeps of memory that was freed (glibc only).
 
 glibc keeps freed blocks of up to 32 MB for later, in each of eight arenas a core: two decodes of
 350 MB, one after the other on two threads, kept 700 MB; 150 files of 20 MB, a few of them at a
-time, kept 300 MB. With four arenas, and told to let go after each large picture, it kept 100 MB.
-To have it map larger blocks one by one instead keeps nothing, and costs a forward pass up to 20 %.
+time, kept 300 MB. With four arenas, and `return_freed` after each large image, it kept 100 MB.
+Mapping larger blocks one by one instead keeps nothing, and costs a forward pass up to 20 %.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def forget_failures() -> None:
 
 
 def has_failed() -> bool:
-    """Whether an allocation of this thread has failed since; False where it can't be told.
+    """Whether an allocation of this thread has failed since; False with another C library.
 
     libwebp, libavif and libjpeg report a failed allocation as a broken file. C's `errno` shows what
     it was, for no call that succeeds resets it.

@@ -55,7 +55,7 @@ def decode_error(fields: object) -> PreparationError:
 def known_error(error: Exception, uri: str) -> PreparationError:
     """The error itself if a caller may see it, else a `ServiceError`, with its trace on stderr."""
     if isinstance(error, errors.ClipWorkerError | ImageError):
-        # The frames hold the picture's bytes, for as long as the error waits to be sent.
+        # The frames hold the image's bytes, for as long as the error waits to be sent.
         error.__traceback__ = error.__cause__ = error.__context__ = None
         return error
     trace = redacted("".join(traceback.format_exception(error)), uri)

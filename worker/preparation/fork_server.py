@@ -42,7 +42,7 @@ class ForkServer:
 
     Args:
         control: The socket that requests come from.
-        settings: What the processes are told.
+        settings: For the processes.
         images: Where they put pixels.
     """
 
@@ -81,7 +81,7 @@ class ForkServer:
         os._exit(0)  # Python's own end takes a second with torch
 
     def _warm_up(self) -> None:
-        """Load what is loaded with the first picture, so that no process has to: 80 ms."""
+        """Load what is loaded with the first image, so that no process has to: 80 ms."""
         Image.init()
         for kind in ("JPEG", "PNG"):
             file = io.BytesIO()

@@ -29,9 +29,10 @@ class QueuedImage:
         slot: Where its pixels go, while a process has it; else -1.
         large_bytes: Memory that it needs beyond a process's own; None unless it is known as large.
         deaths: Processes that died while they had it.
+        size_bytes: What is sent of it.
     """
 
-    __slots__ = ("deaths", "ends_at_s", "large_bytes", "request", "slot")
+    __slots__ = ("deaths", "ends_at_s", "large_bytes", "request", "size_bytes", "slot")
 
     def __init__(self, request: ImageRequest) -> None:
         self.request = request
@@ -40,11 +41,7 @@ class QueuedImage:
         self.slot = -1
         self.large_bytes: int | None = None
         self.deaths = 0
-
-    @property
-    def size_bytes(self) -> int:
-        """What is sent of it."""
-        return len(self.request.uri) + len(self.request.data or b"")
+        self.size_bytes = len(request.uri) + len(request.data or b"")
 
     @property
     def is_suspect(self) -> bool:

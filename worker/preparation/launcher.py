@@ -53,7 +53,7 @@ class ForkServerHandle:
     On Linux it is killed when that thread ends, and so with the whole process in any case.
 
     Args:
-        settings: What its processes are told.
+        settings: For its processes.
         images: Where they put pixels.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What a preparation process may not do, set by itself before it sees a picture."""
+"""What a preparation process may not do, set by itself before it sees an image."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class MemoryLimit:
 
     Args:
         own_bytes: It may always have.
-        shared_bytes: It may have on top, at most, for a large picture.
+        shared_bytes: It may have on top, at most, for a large image.
     """
 
     def __init__(self, own_bytes: int, shared_bytes: int) -> None:
@@ -72,7 +72,7 @@ class MemoryLimit:
         self.restore()
 
     def raise_by(self, size_bytes: int) -> None:
-        """Allow so much more, for a large picture."""
+        """Allow so much more, for a large image."""
         self._set(self._own_bytes + size_bytes)
 
     def restore(self) -> None:

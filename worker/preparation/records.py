@@ -10,13 +10,13 @@ from worker.errors import ClipWorkerError
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A picture to prepare.
+    """An image to prepare.
 
     Attributes:
         key: The caller's name for it, unique among those in flight.
         uri: Where it is, or was, fetched from.
         data: Its file, where the caller has it already; else it is fetched from the URI.
-        within_s: Seconds after which nobody wants it any more.
+        within_s: Seconds until its deadline.
     """
 
     key: int

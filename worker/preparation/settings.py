@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 from clip_engine.preprocess import DEFAULT_MAX_PIXELS, FORMATS, Mode
 from worker.sources.policy import FetchLimits, FetchPolicy
 
-CHUNK = 16  # pictures a message, where many wait
+CHUNK = 16  # images a message, where many wait
 
 
 @dataclass(frozen=True, slots=True)
 class PreparationSettings:
-    """How pictures are prepared.
+    """How images are prepared.
 
     Attributes:
         resolution: R, pixels a side.
-        processes: How many prepare pictures at a time; about one a core.
-        slots: Pictures that shared memory has room for.
+        processes: How many prepare images at a time; about one a core.
+        slots: Images that shared memory has room for.
         fetch_threads: Fetches at the same time, of all processes together.
         mode: How exact the resizing is, see `clip_engine.preprocess.Preprocessor`.
         max_pixels: Largest width times height that is decoded.
         formats: Accepted image formats, by Pillow's names.
-        policy: Where pictures may come from.
+        policy: Where images may come from.
         limits: How much one fetch may take.
         memory_bytes: For files and decoding, of all processes together.
-        decode_cpu_s: Seconds of processor time that one picture may take to decode.
+        decode_cpu_s: Seconds of processor time that one image may take to decode.
         decode_wall_s: Seconds by the clock after which a decode is given up however little
             processor time it has had.
     """
@@ -45,7 +45,7 @@ class PreparationSettings:
 
     @property
     def places(self) -> int:
-        """Most processes at a time: as many again may stand in for those with a slow picture."""
+        """Most processes at a time: as many again may stand in for those with a slow image."""
         return 2 * self.processes
 
     @property
@@ -55,7 +55,7 @@ class PreparationSettings:
 
     @property
     def window(self) -> int:
-        """Most pictures that one process has in hand: those it fetches, and one chunk."""
+        """Most images that one process has: those it fetches, and one chunk."""
         return self.threads_each + CHUNK
 
     @property
@@ -75,5 +75,5 @@ class PreparationSettings:
 
     @property
     def shared_decode_bytes(self) -> int:
-        """Memory that large pictures take turns to use, beside the process's own."""
+        """Memory that large images take turns to use, beside the process's own."""
         return self.memory_bytes // 2

@@ -31,7 +31,7 @@ class Supervisor:
     Args:
         settings: For the processes.
         images: Where they put pixels.
-        selector: Is told of their sockets.
+        selector: Watches their sockets.
         ended: Called with each process that has ended, when nothing of it is left.
         unavailable: Called with the reason when no process can be started, and none is there.
 
@@ -140,12 +140,12 @@ class Supervisor:
         self.by_place[place] = process
         self._images.decoding[place], self._images.waiting[place] = NONE, 0
         self._selector.register(ours, selectors.EVENT_READ, process)
-        with theirs:
-            try:
+        try:
+            with theirs:
                 server.start_process(place, theirs)
-            except OSError:  # it is gone, which its own socket is about to say
-                self._bury(process)
-                self._next_try_s = time.monotonic() + _FIRST_PAUSE_S
+        except OSError:  # it is gone, which its own socket is about to say
+            self._bury(process)
+            self._next_try_s = time.monotonic() + _FIRST_PAUSE_S
 
     def _take_reports(self) -> None:
         assert self._server is not None
