@@ -7,10 +7,14 @@ import hashlib
 import fakeredis
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from support.failure import code_of, failure_of
 
+from worker.cli.demo.redis_server import find_free_port
 from worker.errors import TemporaryError
 from worker.sources import Fetcher, FetchLimits, UploadStore
+from worker.sources.upload import SMALL_BYTES
 
 ABSENT = "redis://uploads/" + 64 * "0"
 
@@ -80,6 +84,28 @@ def test_a_uri_of_another_form_never_reaches_redis(uri):
     store = UploadStore(None)
 
     assert code_of(Fetcher(upload_store=store).fetch, uri) == code_of(store.get, uri) == "BAD_URI"
+
+
+def test_small_uploads_are_read_together_and_each_fails_alone(store):
+    small, exact = store.put(b"picture"), store.put(bytes(SMALL_BYTES))
+    large = store.put(bytes(SMALL_BYTES + 1))
+
+    read = store.get_small(["redis://uploads/x", small, ABSENT, large, exact])
+
+    assert [getattr(one, "code", one) for one in read] == [
+        "BAD_URI",
+        b"picture",
+        "UPLOAD_NOT_FOUND",
+        None,
+        bytes(SMALL_BYTES),
+    ]
+
+
+def test_if_redis_is_away_all_small_uploads_fail():
+    with redis.Redis(port=find_free_port(), retry=Retry(NoBackoff(), 0)) as away:
+        read = UploadStore(away).get_small(["cat.jpg", ABSENT, ABSENT])
+
+    assert [one.code for one in read] == ["BAD_URI", "UPLOAD_STORE", "UPLOAD_STORE"]
 
 
 def test_without_a_store_uploads_are_not_supported():

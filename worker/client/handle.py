@@ -21,14 +21,14 @@ from worker.errors import (
 )
 from worker.quoting import quote
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Some = TypeVar("Some", bound="Handle[Any]")
 
 WINDOW = 1000  # results that are read at a time
 PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of that
 
 
-class Handle(Generic[Answer]):
+class Handle(Generic[Result]):
     """A task that was sent.
 
     It holds no connection, so one thread may create it and another wait on it. A result that was
@@ -43,7 +43,7 @@ class Handle(Generic[Answer]):
         self,
         results: ResultReader,
         task_id: str,
-        decode: Callable[[Any], Answer],
+        decode: Callable[[Any], Result],
         sent_at: float | None = None,
     ) -> None:
         self.id = task_id
@@ -68,7 +68,7 @@ class Handle(Generic[Answer]):
         stored = self._ended or self._results.read([self.id])[0]
         return str(stored["status"]) if stored else PENDING
 
-    def get(self, timeout: float | None = None) -> Answer:
+    def get(self, timeout: float | None = None) -> Result:
         """Wait for the result and return it.
 
         Args:
@@ -83,14 +83,14 @@ class Handle(Generic[Answer]):
         """
         _wait_for_some(OrderedDict({self.id: self}), timeout)
         assert self._ended is not None
-        answer = self._ended["result"]
-        if isinstance(answer, BaseException):
-            raise result_error(answer, self.id) from _unless_same(answer)
+        result = self._ended["result"]
+        if isinstance(result, BaseException):
+            raise result_error(result, self.id) from _unless_same(result)
         try:
-            return self._decode(answer)
+            return self._decode(result)
         except (ValueError, TypeError) as error:  # of another task, or from a newer worker
             raise ServiceError(
-                f"Task {self.id} has a result that this client can't read ({quote(answer)}); it "
+                f"Task {self.id} has a result that this client can't read ({quote(result)}); it "
                 "is another task's, or from a newer worker: update the client.",
                 "BAD_RESULT",
             ) from error

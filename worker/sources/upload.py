@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
@@ -14,7 +15,7 @@ from worker.quoting import shown_uri
 from worker.sources.reservation import FIRST_BYTES, Reserve, unlimited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from redis import Redis
 
@@ -105,27 +106,26 @@ class UploadStore:
             For each its bytes; None if it is larger than `SMALL_BYTES`, to be read with `get`; or
             the error that `get` would raise.
         """
-        found: list[bytes | Exception | None] = []
-        keys: list[str] = []
-        for uri in uris:
-            try:
-                keys.append(self._prefix + upload_digest(uri))
-            except InvalidRequestError as error:
-                keys.append("")
-                found.append(error)
-            else:
-                found.append(None)
+        keys = [self._key(uri) for uri in uris]
+        parts: Iterator[bytes | RedisError]
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for key in filter(None, keys):
-                    pipe.getrange(key, 0, SMALL_BYTES)
+                for key in keys:
+                    if isinstance(key, str):
+                        pipe.getrange(key, 0, SMALL_BYTES)
                 parts = iter(pipe.execute(raise_on_error=False))
         except RedisError as error:
-            return [_store_failed(error) if key else f for key, f in zip(keys, found, strict=True)]
-        for i, uri in enumerate(uris):
-            if keys[i]:
-                found[i] = _small(next(parts), uri)
-        return found
+            parts = itertools.repeat(error)
+        return [
+            _small(next(parts), uri) if isinstance(key, str) else key
+            for key, uri in zip(keys, uris, strict=True)
+        ]
+
+    def _key(self, uri: str) -> str | InvalidRequestError:
+        try:
+            return self._prefix + upload_digest(uri)
+        except InvalidRequestError as error:
+            return error
 
     def _read(self, key: str, uri: str, max_bytes: int, reserve: Reserve) -> bytes:
         """The whole value; empty if the key does not exist. Small ones take one round trip."""
