@@ -280,9 +280,9 @@ def test_labels_must_be_a_list_of_some(labels: Any) -> None:
     [
         (["cat", ""], "'' is blank"),
         (["cat", " \n"], "is blank"),
-        (["cat", None], "None is blank or no text"),
-        (["cat", 5], "5 is blank or no text"),
-        (["cat", "dog", "cat"], "'cat' is there twice"),
+        (["cat", None], "None is blank or not a string"),
+        (["cat", 5], "5 is blank or not a string"),
+        (["cat", "dog", "cat"], "'cat' is repeated"),
     ],
 )
 def test_a_wrong_label_is_quoted(labels: Any, words: str) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 
-import pytest
 from filelock import FileLock
 from support.scripted_server import response, scripted_server
 from support.weights_server import DATA, WeightsServer, fetch, published, ranges
@@ -26,17 +25,6 @@ print("ready", flush=True)
 entry = Published("tiny", sys.argv[1], sys.argv[2], 224)
 print("path", fetch_weights(entry, Path(sys.argv[3]), progress=progress), flush=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
 
 
 def start_process(entry, cache):
