@@ -51,20 +51,20 @@ def asked(**changes: Any) -> dict[str, Any]:
 # --- what is taken ---
 
 
-def test_an_image_and_labels_are_sufficient() -> None:
+def test_an_image_and_labels_are_sufficient():
     request = parse(ClassifyRequest, {"image": IMAGE, "labels": LABELS})
     assert (request.image, request.labels, request.k) == (IMAGE, ("cat", "dog"), 5)
     assert request.all_templates == (DEFAULT_TEMPLATE,)
     assert (request.threshold, request.deadline, request.return_embedding) == (None, None, False)
 
 
-def test_one_template_and_several_are_taken_in_order() -> None:
+def test_one_template_and_several_are_taken_in_order():
     assert parse(ClassifyRequest, asked(template="{}!")).all_templates == ("{}!",)
     several = parse(ClassifyRequest, asked(templates=["{} a", "{} b"]))
     assert several.all_templates == ("{} a", "{} b")
 
 
-def test_a_label_set_stands_for_labels() -> None:
+def test_a_label_set_stands_for_labels():
     request = parse(ClassifyRequest, asked(labels=None, label_set="animals"))
     assert (request.labels, request.label_set) == (None, "animals")
 
@@ -72,13 +72,9 @@ def test_a_label_set_stands_for_labels() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"k": 1},
-        {"k": 10**9},
-        {"threshold": 0},
-        {"threshold": 1},
-        {"threshold": 0.25},
-        {"deadline": 1},
-        {"deadline": 1_900_000_000.5},
+        *({"k": k} for k in (1, 10**9)),
+        *({"threshold": threshold} for threshold in (0, 1, 0.25)),
+        *({"deadline": deadline} for deadline in (1, 1_900_000_000.5)),
         {"return_embedding": True},
         {"labels": ["{}", "a {} b", "café", "猫", "🐈", "O'Hare"]},
         {"labels": ["x" * MAX_LABEL_CHARS]},
@@ -87,7 +83,7 @@ def test_a_label_set_stands_for_labels() -> None:
         {"image": "data:image/gif;base64,R0lG"},
     ],
 )
-def test_valid_requests_are_accepted(changes: dict[str, Any]) -> None:
+def test_valid_requests_are_accepted(changes):
     parse(ClassifyRequest, asked(**changes))
 
 
@@ -99,14 +95,14 @@ def test_valid_requests_are_accepted(changes: dict[str, Any]) -> None:
         parse(ClassifyManyRequest, {"images": [IMAGE, "not a URI"], "labels": LABELS}),
     ],
 )
-def test_a_request_survives_json_with_and_without_its_defaults(request_: BaseModel) -> None:
+def test_a_request_survives_json_with_and_without_its_defaults(request_):
     for exclude_none in (True, False):
         wire = json.dumps(request_.model_dump(mode="json", exclude_none=exclude_none))
         assert parse(type(request_), json.loads(wire)) == request_
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "result",
     [
         ANSWER,
         RESULT,
@@ -114,26 +110,26 @@ def test_a_request_survives_json_with_and_without_its_defaults(request_: BaseMod
         Outcome(status="error", error=Failure(type="T", code="C", message="M")),
     ],
 )
-def test_a_result_survives_json_bit_by_bit(answer: BaseModel) -> None:
-    wire = json.dumps(answer.model_dump(mode="json"))
-    assert type(answer).model_validate(json.loads(wire)) == answer
+def test_a_result_survives_json_bit_by_bit(result):
+    wire = json.dumps(result.model_dump(mode="json"))
+    assert type(result).model_validate(json.loads(wire)) == result
 
 
-def test_a_failure_has_the_class_code_and_message_of_the_error() -> None:
+def test_a_failure_has_the_class_code_and_message_of_the_error():
     failure = Failure.of(ImageInvalidError("It is cut off.", "DECODE_TRUNCATED"))
     assert failure == Failure(
         type="ImageInvalidError", code="DECODE_TRUNCATED", message="It is cut off."
     )
 
 
-def test_requests_and_answers_are_frozen() -> None:
+def test_requests_and_answers_are_frozen():
     request = parse(ClassifyRequest, asked())
     for model in (request, ANSWER):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(model, next(iter(type(model).model_fields)), "other")
 
 
-def test_the_callers_arguments_are_not_changed() -> None:
+def test_the_callers_arguments_are_not_changed():
     arguments = asked(templates=["{}"])
     parse(ClassifyRequest, arguments)
     assert arguments == {"image": IMAGE, "labels": LABELS, "templates": ["{}"]}
@@ -221,29 +217,27 @@ def test_the_callers_arguments_are_not_changed() -> None:
         ({"\ud83d": 1}, "INVALID_REQUEST", [r"Unknown option '\ud83d'; the options are"]),
     ],
 )  # fmt: skip
-def test_each_fault_has_a_code_and_a_sentence_that_quotes_the_value(
-    changes: dict[str, Any], code: str, words: list[str]
-) -> None:
+def test_each_fault_has_a_code_and_a_sentence_that_quotes_the_value(changes, code, words):
     error = refused(asked(**changes))
     assert error.code == code
     for word in words:
         assert word in error.message
 
 
-def test_too_many_labels_are_refused_and_counted() -> None:
+def test_too_many_labels_are_refused_and_counted():
     error = refused(asked(labels=[str(i) for i in range(MAX_LABELS + 1)]))
     assert error.code == "TOO_MANY_LABELS"
     assert (str(MAX_LABELS + 1) in error.message, str(MAX_LABELS) in error.message) == (True, True)
 
 
-def test_several_faults_are_reported_together_with_the_code_of_the_first() -> None:
+def test_several_faults_are_reported_together_with_the_code_of_the_first():
     error = refused(asked(labels=[], k=0, threshold=2, image="cat.jpg"))
     assert error.code == "NO_LABELS"
     for word in ("no labels", "k is 0", "threshold is 2", "'cat.jpg'"):
         assert word in error.message
 
 
-def test_a_hundred_thousand_faults_make_a_short_message() -> None:
+def test_a_hundred_thousand_faults_make_a_short_message():
     error = refused(asked(labels=[5] * 99_999))
     assert error.code == "BAD_LABELS"
     assert "labels.4 is 5" in error.message
@@ -263,27 +257,27 @@ def test_a_hundred_thousand_faults_make_a_short_message() -> None:
         {"x" * 10**6: 1},
     ],
 )
-def test_a_huge_value_is_quoted_in_part(arguments: dict[str, Any]) -> None:
+def test_a_huge_value_is_quoted_in_part(arguments):
     assert len(refused(asked(**arguments)).message) < 700
 
 
 @pytest.mark.parametrize("images", [[], "https://example.org/a.jpg", None, [5], ["a"] * 513])
-def test_an_invalid_list_of_images_is_rejected(images: object) -> None:
+def test_an_invalid_list_of_images_is_rejected(images):
     arguments = {"labels": LABELS} | ({} if images is None else {"images": images})
     assert "images" in refused(arguments, ClassifyManyRequest).message
 
 
-def test_as_many_images_as_the_limit_are_taken_though_some_are_no_uris() -> None:
+def test_as_many_images_as_the_limit_are_taken_though_some_are_no_uris():
     request = parse(ClassifyManyRequest, {"images": ["cat.jpg"] * MAX_IMAGES, "labels": LABELS})
     assert len(request.images) == MAX_IMAGES
 
 
-def test_requests_of_one_image_take_no_list_and_those_of_several_no_single() -> None:
+def test_requests_of_one_image_take_no_list_and_those_of_several_no_single():
     assert "Unknown option 'images'" in refused(asked(images=[IMAGE])).message
     assert "Unknown option 'image'" in refused(asked(images=[IMAGE]), ClassifyManyRequest).message
 
 
-def test_an_invalid_template_of_several_is_reported_once() -> None:
+def test_an_invalid_template_of_several_is_reported_once():
     assert refused(asked(templates=["x"])).message == (
         "The template 'x' has 0 placeholders; give exactly one {}, as in 'a photo of a {}.'."
     )

@@ -1,7 +1,7 @@
-"""Messages that can't be read: one error each, in words, that knows whose task it was.
+"""Unreadable messages: one error each, with the reason and the task's id.
 
-The oracle for those that can is Celery: its `Request` must take every message that `Envelope` lets
-through, since what it raises otherwise ends the worker.
+The oracle for readable ones is Celery: its `Request` must accept every message that `Envelope`
+accepts, since an exception there ends the worker.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from support.messages import (
     without,
 )
 
+from worker.contract.message_body import JSON
 from worker.contract.message_reader import Envelope, UnreadableMessageError
 from worker.delivery.celery_bridge import message_of
 from worker.delivery.delivery import Delivery
@@ -37,9 +38,9 @@ from worker.delivery.delivery import Delivery
     ("wrong", "reason", "task_id"),
     [pytest.param(*case, id=name) for name, *case in UNREADABLE],
 )
-def test_what_cant_be_read_is_refused_in_words_and_with_its_id_where_it_has_one(
-    wrong: Any, reason: str, task_id: str
-) -> None:
+def test_an_unreadable_message_is_rejected_with_the_reason_and_its_id_if_it_has_one(
+    wrong, reason, task_id
+):
     raw = wrong if isinstance(wrong, bytes) else json.dumps(wrong).encode()
 
     with pytest.raises(UnreadableMessageError) as caught:
@@ -51,43 +52,31 @@ def test_what_cant_be_read_is_refused_in_words_and_with_its_id_where_it_has_one(
     assert caught.value.envelope.id == task_id
 
 
+ARGUMENTS = {"args": ["file:///a.png"], "kwargs": {"labels": ["a"]}}
+PARTS = json.dumps([*ARGUMENTS.values(), None])
+
+
 @pytest.mark.parametrize(
     "raw",
     [
-        pytest.param(without(SOUND, "content-type"), id="no content type"),
-        pytest.param(SOUND | {"content-type": None}, id="a content type of null"),
-        pytest.param(without(SOUND, "content-encoding"), id="no content encoding"),
-        pytest.param(
-            without(SOUND, "properties")
-            | {"body": json.dumps([["file:///a.png"], {"labels": ["a"]}, None])},
-            id="no properties and a body of text",
-        ),
-        pytest.param(
-            {
-                "body": json.dumps(
-                    KNOWN | {"args": ["file:///a.png"], "kwargs": {"labels": ["a"]}, "retries": 0}
-                ),
-                "content-type": "application/json",
-                "properties": {},
-            },
-            id="protocol 1",
-        ),
-        pytest.param(
-            SOUND
-            | {
-                "body": json.dumps({"args": ["file:///a.png"], "kwargs": {"labels": ["a"]}}),
-                "properties": {},
-            },
-            id="the hybrid of both protocols",
-        ),
+        without(SOUND, "content-type"),
+        SOUND | {"content-type": None},
+        without(SOUND, "content-encoding"),
+        without(SOUND, "properties") | {"body": PARTS},
+        {"body": json.dumps(KNOWN | ARGUMENTS | {"retries": 0}), "content-type": JSON},
+        SOUND | {"body": json.dumps(ARGUMENTS), "properties": {}},
+    ],
+    ids=[
+        *("no content type", "a content type of null", "no content encoding"),
+        *("no properties and a body of text", "protocol 1", "the hybrid of both protocols"),
     ],
 )
-def test_what_says_less_than_kombu_does_is_read_all_the_same(raw: dict[str, Any]) -> None:
+def test_a_message_with_less_than_kombu_writes_is_read_all_the_same(raw):
     envelope = Envelope.decode(json.dumps(raw).encode())
 
     assert (envelope.id, envelope.task) == (ID, TASK)
     assert envelope.is_plain
-    assert envelope.arguments[:2] == (["file:///a.png"], {"labels": ["a"]})
+    assert envelope.arguments[:2] == tuple(ARGUMENTS.values())
 
 
 @pytest.mark.parametrize(
@@ -99,9 +88,7 @@ def test_what_says_less_than_kombu_does_is_read_all_the_same(raw: dict[str, Any]
     ],
     ids=["a body in base64", "a body of text", "protocol 1"],
 )
-def test_half_an_emoji_that_does_not_matter_to_celery_is_left_to_the_task(
-    raw: dict[str, Any],
-) -> None:
+def test_a_lone_surrogate_that_does_not_matter_to_celery_is_left_to_the_task(raw):
     envelope = Envelope.decode(json.dumps(raw).encode())
 
     assert envelope.id == ID
@@ -109,7 +96,7 @@ def test_half_an_emoji_that_does_not_matter_to_celery_is_left_to_the_task(
     assert json.loads(envelope.body.decode(errors="surrogatepass"))[0] == ["\ud83d"]
 
 
-def test_a_compressed_body_that_grows_without_measure_is_refused_within_its_bound() -> None:
+def test_a_compressed_body_that_grows_too_much_is_rejected_with_limited_memory():
     # given: 0.2 MB that would become 200
     bomb = json.dumps(message(ID, **compressed(200_000_000))).encode()
     assert len(bomb) < 1_000_000
@@ -155,7 +142,7 @@ _bodies = st.none() | st.tuples(_json, _json, _json).map(lambda parts: body_of(*
 
 
 @pytest.fixture(scope="module")
-def app() -> Celery:
+def app():
     app = Celery(set_as_current=False, broker="memory://")
 
     def classify(*_args: Any, **_kwargs: Any) -> None: ...
@@ -167,9 +154,7 @@ def app() -> Celery:
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=st.lists(st.tuples(_places, _json), max_size=3), body=_bodies)
-def test_whatever_stands_in_a_message_is_refused_or_taken_by_celery(
-    app: Celery, changes: list[tuple[tuple[str, ...], Any]], body: str | None
-) -> None:
+def test_every_message_is_rejected_or_accepted_by_celery(app, changes, body):
     # given
     fields = deepcopy(SOUND) | ({} if body is None else {"body": body})
     for (*path, name), value in changes:
@@ -198,7 +183,7 @@ def _for_celery(envelope: Envelope) -> Any:
 
 @settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=200) | _json.map(lambda value: json.dumps(value).encode()))
-def test_whatever_bytes_there_are_nothing_else_is_raised(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_no_other_error(raw):
     with pytest.raises(UnreadableMessageError) as caught:
         Envelope.decode(raw)
 

@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from worker.contract.results import Wire
 from worker.contract.text import LONE_SURROGATE, is_text
 from worker.contract.uri import validate_uri
-from worker.contract.wire import Wire
 from worker.errors import InvalidRequestError
 from worker.quoting import quote, shown_uri
 

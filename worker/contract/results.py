@@ -1,15 +1,27 @@
-"""The schema of the tasks' results: classifications and failures, as JSON."""
+"""The schema of the tasks' results, as JSON: classifications and failures."""
 
 from __future__ import annotations
 
 from typing import Literal, Self
 
-from worker.contract.wire import Wire
+from pydantic import BaseModel, ConfigDict
+
 from worker.errors import ClipWorkerError
 
 
+class Wire(BaseModel):
+    """Base class of requests and results: a frozen model that rejects unknown fields."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        ser_json_inf_nan="constants",
+        hide_input_in_errors=True,  # tracebacks are logged, and a URI may contain a signature
+    )
+
+
 class Prediction(Wire):
-    """A label, its softmax probability over all labels of the request, and its index there."""
+    """A label, its softmax probability over all labels of the request, and its index in them."""
 
     label: str
     probability: float
@@ -17,7 +29,7 @@ class Prediction(Wire):
 
 
 class Timing(Wire):
-    """How long each stage took, in seconds; `queue` only if the producer said when it sent."""
+    """How long each stage took, in seconds; `queue` is None if the producer sent no time."""
 
     queue: float | None
     labels: float
@@ -30,7 +42,7 @@ class Timing(Wire):
 
 
 class Classification(Wire):
-    """The result for one image, most probable label first."""
+    """The result for one image, the most probable label first."""
 
     predictions: tuple[Prediction, ...]
     model: str
