@@ -11,7 +11,7 @@ from support.cli_client import FakeClient
 
 from worker.cli.classify import command as classify_command
 from worker.cli.entry import run
-from worker.errors import QueueUnavailableError, ResultTimeoutError
+from worker.errors import QueueUnavailableError
 
 
 @pytest.fixture
@@ -190,22 +190,6 @@ def test_without_redis_the_error_is_one_sentence_without_the_password(folder, ca
     assert printed.err.startswith("clip-worker: Redis at redis://:***@localhost:1 can't be used:")
     assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert "pw" not in printed.err
-
-
-def test_without_a_result_the_error_says_that_no_worker_seems_to_run(
-    client, folder, capsys, monkeypatch
-):
-    def time_out(*_: object, **__: object):
-        raise ResultTimeoutError("None of 2 tasks ended within 7 s.")
-        yield
-
-    monkeypatch.setattr(client, "classify_many", time_out)
-
-    assert classify(folder, "--labels", "a", "--timeout", "7") == 1
-
-    printed = capsys.readouterr().err
-    assert printed.startswith("clip-worker: No result within 7 s: no worker seems to take tasks")
-    assert "clip-worker start" in printed
 
 
 @pytest.mark.parametrize(

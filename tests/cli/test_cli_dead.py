@@ -155,6 +155,8 @@ def test_purging_has_to_be_confirmed(dead, client, redis, letter):
     assert len(client.dead_letters) == 2
     assert dead("purge", "--yes", first) == (0, ["Deleted 1 message."], [])
     assert client.dead_letters.ids() == [second]
+    with pytest.raises(ServiceError, match="2 workers"):
+        client.handle(first).get(5)
     assert dead("purge", "--all", "--yes")[0] == 0
     assert (client.dead_letters.ids(), redis.llen(QUEUE)) == ([], 0)
 

@@ -69,14 +69,6 @@ def test_a_value_that_is_not_a_letter_is_reported(stored):
 
 
 @pytest.mark.integration
-def test_the_newest_letters_come_first(dead, store):
-    store(letter("a", 1.0), letter("c", 3.0), letter("b", 2.0))
-    assert [one.id for one in dead.newest(2)] == ["c", "b"]
-    assert (len(dead), dead.ids(), dead.newest(0)) == (3, ["a", "b", "c"], [])
-    assert (dead.get("b"), dead.get("d")) == (letter("b", 2.0), None)
-
-
-@pytest.mark.integration
 def test_a_replayed_message_is_in_the_queue_once_and_its_result_is_deleted(redis, dead, store):
     # given
     store(letter("a"), letter("b"))
@@ -101,14 +93,6 @@ def test_a_result_in_another_redis_is_deleted_there(redis, redis_url, store):
         assert results.exists(RESULT_PREFIX + "a") == 0
     assert redis.exists(RESULT_PREFIX + "a") == 1
     assert redis.llen(QUEUE) == 1
-
-
-@pytest.mark.integration
-def test_a_purged_message_is_deleted_and_its_result_is_kept(redis, dead, store):
-    store(letter("a"), letter("b"))
-    assert dead.purge(["a", "nobody"]) == ["nobody"]
-    assert (dead.ids(), dead.get("a"), redis.llen(QUEUE)) == (["b"], None, 0)
-    assert redis.exists(RESULT_PREFIX + "a") == 1
 
 
 @pytest.mark.integration

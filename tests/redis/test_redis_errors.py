@@ -60,14 +60,6 @@ def refusal(redis: Redis, *, script: bool) -> RedisError:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("script", [False, True])
-def test_a_real_server_whose_memory_is_full(server, *, script):
-    with connect(server.url) as redis:
-        redis.config_set("maxmemory", 1)
-        assert fault_of(refusal(redis, script=script)) is Fault.MEMORY
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("script", [False, True])
 def test_a_real_server_that_cannot_write_its_snapshot(tmp_path, *, script):
     # given a snapshot that failed: its folder is gone
     executable, folder = find_executable(), tmp_path / "gone"
