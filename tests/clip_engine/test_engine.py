@@ -269,33 +269,6 @@ def test_each_label_passes_the_text_tower_once(monkeypatch: pytest.MonkeyPatch) 
 # --- wrong input ---
 
 
-@pytest.mark.parametrize("labels", [[], "cat", (), ""])
-def test_labels_must_be_a_list_of_some(labels: Any) -> None:
-    with pytest.raises(InputError, match="give a list of at least one label"):
-        tiny_engine().classify([], labels)
-
-
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        (["cat", ""], "'' is blank"),
-        (["cat", " \n"], "is blank"),
-        (["cat", None], "None is blank or not a string"),
-        (["cat", 5], "5 is blank or not a string"),
-        (["cat", "dog", "cat"], "'cat' is repeated"),
-    ],
-)
-def test_a_wrong_label_is_quoted(labels: Any, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        tiny_engine().classify([], labels)
-
-
-@pytest.mark.parametrize("template", ["cat", "{} {}", "", [], ["{}", "none"]])
-def test_a_template_has_exactly_one_placeholder(template: Any) -> None:
-    with pytest.raises(InputError, match=r"at least one|exactly one"):
-        tiny_engine().classify([], LABELS, template=template)
-
-
 @pytest.mark.parametrize("k", [0, -1, True, 1.5, "3", None])
 def test_a_wrong_k_is_refused(k: Any) -> None:
     with pytest.raises(InputError, match="give an integer of 1 or more"):

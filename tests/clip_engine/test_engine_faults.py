@@ -117,7 +117,7 @@ def test_long_lists_of_prompts_are_halved_too(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_thread_that_fails_late_does_not_raise_the_limit_again() -> None:
     # given a run that is under way at 8 while another learns that only 2 fit
-    limit = BatchLimit(8, "pictures")
+    limit = BatchLimit(8, "images")
     rows = list(torch.zeros(8, 1))
     tries: list[int] = []
 
@@ -177,22 +177,20 @@ def test_two_threads_that_run_out_of_memory_together_get_each_their_own_pictures
     assert asked[:8] == [8, 4, 2, 2, 2, 2, 8, 2]
 
 
-def test_threads_that_run_out_of_memory_at_any_time_get_their_own_pictures_back(
+def test_threads_that_run_out_of_memory_at_any_time_get_their_own_images_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # given a device that holds fewer pictures the more often it is asked
-    engine = tiny_engine(buckets=(1, 2, 4, 8, 16, 32))
-    pixels = pixels_of(engine, 32)
-    expected = engine.encode_pixels(pixels)
     for _ in range(5):
-        engine._images.limit.largest = 32
+        # given a device that holds three images
+        engine = tiny_engine(buckets=(1, 2, 4, 8, 16, 32))
+        pixels = pixels_of(engine, 32)
+        expected = engine.encode_pixels(pixels)
         hold_at_most(monkeypatch, engine.model, 3)
-        # when four threads bring all of them, each in an order of its own
+        # when four threads bring all images, each in an order of its own
         orders = [torch.randperm(32).tolist() for _ in range(4)]
+        shuffled = [[pixels[i] for i in order] for order in orders]
         with ThreadPoolExecutor(4) as pool:
-            results = list(
-                pool.map(lambda order: engine.encode_pixels([pixels[i] for i in order]), orders)
-            )
+            results = list(pool.map(engine.encode_pixels, shuffled))
         # then
         for features, order in zip(results, orders, strict=True):
             assert torch.allclose(features, expected[order], atol=1e-6)
@@ -220,7 +218,7 @@ def test_memory_of_the_batch_that_failed_is_free_before_the_next_try() -> None:
         return torch.stack(chunk)
 
     # when
-    BatchLimit(4, "pictures").run(list(torch.zeros(2, 1)), forward)
+    BatchLimit(4, "images").run(list(torch.zeros(2, 1)), forward)
     # then no try began while another's was alive
     assert alive == [0] * 3
 
@@ -232,7 +230,7 @@ def test_other_errors_of_a_forward_pass_unchanged() -> None:
         raise error
 
     with pytest.raises(RuntimeError) as caught:
-        BatchLimit(4, "pictures").run(list(torch.zeros(2, 1)), forward)
+        BatchLimit(4, "images").run(list(torch.zeros(2, 1)), forward)
     assert caught.value is error
 
 
@@ -273,20 +271,17 @@ def test_torch_words_a_cpus_lack_of_memory_like_that() -> None:
     assert is_out_of_memory(caught.value)
 
 
-@pytest.mark.parametrize("text", OUT_OF_MEMORY_WORDS)
-def test_memory_that_ran_out_behind_torchs_back_is_no_lost_device(text: str) -> None:
-    error = RuntimeError(text)
-    assert is_out_of_memory(error)
+@pytest.mark.parametrize(
+    ("error", "out_of_memory"),
+    [
+        (OUT_OF_MEMORY, True),
+        *((RuntimeError(text), True) for text in OUT_OF_MEMORY_WORDS),
+        *((RuntimeError(text), False) for text in ELSEWHERE),
+    ],
+)
+def test_neither_memory_that_ran_out_nor_another_error_is_a_lost_device(
+    error: Exception,
+    out_of_memory: bool,  # noqa: FBT001  # a case
+) -> None:
+    assert is_out_of_memory(error) == out_of_memory
     assert not is_device_lost(error)
-
-
-@pytest.mark.parametrize("text", ELSEWHERE)
-def test_errors_that_have_nothing_to_do_with_a_device_are_neither(text: str) -> None:
-    error = RuntimeError(text)
-    assert not is_out_of_memory(error)
-    assert not is_device_lost(error)
-
-
-def test_torchs_out_of_memory_is_no_lost_device() -> None:
-    assert is_out_of_memory(OUT_OF_MEMORY)
-    assert not is_device_lost(OUT_OF_MEMORY)

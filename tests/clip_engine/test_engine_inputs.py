@@ -226,25 +226,39 @@ def test_labels_and_templates_may_come_in_any_iterable(form: Any) -> None:
     assert {type(prediction.label) for prediction in answers[0]} == {str}
 
 
-@pytest.mark.parametrize("labels", [None, 5, b"cat", np.array("cat"), np.array([]), iter([])])
+@pytest.mark.parametrize(
+    "labels", [None, 5, "", "cat", b"cat", [], (), np.array("cat"), np.array([]), iter([])]
+)
 def test_what_holds_no_labels_is_refused(labels: Any) -> None:
     message = refusal(lambda: engine().classify([], labels))
     assert message == f"Invalid labels {labels!r}; give a list of at least one label."
 
 
-@pytest.mark.parametrize("labels", [np.array([1, 2]), np.array([b"cat"]), np.array([["a", "b"]])])
-def test_a_label_of_an_array_that_is_no_text_is_quoted(labels: Any) -> None:
-    assert refusal(lambda: engine().classify([], labels)).startswith(f"The label {labels[0]!r} is")
+@pytest.mark.parametrize(
+    "labels",
+    [["", "cat"], [" \n"], [None], [5], np.array([1, 2]), np.array([b"cat"]), np.array([["a"]])],
+)
+def test_a_label_that_is_blank_or_no_text_is_quoted(labels: Any) -> None:
+    message = refusal(lambda: engine().classify([], labels))
+    assert message == f"The label {labels[0]!r} is blank or not a string; remove it."
 
 
-def test_a_label_that_an_array_holds_twice_is_named_as_text() -> None:
-    message = refusal(lambda: engine().classify([], np.array(["cat", "cat"])))
+@pytest.mark.parametrize("labels", [["cat", "dog", "cat"], np.array(["cat", "cat"])])
+def test_a_repeated_label_is_quoted_as_text(labels: Any) -> None:
+    message = refusal(lambda: engine().classify([], labels))
     assert message == "The label 'cat' is repeated; give each label once."
 
 
-@pytest.mark.parametrize("template", [None, 5, [None], ["{}", 5], b"{}"])
-def test_a_template_that_is_no_text_is_refused(template: Any) -> None:
-    assert refusal(lambda: engine().classify([], LABELS, template=template))
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        *((template, "give") for template in (None, 5, [None], ["{}", 5], b"{}")),
+        *((template, "exactly one") for template in ("cat", "{} {}", "", ["{}", "none"])),
+        ([], "at least one"),
+    ],
+)
+def test_a_template_is_text_with_exactly_one_placeholder(template: Any, words: str) -> None:
+    assert words in refusal(lambda: engine().classify([], LABELS, template=template))
 
 
 # --- texts ---
