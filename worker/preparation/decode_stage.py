@@ -78,16 +78,16 @@ class DecodeStage:
             del pixels
             error = None
         except NotNowError:
-            self._settle(image.needed_bytes)
-            self._images.decoding[self._place] = NONE
             raise
         except Exception as failure:  # noqa: BLE001  # whatever it is, the pool must hear of it
             error = self._failure(failure, image.uri)
-        image.data = None
-        if image.needed_bytes + len(data) >= MEDIUM_BYTES:
-            del data
-            self._settle(image.needed_bytes)
-        self._images.decoding[self._place] = NONE
+        finally:
+            image.data = None
+            if image.needed_bytes + len(data) >= MEDIUM_BYTES:
+                del data
+                allocator.return_freed()
+                self._limit.allow(0)
+            self._images.decoding[self._place] = NONE
         return time.perf_counter() - start, error
 
     def _reserve(self, image: ProcessImage, size_bytes: int) -> None:
@@ -105,12 +105,7 @@ class DecodeStage:
         if beyond or size_bytes >= _LARGE_BYTES:
             if not self._ask(image.slot, beyond):
                 raise NotNowError
-            self._limit.raise_by(beyond)
-
-    def _settle(self, size_bytes: int) -> None:
-        allocator.return_freed()
-        if size_bytes > self._own_bytes:
-            self._limit.restore()
+            self._limit.allow(beyond)
 
     def _failure(self, error: Exception, uri: str) -> PreparationError:
         is_broken = isinstance(error, ImageError) and error.code == "DECODE_BROKEN"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
+from clip_engine.errors import ImageError
 from worker.errors import ExpiredError
 from worker.preparation.error_codec import PreparationError
 from worker.preparation.handle import ProcessHandle, QueuedImage
 from worker.preparation.messages import Outcome, ProtocolError, Want
 from worker.preparation.records import ImageRequest, PreparedImage
 from worker.preparation.settings import CHUNK, PreparationSettings
+from worker.quoting import shown_uri
+
+logger = logging.getLogger(__name__)
 
 
 class ImageQueue:
@@ -119,6 +124,36 @@ class ImageQueue:
         """
         self.end(process.take(outcome.slot), outcome.error, outcome.fetch_s, outcome.decode_s)
 
+    def process_ended(self, process: ProcessHandle, decoding: int) -> None:
+        """Find the image that a process died of; the others are sent to other processes.
+
+        The culprit is what it was decoding. It is tried once more, alone, unless it took too long.
+
+        Args:
+            process: Nothing of it is left.
+            decoding: The slot that it was decoding into, or -1.
+        """
+        is_expensive = process.overran >= 0
+        culprit = process.images.get(process.overran if is_expensive else decoding)
+        images = process.take_all()
+        if culprit is None and len(images) == 1 and images[0].is_suspect:
+            (culprit,) = images
+        if images:
+            logger.warning(
+                "Preparation process %d ended (%s) with %d images%s",
+                process.pid,
+                process.reason,
+                len(images),
+                f"; it was decoding {shown_uri(culprit.request.uri)}" if culprit else "",
+            )
+        if culprit and (is_expensive or culprit.is_suspect):
+            images.remove(culprit)
+            most_s = self._settings.decode_cpu_s
+            self.end(culprit, _too_expensive(most_s) if is_expensive else _crashed(process.reason))
+        for image in images:
+            image.count_death(is_culprit=image is culprit)
+        self.put_back(images)
+
     def dispatch(self) -> None:
         """Hand out what can be handed out now."""
         able = [each for each in self._processes() if each.is_live and not each.is_reserved]
@@ -192,6 +227,20 @@ class ImageQueue:
 
 def _load(process: ProcessHandle) -> int:
     return len(process.images)
+
+
+def _too_expensive(cpu_s: float) -> ImageError:
+    return ImageError(
+        f"The image took more than {cpu_s:g} s of processor time to decode; give a smaller one, "
+        "or save it anew.",
+        "DECODE_TOO_EXPENSIVE",
+    )
+
+
+def _crashed(reason: str) -> ImageError:
+    return ImageError(
+        f"The image's decoder crashed twice ({reason}); give a sound file.", "DECODE_CRASHED"
+    )
 
 
 def _expired() -> ExpiredError:

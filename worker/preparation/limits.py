@@ -69,19 +69,12 @@ class MemoryLimit:
         self._hard = (self._base or 0) + own_bytes + shared_bytes
         if before != resource.RLIM_INFINITY:
             self._hard = min(self._hard, before)
-        self.restore()
+        self.allow(0)
 
-    def raise_by(self, size_bytes: int) -> None:
-        """Allow so much more, for a large image."""
-        self._set(self._own_bytes + size_bytes)
-
-    def restore(self) -> None:
-        """Allow no more than the process's own."""
-        self._set(self._own_bytes)
-
-    def _set(self, size_bytes: int) -> None:
+    def allow(self, beyond_bytes: int) -> None:
+        """Allow the process's own, and so much more for a large image."""
         if self._base is not None:
-            soft = min(self._base + size_bytes, self._hard)
+            soft = min(self._base + self._own_bytes + beyond_bytes, self._hard)
             resource.setrlimit(resource.RLIMIT_AS, (soft, self._hard))
 
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from clip_engine.errors import ImageError
 from worker.errors import TemporaryError
 from worker.preparation import messages
 from worker.preparation.decode_watch import TICK_S, Verdict
@@ -256,49 +255,11 @@ class PreparationPool:
         )
 
     def _process_ended(self, process: ProcessHandle) -> None:
-        """Find the image that a process died of; the others are sent to other processes."""
+        """Take what it sent before it ended; the rest of its images are sent to others."""
         with contextlib.suppress(ProtocolError):
             for reply in process.last_replies(_END_S):
                 self._handle(process, reply)
-        slot = process.overran if process.overran != NONE else self._shared.slot(process.place)
-        culprit = process.images.get(slot)
-        images = process.take_all()
-        if culprit is None and len(images) == 1 and images[0].is_suspect:
-            (culprit,) = images
-        if images:
-            logger.warning(
-                "Preparation process %d ended (%s) with %d images%s",
-                process.pid,
-                process.reason,
-                len(images),
-                f"; it was decoding {shown_uri(culprit.request.uri)}" if culprit else "",
-            )
-        if culprit and (process.overran != NONE or culprit.is_suspect):
-            images.remove(culprit)
-            is_expensive = process.overran != NONE
-            self._queue.end(
-                culprit,
-                _too_expensive(self._settings.decode_cpu_s)
-                if is_expensive
-                else _crashed(process.reason),
-            )
-        for image in images:
-            image.count_death(is_culprit=image is culprit)
-        self._queue.put_back(images)
-
-
-def _too_expensive(cpu_s: float) -> ImageError:
-    return ImageError(
-        f"The image took more than {cpu_s:g} s of processor time to decode; give a smaller one, "
-        "or save it anew.",
-        "DECODE_TOO_EXPENSIVE",
-    )
-
-
-def _crashed(reason: str) -> ImageError:
-    return ImageError(
-        f"The image's decoder crashed twice ({reason}); give a sound file.", "DECODE_CRASHED"
-    )
+        self._queue.process_ended(process, self._shared.slot(process.place))
 
 
 def _stopping(image: QueuedImage) -> TemporaryError:
