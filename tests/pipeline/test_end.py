@@ -181,3 +181,21 @@ def test_a_lost_device_raises_the_alarm_before_any_caller_hears_of_it(
     # then
     assert heard[0] == (gone, [False, False, False])
     assert {(type(error), error.code) for error in errors} == {(TemporaryError, "DEVICE_LOST")}
+
+
+def test_a_suspect_that_loses_the_device_is_still_noted_as_alone_when_the_process_ends(
+    make: Callable[..., Bench],
+) -> None:
+    noted: list[int | None] = []
+    noted_at_the_end: list[list[int | None]] = []
+
+    def begin(messages: Any, together: int | None) -> Any:
+        noted.append(together)
+        return messages
+
+    bench = make(begin=begin, device_lost=lambda _error: noted_at_the_end.append(list(noted)))
+    bench.engine.fail_with = DeviceLostError("Xid 79")
+
+    bench.error(jpeg(1), message=FakeMessage(crashes=("a crash",)))
+
+    assert noted_at_the_end == [[1]]

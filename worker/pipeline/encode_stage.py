@@ -65,13 +65,17 @@ class EncodeStage:
 
     def run(self, batch: Batch) -> None:
         """Encode the tasks of a batch that may still run, and free all their slots."""
+        is_device_lost = False
         try:
             tasks = self._begun([task for task in batch.tasks if self._is_wanted(task)], batch)
             if tasks:
                 self._encode(tasks)
+        except DeviceLostError:  # it may end the process, and the history must say alone then
+            is_device_lost = True
+            raise
         finally:
             self._pool.release([task.slot for task in batch.tasks if task.slot is not None])
-            if batch.is_alone:
+            if batch.is_alone and not is_device_lost:
                 self._end_quarantine(batch)
 
     def oldest_run_s(self) -> float:
