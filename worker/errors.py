@@ -1,22 +1,22 @@
-"""What clip-worker raises, on the worker's side and, the same classes, on the client's.
+"""The exceptions of clip-worker, the same classes in workers and in clients.
 
 ::
 
     ClipWorkerError
-    ├── InvalidRequestError    mend the request: labels, k, template, URI
-    ├── ImageUnavailableError  this URI gives no picture: 404, refused, outside the roots
-    ├── ImageInvalidError      what the URI gave is no usable picture
-    ├── ExpiredError           the task's deadline passed before it was run
-    ├── TemporaryError         try again later: time-out, 5xx, worker stopping
-    │   ├── QueueUnavailableError  Redis can't be reached, or takes nothing: full, a replica
-    │   ├── QueueFullError         as many messages are waiting as the producer allows
-    │   └── ResultTimeoutError     no result within the time the caller gave
-    └── ServiceError           call the operator: a bug, a broken model, a full disk
+    ├── InvalidRequestError    fix the request: labels, k, template, URI
+    ├── ImageUnavailableError  check the URI: 404, not permitted, outside the file roots
+    ├── ImageInvalidError      drop or convert the image: it can't be decoded
+    ├── ExpiredError           the task's deadline passed before it ran
+    ├── TemporaryError         try again later: timeout, 5xx, a worker that stops
+    │   ├── QueueUnavailableError  Redis can't be reached or refuses writes: full, a replica
+    │   ├── QueueFullError         the queue has reached the producer's limit
+    │   └── ResultTimeoutError     no result within the caller's timeout
+    └── ServiceError           tell the operator: a bug, a broken model, a full disk
 
-Celery's JSON results carry an exception as its class name, its module and its `args`, and the
-client's side rebuilds it from these if the module is imported. So every class here keeps
-`args == (message, code)` and takes just these two. The split is by what the caller should do;
-`code` is the stable name of what happened.
+The classes are split by what the caller should do; `code` is the stable name of what happened.
+Celery's JSON results hold an exception's module, class name and `args`, from which a client that
+has imported the module rebuilds it. So every class takes exactly a message and a code, keeps them
+as its `args`, and stays in this module.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import ClassVar
 
 
 class ClipWorkerError(Exception):
-    """Root of all errors of this package.
+    """Base class of all exceptions of this package.
 
     Args:
-        message: One sentence for a person: the value at fault and what would be right.
-        code: Stable name for programs, upper case, such as `FETCH_404`.
+        message: One sentence for people, with the value at fault and how to fix it.
+        code: Stable name for programs, such as `FETCH_404`; None for the class's default.
     """
 
     default_code: ClassVar[str] = "INTERNAL"
 
     def __init__(self, message: str, code: str | None = None) -> None:
-        # A lone surrogate would keep it out of results and logs.
+        # A message with a lone surrogate could be neither stored nor logged.
         self.message = message.encode(errors="backslashreplace").decode()
         self.code = code or self.default_code
         super().__init__(self.message, self.code)
@@ -45,35 +45,35 @@ class ClipWorkerError(Exception):
 
 
 class InvalidRequestError(ClipWorkerError):
-    """The request itself is wrong; the same request will never succeed."""
+    """The request is invalid and will never succeed."""
 
     default_code = "INVALID_REQUEST"
 
 
 class ImageUnavailableError(ClipWorkerError):
-    """The URI gives no bytes, and asking again will not help."""
+    """The URI can't be read, and trying again won't help."""
 
     default_code = "FETCH_REFUSED"
 
 
 class ImageInvalidError(ClipWorkerError):
-    """The bytes are there but are no usable picture."""
+    """The URI's bytes are not an image that can be decoded."""
 
     default_code = "DECODE_BROKEN"
 
 
 class ExpiredError(ClipWorkerError):
-    """The task's deadline passed before it was run."""
+    """The task's deadline passed before it ran."""
 
     default_code = "EXPIRED"
 
 
 class TemporaryError(ClipWorkerError):
-    """Something outside the request failed; the same request may succeed later.
+    """Something outside the request failed; it may succeed later.
 
     Attributes:
-        retry_after_s: Seconds that a server asked to wait, or None. It stays in the worker.
-        sent: Ids of the tasks that `Client.submit_many` had sent before it failed.
+        retry_after_s: Seconds to wait, if a server stated them. Not passed on to clients.
+        sent: Ids of the tasks that `Client.submit_many` sent before it failed.
     """
 
     default_code = "TEMPORARY"
@@ -82,24 +82,24 @@ class TemporaryError(ClipWorkerError):
 
 
 class QueueUnavailableError(TemporaryError):
-    """Redis can't be reached, or refuses the message."""
+    """Redis can't be reached or refuses the message."""
 
     default_code = "QUEUE_UNAVAILABLE"
 
 
 class QueueFullError(TemporaryError):
-    """As many messages are waiting as the producer allows."""
+    """The queue has reached the producer's limit."""
 
     default_code = "QUEUE_FULL"
 
 
 class ResultTimeoutError(TemporaryError):
-    """No result came within the time that the caller gave."""
+    """No result arrived within the caller's timeout."""
 
     default_code = "RESULT_TIMEOUT"
 
 
 class ServiceError(ClipWorkerError):
-    """The worker failed through no fault of the request."""
+    """The worker failed for a reason other than the request."""
 
     default_code = "INTERNAL"
