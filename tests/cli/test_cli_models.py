@@ -367,21 +367,23 @@ def test_a_cache_that_is_a_file_is_invalid_input(models, tmp_path, command):
     assert f"'{tmp_path / 'file'}' is a file" in errors[-1]
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 and no more", b"text"])
-def test_a_file_that_is_not_a_checkpoint_is_invalid_input(models, tmp_path, content):
-    (tmp_path / "wrong.pt").write_bytes(content)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        *(
+            (content, "wrong.pt'")
+            for content in (b"", b"<html>404</html>", b"PK\x03\x04 and no more", b"text")
+        ),
+        ({"fc.weight": torch.zeros(3, 3)}, "fc.weight"),
+    ],
+    ids=["an empty file", "a web page", "a truncated archive", "text", "another network"],
+)
+def test_a_file_that_is_not_a_checkpoint_is_invalid_input(models, tmp_path, content, words):
+    path = tmp_path / "wrong.pt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
 
-    status, printed, errors = models("info", tmp_path / "wrong.pt")
+    status, printed, errors = models("info", path)
 
     assert (status, printed) == (2, [])
-    assert f"'{tmp_path / 'wrong.pt'}'" in errors[0]
+    assert words in errors[0]
     assert not any("Traceback" in line for line in errors)
-
-
-def test_a_checkpoint_of_another_network_is_invalid_input(models, tmp_path):
-    torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "other.pt")
-
-    status, _, errors = models("info", tmp_path / "other.pt")
-
-    assert status == 2
-    assert "fc.weight" in errors[0]
