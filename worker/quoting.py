@@ -1,11 +1,11 @@
-"""How messages, results and logs show a value that may be huge or hold secrets."""
+"""Shows values that may be huge or contain secrets in errors, results and logs."""
 
 from __future__ import annotations
 
 import re
 
 MOST_CHARACTERS = 80
-MOST_SEARCHED = 20_000  # characters of a text that is looked through; the rest is left out
+MOST_SEARCHED = 20_000  # characters of a text that are searched; the rest is omitted
 LEAST_SECRET = 4  # characters; shorter pieces of a URI occur everywhere
 
 # Between the user's colon and the last @ of the authority, as URL parsers take it. A URL that they
@@ -35,7 +35,7 @@ _PIECE = re.compile(r"[^\s/?#&=:@;,\\]+")
 
 
 def quote(value: object) -> str:
-    """The value's `repr`, one line of at most 80 characters. Of a picture's URI see `shown_uri`.
+    """The value's `repr` in one line of at most 80 characters. For URIs see `shown_uri`.
 
     >>> quote("cat.jpg")
     "'cat.jpg'"
@@ -46,19 +46,19 @@ def quote(value: object) -> str:
 
 
 def shown_uri(uri: object) -> str:
-    """A picture's URI as everything shows it: quoted and cut like `quote`, without its secrets.
+    """An image's URI as errors and logs show it: quoted and cut like `quote`, without secrets.
 
     >>> shown_uri("https://me:secret@example.com/cat.jpg?X-Amz-Signature=0123")
     "'https://***@example.com/cat.jpg?...'"
 
     Args:
-        uri: Well formed or not; or no string, where a message holds something else.
+        uri: A URI, well formed or not; or another value from a message.
     """
     return _cut(repr(without_secrets(uri)) if isinstance(uri, str) else redacted(repr(uri)))
 
 
 def without_secrets(uri: str) -> str:
-    """A URI without user-info, query, fragment and data; its scheme where these can't be told.
+    """A URI without user-info, query, fragment and data; only its scheme if these are unclear.
 
     >>> without_secrets("https://me:sec/ret@example.com/cat.jpg")
     'https://...'
@@ -80,14 +80,14 @@ def without_secrets(uri: str) -> str:
 
 
 def redacted(text: str, uri: str = "") -> str:
-    """A text from elsewhere, an exception's for one, with URIs in it as `without_secrets` has them.
+    """A text such as an exception's message, with the URIs in it shown by `without_secrets`.
 
     >>> redacted("Timeout for url: /cat.jpg?sig=0123", "https://example.com/cat.jpg?sig=0123")
     'Timeout for url: /cat.jpg?...'
 
     Args:
-        text: What is to be shown.
-        uri: The picture that it is about; what must not be seen of it is taken out in pieces, too.
+        text: The text.
+        uri: URI of the image that it is about; secret parts of it are removed from the text, too.
     """
     if len(text) > MOST_SEARCHED:
         text = f"{text[:MOST_SEARCHED]}..."
@@ -102,7 +102,7 @@ def redacted(text: str, uri: str = "") -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown, well formed or not: its password is replaced by stars.
+    """A URL, well formed or not, with its password replaced by stars.
 
     >>> without_password("redis://:secret@host:6379/0")
     'redis://:***@host:6379/0'
@@ -112,7 +112,7 @@ def without_password(url: str) -> str:
 
 
 def _is_surely_host(scheme: str, host: str, rest: str, *, behind_user: bool) -> bool:
-    """Whether what stands in the host's place may not be a part of a password."""
+    """Whether the parsed host can't be a part of a password."""
     if not host and scheme.lower() != "file" and _HAS_AT.search(rest):
         return False
     if _HOST.fullmatch(host):
@@ -121,7 +121,7 @@ def _is_surely_host(scheme: str, host: str, rest: str, *, behind_user: bool) -> 
 
 
 def _without_end(path: str, scheme: re.Match[str] | None = None) -> str:
-    """The path up to what nobody should see; a colon before an @ may begin a password, too."""
+    """The path up to the first secret part; a colon before an @ may begin a password, too."""
     start = scheme.end() if scheme else 0
     end, colon = _PATH_END.search(path, start), _COLON.search(path, start)
     stops = [end.start()] if end else []
