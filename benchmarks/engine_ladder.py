@@ -1,4 +1,4 @@
-"""What each piece of the engine buys, from JPEG bytes to the five best labels.
+"""What each acceleration of the engine gains, from JPEG bytes to the five best labels.
 
 python -m benchmarks.engine_ladder [--threads 1] [--labels 10] [--left-out] [--rungs open_clip ...]
 
@@ -9,7 +9,7 @@ Celery task does that calls open_clip: one picture at a time, its labels with it
 
 On a busy machine read the CPU time, with `--threads 1`: it hardly changes when others want the same
 cores. torch's own threads wait for each other by spinning, which counts as CPU time.
-`--left-out` takes one piece at a time from the default instead of adding them up.
+`--left-out` disables one acceleration at a time instead of adding them up.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def ladder() -> dict[str, Rung]:
 
 
 def left_out() -> dict[str, Rung]:
-    """The default, and it without one piece at a time."""
+    """The default, and it without one acceleration at a time."""
     default = ladder()["+ one thread a replica (default)"]
     rungs = {"default": default}
     for option in ("linear_patches", "folded_gelu", "prepacked", "cached_text"):

@@ -34,6 +34,10 @@ class ClipWorkerError(Exception):
 
     default_code: ClassVar[str] = "INTERNAL"
 
+    def __init_subclass__(cls, code: str | None = None) -> None:
+        super().__init_subclass__()
+        cls.default_code = code or cls.default_code
+
     def __init__(self, message: str, code: str | None = None) -> None:
         # A message with a lone surrogate could be neither stored nor logged.
         self.message = message.encode(errors="backslashreplace").decode()
@@ -44,31 +48,23 @@ class ClipWorkerError(Exception):
         return self.message
 
 
-class InvalidRequestError(ClipWorkerError):
+class InvalidRequestError(ClipWorkerError, code="INVALID_REQUEST"):
     """The request is invalid and will never succeed."""
 
-    default_code = "INVALID_REQUEST"
 
-
-class ImageUnavailableError(ClipWorkerError):
+class ImageUnavailableError(ClipWorkerError, code="FETCH_REFUSED"):
     """The URI can't be read, and trying again won't help."""
 
-    default_code = "FETCH_REFUSED"
 
-
-class ImageInvalidError(ClipWorkerError):
+class ImageInvalidError(ClipWorkerError, code="DECODE_BROKEN"):
     """The URI's bytes are not an image that can be decoded."""
 
-    default_code = "DECODE_BROKEN"
 
-
-class ExpiredError(ClipWorkerError):
+class ExpiredError(ClipWorkerError, code="EXPIRED"):
     """The task's deadline passed before it ran."""
 
-    default_code = "EXPIRED"
 
-
-class TemporaryError(ClipWorkerError):
+class TemporaryError(ClipWorkerError, code="TEMPORARY"):
     """Something outside the request failed; it may succeed later.
 
     Attributes:
@@ -76,30 +72,21 @@ class TemporaryError(ClipWorkerError):
         sent: Ids of the tasks that `Client.submit_many` sent before it failed.
     """
 
-    default_code = "TEMPORARY"
     retry_after_s: float | None = None
     sent: tuple[str, ...] = ()
 
 
-class QueueUnavailableError(TemporaryError):
+class QueueUnavailableError(TemporaryError, code="QUEUE_UNAVAILABLE"):
     """Redis can't be reached or refuses the message."""
 
-    default_code = "QUEUE_UNAVAILABLE"
 
-
-class QueueFullError(TemporaryError):
+class QueueFullError(TemporaryError, code="QUEUE_FULL"):
     """The queue has reached the producer's limit."""
 
-    default_code = "QUEUE_FULL"
 
-
-class ResultTimeoutError(TemporaryError):
+class ResultTimeoutError(TemporaryError, code="RESULT_TIMEOUT"):
     """No result arrived within the caller's timeout."""
 
-    default_code = "RESULT_TIMEOUT"
 
-
-class ServiceError(ClipWorkerError):
+class ServiceError(ClipWorkerError, code="INTERNAL"):
     """The worker failed for a reason other than the request."""
-
-    default_code = "INTERNAL"

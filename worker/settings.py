@@ -44,10 +44,8 @@ AccelerationName = Literal[
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]  # likewise
 
 
-class SettingsError(ServiceError):
+class SettingsError(ServiceError, code="BAD_SETTINGS"):
     """Settings are wrong; the message has one line for each."""
-
-    default_code = "BAD_SETTINGS"
 
 
 class Settings(BaseSettings):

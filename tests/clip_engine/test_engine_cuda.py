@@ -37,11 +37,11 @@ def pixels_of(engine: Engine, count: int, seed: int = 0) -> list[Tensor]:
 def on_gpu(request: pytest.FixtureRequest) -> Any:
     """Makes engines of one model on the GPU, warmed."""
 
-    def make(pieces: Acceleration) -> Engine:
+    def make(options: Acceleration) -> Engine:
         engine = tiny_engine(
             request.param,
             buckets=BUCKETS,
-            acceleration=pieces,
+            acceleration=options,
             precision="float16",
             device=torch.device("cuda"),
         )

@@ -17,11 +17,11 @@ from clip_engine.prompts import ensemble, fill
 END = 9
 
 
-def model(pieces: Acceleration | None = None, activation: Activation = "quick_gelu") -> CLIP:
+def model(options: Acceleration | None = None, activation: Activation = "quick_gelu") -> CLIP:
     config = dataclasses.replace(TINY_VIT, activation=activation)
     clip = build_model(tiny_state(config))
-    if pieces is not None:
-        accelerate(clip, pieces, "float32")
+    if options is not None:
+        accelerate(clip, options, "float32")
     return clip
 
 
@@ -67,16 +67,16 @@ def test_a_text_that_is_there_twice_is_one() -> None:
 # --- features ---
 
 
-@pytest.mark.parametrize("pieces", [None, Acceleration()], ids=["plain", "accelerated"])
+@pytest.mark.parametrize("options", [None, Acceleration()], ids=["plain", "accelerated"])
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
 def test_features_are_those_of_the_whole_context(
-    pieces: Acceleration | None, activation: Activation
+    options: Acceleration | None, activation: Activation
 ) -> None:
     # given the labels of a taxonomy in all templates of an ensemble, long ones and short ones
     labels = ["cat", "dog", "red panda", "cat", "a very old tree by the sea", "x" * 30, "é €"]
     prompts = [fill(template, label) for template in ensemble("imagenet") for label in labels]
     tokens = tokenizer().tokenize(prompts)
-    clip = model(pieces, activation)
+    clip = model(options, activation)
     # when
     with torch.inference_mode():
         plain, shared = clip.encode_text(tokens, trim=False), encode_text(clip, tokens)
