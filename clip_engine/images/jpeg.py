@@ -1,7 +1,7 @@
 """Decodes ordinary JPEGs by libjpeg-turbo directly, in half of Pillow's time.
 
 Pillow feeds libjpeg line by line, stores four bytes a pixel and copies them once more;
-`simplejpeg` decodes a file into an array in one call (`benchmarks/jpeg_decode.py`). Both hold the
+`simplejpeg` decodes a file into an array in one call (`benchmarks/resize.py`). Both hold the
 same library: pixels are the same, which a test compares. Whatever `simplejpeg` refuses or warns of
 is left to Pillow, which then says what is wrong with it.
 

@@ -26,6 +26,9 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+SPARED = {"simplejpeg"}  # Pillow decodes in its place; test_jpeg.py tests without it
+
+
 def group(name: str) -> list[str]:
     """The requirements of a dependency group, those that it includes among them."""
     found: list[str] = []
@@ -35,14 +38,17 @@ def group(name: str) -> list[str]:
 
 
 def named(*groups: str) -> set[str]:
-    """What the project with its extras and these groups installs on every Python and machine."""
+    """What the project with its extras and these groups installs on every Python and machine.
+
+    And what it can do without where there is no wheel.
+    """
     requirements = list(project()["project"]["dependencies"])
     for name in groups:
         requirements += group(name)
     for extra in project()["project"]["optional-dependencies"].values():
         requirements += extra
     parsed = [Requirement(line) for line in requirements]
-    return {normalized(one.name) for one in parsed if one.marker is None}
+    return {normalized(one.name) for one in parsed if one.marker is None or one.name in SPARED}
 
 
 def normalized(name: str) -> str:
