@@ -1,4 +1,4 @@
-"""What a picture costs on a CPU in batches of each size.
+"""What an image costs on a CPU in batches of each size.
 
     python benchmarks/cpu_batches.py [ViT-B/32 RN50 ...]
 
@@ -82,7 +82,7 @@ def seconds_a_picture(engine: Engine, size: int, batches: int, replicas: int) ->
 
 
 def main() -> None:
-    """Print a table of milliseconds a picture."""
+    """Print a table of milliseconds an image."""
     torch.set_num_threads(1)
     replicas = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     print("| model | " + " | ".join(map(str, SIZES)) + " |")

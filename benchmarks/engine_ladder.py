@@ -5,7 +5,7 @@ python -m benchmarks.engine_ladder [--threads 1] [--labels 10] [--left-out] [--r
 ViT-B/32 with random weights, which cost what trained ones do. In every round each rung runs once,
 one after the other, so that what else the machine does falls on all alike; a figure is the median
 of the rounds, a ratio the median of the ratios within each round. The first rung is what a plain
-Celery task does that calls open_clip: one picture at a time, its labels with it.
+Celery task does that calls open_clip: one image at a time, its labels with it.
 
 On a busy machine read the CPU time, with `--threads 1`: it hardly changes when others want the same
 cores. torch's own threads wait for each other by spinning, which counts as CPU time.
@@ -54,10 +54,10 @@ class Rung:
         acceleration: Accelerations in use.
         precision: Of the image tower.
         mode: Of preprocessing.
-        batch: Pictures a forward pass.
+        batch: Images a forward pass.
         replicas: Batches at the same time, with one torch thread each; 0 for one batch at a time
             with as many threads as torch is given.
-        pictures: Part of the run's pictures that this rung is given; slow rungs get few.
+        images: Part of the run's images that this rung is given; slow rungs get few.
     """
 
     acceleration: Acceleration
@@ -126,10 +126,10 @@ def main() -> None:
     labels = [f"thing number {i}" for i in range(options.labels)]
     print(f"torch {torch.__version__}, {cores()} cores, {options.threads} threads,", end=" ")
     print(f"{len(labels)} labels,")
-    print(f"{options.pictures} pictures a round, medians of {options.rounds} rounds")
+    print(f"{options.pictures} images a round, medians of {options.rounds} rounds")
     for size in (SMALL, LARGE):
         files = pictures(size, options.pictures)
-        print(f"\n{size.name}, {statistics.mean(map(len, files)) / 1e3:.0f} kB a picture\n")
+        print(f"\n{size.name}, {statistics.mean(map(len, files)) / 1e3:.0f} kB an image\n")
         print_table(measure(contenders, files, labels, options.rounds))
 
 
@@ -160,7 +160,7 @@ def pictures(size: Size, count: int) -> list[bytes]:
 
 
 def open_clip_task(model: open_clip.CLIP) -> Answer:
-    """OpenCLIP's own way, as its README shows it, for each picture anew."""
+    """OpenCLIP's own way, as its README shows it, for each image anew."""
     prepare = open_clip.image_transform(224, is_train=False)
     tokenize = open_clip.get_tokenizer(ORACLE)
 
@@ -206,7 +206,7 @@ def engine_of(rung: Rung, state: StateDict) -> Engine:
 
 
 def classify_batch(engine: Engine, files: Sequence[bytes], labels: Sequence[str]) -> object:
-    """Each picture with its labels, as the worker does it."""
+    """Each image with its labels, as the worker does it."""
     features = engine.encode_pixels([engine.prepare(file) for file in files])
     return [
         engine.classify_features(
@@ -218,7 +218,7 @@ def classify_batch(engine: Engine, files: Sequence[bytes], labels: Sequence[str]
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds a picture: on the clock, and of all cores."""
+    """Seconds an image: on the clock, and of all cores."""
 
     wall_s: float
     cpu_s: float
@@ -240,7 +240,7 @@ def measure(
     labels: Sequence[str],
     rounds: int,
 ) -> dict[str, list[Cost]]:
-    """What a picture costs each contender in each round, after one that doesn't count."""
+    """What an image costs each contender in each round, after one that doesn't count."""
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(rounds + 1):
         for name, (part, answer) in contenders.items():

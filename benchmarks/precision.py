@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def demo_rows() -> dict[Precision, Row]:
-    """The trained model on pictures of its world, each against wrong labels only.
+    """The trained model on images of its world, each against wrong labels only.
 
     With the right label among them every probability is near 0 or 1, and nothing could change it.
     """

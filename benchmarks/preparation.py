@@ -1,9 +1,9 @@
-"""What the preparation pool costs: processor time a picture here and in the processes, and latency.
+"""What the preparation pool costs: processor time an image here and in the processes, and latency.
 
     python benchmarks/preparation.py
 
-JPEGs of 64x64 and 500x375 pixels, handed over as bytes, in messages of 1 and of 16 pictures; then
-one picture at a time on an idle pool. Figures are medians of the rounds of one run.
+JPEGs of 64x64 and 500x375 pixels, handed over as bytes, in messages of 1 and of 16 images; then
+one image at a time on an idle pool. Figures are medians of the rounds of one run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ URI = "redis://uploads/benchmark"
 
 
 class Counter:
-    """Gives slots back, and tells when all pictures are there."""
+    """Gives slots back, and tells when all images are there."""
 
     def __init__(self) -> None:
         cores = len(os.sched_getaffinity(0))
@@ -53,7 +53,7 @@ class Counter:
             self._done.set()
 
     def run(self, data: bytes, count: int) -> float:
-        """Have a picture prepared many times; gives seconds."""
+        """Have an image prepared many times; gives seconds."""
         self._left = count
         self._done.clear()
         requests = [ImageRequest(key, URI, data) for key in range(count)]
@@ -71,7 +71,7 @@ class Counter:
 
 
 def jpeg(size: tuple[int, int]) -> bytes:
-    """A smooth picture with some noise, as a file."""
+    """A smooth image with some noise, as a file."""
     rng = np.random.default_rng(1)
     coarse = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
@@ -87,7 +87,7 @@ def main() -> None:
     counter.pool.start()
     if not counter.pool.wait_until_ready(60):
         sys.exit("No process was started within 60 s.")
-    print("| picture | a message | pictures/s | here, µs each | in processes, µs each |")
+    print("| image | a message | images/s | here, µs each | in processes, µs each |")
     print("| --- | --- | --- | --- | --- |")
     for size, count in SIZES.items():
         data = jpeg(size)
@@ -106,7 +106,7 @@ def main() -> None:
     data = jpeg((64, 64))
     alone = sorted(counter.run(data, 1) for _ in range(ALONE))
     usual, best = 1000 * alone[ALONE // 2], 1000 * alone[ALONE // 20]
-    print(f"\none 64x64 picture at a time: {usual:.2f} ms, the best twentieth {best:.2f} ms")
+    print(f"\none 64x64 image at a time: {usual:.2f} ms, the best twentieth {best:.2f} ms")
     counter.pool.stop(5)
 
 

@@ -1,6 +1,6 @@
 """What one producer process sends a second: one by one and in bulk, beside Celery's `send_task`.
 
-Every case sends the same pictures' URIs with ten labels, to a Redis of its own on this machine that
+Every case sends the same images' URIs with ten labels, to a Redis of its own on this machine that
 nobody reads from, and which is emptied between rounds. The cases take turns, several rounds; the
 median counts. Redis shares the cores with the producer.
 

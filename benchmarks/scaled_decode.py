@@ -2,9 +2,9 @@
 
     python benchmarks/scaled_decode.py [FOLDER]
 
-Differences in levels of 255: of each picture the mean over its pixels, and the largest. Without a
-folder, drawn pictures at 224x224, of sizes that are scaled by 1/2, 1/4 or 1/8, most of them to no
-whole number. With one, its pictures, cut by a few pixels so that this is so, at resolutions of a
+Differences in levels of 255: of each image the mean over its pixels, and the largest. Without a
+folder, drawn images at 224x224, of sizes that are scaled by 1/2, 1/4 or 1/8, most of them to no
+whole number. With one, its images, cut by a few pixels so that this is so, at resolutions of a
 quarter to a sixteenth of their shorter side.
 """
 
@@ -99,8 +99,8 @@ def off(data: bytes, resolution: int = RESOLUTION) -> tuple[float, float]:
 
 
 def of_drawn_pictures() -> None:
-    """Print a row for each kind of picture."""
-    print("| picture | mean difference | at 2048x1365 | worst size, mean | one pixel at most |")
+    """Print a row for each kind of image."""
+    print("| image | mean difference | at 2048x1365 | worst size, mean | one pixel at most |")
     print("| --- | --- | --- | --- | --- |")
     for name, draw in KINDS.items():
         means: dict[tuple[int, int], float] = {}
@@ -119,8 +119,8 @@ def of_drawn_pictures() -> None:
 
 
 def of_folder(folder: Path) -> None:
-    """Print a row for each picture in a folder, and one for all."""
-    print("| picture | mean difference | worst mean | one pixel at most |")
+    """Print a row for each image in a folder, and one for all."""
+    print("| image | mean difference | worst mean | one pixel at most |")
     print("| --- | --- | --- | --- |")
     everything: list[tuple[float, float]] = []
     for path in sorted(folder.iterdir()):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
 from clip_engine.errors import ClipEngineError, ImageError, InputError
-from clip_engine.images.image_input import ImageInput, check_images, file_or_picture
+from clip_engine.images.image_input import ImageInput, check_images, file_or_image
 from clip_engine.inference.buckets import buckets_up_to, usual_batch
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
@@ -232,7 +232,7 @@ class Engine:
             ImageError: It can't be decoded.
             OSError: The file can't be read.
         """
-        source = file_or_picture(image)
+        source = file_or_image(image)
         try:
             if isinstance(source, bytes):
                 return self.preprocessor.from_bytes(source, reserve)

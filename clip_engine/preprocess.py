@@ -36,7 +36,7 @@ from clip_engine.images.resample import resize_and_crop
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
 DEFAULT_MAX_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
-# Fast mode copies a picture's pixels and resizes all of them; of larger ones, and of strips, Pillow
+# Fast mode copies an image's pixels and resizes all of them; of larger ones, and of strips, Pillow
 # resizes what the crop keeps.
 MOST_COPIED = 16_000_000  # pixels
 LONGEST = 8  # times the shorter side
@@ -50,13 +50,13 @@ Reserve: TypeAlias = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """Decodes, resizes and crops pictures; holds no state, so threads may share it.
+    """Decodes, resizes and crops images; holds no state, so threads may share it.
 
     Attributes:
         resolution: R, pixels a side.
         mode: `exact` follows the reference to within 1/255. `fast` lets libjpeg scale while it
             decodes (to no less than twice R), and resamples with torch: the mean difference is
-            within 0.35/255 on smooth pictures and within 2/255 on photographs that are sharp to the
+            within 0.35/255 on smooth images and within 2/255 on photographs that are sharp to the
             pixel, half a level in the mean of these (`benchmarks/scaled_decode.py`).
         max_pixels: Largest width times height that is decoded.
         formats: Image formats that are decoded, of `FORMATS`.
@@ -68,7 +68,7 @@ class Preprocessor:
     formats: tuple[str, ...] = FORMATS
 
     def from_bytes(self, data: bytes, reserve: Reserve | None = None) -> Tensor:
-        """Decode an encoded picture; of an animation, its first frame.
+        """Decode an encoded image; of an animation, its first frame.
 
         Args:
             data: All bytes of the file.
@@ -80,9 +80,9 @@ class Preprocessor:
             uint8 `[3, R, R]`, RGB.
 
         Raises:
-            ImageError: The bytes are no picture, are cut off or broken, have too many pixels, or
-                would cost the decoder far more than a picture should.
-            MemoryError: There is not enough, which is not the picture's fault.
+            ImageError: The bytes are no image, are cut off or broken, have too many pixels, or
+                would cost the decoder far more than an image should.
+            MemoryError: There is not enough, which is not the image's fault.
         """
         with _decoding():
             image = self._open(data, reserve)
@@ -98,7 +98,7 @@ class Preprocessor:
             return self._prepare(image, filled)
 
     def from_image(self, image: Image.Image) -> Tensor:
-        """Prepare a picture that Pillow has opened; its pixels are not changed.
+        """Prepare an image that Pillow has opened; its pixels are not changed.
 
         Returns:
             uint8 `[3, R, R]`, RGB.
@@ -111,11 +111,11 @@ class Preprocessor:
             return self._prepare(image)
 
     def _prepare(self, image: Image.Image, filled: Size | None = None) -> Tensor:
-        """Resize, crop and turn a picture.
+        """Resize, crop and turn an image.
 
         Args:
             image: Not loaded yet, perhaps.
-            filled: What the picture fills of the image's width and height, if not all of it.
+            filled: What the image fills of the image's width and height, if not all of it.
         """
         image.load()
         turn = turn_of(image)
@@ -146,7 +146,7 @@ class Preprocessor:
 
     def _open(self, data: bytes, reserve: Reserve | None) -> Image.Image:
         if not data:
-            raise ImageError("The picture is empty (0 bytes); give a whole file.", "EMPTY_IMAGE")
+            raise ImageError("The image is empty (0 bytes); give a whole file.", "EMPTY_IMAGE")
         check_image_file(data)
         if reserve is not None and (pixels := webp_pixels(data)):
             reserve(WEBP_CANVAS * pixels)
@@ -154,13 +154,13 @@ class Preprocessor:
             return Image.open(io.BytesIO(data), formats=self.formats)
         except UnidentifiedImageError as error:
             raise ImageError(
-                f"These {len(data)} bytes, which begin with {data[:12]!r}, are no picture that is "
+                f"These {len(data)} bytes, which begin with {data[:12]!r}, are no image that is "
                 f"known; give one of {', '.join(self.formats)}.",
                 "DECODE_UNRECOGNIZED",
             ) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ImageError(
-                f"The picture has too many pixels ({error}); the limit is {self.max_pixels}.",
+                f"The image has too many pixels ({error}); the limit is {self.max_pixels}.",
                 "TOO_MANY_PIXELS",
             ) from error
 
@@ -168,12 +168,12 @@ class Preprocessor:
         width, height = image.size
         if width * height > self.max_pixels:
             raise ImageError(
-                f"The picture is {width}x{height}, {width * height} pixels; give one of at most "
+                f"The image is {width}x{height}, {width * height} pixels; give one of at most "
                 f"{self.max_pixels}.",
                 "TOO_MANY_PIXELS",
             )
         if width * height == 0:
-            raise ImageError(f"The picture is {width}x{height}: it has no pixels.", "EMPTY_IMAGE")
+            raise ImageError(f"The image is {width}x{height}: it has no pixels.", "EMPTY_IMAGE")
 
     def _memory_bytes(self, image: Image.Image, full_size: tuple[int, int]) -> int:
         width, height = _resized(image.size, self.resolution)
@@ -190,7 +190,7 @@ class Preprocessor:
         """Let libjpeg decode at 1/2, 1/4 or 1/8 where that leaves twice the target's size.
 
         Returns:
-            The scaled picture's width and height. libjpeg rounds its image up to whole pixels, so
+            The scaled image's width and height. libjpeg rounds its image up to whole pixels, so
             the last column and row may lie outside in part. None if nothing was scaled.
         """
         width, height = _resized(image.size, self.resolution)
@@ -230,7 +230,7 @@ def _crop_offset(length: int, resolution: int, *, mirrored: bool) -> int:
 
 
 def _resamplable(image: Image.Image) -> Image.Image:
-    """The picture in a mode of 8 bits a channel that Pillow can resample."""
+    """The image in a mode of 8 bits a channel that Pillow can resample."""
     if image.mode in ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBX"):
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -269,8 +269,6 @@ def _broken(error: Exception) -> ImageError:
     reason = str(error).strip() or type(error).__name__
     if "truncated" in reason.lower():
         return ImageError(
-            f"The picture is cut off ({reason}); give the whole file.", "DECODE_TRUNCATED"
+            f"The image is cut off ({reason}); give the whole file.", "DECODE_TRUNCATED"
         )
-    return ImageError(
-        f"The picture can't be decoded ({reason}); give a sound file.", "DECODE_BROKEN"
-    )
+    return ImageError(f"The image can't be decoded ({reason}); give a sound file.", "DECODE_BROKEN")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
 COLUMNS, SIDE, TEXT, GAP = 4, 216, 66, 18  # SIDE, TEXT and GAP in pixels
-LABELS = 3  # shown a picture
+LABELS = 3  # shown an image
 LEFT_OUT = {"stars.jpg", "kite.png", "clover.jpg", "signs.jpg"}
 INK, PALE, GREEN = "#24292f", "#8b949e", "#1a7f37"
 

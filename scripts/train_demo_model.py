@@ -1,4 +1,4 @@
-"""Train the demo model from nothing: draw its pictures, write its captions, fit both towers.
+"""Train the demo model from nothing: draw its images, write its captions, fit both towers.
 
     python scripts/train_demo_model.py --out clip_engine/demo/demo.pt
 
@@ -45,7 +45,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     started = time.perf_counter()
     data = _data(options)
-    _log(started, f"{len(data.pixels)} pictures drawn")
+    _log(started, f"{len(data.pixels)} images drawn")
     model = CLIP(CONFIG)
     trainer = Trainer(model, data, Schedule(options.steps), options.seed)
     best = 0.0
@@ -66,11 +66,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("--steps", type=int, default=6000, help="batches of 256")
-    parser.add_argument("--copies", type=int, default=3, help="pictures of each training scene")
+    parser.add_argument("--copies", type=int, default=3, help="images of each training scene")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--evaluate-every", type=int, default=500, help="steps")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cache", type=Path, help="file that keeps the drawn pictures")
+    parser.add_argument("--cache", type=Path, help="file that keeps the drawn images")
     return parser.parse_args()
 
 

@@ -25,7 +25,7 @@ START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` w
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 # Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
 DEFAULT_QUEUE = "clip"
-PICTURES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
+IMAGES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 
 # As in clip_engine.acceleration, which can't be imported here: it loads torch.
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=86_400,
-        description="Longest that a stopping worker finishes what it has begun; if unset, pictures "
+        description="Longest that a stopping worker finishes what it has begun; if unset, images "
         "8 s, and other tasks of the application as long as they take.",
     )
     hang_timeout_s: float = Field(
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     )
 
     max_batch: int | None = Field(
-        None, ge=1, le=1024, description="Most pictures a forward pass; or 32, on a CPU 2 to 8."
+        None, ge=1, le=1024, description="Most images a forward pass; or 32, on a CPU 2 to 8."
     )
     max_wait_s: float = Field(0.0, ge=0, le=60, description="Wait for a batch to fill.")
     replicas: int | None = Field(
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=4096,
-        description="Most pictures in hand at a time; or 1024, or 8 batches if that is more.",
+        description="Most images in hand at a time; or 1024, or 8 batches if that is more.",
     )
     fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
     task_timeout_s: float = Field(
@@ -153,12 +153,12 @@ class Settings(BaseSettings):
     object_store_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("s3", "gs", "az"), description="URI schemes handed to fsspec."
     )
-    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Largest picture, in bytes.")
+    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Largest image, in bytes.")
     max_pixels: int = Field(
         89_478_485,
         ge=1,
         le=178_956_970,
-        description="Largest picture, in pixels; Pillow's own bound.",
+        description="Largest image, in pixels; Pillow's own bound.",
     )
     image_formats: Annotated[tuple[ImageFormat, ...], NoDecode] = Field(
         get_args(ImageFormat), min_length=1, description="Image formats that are decoded."
@@ -167,17 +167,17 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="Processes that fetch and decode; or one a core."
     )
     decode_cpu_s: float = Field(10.0, gt=0, description="Most processor time that a decode takes.")
-    picture_memory_bytes: int | None = Field(
+    image_memory_bytes: int | None = Field(
         None,
         ge=1,
-        description="Memory for pictures in hand; or half of what is left, 4 GiB at most.",
+        description="Memory for images in hand; or half of what is left, 4 GiB at most.",
     )
-    fetch_timeout_s: float = Field(30.0, gt=0, description="Longest attempt at one picture.")
+    fetch_timeout_s: float = Field(30.0, gt=0, description="Longest attempt at one image.")
     fetch_attempts: int = Field(
-        5, ge=1, le=100, description="Attempts at a picture whose fetch fails for now."
+        5, ge=1, le=100, description="Attempts at an image whose fetch fails for now."
     )
     retry_total_s: float = Field(
-        120.0, ge=0, le=86_400, description="After which no further attempt at a picture starts."
+        120.0, ge=0, le=86_400, description="After which no further attempt at an image starts."
     )
     fetches_per_host: int | None = Field(
         None, ge=1, le=1024, description="Fetches from one host at the same time."
@@ -208,13 +208,13 @@ class Settings(BaseSettings):
         return self.result_url or self.redis_url
 
     @property
-    def pictures_drain_s(self) -> float:
-        """How long a stopping worker finishes the pictures that it has in hand."""
-        return PICTURES_DRAIN_S if self.drain_timeout_s is None else self.drain_timeout_s
+    def images_drain_s(self) -> float:
+        """How long a stopping worker finishes the images that it has in hand."""
+        return IMAGES_DRAIN_S if self.drain_timeout_s is None else self.drain_timeout_s
 
     @property
     def largest_batch(self) -> int:
-        """Most pictures a forward pass; until the model is there, as on a GPU."""
+        """Most images a forward pass; until the model is there, as on a GPU."""
         return self.max_batch or GPU_BATCH
 
     @field_validator("redis_url", "result_url", "queue", mode="before")

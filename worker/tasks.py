@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 def classify(
     self: Task, image: object = None, labels: object = None, **options: object
 ) -> dict[str, Any]:
-    """Tag one picture; the arguments are those of `worker.contract.ClassifyRequest`.
+    """Tag one image; the arguments are those of `worker.contract.ClassifyRequest`.
 
     Returns:
         A `Classification` as JSON.
@@ -43,7 +43,7 @@ def classify(
         ClipWorkerError: One of its subclasses, with a stable `code`.
     """
     request = read_request(CLASSIFY, (image, labels), options)
-    assert isinstance(request, ClassifyRequest), "clip.classify asks about one picture"
+    assert isinstance(request, ClassifyRequest), "clip.classify asks about one image"
     return _Task(self).result(request)
 
 
@@ -51,10 +51,10 @@ def classify(
 def classify_many(
     self: Task, images: object = None, labels: object = None, **options: object
 ) -> list[dict[str, Any]]:
-    """Tag several pictures; the arguments are those of `worker.contract.ClassifyManyRequest`.
+    """Tag several images; the arguments are those of `worker.contract.ClassifyManyRequest`.
 
     Returns:
-        An `Outcome` as JSON for each picture, in order: one that fails doesn't fail the others.
+        An `Outcome` as JSON for each image, in order: one that fails doesn't fail the others.
 
     Raises:
         ClipWorkerError: The question itself is wrong.
@@ -152,7 +152,7 @@ class _Task:
 
 
 def _give_up(done: Future[list[dict[str, Any]]]) -> None:
-    with contextlib.suppress(InvalidStateError):  # it is told for each picture
+    with contextlib.suppress(InvalidStateError):  # it is told for each image
         done.set_exception(TemporaryError("The worker is stopping.", STOPPING))
 
 

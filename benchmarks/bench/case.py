@@ -1,4 +1,4 @@
-"""What is asked of every contender end to end: a model, a size of pictures, labels."""
+"""What is asked of every contender end to end: a model, a size of images, labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Case:
     Attributes:
         name: For `Scale.cases` and the JSON.
         architecture: Of the model.
-        size: Of the pictures.
+        size: Of the images.
         labels: L.
         own: Whether each task has a list of its own, with labels that nobody has seen before.
     """
@@ -37,12 +37,12 @@ class Case:
 
     @property
     def slow(self) -> bool:
-        """Whether those who cache nothing need a minute for a picture."""
+        """Whether those who cache nothing need a minute for an image."""
         return self.labels >= 1_000
 
     @property
     def heavy(self) -> bool:
-        """Whether a picture takes seconds: fewer a round do."""
+        """Whether an image takes seconds: fewer a round do."""
         return self.architecture is VIT_L_14
 
     def lists(self, fresh: dict[int, Iterator[list[str]]]) -> Iterator[list[str]]:

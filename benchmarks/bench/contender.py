@@ -26,7 +26,7 @@ class Round:
         seconds: From the moment all messages stood in the queue to the last stored result.
         cpu_s: Processor time of the worker's processes meanwhile.
         redis_cpu_s: Of its Redis.
-        answers: By picture, label to probability.
+        answers: By image, label to probability.
     """
 
     tasks: int

@@ -1,4 +1,4 @@
-"""Pictures a second through the queue, beside the raw engine and what one would write.
+"""Images a second through the queue, beside the raw engine and what one would write.
 
 For a round all messages stand in the queue at once; it ends when the last result is stored.
 """
@@ -39,7 +39,7 @@ class _Run:
 
     Attributes:
         scale: How much is measured.
-        cache: Where weights and pictures are kept.
+        cache: Where weights and images are kept.
         fresh: Lists of labels that nobody has seen, by their length.
         end: `time.monotonic()` after which nothing more is begun; one round there is in any case.
     """
@@ -138,7 +138,7 @@ class _Rounds:
                 counts[contender.name] = self._scale.slow_tasks[contender.name]
                 if self._case.heavy:
                     counts[contender.name] = max(FEWEST, counts[contender.name] // 2)
-                if self._case.slow:  # a minute a picture: their models were loaded for other cases
+                if self._case.slow:  # a minute an image: their models were loaded for other cases
                     counts[contender.name] = FEWEST
                 else:
                     self._try(contender, FEWEST)

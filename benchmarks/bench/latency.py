@@ -53,7 +53,7 @@ def _idle(
     sender: ClipWorkerSender,
     images: Sequence[str],
 ) -> dict[str, Any]:
-    """One task at a time, and between two of them the same picture by the engine alone."""
+    """One task at a time, and between two of them the same image by the engine alone."""
     labels = label_list(LABELS)
     worker.warm_up(cycled(images, [labels] * 16, 16))
     found: dict[str, list[float]] = {

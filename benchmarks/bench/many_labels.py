@@ -1,4 +1,4 @@
-"""What a picture costs with more and more labels, whose features are cached.
+"""What an image costs with more and more labels, whose features are cached.
 
 The demo model, since its text tower encodes ten thousand labels in seconds. The task names a
 stored label set, so its message stays small.
@@ -32,13 +32,13 @@ class SetSender(ClipWorkerSender):
 
 
 def measure(scale: Scale, cache: Path) -> list[dict[str, Any]]:
-    """For each number of labels, pictures a second and processor time a picture."""
+    """For each number of labels, images a second and processor time an image."""
     images = [str(path) for path in make_pictures(SMALL, cache / "pictures")]
     found = []
     with _worker(cache) as contender:
         for count in scale.labels:
             row = _row(contender, images, label_list(count), scale)
-            say(f"    {count:,} labels: {row['cpu_ms'][-1]} ms a picture")
+            say(f"    {count:,} labels: {row['cpu_ms'][-1]} ms an image")
             found.append(row)
     return found
 

@@ -62,7 +62,7 @@ class CelerySender:
 
 
 def send_all(sender: Sender, tasks: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
-    """Publish pictures with their labels; the tasks' ids."""
+    """Publish images with their labels; the tasks' ids."""
     return [sender.send(image, labels) for image, labels in tasks]
 
 
@@ -111,6 +111,6 @@ def _filled(parts: Sequence[str], task_id: str) -> str:
 def cycled(
     images: Sequence[str], lists: Iterable[list[str]], count: int
 ) -> list[tuple[str, list[str]]]:
-    """`count` tasks: the pictures over and over, each with the next list of labels."""
+    """`count` tasks: the images over and over, each with the next list of labels."""
     pairs = zip(itertools.cycle(images), lists, strict=False)
     return list(itertools.islice(pairs, count))

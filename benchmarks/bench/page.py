@@ -23,7 +23,7 @@ RENDER = {
     "start_up": tables.start_up,
 }
 PICTURES = {
-    "end_to_end": ("end-to-end", "Pictures a second by contender"),
+    "end_to_end": ("end-to-end", "Images a second by contender"),
     "no_op": ("no-op", "Tasks a second and processor time a task without a model"),
     "latency": ("latency", "Latency against offered load"),
     "growth": ("growth", "Cost a task against what grows"),

@@ -1,6 +1,6 @@
 """JPEGs that are as hard to decode as photographs: noise of every scale, edges, fine grain.
 
-Flat or drawn pictures compress to a tenth of a photograph's bytes and decode faster.
+Flat or drawn images compress to a tenth of a photograph's bytes and decode faster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHAPES = 40
 
 @dataclass(frozen=True)
 class Size:
-    """A size of pictures.
+    """A size of images.
 
     Attributes:
         name: For tables.
@@ -52,7 +52,7 @@ def make_pictures(size: Size, folder: Path) -> list[Path]:
 
 
 def draw_picture(size: Size, seed: int) -> Image.Image:
-    """One picture; the same for the same seed."""
+    """One image; the same for the same seed."""
     generator = np.random.default_rng(seed)
     picture = _clouds(size, generator)
     _add_shapes(picture, random.Random(seed))

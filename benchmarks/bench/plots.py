@@ -87,7 +87,7 @@ def _end_to_end(data: dict[str, Any]) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("pictures a second (logarithmic; whiskers: least and most of the rounds)")
+    axes.set_xlabel("images a second (logarithmic; whiskers: least and most of the rounds)")
     figure.legend(*axes.get_legend_handles_labels(), loc="upper center", ncols=3)
     figure.subplots_adjust(top=1 - 0.75 / figure.get_figheight())
     return figure
@@ -130,7 +130,7 @@ def _latency(data: dict[str, Any]) -> Figure:
         values = [1000 * percentile(one["latency_s"], part) for one in data["load"]]
         axes.plot(offered, values, marker=marker, color=colour, label=name)
     idle = 1000 * median(data["idle"]["forward_s"])
-    axes.axhline(idle, color=GREY, linestyle="--", label="forward pass of one picture alone")
+    axes.axhline(idle, color=GREY, linestyle="--", label="forward pass of one image alone")
     if axes.get_ylim()[1] > RANGE_FOR_LOG * idle:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(PLAIN)
@@ -173,7 +173,7 @@ def _growth(data: dict[str, Any]) -> Figure:
     labels.plot([row["labels"] for row in data["labels"]], middles, marker="o", color=BLUE)
     labels.set_ylim(bottom=0)
     labels.set_xlabel("labels a task (demo model, cached)")
-    labels.set_ylabel("worker's processor time a picture, ms")
+    labels.set_ylabel("worker's processor time an image, ms")
     lasting = data["lasting"]
     for key, colour, name in (("worker_mb", BLUE, "worker"), ("redis_mb", ORANGE, "Redis")):
         memory.plot(lasting["tasks"], lasting[key], marker=".", color=colour, label=name)

@@ -19,7 +19,7 @@ import json, sys, time
 from worker.client import Client
 url, count = sys.argv[1], int(sys.argv[2])
 labels = [f"label {i}" for i in range(10)]
-images = [f"file:///pictures/{i}.jpg" for i in range(count)]
+images = [f"file:///images/{i}.jpg" for i in range(count)]
 client = Client(url)
 client.classify(images[0], labels)  # connects
 start = time.perf_counter()

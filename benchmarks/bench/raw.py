@@ -53,14 +53,14 @@ class RawEngine:
         self.run(tasks)
 
     def run(self, tasks: Sequence[tuple[str, list[str]]]) -> Round:
-        """One round: these pictures, each with its labels."""
+        """One round: these images, each with its labels."""
         images, labels = zip(*tasks, strict=True)
         told = self._ask({"images": images, "labels": labels, "k": 5})
         answers = [dict(best) for best in told["answers"]]
         return Round(len(tasks), told["seconds"], told["cpu_s"], 0.0, answers)
 
     def once(self, what: str, image: str, labels: Sequence[str], pause_s: float) -> float:
-        """Seconds of one picture after a pause: of the image tower (`forward`), or of `whole`."""
+        """Seconds of one image after a pause: of the image tower (`forward`), or of `whole`."""
         request = {"once": what, "image": image, "labels": list(labels), "pause_s": pause_s}
         return float(self._ask(request)["seconds"])
 

@@ -24,7 +24,7 @@ class Scale:
         cases: Which end-to-end cases, by name, the most telling first; empty for all.
         seconds: Aimed-at length of one measurement of a fast contender.
         end_to_end_s: After so long no further end-to-end case is begun, and no round but the first.
-        slow: A factor of the pictures a round of contenders that take long for one.
+        slow: A factor of the images a round of contenders that take long for one.
         no_op_tasks: Tasks a round of our path; the slower ones get fewer.
         idle_tasks: Single tasks on an idle worker.
         load_s: Length of each step of offered load.
@@ -53,7 +53,7 @@ class Scale:
 
     @property
     def slow_tasks(self) -> Mapping[str, int]:
-        """Pictures a round of the contenders that take long for one."""
+        """Images a round of the contenders that take long for one."""
         return {name: int(count * self.slow) for name, count in SLOW_TASKS.items()}
 
     def rounds_of(self, case: Case) -> int:

@@ -9,7 +9,7 @@ from benchmarks.bench.sample import median, percentile
 
 
 def end_to_end(data: dict[str, Any]) -> str:
-    """Pictures a second by case and contender, and how they stand to clip-worker's."""
+    """Images a second by case and contender, and how they stand to clip-worker's."""
     rows = []
     for case in data.values():
         rates = {name: _rates(found) for name, found in case["contenders"].items()}
@@ -26,7 +26,7 @@ def end_to_end(data: dict[str, Any]) -> str:
             count = f"{len(rates[name])} x {found['tasks']}"
             rows.append([case["title"], name, _figure(middle), _spread(rates[name]), count, times])
     head = [
-        "model, picture, labels",
+        "model, image, labels",
         "contender",
         "pictures/s",
         "least to most",
@@ -37,7 +37,7 @@ def end_to_end(data: dict[str, Any]) -> str:
 
 
 def end_to_end_notes(data: dict[str, Any]) -> str:
-    """What the pictures were, and how far the answers agree."""
+    """What the images were, and how far the answers agree."""
     sizes = {c["title"].split(", ")[1]: c["picture_bytes"] for c in data.values()}
     listed = ", ".join(f"{size} {count / 1000:,.0f} kB" for size, count in sizes.items())
     differences = [
@@ -82,7 +82,7 @@ def latency(data: dict[str, Any]) -> str:
     """One task on an idle worker, and at each offered load."""
     idle = data["idle"]
     names = {
-        "forward_s": "forward pass alone, one picture",
+        "forward_s": "forward pass alone, one image",
         "whole_s": "the engine's whole work: decode, forward, score",
         "own_forward_s": "forward pass as the worker reports it",
         "task_s": "a task, from `classify` to the answer in `get`",
@@ -161,7 +161,7 @@ def growth(data: dict[str, Any]) -> str:
                 workers,
             ),
             _table(
-                ["labels (demo model, cached)", "worker CPU, ms a picture", "least to most",
+                ["labels (demo model, cached)", "worker CPU, ms an image", "least to most",
                  "pictures/s", "rounds x tasks", "first task, s", "worker, MB"],
                 labels,
             ),

@@ -1,4 +1,4 @@
-"""What a picture costs the process that holds the model, before and after a change, in one run.
+"""What an image costs the process that holds the model, before and after a change, in one run.
 
     python -m benchmarks.model_process                      (12 minutes)
     python -m benchmarks.model_process --quick              (one minute: shows that it works)
@@ -9,7 +9,7 @@ Two workers run, each a real process with a `redis-server` of its own: one from 
 the commit to compare with, one from the present tree. Both get the same messages, in short rounds
 that take turns; figures are medians of the rounds, and a ratio is the median of the ratios within
 a round. Only the image tower is replaced: it answers at once with a constant feature, so what is
-left is all the other work of a picture.
+left is all the other work of an image.
 
 How it is measured, and its bias:
 

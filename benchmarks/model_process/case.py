@@ -1,4 +1,4 @@
-"""What the workers are asked: size of pictures, kind of message, number of label lists."""
+"""What the workers are asked: size of images, kind of message, number of label lists."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Case:
     """One table.
 
     Attributes:
-        size: Of the pictures, JPEGs.
+        size: Of the images, JPEGs.
         lists: How many different label lists the messages have, in turn.
-        pictures: How many pictures a message has; `clip.classify_many` above 1.
-        scheme: "file" or "data", of the pictures' URIs.
+        images: How many images a message has; `clip.classify_many` above 1.
+        scheme: "file" or "data", of the images' URIs.
     """
 
     size: Size

@@ -1,4 +1,4 @@
-"""Rounds with the image tower that costs nothing: what a picture costs besides it."""
+"""Rounds with the image tower that costs nothing: what an image costs besides it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from benchmarks.model_process.turns import in_turn
 FOLDER = Path(__file__).parent / "in_worker"
 COMMAND = (*CELERY, "costless_app", "worker", "--loglevel", "warning")
 PROBE_PAUSE_S = 1.0  # until the probe has written what threads there are
-LEAST = 256  # pictures a round
+LEAST = 256  # images a round
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one worker; seconds of all its pictures together.
+    """One round of one worker; seconds of all its images together.
 
     Attributes:
-        pictures: How many.
+        images: How many.
         seconds: Until the last result was stored.
         model_s: Processor time of the model's process.
         threads_s: The same by thread name.

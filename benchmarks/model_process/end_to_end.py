@@ -78,7 +78,7 @@ def measure(
         subjects = [stack.enter_context(Subject(tree, cache)) for tree in trees]
         found |= throughput(f"demo model, {SMALL.name}", subjects, rounds, seconds)
         say("  idle")
-        found["idle, one picture at a time: ms"] = idle_latency(subjects, idle_tasks)
+        found["idle, one image at a time: ms"] = idle_latency(subjects, idle_tasks)
     for title in (HANDLER, PIPELINE):
         with ExitStack() as stack:
             say(f"  {title}")

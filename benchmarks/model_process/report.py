@@ -1,4 +1,4 @@
-"""Tables of the samples, in microseconds a picture."""
+"""Tables of the samples, in microseconds an image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def table(samples: Samples) -> str:
         for name, figure in FIGURES.items()
     }
     shown = {name: found for name, found in values.items() if any(map(any, found))}
-    return compared("a picture", list(samples), shown)
+    return compared("an image", list(samples), shown)
 
 
 def compared(
@@ -80,7 +80,7 @@ def _ratio(before: Sequence[float], after: Sequence[float]) -> str:
 
 
 def _by_thread(taken: Sequence[Sample], attribute: str) -> dict[str, float]:
-    """Microseconds a picture by thread name."""
+    """Microseconds an image by thread name."""
     found = [getattr(sample, attribute) or {} for sample in taken]
     names = {name for one in found for name in one}
     return {

@@ -30,7 +30,7 @@ class Subject:
 
     Args:
         tree: Where its code comes from.
-        cache: Folder of the pictures.
+        cache: Folder of the images.
         arguments: After `python`.
         python_path: More folders to import from, after the tree.
     """
@@ -135,7 +135,7 @@ class Subject:
 
 
 def _check(stored: Mapping[str, Any]) -> None:
-    """Raise if a task failed, or a picture of `clip.classify_many`."""
+    """Raise if a task failed, or an image of `clip.classify_many`."""
     result = stored.get("result")
     outcomes = result if isinstance(result, list) else [{"status": "ok", "result": result}]
     if stored.get("status") != "SUCCESS" or not all(

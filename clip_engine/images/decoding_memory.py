@@ -32,7 +32,7 @@ def decoding_bytes(
     copied: bool = False,
     turned: bool = False,
 ) -> int:
-    """The most memory that it takes to load a picture and to make an 8-bit RGB square of it.
+    """The most memory that it takes to load an image and to make an 8-bit RGB square of it.
 
     >>> decoding_bytes(Image.new("RGBA", (1000, 1000)), (1000, 1000))
     8000000
@@ -58,7 +58,7 @@ def decoding_bytes(
 
 
 def _coefficients_bytes(image: Image.Image, full_size: tuple[int, int]) -> int:
-    """What libjpeg keeps of a picture that comes in several scans, however far it scales it."""
+    """What libjpeg keeps of an image that comes in several scans, however far it scales it."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile) or _has_one_scan(image):
         return 0
     samples = sum(down * across for _, down, across, _ in image.layer)

@@ -26,31 +26,31 @@ ImageInput: TypeAlias = (
     | NDArray[np.uint8]
 )
 FORMS = (
-    "a path, the bytes of a file, a file opened in binary mode, a Pillow picture, or an array "
+    "a path, the bytes of a file, a file opened in binary mode, a Pillow image, or an array "
     "[H, W, 3] of uint8"
 )
 _CHANNELS = (1, 3, 4)
 
 
 def check_images(images: Iterable[ImageInput]) -> list[ImageInput]:
-    """Several pictures as a list: a generator's, a list's, or those of an array `[B, H, W, 3]`.
+    """Several images as a list: a generator's, a list's, or those of an array `[B, H, W, 3]`.
 
     Raises:
-        InputError: It is a single picture, or nothing that has members.
+        InputError: It is a single image, or nothing that has members.
     """
     if _is_single(images):
         raise InputError(
-            f"The images are a single picture, {_described(images)}; give a list, which may have "
+            f"The images are a single image, {_described(images)}; give a list, which may have "
             "one member."
         )
     try:
         return list(images)
     except TypeError as error:
-        raise InputError(f"The images are {quoted(images)}; give a list of pictures.") from error
+        raise InputError(f"The images are {quoted(images)}; give a list of images.") from error
 
 
-def file_or_picture(image: ImageInput) -> bytes | Image.Image:
-    """Reduce a picture's forms to two: the bytes of its file, and Pillow's.
+def file_or_image(image: ImageInput) -> bytes | Image.Image:
+    """Reduce an image's forms to two: the bytes of its file, and Pillow's.
 
     Args:
         image: A file is read from its beginning, if it can be rewound. An array is `[H, W]`,
@@ -67,10 +67,10 @@ def file_or_picture(image: ImageInput) -> bytes | Image.Image:
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
     if isinstance(image, np.ndarray):
-        return _picture_of(image)
+        return _image_of(image)
     if hasattr(image, "read"):
         return _content(image)
-    raise InputError(f"The picture is {_described(image)}; give {FORMS}.")
+    raise InputError(f"The image is {_described(image)}; give {FORMS}.")
 
 
 def _is_single(images: object) -> bool:
@@ -83,9 +83,9 @@ def _is_single(images: object) -> bool:
 
 def _file(path: str) -> bytes:
     if not path or "\0" in path:
-        raise InputError(f"The picture's path is {quoted(path)}; give that of a file.")
+        raise InputError(f"The image's path is {quoted(path)}; give that of a file.")
     if "://" in path:
-        raise InputError(f"The picture is the URL {quoted(path)}; fetch it and give its bytes.")
+        raise InputError(f"The image is the URL {quoted(path)}; fetch it and give its bytes.")
     return Path(path).read_bytes()
 
 
@@ -95,22 +95,22 @@ def _content(file: BinaryIO) -> bytes:
             file.seek(0)
         content = file.read()
     except (ValueError, AttributeError) as error:  # closed, or no file after all
-        raise InputError(f"The picture is {_described(file)}: {error}; give {FORMS}.") from error
+        raise InputError(f"The image is {_described(file)}: {error}; give {FORMS}.") from error
     if not isinstance(content, bytes):
         raise InputError(f"The file {quoted(file)} gives no bytes; open it in binary mode.")
     return content
 
 
-def _picture_of(array: NDArray[Any]) -> Image.Image:
+def _image_of(array: NDArray[Any]) -> Image.Image:
     if array.dtype != np.uint8:
         raise InputError(
-            f"The picture is {_described(array)}; give uint8, 0 to 255 (what lies in [0, 1] is to "
+            f"The image is {_described(array)}; give uint8, 0 to 255 (what lies in [0, 1] is to "
             "be multiplied by 255)."
         )
     is_grey = array.ndim == 2
     if 0 in array.shape or not (is_grey or (array.ndim == 3 and array.shape[2] in _CHANNELS)):
         raise InputError(
-            f"The picture is {_described(array)}; give [H, W, 3] (from [3, H, W]: "
+            f"The image is {_described(array)}; give [H, W, 3] (from [3, H, W]: "
             "array.transpose(1, 2, 0)), or [H, W] if it is grey."
         )
     pixels = array[..., 0] if array.shape[-1] == 1 and not is_grey else array

@@ -15,10 +15,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Turn:
-    """What makes a stored picture upright: mirror it, then swap its axes.
+    """What makes a stored image upright: mirror it, then swap its axes.
 
     Attributes:
-        method: Pillow's, for a whole picture; None where nothing is to be done.
+        method: Pillow's, for a whole image; None where nothing is to be done.
         mirror_x: Whether stored columns run backwards.
         mirror_y: Whether stored rows run backwards.
         swap: Whether columns then become rows.
@@ -30,7 +30,7 @@ class Turn:
     swap: bool = False
 
     def upright(self, image: Image.Image) -> Image.Image:
-        """A whole picture turned."""
+        """A whole image turned."""
         return image if self.method is None else image.transpose(self.method)
 
     def upright_pixels(self, pixels: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ TURNS: dict[object, Turn] = {
 
 
 def turn_of(image: Image.Image) -> Turn:
-    """What a picture's orientation asks for; broken metadata count as none.
+    """What an image's orientation asks for; broken metadata count as none.
 
     Args:
         image: Loaded. (With a TIFF, Pillow turns it then and drops the orientation.)

@@ -1,6 +1,6 @@
-"""Antialiased bicubic resampling of 8-bit pictures, faster than Pillow's (`benchmarks/resize.py`).
+"""Antialiased bicubic resampling of 8-bit images, faster than Pillow's (`benchmarks/resize.py`).
 
-torch's kernel for uint8 works on a picture's bytes as they lie, with Pillow's coefficients in
+torch's kernel for uint8 works on an image's bytes as they lie, with Pillow's coefficients in
 fixed point: what it gives is off by one level in a few pixels of a thousand.
 
 Axes: H height, W width, R pixels a side of the square that is kept.
@@ -26,13 +26,13 @@ def resize_and_crop(
     corner: tuple[int, int],
     side: int,
 ) -> Tensor:
-    """Resize a picture, and keep a square of it.
+    """Resize an image, and keep a square of it.
 
     Args:
         image: RGB, uint8 `[H, W, 3]`.
-        filled: What the picture fills of the image's width and height, from the top left corner
+        filled: What the image fills of the image's width and height, from the top left corner
             on: all, or all but a part of the last column and row. At least twice `size`, then.
-        size: The picture's new width and height in pixels.
+        size: The image's new width and height in pixels.
         corner: Left and top of the square.
         side: R, its width and height.
 

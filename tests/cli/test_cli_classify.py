@@ -27,7 +27,7 @@ def folder(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(11):
-        (folder / f"{number:02}.jpg").write_bytes(b"picture %d" % number)
+        (folder / f"{number:02}.jpg").write_bytes(b"image %d" % number)
     return folder
 
 
@@ -54,7 +54,7 @@ def test_files_are_uploaded_and_urls_are_sent_as_they_are(client, folder, capsys
     url = "https://example.com/cat.jpg"
     assert classify(folder / "03.jpg", url, folder / "04.jpg", "--labels", "a", "--json") == 0
 
-    assert client.uploads == [b"picture 3", b"picture 4"]
+    assert client.uploads == [b"image 3", b"image 4"]
     assert url in [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
 
 
@@ -73,7 +73,7 @@ def test_an_image_that_fails_has_the_reason_and_the_others_go_on(client, folder,
 
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert lines[5].split(maxsplit=1) == [str(folder / "05.jpg"), "These bytes are no picture."]
+    assert lines[5].split(maxsplit=1) == [str(folder / "05.jpg"), "These bytes are no image."]
     assert len(lines) == 11
     assert printed.err == "clip-worker: 1 of 11 images failed.\n"
 
@@ -86,7 +86,7 @@ def test_a_failure_in_json_has_a_code(client, folder, capsys):
     error = {"type": "ImageInvalidError", "code": "DECODE_UNRECOGNIZED"}
     assert json.loads(capsys.readouterr().out) == {
         "image": str(folder / "00.jpg"),
-        "error": error | {"message": "These bytes are no picture."},
+        "error": error | {"message": "These bytes are no image."},
     }
 
 

@@ -17,7 +17,7 @@ from worker.redis.dead_letters import DeadLetter, Incident
 
 pytestmark = pytest.mark.integration
 
-QUEUE = "pictures"
+QUEUE = "images"
 LABELS = [f"label {n}" for n in range(50)]
 REASON = "Each of 2 workers that began it died."
 
@@ -74,7 +74,7 @@ def letter(client, redis):
 
 
 def test_an_empty_list_is_reported(dead):
-    assert dead("list") == (0, ["The queue 'pictures' has no dead letters."], [])
+    assert dead("list") == (0, ["The queue 'images' has no dead letters."], [])
 
 
 def test_the_newest_are_listed_first_with_the_reason(dead, letter):
@@ -125,7 +125,7 @@ def test_callers_of_a_replayed_task_wait_again(dead, client, redis, letter):
     with pytest.raises(ServiceError, match="2 workers"):
         client.handle(task_id).get(5)
     # when
-    assert dead("replay", task_id) == (0, ["Put 1 message back onto the queue 'pictures'."], [])
+    assert dead("replay", task_id) == (0, ["Put 1 message back onto the queue 'images'."], [])
     # then
     assert redis.llen(QUEUE) == 1
     assert len(client.dead_letters) == 0
@@ -140,7 +140,7 @@ def test_all_are_replayed_but_those_that_no_worker_can_read(dead, client, redis,
 
     status, printed, [error] = dead("replay", "--all")
 
-    assert (status, printed) == (1, ["Put 3 messages back onto the queue 'pictures'."])
+    assert (status, printed) == (1, ["Put 3 messages back onto the queue 'images'."])
     assert f"The dead letter '{bad}' can't be replayed. {reason}" in error
     assert client.dead_letters.ids() == [bad]
     messages = map(Envelope.decode, redis.lrange(QUEUE, 0, -1))

@@ -72,7 +72,7 @@ def test_a_broken_image_in_a_folder_fails_alone(classify, tmp_path):
     # given
     for image in DEMO_IMAGES:
         (tmp_path / image.file_name).symlink_to(image.path)
-    (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
+    (tmp_path / "broken.jpg").write_bytes(b"no image at all")
 
     done = classify(tmp_path, "--labels", "circle,star,heart", "-k", "2", "--json")
 

@@ -36,10 +36,10 @@ def test_a_result_that_was_read_stays_when_redis_drops_it(handle, results):
 
 
 def test_a_failure_is_raised_each_time(handle, results):
-    results.put("some-id", ImageInvalidError("No picture."))
+    results.put("some-id", ImageInvalidError("No image."))
     failed = handle()
     for _ in range(2):
-        with pytest.raises(ImageInvalidError, match="No picture"):
+        with pytest.raises(ImageInvalidError, match="No image"):
             failed.get()
 
 

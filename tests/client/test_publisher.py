@@ -12,7 +12,7 @@ from worker.redis.url import connect
 
 pytestmark = pytest.mark.integration
 
-QUEUE = "pictures"
+QUEUE = "images"
 MESSAGES = [f"message {n}" for n in range(10)]
 LARGE_LIMITS = pytest.mark.parametrize("limit", [None, QueueLimit(10_000)])
 

@@ -1,4 +1,4 @@
-"""What it takes to decode a picture, as estimated from its header and as measured."""
+"""What it takes to decode an image, as estimated from its header and as measured."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def pixels_of(engine: Engine, count: int, seed: int = 0) -> list[Tensor]:
-    """Prepared pictures, uint8 `[3, R, R]`."""
+    """Prepared images, uint8 `[3, R, R]`."""
     resolution = engine.preprocessor.resolution
     return [
         engine.prepare(photo((resolution, resolution), seed=seed + index)) for index in range(count)
@@ -66,7 +66,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_in_a_bucket_a_feature_is_the_same_bit_by_bit_whatever_its_neighbours(
     engine: Engine, threads: int, bucket: int
 ) -> None:
-    # given a picture, and batches that land in one bucket
+    # given an image, and batches that land in one bucket
     mine = pixels_of(engine, 1)[0]
     fewest = bucket // 2 + 1
     for place in {0, fewest - 1}:
@@ -84,7 +84,7 @@ def test_in_a_bucket_a_feature_is_the_same_bit_by_bit_whatever_its_neighbours(
 def test_with_one_torch_thread_the_place_in_the_batch_changes_no_bit_either(
     engine: Engine, bucket: int
 ) -> None:
-    # With more, a convolution's work is cut between pictures, and the cut shows in the last bit.
+    # With more, a convolution's work is cut between images, and the cut shows in the last bit.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -167,7 +167,7 @@ def test_lower_precision_changes_features_a_little_and_leaves_texts_alone(precis
 
 
 def test_classification_is_the_models_own_softmax(engine: Engine) -> None:
-    # given the model's logits for two pictures
+    # given the model's logits for two images
     images = [photo((90, 70), seed=1), photo((70, 90), seed=2)]
     tokens = tokenizer().tokenize([f"a photo of a {label}." for label in LABELS])
     pixels = torch.stack([engine.prepare(image) for image in images]).float() / 255
@@ -187,7 +187,7 @@ def test_classification_is_the_models_own_softmax(engine: Engine) -> None:
 
 
 def test_scores_by_hand() -> None:
-    # given a picture's feature and three labels' whose cosines are 0.6, 1 and 0
+    # given an image's feature and three labels' whose cosines are 0.6, 1 and 0
     engine = tiny_engine()
     engine._logit_scale = 2.0
     image = torch.tensor([[0.6, 0.8]])
@@ -283,7 +283,7 @@ def test_a_label_that_is_too_long_in_its_template_is_refused() -> None:
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.jpg"
     path.write_bytes(jpeg(photo((60, 50), seed=3))[:500])
-    with pytest.raises(ImageError, match=r"broken\.jpg': The picture is cut off") as caught:
+    with pytest.raises(ImageError, match=r"broken\.jpg': The image is cut off") as caught:
         tiny_engine().classify([path], LABELS)
     assert caught.value.code == "DECODE_TRUNCATED"
 

@@ -68,7 +68,7 @@ def hold_at_most(
 def test_a_batch_that_doesnt_fit_is_halved_and_its_size_not_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # given a device that holds three pictures
+    # given a device that holds three images
     engine = tiny_engine(buckets=(1, 2, 4, 8))
     pixels = pixels_of(engine, 11)
     expected = engine.encode_pixels(pixels)
@@ -141,7 +141,7 @@ def test_a_thread_that_fails_late_does_not_raise_the_limit_again() -> None:
 
 
 class Interrupted(list["Tensor"]):
-    """Pictures of a thread that is held up, once, between taking a chunk of them and running it."""
+    """Images of a thread that is held up, once, between taking a chunk of them and running it."""
 
     def __init__(self, pixels: Iterable[Tensor], meanwhile: Callable[[], object]) -> None:
         super().__init__(pixels)
@@ -159,7 +159,7 @@ class Interrupted(list["Tensor"]):
 def test_two_threads_that_run_out_of_memory_together_get_each_their_own_pictures_back(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    # given two threads with batches of 8 on a device that holds two pictures
+    # given two threads with batches of 8 on a device that holds two images
     engine = tiny_engine(buckets=(1, 2, 4, 8))
     mine, others = pixels_of(engine, count), pixels_of(engine, 8)[::-1]
     expected = [engine.encode_pixels(pixels) for pixels in (mine, others)]
@@ -168,7 +168,7 @@ def test_two_threads_that_run_out_of_memory_together_get_each_their_own_pictures
     held_up = Interrupted(mine, lambda: theirs.append(engine.encode_pixels(others)))
     # when one has its chunk in hand while the other learns that no more than two fit
     features = engine.encode_pixels(held_up)
-    # then each gets a row for each of its pictures, in order
+    # then each gets a row for each of its images, in order
     assert [len(features), len(theirs[0])] == [count, 8]
     assert torch.allclose(features, expected[0], atol=1e-6)
     assert torch.allclose(theirs[0], expected[1], atol=1e-6)

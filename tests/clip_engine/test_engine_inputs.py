@@ -1,4 +1,4 @@
-"""The forms that pictures, labels, templates and texts may be given in, and those that are none."""
+"""The forms that images, labels, templates and texts may be given in, and those that are none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def png() -> bytes:
 
 
 def written() -> io.BytesIO:
-    """Where Pillow has just saved a picture: its position is the end."""
+    """Where Pillow has just saved an image: its position is the end."""
     file = io.BytesIO()
     file.write(png())
     return file
@@ -54,7 +54,7 @@ def refusal(call: Callable[[], object]) -> str:
     return message
 
 
-# --- pictures ---
+# --- images ---
 
 
 FORMS: dict[str, Callable[[Path], Any]] = {
@@ -143,7 +143,7 @@ NAMED = {
 @pytest.mark.parametrize("form", SINGLE)
 def test_a_single_picture_in_the_place_of_a_list_is_told_apart(form: str) -> None:
     message = refusal(lambda: engine().classify(SINGLE[form](), LABELS))
-    assert message.startswith("The images are a single picture, ")
+    assert message.startswith("The images are a single image, ")
     assert NAMED.get(form, "") in message
     assert "give a list" in message
 

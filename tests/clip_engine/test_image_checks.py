@@ -70,7 +70,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "WebP chunks": lambda: WEBP + b"EXIF\0\0\0\0" * 100_000,
     "PNG in ICO": lambda: ico(encoded("PNG", (1100, 1000))),
     "BMP in ICO": lambda: ico(bmp(4000, 8000, b"", 1)[14:]),
-    "pictures in ICO": lambda: struct.pack("<HHH", 0, 1, 9999)
+    "images in ICO": lambda: struct.pack("<HHH", 0, 1, 9999)
     + b"".join(struct.pack("<12xI", n) for n in range(9999)),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Turning a picture upright: as Pillow does it, before or after it is resized."""
+"""Turning an image upright: as Pillow does it, before or after it is resized."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_pixels_are_turned_as_pillow_turns_the_picture(
 def test_the_crop_of_a_rotated_picture_is_that_of_the_upright_one(
     orientation: int, excess: int, mode: Mode
 ) -> None:
-    # given a picture that loses this many columns, an odd number on one side more than the other
+    # given an image that loses this many columns, an odd number on one side more than the other
     upright = photo((16 + excess, 16), seed=excess)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation

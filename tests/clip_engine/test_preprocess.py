@@ -1,4 +1,4 @@
-"""Decoding and resizing against torchvision's own preprocessing, on pictures of every kind."""
+"""Decoding and resizing against torchvision's own preprocessing, on images of every kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def reference(image: Image.Image) -> Tensor:
-    """What the CLIP paper's code makes of a picture, before its mean is taken out: in [0, 1]."""
+    """What the CLIP paper's code makes of an image, before its mean is taken out: in [0, 1]."""
     compose = transforms.Compose(
         [
             transforms.Resize(R, transforms.InterpolationMode.BICUBIC),
@@ -66,7 +66,7 @@ def photo_jpeg(width: int, height: int) -> bytes:
 
 
 def test_exact_mode_is_the_reference_on_every_picture_of_the_zoo(tmp_path: Path) -> None:
-    # given pictures of 9 formats whose modes the reference resamples as we do
+    # given images of 9 formats whose modes the reference resamples as we do
     paths = [path for path in write_zoo(tmp_path, 27, seed=5) if "palette" not in path.name]
     for path in paths:
         data = path.read_bytes()
@@ -108,7 +108,7 @@ def test_fast_mode_is_within_a_third_of_a_level_on_photographs(size: tuple[int, 
 
 
 def test_fast_mode_decodes_a_large_jpeg_at_a_fraction_of_its_size() -> None:
-    # given a picture whose fine grain a scaled decode averages before Pillow resamples
+    # given an image whose fine grain a scaled decode averages before Pillow resamples
     grain = np.random.default_rng(0).integers(0, 256, (1800, 1800), dtype=np.uint8)
     data = encode(Image.fromarray(grain), "JPEG", quality=95)
     # then: had it decoded in full, the two modes would differ by rounding only
@@ -122,7 +122,7 @@ def test_fast_mode_decodes_a_large_jpeg_at_a_fraction_of_its_size() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_a_rotated_picture_comes_out_upright(orientation: int, kind: str) -> None:
-    # given a picture with a red top left corner, stored turned
+    # given an image with a red top left corner, stored turned
     upright = Image.new("RGB", (64, 48), (0, 0, 255))
     upright.paste((255, 0, 0), (0, 0, 24, 24))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transposes, inverted
@@ -171,7 +171,7 @@ def test_metadata_that_make_no_sense_at_all_count_as_none() -> None:
     assert torch.equal(FAST.from_bytes(bad), FAST.from_bytes(plain))
 
 
-# --- kinds of picture ---
+# --- kinds of image ---
 
 
 def ramp() -> np.ndarray[Any, np.dtype[np.uint16]]:

@@ -93,7 +93,7 @@ for kind, pixels in sound.items():
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What became of each hostile picture in a process that may take so much more memory."""
+    """What became of each hostile image in a process that may take so much more memory."""
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux's /proc")
     folder = tmp_path_factory.mktemp("metadata")

@@ -23,7 +23,7 @@ LARGE = ((4000, 3000), (3000, 4000))  # 12 megapixels
 # Modes that Pillow can resample and turn into RGB by itself: there the reference is the oracle.
 REFERENCE_MODES = ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBX")
 # There it is not: Pillow takes nearest neighbours of palettes and bits, and clips what is wider
-# than 8 bits at 255. The oracle gets the picture as it would be with 8 bits a channel.
+# than 8 bits at 255. The oracle gets the image as it would be with 8 bits a channel.
 OTHER_MODES = ("1", "P", "PA", "I", "I;16", "I;16L", "I;16B", "F")
 
 
@@ -114,7 +114,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def prepared(zoo: list[bytes]) -> dict[Mode, list[Tensor]]:
-    """The same pictures in both modes."""
+    """The same images in both modes."""
     modes: tuple[Mode, ...] = ("exact", "fast")
     return {mode: [Preprocessor(R, mode).from_bytes(file) for file in zoo] for mode in modes}
 
@@ -132,7 +132,7 @@ def test_the_fast_mode_is_within_a_third_of_a_level_of_the_exact_one(
 def test_the_tower_sees_no_difference_between_the_two_modes(
     prepared: dict[Mode, list[Tensor]],
 ) -> None:
-    # given every third picture, the large one among them
+    # given every third image, the large one among them
     engine = tower()
     exact, fast = (engine.encode_pixels(prepared[mode][1::3]) for mode in ("exact", "fast"))
     cosines = (exact * fast).sum(dim=-1)

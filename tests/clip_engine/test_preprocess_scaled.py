@@ -1,4 +1,4 @@
-"""Scaled decoding: libjpeg gives whole pixels, of which the picture may fill the last in part."""
+"""Scaled decoding: libjpeg gives whole pixels, of which the image may fill the last in part."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checks(width: int, height: int) -> Image.Image:
 
 
 def resolution_for(size: tuple[int, int]) -> int:
-    """One at which a picture of this size is decoded at a half to an eighth of it."""
+    """One at which an image of this size is decoded at a half to an eighth of it."""
     return R if min(size) > 1000 else 32
 
 
@@ -64,7 +64,7 @@ def test_fast_mode_moves_no_edge_where_the_scaled_size_is_rounded(size: tuple[in
 def test_a_rotated_picture_keeps_its_edges_where_the_scaled_size_is_rounded(
     orientation: int, size: tuple[int, int], colours: str
 ) -> None:
-    # given a picture that torch resizes, or, in CMYK or as a strip, Pillow
+    # given an image that torch resizes, or, in CMYK or as a strip, Pillow
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     image = photo(size, seed=7).convert(colours)

@@ -28,7 +28,7 @@ THEIRS = {
 
 
 def oracle(**text: Any) -> Any:
-    """open_clip's model with random weights: a picture tower of no weight, a text tower as told."""
+    """open_clip's model with random weights: an image tower of no weight, a text tower as told."""
     torch.manual_seed(5)
     model = open_clip.CLIP(
         embed_dim=64,

@@ -21,7 +21,7 @@ from worker.contract import (
 from worker.contract.message_writer import EncodedRequest, MessageWriter
 from worker.redis.celery_app import RedisCelery, redis_configuration
 
-QUEUE = 'pictures "und" Ümläute'
+QUEUE = 'images "und" Ümläute'
 IMAGE = "https://example.org/it's%20a%20\u2028cat.jpg"
 REQUESTS = [
     {"labels": ["cat", "dög", 'quo"ted', "it's", "\\ \u2028"]},

@@ -105,7 +105,7 @@ def test_a_take_that_is_sent_again_gives_what_it_took_and_takes_no_more(
 def test_a_take_ends_with_the_message_that_brings_it_to_its_bound_of_bytes(
     server: redis.Redis, queue: RedisQueue
 ) -> None:
-    # given: pictures that stand in their messages, and a suspect as large
+    # given: images that stand in their messages, and a suspect as large
     large = b"x" * (MOST_BYTES // 2)
     for _ in range(5):
         server.lpush("q", large)

@@ -38,7 +38,7 @@ def test_each_is_refused_or_answered_by_the_same_processes_within_their_memory(
         uris[name] = file.as_uri()
     photo((64, 48), seed=1).save(tmp_path / "small.jpg")
     small = (tmp_path / "small.jpg").as_uri()
-    with WorkerProcess(redis_url, tmp_path, picture_memory_bytes=str(BUDGET_BYTES)) as worker:
+    with WorkerProcess(redis_url, tmp_path, image_memory_bytes=str(BUDGET_BYTES)) as worker:
         assert client.classify(small, LABELS).get(LIMIT_S).predictions
         pid = worker.running.pid
         before_bytes = memory_bytes(pid)

@@ -140,7 +140,7 @@ def test_pictures_of_a_gigabyte_and_more_are_answered_within_the_memory_that_is_
     with (
         serving({"/large.jpg": large, "/small.jpg": jpeg()}) as base,
         WorkerProcess(
-            redis_url, tmp_path, allow_networks="127.0.0.0/8", picture_memory_bytes="128000000"
+            redis_url, tmp_path, allow_networks="127.0.0.0/8", image_memory_bytes="128000000"
         ) as worker,
     ):
         places = [
@@ -169,7 +169,7 @@ def test_decodes_that_take_more_than_there_is_go_on_one_after_the_other(
     (tmp_path / "small.jpg").write_bytes(jpeg())
     uris = [(tmp_path / name).as_uri() for name in ("many_pixels.png", "small.jpg")]
     with WorkerProcess(
-        redis_url, tmp_path, preparation_processes="4", picture_memory_bytes="400000000"
+        redis_url, tmp_path, preparation_processes="4", image_memory_bytes="400000000"
     ) as worker:
         assert ends(client, uris[1:]) == ["ok"]
         peak = Peak(worker.running.pid)

@@ -1,4 +1,4 @@
-"""What a dead, stopped or endless preparation process costs: the picture that it was decoding."""
+"""What a dead, stopped or endless preparation process costs: the image that it was decoding."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def submit_slow(bench: Bench, key: int = 1000) -> int:
 
 
 def test_a_picture_is_tried_alone_after_one_death_and_given_up_after_two(bench: Bench) -> None:
-    # given a picture that is being decoded, and others in the same processes
+    # given an image that is being decoded, and others in the same processes
     slow = submit_slow(bench)
     keys = bench.submit(*[jpeg(seed) for seed in range(100)])
     first = bench.who_decodes(SLOW_URI)
@@ -125,9 +125,9 @@ def test_the_fork_server_may_die_or_be_stopped(
 def test_no_slot_is_lost_and_no_picture_told_twice_however_many_processes_die(
     bench: Bench,
 ) -> None:
-    # given thousands of pictures, some of them broken
+    # given thousands of images, some of them broken
     rng = random.Random(3)
-    sound, broken = [jpeg(seed) for seed in range(8)], [b"no picture", jpeg()[:-200]]
+    sound, broken = [jpeg(seed) for seed in range(8)], [b"no image", jpeg()[:-200]]
     pictures = [rng.choice(broken if rng.random() < 0.1 else sound) for _ in range(3000)]
     # when a process is killed again and again
     keys = bench.submit(*pictures)
@@ -135,7 +135,7 @@ def test_no_slot_is_lost_and_no_picture_told_twice_however_many_processes_die(
         wait_until(lambda share=share: len(bench.outcomes) >= share * 300)
         if pids := [each["pid"] for each in bench.processes()]:
             os.kill(rng.choice(pids), signal.SIGKILL)
-    # then each picture has the outcome that is its own
+    # then each image has the outcome that is its own
     expected = [None if picture in sound else "DECODE_" for picture in pictures]
     for key, code, wanted in zip(keys, bench.codes(keys), expected, strict=True):
         assert code == wanted or (wanted and code and code.startswith(wanted)), key

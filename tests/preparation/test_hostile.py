@@ -1,4 +1,4 @@
-"""Pictures that used to take a worker's time or memory, all at once, on processes as shipped."""
+"""Images that used to take a worker's time or memory, all at once, on processes as shipped."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_files_and_data_uris_are_fetched(bench: Bench, folder: Path) -> None:
 
 def test_errors_are_those_that_this_process_would_raise(bench: Bench, folder: Path) -> None:
     sound = jpeg()
-    broken = [b"", b"no picture", sound[:-300], b"GIF89a" + bytes(40)]
+    broken = [b"", b"no image", sound[:-300], b"GIF89a" + bytes(40)]
     wrong = [f"file://{folder}/none.jpg", "file:///etc/passwd", "cat.jpg", "data:image/png,!"]
     wrong += ["redis://uploads/" + "0" * 64, "https://exa mple.com/", "http://169.254.169.254/"]
     keys = bench.submit(*broken, *wrong)
@@ -144,7 +144,7 @@ def test_a_slot_is_given_back_once() -> None:
 
 
 def test_large_pictures_take_turns_and_one_that_never_fits_is_refused(bench: Bench) -> None:
-    # given 2 MB a process and 32 MB for large ones, of which the first kind takes 10 a picture
+    # given 2 MB a process and 32 MB for large ones, of which the first kind takes 10 an image
     large = io.BytesIO()
     photo((1000, 900), 1).save(large, "PNG", compress_level=1)
     huge = io.BytesIO()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 URL = "redis://:secret@localhost:6379/0"
-SENTENCE = "The picture 'naïve 🐈 \\ \"x\"' is\tno picture: give one of ours."
+SENTENCE = "The image 'naïve 🐈 \\ \"x\"' is\tno image: give one of ours."
 DECODER = """
 import json, sys
 from celery import Celery

@@ -49,7 +49,7 @@ LAYERS = {
         ("clip_engine.errors",),
     ),
 }
-# What a producer imports: none of it may lead to torch, arrays, pictures or the engine.
+# What a producer imports: none of it may lead to torch, arrays, images or the engine.
 LIGHT = (
     "worker.client",
     "worker.contract",

@@ -1,4 +1,4 @@
-"""A picture's URI may hold a signature or a password, which no error, result or log may show."""
+"""An image's URI may hold a signature or a password, which no error, result or log may show."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def raising(error: BaseException) -> Callable[[str, int], list[str]]:
 
 @dataclass(frozen=True)
 class Case:
-    """One way in which a picture fails.
+    """One way in which an image fails.
 
     Attributes:
         code: That it ends with.
         script: What the server answers.
-        uri: Of the picture; `{}` stands for the server's host and port.
+        uri: Of the image; `{}` stands for the server's host and port.
         policy: Of the fetcher, beside loopback.
         options: Of the fetcher.
         limits: Of the fetcher.
@@ -117,11 +117,11 @@ CASES = {
     "odd headers": Case(
         "DECODE_UNRECOGNIZED", answering(b"HTTP/1.1 200 OK\r\nno header\r\nA: b\r\n\r\n<html>")
     ),
-    "no picture": Case("DECODE_UNRECOGNIZED", answering(response(b"<html>"))),
+    "no image": Case("DECODE_UNRECOGNIZED", answering(response(b"<html>"))),
     "cut off": Case("EMPTY_IMAGE", answering(response(b""))),
     "object store": Case("FETCH_OBJECT_STORE", uri=f"s3://pets/cat.jpg{SIGNED}"),
     "file": Case("FILE_OUTSIDE_ROOTS", uri="file:///data/cat.jpg"),
-    "data": Case("DECODE_UNRECOGNIZED", uri=f"data:image/png,no picture, {SECRET}"),
+    "data": Case("DECODE_UNRECOGNIZED", uri=f"data:image/png,no image, {SECRET}"),
 }
 
 

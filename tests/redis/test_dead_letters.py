@@ -15,8 +15,8 @@ from worker.contract.keys import RESULT_PREFIX, dead_index_key, dead_key
 from worker.errors import QueueUnavailableError
 from worker.redis.dead_letters import DeadLetter, DeadLetters, Incident
 
-QUEUE = "pictures"
-URL = "redis://:secret@pictures/0"
+QUEUE = "images"
+URL = "redis://:secret@images/0"
 DOCUMENTED = {
     "task": "clip.classify",
     "reason": "Each of 3 workers that began it died.",
@@ -116,4 +116,4 @@ def test_an_unreachable_redis_is_named_without_its_password():
         ):
             failure = failure_of(call, *arguments)
             assert type(failure) is QueueUnavailableError
-            assert "Redis at redis://:***@pictures/0" in failure.message
+            assert "Redis at redis://:***@images/0" in failure.message

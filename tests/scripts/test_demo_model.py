@@ -133,7 +133,7 @@ def test_wilsons_interval_by_published_examples(right, pictures, interval):
 
 
 def test_the_weak_spot_is_where_most_descriptions_are_wrong():
-    # given pictures of two kinds, of which one is read wrongly twice, and the other once
+    # given images of two kinds, of which one is read wrongly twice, and the other once
     moon = Scene("left", "small", "yellow", "solid", "moon", "grass")
     star = Scene("two", "large", "red", "hollow", "star", "sand")
     scenes = [star, moon, moon, moon]

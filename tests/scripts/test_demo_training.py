@@ -56,23 +56,23 @@ def test_the_loss_without_further_truths_is_clips_symmetric_cross_entropy():
 
 
 def test_a_caption_that_is_true_of_a_neighbour_too_is_no_wrong_answer():
-    # given: both captions are true of picture 0, the second only is true of picture 1
+    # given: both captions are true of image 0, the second only is true of image 1
     logits = torch.tensor([[1.0, 5.0], [0.0, 2.0]])
     is_true = torch.tensor([[True, True], [False, True]])
     # when
     loss = contrastive_loss(logits, is_true, own_captions=1)
-    # then: picture 0 and caption 1 have no wrong answers; the others have one, worth 0
+    # then: image 0 and caption 1 have no wrong answers; the others have one, worth 0
     of_picture_1 = math.log(math.exp(2.0) + math.exp(0.0)) - 2.0
     of_caption_0 = math.log(math.exp(1.0) + math.exp(0.0)) - 1.0
     assert loss.item() == pytest.approx((of_picture_1 / 2 + of_caption_0 / 2) / 2, rel=1e-6)
 
 
 def test_captions_past_a_pictures_own_only_serve_as_wrong_answers():
-    # given: one picture, its own caption and a wrong one
+    # given: one image, its own caption and a wrong one
     logits = torch.tensor([[1.0, 3.0]])
     # when
     loss = contrastive_loss(logits, torch.tensor([[True, False]]), own_captions=1)
-    # then: the caption's side of the loss has no other picture
+    # then: the caption's side of the loss has no other image
     assert loss.item() == pytest.approx((math.log(math.e + math.exp(3.0)) - 1.0) / 2, rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The demo model's world: its scenes, its pictures and its captions."""
+"""The demo model's world: its scenes, its images and its captions."""
 
 import itertools
 from dataclasses import asdict, replace

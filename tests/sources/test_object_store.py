@@ -1,4 +1,4 @@
-"""Pictures in object stores, on fsspec's memory file system and on broken ones."""
+"""Images in object stores, on fsspec's memory file system and on broken ones."""
 
 from __future__ import annotations
 

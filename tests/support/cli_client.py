@@ -72,7 +72,7 @@ class FakeClient:
             failure = Failure(
                 type="ImageInvalidError",
                 code="DECODE_UNRECOGNIZED",
-                message=f"{image!r}: These bytes are no picture.",
+                message=f"{image!r}: These bytes are no image.",
             )
             return Outcome(status="error", error=failure)
         predictions = tuple(

@@ -1,4 +1,4 @@
-"""Decodes pictures and says what each took: `python decoding_peak.py MODE FILE...`; one line each.
+"""Decodes images and says what each took: `python decoding_peak.py MODE FILE...`; one line each.
 
 A line is: the estimate in bytes, and the growth of this process's peak.
 """

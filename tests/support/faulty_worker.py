@@ -1,4 +1,4 @@
-"""A worker of tests/integration/faulty_app.py, which does wrong what a marked picture says."""
+"""A worker of tests/integration/faulty_app.py, which does wrong what a marked image says."""
 
 from __future__ import annotations
 

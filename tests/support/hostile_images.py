@@ -1,4 +1,4 @@
-"""Pictures that cost a decoder far more than their size lets one expect."""
+"""Images that cost a decoder far more than their size lets one expect."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def tiff(
 
 
 def tiff_with_tile(side: int, *, big: bool = False) -> bytes:
-    """A grey picture of one pixel in a tile, deflated, of this many a side."""
+    """A grey image of one pixel in a tile, deflated, of this many a side."""
     values = {256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: 9}
     return tiff({tag: (4, 1, value) for tag, value in values.items()}, big=big)
 
@@ -84,7 +84,7 @@ def png_of_chunks(chunks: bytes) -> bytes:
 
 
 def ico(picture: bytes) -> bytes:
-    """An ICO that says that this picture is one of 16x16."""
+    """An ICO that says that this image is one of 16x16."""
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
 
 

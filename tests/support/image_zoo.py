@@ -1,4 +1,4 @@
-"""Real image files of mixed formats and sizes, for suites that need many pictures.
+"""Real image files of mixed formats and sizes, for suites that need many images.
 
 `write_zoo(folder, 500, seed=0)` takes about 25 s on one core. The files are the same for the same
 seed and Pillow. Half of them show scenes of the demo model, half photo-like fields.

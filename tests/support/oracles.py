@@ -29,7 +29,7 @@ POOL = 4_000_037  # random numbers; a prime, so that no matrix has two equal row
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model makes of pictures and texts: features of length 1, and logits."""
+    """What a model makes of images and texts: features of length 1, and logits."""
 
     images: Tensor
     texts: Tensor
@@ -147,6 +147,6 @@ def assert_agree(ours: Answers, theirs: Answers) -> None:
     assert (ours.texts - theirs.texts).abs().max() < 1e-5
     assert (ours.logits - theirs.logits).abs().max() < 1e-3
     assert torch.equal(ours.logits.topk(5).indices, theirs.logits.topk(5).indices)
-    # and neither pictures nor texts are all the same, which would hide a mistake
+    # and neither images nor texts are all the same, which would hide a mistake
     assert (theirs.images[0] - theirs.images[1]).abs().max() > 1e-3
     assert (theirs.texts[0] - theirs.texts[1]).abs().max() > 1e-3

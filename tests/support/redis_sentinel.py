@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import subprocess
     from types import TracebackType
 
-MASTER = "pictures"
+MASTER = "images"
 LIMIT_S = 120.0  # a sentinel whose process was held up rests for 30 s
 PAUSE_S = 0.05
 CONFIGURATION = """

@@ -92,7 +92,7 @@ def main(_: Sequence[str]) -> int:
     consumer.start(Idler(consumer, journal, float(os.environ["TORTURE_WORK_S"])))
     journal.write(READY)
     ending.wait()
-    consumer.drain(settings.pictures_drain_s)
+    consumer.drain(settings.images_drain_s)
     return 0
 
 

@@ -1,7 +1,7 @@
 """The queue consumer: from Redis to a handler and back, with no message lost on the way.
 
 A message is in the queue, or in the hash of the worker that holds it, or done. Only Lua scripts
-move it between these, so at no moment is it in none of them. Nothing here knows pictures or models.
+move it between these, so at no moment is it in none of them. Nothing here knows images or models.
 See docs/delivery.md.
 
 ::

@@ -1,9 +1,9 @@
 """How much a worker holds: as much as it will need soon, by its measured rate.
 
-By Little's law a worker that ends λ pictures a second, each of which takes W seconds until the
+By Little's law a worker that ends λ images a second, each of which takes W seconds until the
 model may have it, needs λ·W in flight to keep the model busy. On top come `ahead_s` seconds of
 work, so that batches fill and Redis may pause. A slow worker thus leaves the queue to others.
-A message may be about several pictures, and how many is not known before it is taken: what was
+A message may be about several images, and how many is not known before it is taken: what was
 taken beyond the window goes back (`split`).
 """
 
@@ -22,7 +22,7 @@ WEIGHT = 0.3  # of the newest rate in the average
 
 
 class Prefetch:
-    """The window of pictures in flight. Used by one thread, but for `finished`.
+    """The window of images in flight. Used by one thread, but for `finished`.
 
     Args:
         floor: Least window.
@@ -58,11 +58,11 @@ class Prefetch:
         return self._window
 
     def finished(self, count: int) -> None:
-        """Count pictures that ended; one that is lost between two threads does no harm."""
+        """Count images that ended; one that is lost between two threads does no harm."""
         self._finished += count
 
     def window(self, held: int, preparation_s: float) -> int:
-        """How many pictures may be in flight now.
+        """How many images may be in flight now.
 
         Args:
             held: How many are.

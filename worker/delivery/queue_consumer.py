@@ -104,7 +104,7 @@ class QueueConsumer:
 
     @property
     def window(self) -> int:
-        """How many pictures keep this worker busy."""
+        """How many images keep this worker busy."""
         return self._prefetch.size
 
     def probe(self) -> None:
@@ -239,7 +239,7 @@ class QueueConsumer:
                 logger.warning("Can't end the lease on queue %r: %s", queue.name, error)
 
     def _room(self) -> tuple[int, int]:
-        """For how many more pictures there is room, and how many have room in all."""
+        """For how many more images there is room, and how many have room in all."""
         busy, handler = self.in_flight.busy, self._handler
         window = self._prefetch.window(busy, handler.preparation_s())
         resting = min(handler.resting(), MORE_RESTING * window)

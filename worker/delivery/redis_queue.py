@@ -31,7 +31,7 @@ SCRIPTS = ("take", "start", "finish", "release", "reap")
 REQUEUING = ("release", "reap")  # scripts that begin with requeue.lua
 # Bounds of one call, so that Redis is not held up, and Lua's stack is finite.
 MOST_MESSAGES = 1000
-MOST_BYTES = 32 * 1024 * 1024  # of messages, in which pictures may stand
+MOST_BYTES = 32 * 1024 * 1024  # of messages, in which images may stand
 
 Item = TypeVar("Item")
 

@@ -188,7 +188,7 @@ class ProcessHandle:
         image = self.images.get(decoding)
         return {
             "pid": self.pid,
-            "pictures": self.prepared,
+            "images": self.prepared,
             "in_hand": len(self.images),
             "bytes_in_hand": self.size_bytes,
             "decoding": shown_uri(image.request.uri) if image else None,

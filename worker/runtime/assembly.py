@@ -151,7 +151,7 @@ def image_memory_bytes(settings: Settings) -> int:
     left = memory_left()
     half = USUAL_IMAGE_MEMORY_BYTES if left is None else left // 2
     usual = max(LEAST_IMAGE_MEMORY_BYTES, min(half, MOST_IMAGE_MEMORY_BYTES))
-    return settings.picture_memory_bytes or usual
+    return settings.image_memory_bytes or usual
 
 
 def replicas(settings: Settings, device: str) -> int:

@@ -79,8 +79,8 @@ def tell_dependents(delivery: Delivery, error: BaseException) -> None:
         app.backend.mark_as_failure(delivery.id, error, request=request)
 
 
-def pictures_of(delivery: Delivery) -> int:
-    """How many pictures a message asks about, as far as it can be read."""
+def images_of(delivery: Delivery) -> int:
+    """How many images a message asks about, as far as it can be read."""
     if delivery.envelope.task != CLASSIFY_MANY:
         return 1
     args, kwargs, _ = delivery.arguments
@@ -93,7 +93,7 @@ def _policy(settings: Settings) -> DeliveryPolicy:
         tasks=(CLASSIFY, CLASSIFY_MANY),
         max_deliveries=settings.max_deliveries,
         task_timeout_s=settings.task_timeout_s,
-        size_of=pictures_of,
+        size_of=images_of,
         revoked=state.revoked,
         # One script ends a task, so its result has to lie where its message lies.
         everything_in_celery=settings.results_url != settings.redis_url,

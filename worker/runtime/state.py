@@ -150,14 +150,14 @@ def stop(status: int = 0) -> int:
     _current.stopping.wait(status)
     runtime, _current = _current, None
     if not runtime.consumer.is_started:
-        runtime.pipeline.drain(runtime.settings.pictures_drain_s)
+        runtime.pipeline.drain(runtime.settings.images_drain_s)
     given_up = runtime.pipeline.stop() + runtime.consumer.given_back
     runtime.pool.stop(POOL_STOP_S)
     return given_up
 
 
 def _drain(consumer: QueueConsumer, settings: Settings, is_urgent: Callable[[], bool]) -> bool:
-    must_end = consumer.drain(settings.pictures_drain_s, settings.drain_timeout_s, is_urgent)
+    must_end = consumer.drain(settings.images_drain_s, settings.drain_timeout_s, is_urgent)
     if consumer.given_back:
         logger.warning("Requeued %d tasks that this worker did not finish.", consumer.given_back)
     return must_end

@@ -1,4 +1,4 @@
-"""(c) celery-batches with open_clip: pictures run together, each list of labels once a batch."""
+"""(c) celery-batches with open_clip: images run together, each list of labels once a batch."""
 
 from __future__ import annotations
 

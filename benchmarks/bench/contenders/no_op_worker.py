@@ -118,7 +118,7 @@ def main(kind: str) -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
-    consumer.drain(settings.pictures_drain_s)
+    consumer.drain(settings.images_drain_s)
 
 
 if __name__ == "__main__":

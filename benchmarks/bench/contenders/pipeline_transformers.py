@@ -25,7 +25,7 @@ def loaded() -> Any:
 
 @app.task(name="bench.classify")
 def classify(image: str, labels: list[str], k: int = 5) -> list[dict[str, Any]]:
-    """The k most probable labels of one picture."""
+    """The k most probable labels of one image."""
     found = loaded()(image, candidate_labels=labels, hypothesis_template="a photo of a {}.")
     best = sorted(found, key=lambda one: -one["score"])[:k]
     return [{"label": one["label"], "probability": one["score"]} for one in best]

@@ -1,4 +1,4 @@
-"""(b) What one would write first: a Celery task that runs open_clip on one picture."""
+"""(b) What one would write first: a Celery task that runs open_clip on one image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def loaded() -> tuple[Any, Any, Any]:
 
 @app.task(name="bench.classify")
 def classify(image: str, labels: list[str], k: int = 5) -> list[dict[str, Any]]:
-    """The k most probable labels of one picture."""
+    """The k most probable labels of one image."""
     model, preprocess, tokenize = loaded()
     pixels = preprocess(Image.open(image)).unsqueeze(0)
     tokens = tokenize([f"a photo of a {label}." for label in labels])

@@ -1,13 +1,13 @@
 """(a) The ceiling: the engine in a loop, without a queue, on all cores.
 
 As many threads as the worker has replicas, one torch thread each; a thread takes the next
-pictures, decodes, encodes and scores them, so no core waits for another. It reads one request a
+images, decodes, encodes and scores them, so no core waits for another. It reads one request a
 line from stdin, and answers each with one line, both JSON:
 
-    {"images": [path…], "labels": [[label…]…], "k": 5}   labels: one list, or one a picture
+    {"images": [path…], "labels": [[label…]…], "k": 5}   labels: one list, or one an image
     {"seconds": 1.2, "cpu_s": 2.3, "answers": [[["cat", 0.9]…]…]}
 
-or, for the time of one picture:
+or, for the time of one image:
 
     {"once": "forward" or "whole", "image": path, "labels": [label…], "pause_s": 0.02}
     {"seconds": 0.04}
@@ -52,7 +52,7 @@ def say(answer: dict[str, Any]) -> None:
 
 
 def loop(engine: Engine, pool: ThreadPoolExecutor, request: dict[str, Any]) -> dict[str, Any]:
-    """Classify all pictures of a request, and say how long it took."""
+    """Classify all images of a request, and say how long it took."""
     images, labels = request["images"], itertools.cycle(request["labels"])
     work = list(zip(images, labels, strict=False))
     # A few tasks' labels are their threads' work too: smaller chunks when there are few.
@@ -70,7 +70,7 @@ def loop(engine: Engine, pool: ThreadPoolExecutor, request: dict[str, Any]) -> d
 def classify(
     engine: Engine, chunk: Sequence[tuple[str, list[str]]], k: int
 ) -> list[list[tuple[str, float]]]:
-    """The k best labels of each picture; neighbours with the same labels are scored together."""
+    """The k best labels of each image; neighbours with the same labels are scored together."""
     features = engine.encode_pixels([engine.prepare(image) for image, _ in chunk])
     answers, first = [], 0
     for labels, group in itertools.groupby(chunk, key=lambda task: task[1]):
@@ -81,7 +81,7 @@ def classify(
 
 
 def once(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
-    """Time the image tower alone or all of the engine's work, on one picture."""
+    """Time the image tower alone or all of the engine's work, on one image."""
     pixels = [engine.prepare(request["image"])]
     engine.labels.get(request["labels"], (DEFAULT_TEMPLATE,))
     time.sleep(request["pause_s"])  # as idle as the worker that it is compared with

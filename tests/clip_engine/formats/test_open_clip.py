@@ -142,7 +142,7 @@ def test_the_pixels_are_normalised_as_the_config_says(tmp_path: Path) -> None:
     oracle = small_oracle()
     mean, std = (0.5, 0.5, 0.5), (0.5, 0.25, 0.125)
     save_folder(oracle, SMALL, tmp_path, mean, std)
-    # when a grey picture is encoded
+    # when a grey image is encoded
     engine = load_engine(str(tmp_path))
     grey = engine.encode_pixels([engine.prepare(Image.new("RGB", (56, 56), (255, 128, 0)))])
     # then by hand: (value / 255 - 0.5) / std
