@@ -64,7 +64,7 @@ class BatchThread(Generic[Item]):
         while batch := self._take():
             try:
                 self._run(batch)
-            except BaseException as error:  # noqa: BLE001  # the items' owners must hear of it
+            except BaseException as error:  # noqa: BLE001  # `failed` ends the items
                 for item in batch:
                     self._failed(item, error)
 

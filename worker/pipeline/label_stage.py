@@ -78,7 +78,7 @@ class LabelStage:
         for request, of_request in _by_request(tasks):
             try:
                 labels = request.labels or self._read(str(request.label_set))
-            except BaseException as error:  # noqa: BLE001  # the tasks' owners must hear of it
+            except BaseException as error:  # noqa: BLE001  # `failed` ends the tasks
                 self._fail(of_request, error)
             else:
                 found.append((of_request, labels, request.templates))

@@ -26,9 +26,9 @@ class MessageOutcomes:
     Args:
         pipeline: Does the work.
         window: How many images to have in flight; it may change.
-        advanced: Told of each outcome but the last.
+        advanced: Called after each outcome but the last.
         ended: Given all outcomes, once, as JSON-ready fields of `worker.contract.results.Outcome`.
-        stopped: Told, perhaps several times, that the pipeline stops.
+        stopped: Called, perhaps several times, when the pipeline stops.
     """
 
     def __init__(

@@ -156,7 +156,7 @@ def so_far(tried: int, trying_s: float) -> str:
 
 
 def _given_up(error: TemporaryError, reason: str) -> TemporaryError:
-    told = type(error)(f"{error.message} {reason}", error.code)
-    told.retry_after_s = error.retry_after_s
-    told.__cause__ = error
-    return told
+    given_up = type(error)(f"{error.message} {reason}", error.code)
+    given_up.retry_after_s = error.retry_after_s
+    given_up.__cause__ = error
+    return given_up

@@ -84,7 +84,7 @@ class ScoreStage:
             found = self._engine.rank(features, task.label_features, task.request.k)
         except ClipEngineError as error:
             return self._score_apart(rows, features, error)
-        except BaseException as error:  # noqa: BLE001  # the tasks' owners must hear of it
+        except BaseException as error:  # noqa: BLE001  # `failed` ends the tasks
             for task, _ in rows:
                 self._failed(task, error)
             return []

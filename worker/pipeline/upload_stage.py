@@ -111,7 +111,7 @@ class UploadStage:
         start_s = self._clock()
         try:
             data = self._store.get(task.image, self._max_bytes)
-        except Exception as error:  # noqa: BLE001  # the task's owner must hear of it
+        except Exception as error:  # noqa: BLE001  # `failed` ends the task
             self._failed(task, error)
             return
         self._keep(task, data, start_s)
