@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from support.redis_server import NO_SERVER, RedisServer, find_executable
+from support.redis_server import NO_SERVER, RedisServer, find_executable, new_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 # Read when torch is imported: its threads sleep at a barrier instead of spinning. Where other
 # programs keep the cores busy, spinning makes a forward pass of two threads ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def new_server() -> RedisServer:
-    executable = find_executable()
-    if executable is None:
-        pytest.fail(f"{NO_SERVER}; mark the test `integration`, then it is left out instead")
-    return RedisServer(executable)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def resnet(layers: tuple[int, int, int, int], width: int, r: int, d: int, text: 
     )
 
 
-def vit(  # noqa: PLR0917  # rows of a table
+def vit(  # rows of a table
     patch: int, layers: int, width: int, r: int, d: int, text: int
 ) -> CLIPConfig:
     return published(

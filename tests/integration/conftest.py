@@ -1,9 +1,8 @@
-"""What the integration tests share: a broker, a worker, pictures, an engine to compare with."""
+"""What the integration tests share: a broker, a worker, images, an engine to compare with."""
 
 from __future__ import annotations
 
 import gc
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 from celery import Celery
-from support.redis_server import RedisServer, find_executable
+from PIL import Image
+from support.redis_server import new_server
+from support.scripted_server import HeldSite, held_site
 from support.worker_process import WorkerProcess
 
 from clip_engine import Engine, load_engine
@@ -28,10 +29,8 @@ def engine() -> Engine:
 @pytest.fixture(scope="session")
 def shared_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
     """One worker for all tests that only ask it, on a Redis of its own: a start takes seconds."""
-    executable = find_executable()
-    assert executable is not None
     root = tmp_path_factory.getbasetemp()
-    with RedisServer(executable) as server, WorkerProcess(server.url, root) as worker:
+    with new_server() as server, WorkerProcess(server.url, root) as worker:
         worker.wait_for_log(" ready.")
         yield worker
 
@@ -59,13 +58,22 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def users_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
-    """The worker of a user's own application (user_app.py), not yet started."""
-    folder = Path(__file__).parent
-    command = f"env USER_APP_REDIS_URL={redis_url} PYTHONPATH={folder} {sys.executable} -m celery"
-    options = "-A user_app worker -P solo -n user@%h"
+def broker(redis_url: str) -> Iterator[redis.Redis]:
+    """To look into it, and to write what no client of ours would."""
+    with redis.Redis.from_url(redis_url) as broker:
+        yield broker
+
+
+@pytest.fixture
+def backend_worker(redis_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+    """A stock Celery worker of backend_app.py on the queue `user`, not yet started."""
     worker = WorkerProcess(
-        redis_url, tmp_path, name="user", command=(*command.split(), *options.split())
+        redis_url,
+        tmp_path,
+        *("-P", "solo", "-Q", "user"),
+        name="user",
+        app="backend_app",
+        environment={"BACKEND_REDIS_URL": redis_url},
     )
     yield worker
     worker.kill()
@@ -90,3 +98,24 @@ def plain(redis_url: str) -> Iterator[Celery]:
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()  # Celery's results speak to Redis when they are collected: while it runs, then
     app.close()
+
+
+@pytest.fixture
+def image_file(tmp_path: Path) -> Path:
+    """A red square."""
+    path = tmp_path / "red.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    return path
+
+
+@pytest.fixture
+def image(image_file: Path) -> str:
+    """Its URI."""
+    return image_file.as_uri()
+
+
+@pytest.fixture
+def site(image_file: Path) -> Iterator[HeldSite]:
+    """A web server that sends the red square once `go` is set."""
+    with held_site(image_file.read_bytes()) as site:
+        yield site

@@ -6,27 +6,21 @@ import json
 import shutil
 import sys
 import time
+import uuid
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import pytest
-import redis
-from backend_producer import Backend
 from celery import chain, chord, group
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.cli.demo.images import DEMO_IMAGES, image_folder
 from worker.client import Client
 from worker.contract.keys import dead_key
 from worker.errors import ImageUnavailableError, ServiceError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from celery import Celery
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -37,103 +31,115 @@ MOST_LINES = 30
 # Celery publishes a task's next try before it stores `RETRY`. Where another process or thread is
 # faster with that try, `RETRY` may overwrite its result, and who waits for that waits for ever.
 ONE_BY_ONE = ("-c", "1")
-FOLDER = Path(__file__).parent
-PATH = f"PYTHONPATH={FOLDER}:{FOLDER.parents[1]}"
-OURS = {
-    "celery": (sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", "clip@%h"),
-    "clip-worker": (sys.executable, "-m", "worker.cli", "start"),
-    "own": (
-        *(sys.executable, "-m", "celery", "-A", "retrying_app", "worker", "-n", "clip@%h"),
-        *ONE_BY_ONE,
-    ),
+OURS: dict[str, dict[str, Any]] = {
+    "celery": {"name": "clip"},
+    "clip-worker": {"command": (sys.executable, "-m", "worker.cli", "start")},
 }
 
 
+class Backend:
+    """What a backend sends, counted; `app` knows the broker, and one route."""
+
+    def __init__(self, app, folder) -> None:
+        self.app = app
+        self.sent: Counter[str] = Counter()
+        self.images = DEMO_IMAGES
+        self._folder = folder
+
+    def own(self, task: str, *args: Any) -> Any:
+        """A task of its own."""
+        self.sent[f"celery backend.{task}"] += 1
+        return self.app.signature(f"backend.{task}", args)
+
+    def classify(self, image, *, uri_comes: bool = False) -> Any:
+        """A task of ours."""
+        self.sent["clip clip.classify"] += 1
+        args = () if uri_comes else (self.uri(image),)
+        return self.app.signature("clip.classify", args, {"labels": image.labels, "k": 1})
+
+    def missing(self) -> Any:
+        """A task of ours that fails."""
+        self.sent["clip clip.classify"] += 1
+        uri = (self._folder / "missing.jpg").as_uri()
+        return self.app.signature("clip.classify", (uri, ["a", "b"]))
+
+    def uri(self, image) -> str:
+        return (self._folder / image.file_name).as_uri()
+
+    def result(self, of) -> Any:
+        """That of a signature which goes on with another's."""
+        of.set(task_id=str(uuid.uuid4()))
+        return self.app.AsyncResult(of.options["task_id"])
+
+
 @pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-def _backend(redis_url: str, folder: Path, pool: str) -> WorkerProcess:
-    """A stock Celery worker of the backend's; with no option that changes its queue."""
-    environment = (f"BACKEND_REDIS_URL={redis_url}", PATH)
-    options = ("-A", "backend_app", "worker", "-P", pool, *ONE_BY_ONE)
-    command = (sys.executable, "-m", "celery", *options)
-    return WorkerProcess(redis_url, folder, name="backend", command=("env", *environment, *command))
+def backend(plain, tmp_path):
+    return Backend(plain, shutil.copytree(image_folder(), tmp_path / "images"))
 
 
 @contextmanager
-def both(command: str, pool: str, folder: Path, app: Celery) -> Iterator[WorkerProcess]:
-    """Our worker beside one of the backend's, both of them answering."""
+def both(folder, app, pool: str, *options: str, **ours: Any):
+    """Our worker beside a stock Celery worker of the backend's, both of them answering."""
     url = str(app.conf.broker_url)
-    ours = WorkerProcess(url, folder, name="ours", command=("env", PATH, *OURS[command]))
-    theirs = _backend(url, folder, pool)
+    own = WorkerProcess(url, folder, *options, **ours)
+    theirs = WorkerProcess(
+        *(url, folder, "-P", pool, *ONE_BY_ONE),
+        name="celery",
+        app="backend_app",
+        environment={"BACKEND_REDIS_URL": url},
+    )
     try:
-        ours.start()
+        own.start()
         theirs.start()
-        _wait_until(lambda: len(_stats(app)) == 2, lambda: ours.log + theirs.log)
-        yield ours
+        wait_until(lambda: len(stats(app)) == 2, lambda: own.log + theirs.log)
+        yield own
     finally:
-        ours.kill()
+        own.kill()
         theirs.stop()
 
 
-def _wait_until(condition: Callable[[], bool], tell: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, tell()
-        time.sleep(0.1)
-
-
-def _stats(app: Celery) -> dict[str, dict[str, Any]]:
+def stats(app) -> dict[str, dict[str, Any]]:
     return app.control.inspect(timeout=REPLY_S, limit=2).stats() or {}
 
 
-def _totals(app: Celery) -> dict[str, int]:
+def totals(app) -> dict[str, int]:
     """How many of each task each kind of worker did, as `celery inspect stats` tells."""
     return {
         f"{name.partition('@')[0].partition('-')[0]} {task}": count
-        for name, stats in _stats(app).items()
-        for task, count in stats["total"].items()
+        for name, told in stats(app).items()
+        for task, count in told["total"].items()
     }
 
 
-@pytest.fixture
-def backend(plain: Celery, tmp_path: Path) -> Backend:
-    folder = shutil.copytree(image_folder(), tmp_path / "images")
-    return Backend(plain, Path(folder), DEMO_IMAGES)
-
-
-def _end(result: Any) -> Any:
+def end_of(result) -> Any:
     """What a task came to; where that takes too long, the states of what it follows on are told."""
-    _wait_until(result.ready, lambda: _states(result))
+    wait_until(result.ready, lambda: states(result))
     return result.get(LIMIT_S)
 
 
-def _states(result: Any) -> list[tuple[str, str]]:
-    before = _states(result.parent) if result.parent else []
+def states(result) -> list[tuple[str, str]]:
+    before = states(result.parent) if result.parent else []
     return [*before, (result.id, getattr(result, "state", "a group"))]
 
 
-def _best(answer: Any) -> str:
+def best(answer) -> str:
     return str(answer["predictions"][0]["label"])
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
-@pytest.mark.parametrize("pair", [("celery", "prefork"), ("clip-worker", "solo")])
+@pytest.mark.parametrize(("command", "pool"), [("celery", "prefork"), ("clip-worker", "solo")])
 def test_both_do_their_own_tasks_and_go_on_with_each_others(
-    pair: tuple[str, str], tmp_path: Path, backend: Backend, client: Client, server: redis.Redis
-) -> None:
-    with both(*pair, tmp_path, backend.app) as ours:
+    command, pool, tmp_path, backend, client, broker
+):
+    with both(tmp_path, backend.app, pool, **OURS[command]) as ours:
         lines = len(ours.log.splitlines())
-        _send_everything_and_compare(backend, client)
+        send_everything_and_compare(backend, client)
 
         # nothing is stolen: each did exactly its own
         expected = backend.sent
-        _wait_until(lambda: _totals(backend.app) == expected, lambda: _totals(backend.app))
-        assert [server.llen(queue) for queue in QUEUES] == [0, 0]
-        assert server.hlen(dead_key("clip")) == 0
+        wait_until(lambda: totals(backend.app) == expected, lambda: totals(backend.app))
+        assert [broker.llen(queue) for queue in QUEUES] == [0, 0]
+        assert broker.hlen(dead_key("clip")) == 0
         assert len(ours.log.splitlines()) - lines < MOST_LINES
 
         # and who sends to the backend's queue is told what is wrong
@@ -144,7 +150,7 @@ def test_both_do_their_own_tasks_and_go_on_with_each_others(
         assert caught.value.code == "NOT_REGISTERED"
 
 
-def _send_everything_and_compare(backend: Backend, client: Client) -> None:
+def send_everything_and_compare(backend, client):
     plain = backend.app
     one, two, three, *_ = images = backend.images
     answers = [image.answer for image in images]
@@ -181,87 +187,88 @@ def _send_everything_and_compare(backend: Backend, client: Client) -> None:
     # and plain tasks, by name and by the client
     sent = backend.classify(two).apply_async()
     handle = client.classify(backend.uri(three), three.labels)
-    uris = [backend.uri(one), backend.uri(one), backend.uri(one)]
-    many = dict(client.classify_many(uris, one.labels, chunk=2, timeout=LIMIT_S))
+    many = dict(client.classify_many([backend.uri(one)] * 3, one.labels, chunk=2, timeout=LIMIT_S))
     backend.sent += Counter({"clip clip.classify": 1, "clip clip.classify_many": 2})
     backend.sent["celery backend.try_again"] += 2  # its retries
 
-    assert _end(chained) == one.answer
-    assert _end(there_and_back) == two.answer
-    assert _end(gathered) == answers
-    [third, found] = _end(mixed)
-    assert (_best(third), found) == (three.answer, "x")
-    assert _end(answered) == one.answer
-    assert _end(noted) == failed.id
+    assert end_of(chained) == one.answer
+    assert end_of(there_and_back) == two.answer
+    assert end_of(gathered) == answers
+    [third, found] = end_of(mixed)
+    assert (best(third), found) == (three.answer, "x")
+    assert end_of(answered) == one.answer
+    assert end_of(noted) == failed.id
     with pytest.raises(ImageUnavailableError):
-        _end(failed)
-    assert _end(retried) == one.answer
-    assert _best(_end(sent)) == two.answer
+        end_of(failed)
+    assert end_of(retried) == one.answer
+    assert best(end_of(sent)) == two.answer
     assert handle.get(LIMIT_S).predictions[0].label == three.answer
-    assert [_best(many[i].model_dump()["result"]) for i in range(3)] == [one.answer] * 3
+    assert [best(many[i].model_dump()["result"]) for i in range(3)] == [one.answer] * 3
 
 
 def test_tasks_of_an_application_built_on_ours_retry_and_go_on_beside_the_backends(
-    tmp_path: Path, backend: Backend, server: redis.Redis
-) -> None:
-    with both("own", "solo", tmp_path, backend.app) as ours:
-        retried, replaced = (
-            chain(backend.app.signature(f"own.{name}", args, queue="clip"), on, app=backend.app)
-            for name, args, on in (
-                ("retries", (), backend.own("find_picture")),
-                ("replaces", (21,), backend.own("find_picture")),
-            )
-        )
+    tmp_path, backend, broker
+):
+    plain = backend.app
+    with both(tmp_path, plain, "solo", *ONE_BY_ONE, name="clip", app="own_app") as ours:
+        results = [
+            chain(
+                plain.signature(f"own.{name}", args, queue="clip"),
+                backend.own("find_picture"),
+                app=plain,
+            ).apply_async()
+            for name, args in (("retries", ()), ("replaces", (21,)))
+        ]
 
-        results = [retried.apply_async(), replaced.apply_async()]
-
-        assert [_end(result) for result in results] == [3, 42]
+        assert [end_of(result) for result in results] == [3, 42]
         backend.sent += Counter(
             {"clip own.retries": 4, "clip own.replaces": 1, "clip own.doubles": 1}
         )
-        assert _totals(backend.app) == backend.sent
-        assert [server.llen(queue) for queue in QUEUES] == [0, 0], ours.log
+        wait_until(lambda: totals(plain) == backend.sent, lambda: totals(plain))
+        assert [broker.llen(queue) for queue in QUEUES] == [0, 0], ours.log
 
 
 def test_what_is_sent_to_the_backends_queue_is_not_read_after_a_reconnect(
-    running_worker: WorkerProcess, backend: Backend, plain: Celery, server: redis.Redis
-) -> None:
-    # given our worker alone, which has sent a task to the backend's queue
-    one, *_ = backend.images
-    chain(backend.classify(one), backend.own("best_label"), app=plain).apply_async()
-    _wait_until(lambda: server.llen("celery") == 1, lambda: running_worker.log)
+    redis_url, tmp_path, backend, broker
+):
+    plain = backend.app
+    with WorkerProcess(redis_url, tmp_path) as worker:
+        # given our worker alone, which has sent a task to the backend's queue
+        one, *_ = backend.images
+        chain(backend.classify(one), backend.own("best_label"), app=plain).apply_async()
+        wait_until(lambda: broker.llen("celery") == 1, lambda: worker.log)
 
-    # when its connections break
-    for link in psutil.Process(running_worker.running.pid).net_connections("tcp4"):
-        server.client_kill_filter(addr=f"{link.laddr.ip}:{link.laddr.port}")
-    running_worker.wait_for_log("Connection to broker lost", LIMIT_S)
-    _wait_until(lambda: len(_stats(plain)) == 1, lambda: running_worker.log)
+        # when its connections break
+        for link in psutil.Process(worker.pid).net_connections("tcp4"):
+            if link.raddr:
+                broker.client_kill_filter(addr=f"{link.laddr.ip}:{link.laddr.port}")
+        worker.wait_for_log("Connection to broker lost")
+        wait_until(lambda: len(stats(plain)) == 1, lambda: worker.log)
 
-    # then
-    assert _end(backend.classify(one).apply_async())
-    [queues] = plain.control.inspect(timeout=REPLY_S, limit=1).active_queues().values()
-    assert [queue["name"] for queue in queues] == ["clip"]
-    assert server.llen("celery") == 1
+        # then
+        assert end_of(backend.classify(one).apply_async())
+        [queues] = plain.control.inspect(timeout=REPLY_S, limit=1).active_queues().values()
+        assert [queue["name"] for queue in queues] == ["clip"]
+        assert broker.llen("celery") == 1
 
 
-def test_on_kombus_transport_what_a_backends_worker_holds_is_not_given_back(
-    redis_url: str, tmp_path: Path, backend: Backend, server: redis.Redis
-) -> None:
+def test_on_kombus_transport_what_a_backends_worker_holds_is_not_requeued(
+    redis_url, tmp_path, backend, broker
+):
+    def hold(key: str, queue: str) -> None:
+        """Take a message as kombu does, a minute ago."""
+        message = json.loads(broker.rpop(queue))
+        broker.hset(key, "tag", json.dumps([message, "", queue]))
+        broker.zadd(f"{key}_index", {"tag": time.time() - 60})
+
     # given what a backend's worker and a lost one of ours took a minute ago
     theirs = backend.own("find_picture", "x").apply_async()
-    _hold(server, "unacked", "celery")
+    hold("unacked", "celery")
     ours = backend.classify(backend.images[0]).apply_async()
-    _hold(server, "clip-worker:kombu:unacked", "clip")
+    hold("clip-worker:kombu:unacked", "clip")
     # when our worker looks for what was lost
     with WorkerProcess(redis_url, tmp_path, queue_path="stock", visibility_timeout_s="1"):
-        assert _best(_end(ours)) == backend.images[0].answer
+        assert best(end_of(ours)) == backend.images[0].answer
     # then
-    assert [server.hlen("unacked"), server.llen("celery")] == [1, 0]
+    assert [broker.hlen("unacked"), broker.llen("celery")] == [1, 0]
     assert theirs.state == "PENDING"
-
-
-def _hold(server: redis.Redis, key: str, queue: str) -> None:
-    """Take a message as kombu does, a minute ago."""
-    message = json.loads(str(server.rpop(queue)))
-    server.hset(key, "tag", json.dumps([message, "", queue]))
-    server.zadd(f"{key}_index", {"tag": time.time() - 60})

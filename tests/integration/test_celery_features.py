@@ -2,197 +2,153 @@
 
 from __future__ import annotations
 
-import sys
+import json
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import redis
 from celery import chord
 from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
-from PIL import Image
 from support.queue_state import accuse, unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.contract.keys import QueueKeys, dead_key
+from worker.client import Client
+from worker.contract.keys import RESULT_PREFIX, QueueKeys, dead_key
 from worker.errors import InvalidRequestError
 from worker.settings import DEFAULT_QUEUE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from celery import Celery
-
-    from worker.client import Client
-
 pytestmark = pytest.mark.integration
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 REPLY_S = 5.0  # what is asked before the worker listens is never answered
 LABELS = {"labels": ["red", "green"], "k": 1}
 KEYS = QueueKeys(DEFAULT_QUEUE)
 
 
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    path = tmp_path / "red.png"
-    Image.new("RGB", (100, 100), (200, 20, 20)).save(path)
-    return path.as_uri()
-
-
-@pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-def _end(result: Any) -> Any:
+def end_of(result: Any) -> Any:
     """What a task came to: its answer or its error."""
     result.get(LIMIT_S, propagate=False)
     return result.result
 
 
-def _is_nothing_in_hand(server: redis.Redis) -> bool:
-    return unacked(server, KEYS) == server.llen(DEFAULT_QUEUE) == 0
+def nothing_left(broker) -> bool:
+    return unacked(broker, KEYS) == broker.llen(DEFAULT_QUEUE) == 0
 
 
-def test_the_ways_that_celery_offers_to_send_a_task(
-    running_worker: WorkerProcess, plain: Celery, server: redis.Redis, uri: str
-) -> None:
+def test_the_ways_that_celery_offers_to_send_a_task(running_worker, plain, broker, image):
     send = plain.send_task
 
     # an ETA is waited for, on the worker
     before = time.time()
-    assert _end(send("clip.classify", (uri,), LABELS, countdown=1.5))["predictions"]
+    assert end_of(send("clip.classify", (image,), LABELS, countdown=1.5))["predictions"]
     assert time.time() - before >= 1.5
 
     # what has expired is not run, and its result says so
-    expired = _end(send("clip.classify", ("file:///not/asked/for",), LABELS, expires=-5))
+    expired = end_of(send("clip.classify", ("file:///not/asked/for",), LABELS, expires=-5))
     assert isinstance(expired, TaskRevokedError)
     assert expired.args == ("expired",)
 
     # what was revoked is not run, whether it is revoked before it comes or while it waits
     task_id = str(uuid.uuid4())
     plain.control.revoke(task_id)
-    wait_until(lambda: task_id in _revoked(plain))
-    waiting = send("clip.classify", (uri,), LABELS, countdown=5)  # Celery holds it until then
+    wait_until(lambda: task_id in str(plain.control.inspect(timeout=REPLY_S, limit=1).revoked()))
+    waiting = send("clip.classify", (image,), LABELS, countdown=600)  # Celery holds it until then
     plain.control.revoke(waiting.id)
-    for result in (send("clip.classify", (uri,), LABELS, task_id=task_id), waiting):
-        assert isinstance(_end(result), TaskRevokedError)
+    for result in (send("clip.classify", (image,), LABELS, task_id=task_id), waiting):
+        assert isinstance(end_of(result), TaskRevokedError)
 
     # wrong calls have typed ends
-    assert isinstance(_end(send("clip.classify", (uri, ["a"], 3))), InvalidRequestError)
-    assert isinstance(_end(send("clip.unknown", (uri,))), NotRegistered)
+    assert isinstance(end_of(send("clip.classify", (image, ["a"], 3))), InvalidRequestError)
+    assert isinstance(end_of(send("clip.unknown", (image,))), NotRegistered)
 
     # a result that nobody wants is not stored
-    quiet = send("clip.classify", (uri,), LABELS, ignore_result=True)
+    quiet = send("clip.classify", (image,), LABELS, ignore_result=True)
     wait_until(lambda: f"clip.classify[{quiet.id}] succeeded" in running_worker.log)
-    wait_until(lambda: _is_nothing_in_hand(server))
-    assert server.get(f"celery-task-meta-{quiet.id}") is None
+    wait_until(lambda: nothing_left(broker))
+    assert broker.get(f"celery-task-meta-{quiet.id}") is None
 
 
-def _revoked(app: Celery) -> list[str]:
-    told = app.control.inspect(timeout=REPLY_S, limit=1).revoked() or {}
-    return [task_id for ids in told.values() for task_id in ids]
-
-
-def test_inspection_shows_the_queue_and_what_is_in_hand(
-    redis_url: str, tmp_path: Path, plain: Celery, uri: str
-) -> None:
+def test_inspection_shows_the_queues_and_what_is_in_flight(redis_url, tmp_path, plain, image):
     with WorkerProcess(redis_url, tmp_path):
-        _inspect(plain, uri)
+        held = plain.send_task("clip.classify", (image,), LABELS, countdown=600)
+        inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
+        wait_until(lambda: held.id in str(inspect.scheduled()))
 
+        [scheduled_here] = inspect.scheduled().values()
+        assert len(scheduled_here) == 1
+        assert inspect.reserved() == inspect.active()  # nothing: a task that waits is neither
+        [queues] = inspect.active_queues().values()
+        assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE]
 
-def _inspect(plain: Celery, uri: str) -> None:
-    held = plain.send_task("clip.classify", (uri,), LABELS, countdown=600)
-    inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
-    wait_until(lambda: held.id in str(inspect.scheduled()))
+        # and queues can be added and taken away while the worker runs
+        plain.control.add_consumer("more")
+        assert end_of(plain.send_task("clip.classify", (image,), LABELS, queue="more"))
+        [queues] = inspect.active_queues().values()
+        assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE, "more"]
+        plain.control.cancel_consumer("more")
+        wait_until(lambda: "more" not in str(inspect.active_queues()))
 
-    [scheduled_here] = inspect.scheduled().values()
-    assert len(scheduled_here) == 1
-    assert inspect.reserved() == inspect.active()  # nothing: a task that waits is neither
-
-    [queues] = inspect.active_queues().values()
-
-    assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE]
-
-    # and queues can be added and taken away while the worker runs
-    plain.control.add_consumer("more")
-    assert _end(plain.send_task("clip.classify", (uri,), LABELS, queue="more"))["predictions"]
-    [queues] = inspect.active_queues().values()
-    assert [queue["name"] for queue in queues] == [DEFAULT_QUEUE, "more"]
-    plain.control.cancel_consumer("more")
-    wait_until(lambda: "more" not in str(inspect.active_queues()))
-
-    plain.control.revoke(held.id)
-    assert isinstance(_end(held), TaskRevokedError)
+        plain.control.revoke(held.id)
+        assert isinstance(end_of(held), TaskRevokedError)
 
 
 @pytest.mark.slow
-def test_a_worker_takes_from_the_queues_of_its_command_line_and_names_them(
-    redis_url: str, tmp_path: Path, plain: Celery, server: redis.Redis, uri: str
-) -> None:
-    command = (sys.executable, "-m", "celery", "-A", "worker", "worker", "-Q", "a,b")
-    other = plain.send_task("clip.classify", (uri,), LABELS)
-    with WorkerProcess(redis_url, tmp_path, command=command) as worker:
-        sent = [plain.send_task("clip.classify", (uri,), LABELS, queue=name) for name in "ab"]
-        assert all(_end(result)["predictions"] for result in sent)
-        inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
-        wait_until(lambda: "total" in str(inspect.stats()))
-        [queues], [stats] = inspect.active_queues().values(), inspect.stats().values()
+def test_a_worker_takes_turns_between_the_queues_of_its_command_line_and_names_them(
+    redis_url, tmp_path, plain, broker, image
+):
+    many, few = 400, 20
+    other = plain.send_task("clip.classify", (image,), LABELS)
+    with Client(redis_url, queue="long") as long, Client(redis_url, queue="short") as short:
+        of_long = long.submit_many([image] * many, **LABELS)
+        of_short = short.submit_many([image] * few, **LABELS)
 
-    assert "queues 'a', 'b' at redis://" in worker.log
-    assert [queue["name"] for queue in queues] == ["a", "b"]
-    assert stats["total"] == {"clip.classify": 2}
-    assert (server.llen(DEFAULT_QUEUE), other.state) == (1, "PENDING")
+        with WorkerProcess(redis_url, tmp_path, "-Q", "long,short") as worker:
+            for handle in (*of_short, *of_long):
+                handle.get(LIMIT_S)
+            inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
+            wait_until(lambda: "total" in str(inspect.stats()))
+            [queues], [stats] = inspect.active_queues().values(), inspect.stats().values()
 
+    def done_at(handle) -> str:
+        return str(json.loads(broker.get(RESULT_PREFIX + handle.id))["date_done"])
 
-def test_a_message_that_is_none_becomes_a_dead_letter_and_holds_up_nobody(
-    running_worker: WorkerProcess, client: Client, server: redis.Redis, uri: str
-) -> None:
-    assert running_worker.running.poll() is None
-    server.lpush(DEFAULT_QUEUE, "{no message")
-
-    assert client.classify(uri, ["red", "green"]).get(LIMIT_S).predictions
-
-    wait_until(lambda: server.hlen(dead_key(DEFAULT_QUEUE)) == 1)
-    [letter] = server.hvals(dead_key(DEFAULT_QUEUE))
-    assert b"UNREADABLE" in letter
-    assert b"{no message" in letter
-    wait_until(lambda: _is_nothing_in_hand(server))
+    last = max(map(done_at, of_short))
+    assert sum(done_at(handle) < last for handle in of_long) < many / 2
+    assert "queues 'long', 'short' at redis://" in worker.log
+    assert [queue["name"] for queue in queues] == ["long", "short"]
+    assert stats["total"] == {"clip.classify": many + few}
+    assert (broker.llen(DEFAULT_QUEUE), other.state) == (1, "PENDING")
 
 
 @pytest.mark.slow
 def test_tasks_with_a_higher_priority_number_wait_behind_others(
-    tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
-) -> None:
-
-    later = plain.send_task("clip.classify", (uri,), LABELS, priority=9)
-    sooner = plain.send_task("clip.classify", (uri,), LABELS, priority=0)
-    with WorkerProcess(redis_url, tmp_path, concurrency="1") as worker:  # one in hand at a time
-        assert _end(later)["predictions"]
-        assert _end(sooner)["predictions"]
+    tmp_path, redis_url, plain, broker, image
+):
+    later = plain.send_task("clip.classify", (image,), LABELS, priority=9)
+    sooner = plain.send_task("clip.classify", (image,), LABELS, priority=0)
+    with WorkerProcess(redis_url, tmp_path, concurrency="1") as worker:  # one at a time
+        assert end_of(later)["predictions"]
+        assert end_of(sooner)["predictions"]
         assert worker.log.index(f"[{sooner.id}] succ") < worker.log.index(f"[{later.id}] succ")
-    assert server.llen(KEYS.lists[3]) == 0
+    assert broker.llen(KEYS.lists[3]) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
 def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
-    tmp_path: Path, redis_url: str, plain: Celery, server: redis.Redis, uri: str
-) -> None:
+    tmp_path, redis_url, plain, broker, image
+):
     # given: one member has killed four workers, each time alone
-    member = plain.signature("clip.classify", args=(uri,), kwargs=LABELS)
+    member = plain.signature("clip.classify", args=(image,), kwargs=LABELS)
     body = member.clone(immutable=True)
     result = chord([member, member.clone()], body, app=plain).apply_async()
-    accuse(server, KEYS, 4)
+    accuse(broker, KEYS, 4)
 
     with WorkerProcess(redis_url, tmp_path):
-        error = _end(result)
+        error = end_of(result)
 
     assert isinstance(error, ChordError)
     assert "'POISON'" in str(error)
-    assert server.hlen(dead_key(DEFAULT_QUEUE)) == 1
+    assert broker.hlen(dead_key(DEFAULT_QUEUE)) == 1

@@ -6,9 +6,8 @@ The worker stays the same process throughout, and answers a good task behind eac
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import pytest
@@ -17,22 +16,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.image_zoo import write_zoo
 from support.messages import SOUND, UNREADABLE, body_of, compressed, message
+from support.peak_memory import Peak, needs_peaks
 from support.queue_state import unacked
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.contract.keys import QueueKeys
 from worker.redis.dead_letters import DeadLetters
-from worker.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from worker.settings import DEFAULT_QUEUE
 
 pytestmark = pytest.mark.integration
 
 LIMIT_S = 60.0  # on a quiet machine each takes milliseconds, an unknown task 6 s
 LABELS = ["red circle", "blue square"]
-QUEUE = str(Settings.model_fields["queue"].default)
+QUEUE = DEFAULT_QUEUE
 KEYS = QueueKeys(QUEUE)
 OTHER = {"task": "users.next", "args": [], "kwargs": {}, "options": {"queue": "users"}}
 
@@ -67,14 +65,6 @@ class Service:
         log = self.worker.log
         return psutil.pid_exists(self.pid) and log.count("is ready on") == 1
 
-    def peak_bytes(self, *, anew: bool = False) -> int:
-        """The most memory that the worker has had, or has from now on."""
-        if anew:
-            Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
-
     def log_of(self, name: str) -> list[str]:
         return [line for line in self.worker.log.splitlines() if name in line]
 
@@ -84,7 +74,7 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(redis_server, tmp_path_factory):
     redis_server.client().flushall()
     folder = tmp_path_factory.mktemp("worker")
     with WorkerProcess(redis_server.url, folder) as worker:
@@ -92,13 +82,6 @@ def service(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         service = Service(redis_server.url, folder, worker)
         yield service
         service.close()
-
-
-def _wait_until(condition: Callable[[], bool], what: str = "it never came to that") -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +93,8 @@ def _wait_until(condition: Callable[[], bool], what: str = "it never came to tha
     ],
 )
 def test_what_cant_be_read_is_a_failure_and_a_dead_letter_with_one_log_line(
-    service: Service, wrong: Any, task_id: str
-) -> None:
+    service, wrong, task_id
+):
     # given
     service.redis.delete(f"celery-task-meta-{task_id}")
     letters, lines = set(service.dead.ids()), len(service.log_of("became a dead letter"))
@@ -120,8 +103,8 @@ def test_what_cant_be_read_is_a_failure_and_a_dead_letter_with_one_log_line(
     service.push(wrong if isinstance(wrong, bytes) else json.dumps(wrong).encode())
     # then
     assert service.answers_a_good_task()
-    _wait_until(lambda: len(service.log_of("became a dead letter")) > lines)
-    _wait_until(service.is_nothing_in_hand)
+    wait_until(lambda: len(service.log_of("became a dead letter")) > lines)
+    wait_until(service.is_nothing_in_hand)
     told = [line for line in service.worker.log[size:].splitlines() if "succeeded in" not in line]
     assert len(told) == 1, told
     assert "The message can't be read: " in told[0]
@@ -152,9 +135,7 @@ ODD: list[tuple[str, dict[str, Any], str]] = [  # sound for Celery, and what the
 @pytest.mark.parametrize(
     ("change", "state"), [pytest.param(change, state, id=name) for name, change, state in ODD]
 )
-def test_what_celery_may_stumble_over_ends_with_a_result(
-    service: Service, change: dict[str, Any], state: str, request: pytest.FixtureRequest
-) -> None:
+def test_what_celery_may_stumble_over_ends_with_a_result(service, change, state, request):
     # given: a sound question, and something odd around it
     task_id = f"odd-{request.node.callspec.id.replace(' ', '-')}"
     asked = {"image": service.picture, "labels": LABELS}
@@ -168,15 +149,15 @@ def test_what_celery_may_stumble_over_ends_with_a_result(
     service.push(json.dumps(raw).encode())
     # then
     assert service.answers_a_good_task()
-    _wait_until(lambda: service.result(task_id) is not None, service.worker.log[-3000:])
+    wait_until(lambda: service.result(task_id) is not None, lambda: service.worker.log)
     stored = service.result(task_id)
     assert stored is not None
     assert stored["status"] in ([state] if state else ["SUCCESS", "FAILURE"])
-    _wait_until(service.is_nothing_in_hand)
+    wait_until(service.is_nothing_in_hand)
     assert service.is_the_same_process()
 
 
-def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service: Service) -> None:
+def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service):
     # given: five tasks of somebody else's, and one of our own name space
     size = len(service.worker.log)
     name = "shop.tasks." + "send_invoice_" * 15
@@ -188,7 +169,7 @@ def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service
     # then
     assert service.answers_a_good_task()
     ids = [*(f"foreign-{n}" for n in range(5)), "ours"]
-    _wait_until(lambda: all(service.result(task_id) for task_id in ids))
+    wait_until(lambda: all(service.result(task_id) for task_id in ids))
     for task_id in ids:
         stored = service.result(task_id)
         assert stored is not None
@@ -196,7 +177,7 @@ def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service
         letter = service.dead.get(task_id)
         assert letter is not None
         assert letter.code == "UNKNOWN_TASK"
-    _wait_until(service.is_nothing_in_hand)
+    wait_until(service.is_nothing_in_hand)
     # and one line says that it was put back, one each that it was given up
     told = [line for line in service.worker.log[size:].splitlines() if "succeeded" not in line]
     assert len([line for line in told if "Put back the task" in line]) == 1
@@ -204,17 +185,18 @@ def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service
     assert all(len(line) < 600 for line in told)
 
 
-def test_a_compressed_message_takes_no_more_memory_than_it_may(service: Service) -> None:
+@needs_peaks
+def test_a_compressed_message_takes_no_more_memory_than_it_may(service):
     # given
     assert service.answers_a_good_task()
-    before = service.peak_bytes(anew=True)
+    peak = Peak(service.pid)
     # when
     raw = message("large", **compressed(200_000_000))
     service.push(json.dumps(raw).encode())
     # then
     assert service.answers_a_good_task()
-    _wait_until(service.is_nothing_in_hand)
-    assert service.peak_bytes() - before < 120_000_000
+    wait_until(service.is_nothing_in_hand)
+    assert peak.own_growth_bytes() < 120_000_000
 
 
 _value = st.recursive(
@@ -239,13 +221,7 @@ _HEADERS = ["task", "id", "eta", "expires", "timelimit", "retries", "group", "ro
     fields=st.dictionaries(st.sampled_from(["content-type", "body", "headers"]), _value),
     body=st.none() | st.tuples(_value, _value, _value).map(lambda parts: body_of(*parts)),
 )
-def test_whatever_a_producer_writes_the_worker_goes_on(
-    service: Service,
-    headers: dict[str, Any],
-    properties: dict[str, Any],
-    fields: dict[str, Any],
-    body: str | None,
-) -> None:
+def test_whatever_a_producer_writes_the_worker_goes_on(service, headers, properties, fields, body):
     # given
     raw = message("whatever", headers=headers, properties=properties) | fields
     raw |= {} if body is None else {"body": body}
@@ -256,8 +232,8 @@ def test_whatever_a_producer_writes_the_worker_goes_on(
     assert service.is_the_same_process()
 
 
-def test_after_all_of_these_nothing_is_left_in_hand(service: Service) -> None:
+def test_after_all_of_these_nothing_is_left_in_hand(service):
     # what Celery holds until its ETA stays: that is what was asked for
-    _wait_until(lambda: service.redis.llen(QUEUE) == 0)
-    _wait_until(lambda: unacked(service.redis, KEYS) == 0, service.worker.log[-2000:])
+    wait_until(lambda: service.redis.llen(QUEUE) == 0)
+    wait_until(lambda: unacked(service.redis, KEYS) == 0, lambda: service.worker.log)
     assert service.is_the_same_process()

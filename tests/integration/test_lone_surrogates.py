@@ -5,85 +5,55 @@ JavaScript makes one where it cuts a text in the middle of an emoji. Python's JS
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
 import sys
-import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import redis
-from support.image_zoo import photo
+from support.messages import body_of, message
 from support.queue_state import unacked
-from support.worker_process import WorkerProcess, clean_environment
+from support.waiting import wait_until
+from support.worker_process import clean_environment
 
-from worker.contract.keys import QueueKeys
+from worker.contract.keys import RESULT_PREFIX, QueueKeys
 from worker.errors import InvalidRequestError, ServiceError
 from worker.redis.label_sets import KEY_PREFIX
 from worker.settings import DEFAULT_QUEUE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from worker.client import Client
-
 pytestmark = pytest.mark.integration
 
-QUEUE = DEFAULT_QUEUE
-KEYS = QueueKeys(QUEUE)
 HALF = "\ud83d"  # of an emoji
 LABELS = ["red circle", "blue square"]
 LIMIT_S = 60.0
 PAST = "2020-01-01T00:00:00+00:00"  # as an ETA it sends a message Celery's own way, without delay
+WAYS = pytest.mark.parametrize("way", [{}, {"eta": PAST}], ids=["batch path", "Celery's way"])
 
 
 @pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def worker(running_worker: WorkerProcess, tmp_path: Path) -> WorkerProcess:
-    photo((64, 48), seed=1).save(tmp_path / "cat.jpg")
+def worker(running_worker):
     return running_worker
 
 
-def push(
-    server: redis.Redis, kwargs: dict[str, Any], task: str = "clip.classify", **headers: Any
-) -> str:
-    """A message as a producer in JavaScript would write it; the task's id."""
-    given = {"id": str(uuid.uuid4()), "task": task, "lang": "js", **headers}
-    body = json.dumps([[], kwargs, {}])
-    message = {
-        "body": base64.b64encode(body.encode()).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": given,
-        "properties": {
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-            "delivery_info": {"exchange": "", "routing_key": QUEUE},
-            "correlation_id": given["id"],
-        },
-    }
-    server.lpush(QUEUE, json.dumps(message))
-    return str(given["id"])
+@pytest.fixture
+def push(broker):
+    def push(kwargs: dict[str, Any], task: str = "clip.classify", **headers: Any) -> str:
+        """Send a message as a producer in JavaScript would write it; the task's id."""
+        task_id = headers.pop("id", str(uuid.uuid4()))
+        fields = {"task": task, "lang": "js", **headers}
+        body = body_of([], kwargs, {})
+        broker.lpush(DEFAULT_QUEUE, json.dumps(message(task_id, headers=fields, body=body)))
+        return task_id
+
+    return push
 
 
-@pytest.mark.parametrize("headers", [{}, {"eta": PAST}], ids=["batch path", "Celery's way"])
+@WAYS
 def test_a_question_with_half_an_emoji_fails_with_a_typed_sentence_under_its_id(
-    worker: WorkerProcess,
-    client: Client,
-    server: redis.Redis,
-    tmp_path: Path,
-    headers: dict[str, str],
-) -> None:
-    image = (tmp_path / "cat.jpg").as_uri()
+    worker, client, push, image, way
+):
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"image": image, "labels": [*LABELS, f"a {HALF}"]}, "BAD_LABELS"),
         ({"image": f"https://example.org/{HALF}.jpg", "labels": LABELS}, "BAD_URI"),
@@ -94,7 +64,7 @@ def test_a_question_with_half_an_emoji_fails_with_a_typed_sentence_under_its_id(
         ({"image": image, "labels": LABELS, HALF: 1}, "INVALID_REQUEST"),
     ]
 
-    sent = [push(server, kwargs, **headers) for kwargs, _ in wrong]
+    sent = [push(kwargs, **way) for kwargs, _ in wrong]
 
     for task_id, (kwargs, code) in zip(sent, wrong, strict=True):
         with pytest.raises(InvalidRequestError) as caught:
@@ -107,81 +77,58 @@ def test_a_question_with_half_an_emoji_fails_with_a_typed_sentence_under_its_id(
     assert "Traceback" not in worker.log
 
 
-def test_of_several_pictures_the_one_with_half_an_emoji_fails_alone(
-    worker: WorkerProcess, server: redis.Redis, tmp_path: Path, client: Client
-) -> None:
-    image = (tmp_path / "cat.jpg").as_uri()
-    task_id = push(
-        server,
-        {"images": [image, f"file:///{HALF}.jpg", image], "labels": LABELS},
-        "clip.classify_many",
-    )
-    client.handle(task_id)
-    outcomes = json.loads(_result(server, task_id))["result"]
+def test_of_several_images_the_one_with_half_an_emoji_fails_alone(worker, broker, push, image):
+    images = [image, f"file:///{HALF}.jpg", image]
+    task_id = push({"images": images, "labels": LABELS}, "clip.classify_many")
+    wait_until(lambda: broker.exists(RESULT_PREFIX + task_id))
+    outcomes = json.loads(broker.get(RESULT_PREFIX + task_id))["result"]
     assert [outcome["status"] for outcome in outcomes] == ["ok", "error", "ok"]
     assert outcomes[1]["error"]["code"] == "BAD_URI"
 
 
+@WAYS
 @pytest.mark.parametrize("name", ["group", "parent_id", "root_id"])
-def test_an_id_of_the_family_with_half_an_emoji_fails_with_a_typed_sentence(
-    worker: WorkerProcess, client: Client, server: redis.Redis, tmp_path: Path, name: str
-) -> None:
-    question = {"image": (tmp_path / "cat.jpg").as_uri(), "labels": LABELS}
-    for headers in ({}, {"eta": PAST}):
-        task_id = push(server, question, **{name: HALF}, **headers)
-        with pytest.raises(InvalidRequestError, match=name) as caught:
-            client.handle(task_id).get(LIMIT_S)
-        assert r"\ud83d" in caught.value.message
+def test_a_related_id_with_half_an_emoji_fails_with_a_typed_sentence(
+    worker, client, push, image, name, way
+):
+    task_id = push({"image": image, "labels": LABELS}, **{name: HALF}, **way)
+    with pytest.raises(InvalidRequestError, match=name) as caught:
+        client.handle(task_id).get(LIMIT_S)
+    assert r"\ud83d" in caught.value.message
 
 
-def test_a_header_for_the_log_may_end_in_half_an_emoji(
-    worker: WorkerProcess, client: Client, server: redis.Redis, tmp_path: Path
-) -> None:
-    question = {"image": (tmp_path / "cat.jpg").as_uri(), "labels": LABELS}
-    for headers in ({}, {"eta": PAST}):
-        task_id = push(
-            server,
-            question,
-            kwargsrepr=HALF,
-            argsrepr=HALF,
-            origin=HALF,
-            own=[{HALF: 1}],
-            **headers,
-        )
-        assert client.handle(task_id).get(LIMIT_S).predictions
+@WAYS
+def test_a_header_for_the_log_may_end_in_half_an_emoji(worker, client, push, image, way):
+    odd = {"kwargsrepr": HALF, "argsrepr": HALF, "origin": HALF, "own": [{HALF: 1}]}
+    task_id = push({"image": image, "labels": LABELS}, **odd, **way)
+    assert client.handle(task_id).get(LIMIT_S).predictions
 
 
 def test_a_task_whose_id_is_half_an_emoji_is_a_dead_letter_with_one_log_line(
-    worker: WorkerProcess, client: Client, server: redis.Redis, tmp_path: Path
-) -> None:
-    question = {"image": (tmp_path / "cat.jpg").as_uri(), "labels": LABELS}
-    push(server, question, id=HALF)
-    good = push(server, question)
-    assert client.handle(good).get(LIMIT_S).predictions
-    end = time.monotonic() + LIMIT_S
-    while len(client.dead_letters) == 0:
-        assert time.monotonic() < end, worker.log
-        time.sleep(0.02)
+    worker, client, broker, push, image
+):
+    question = {"image": image, "labels": LABELS}
+    push(question, id=HALF)
+    assert client.handle(push(question)).get(LIMIT_S).predictions
+    wait_until(lambda: len(client.dead_letters), lambda: worker.log)
     [letter] = client.dead_letters.newest(5)
     assert r"\ud83d" in letter.reason
+    wait_until(lambda: letter.id in worker.log)
+    wait_until(lambda: unacked(broker, QueueKeys(DEFAULT_QUEUE)) == 0)
     assert worker.log.count(letter.id) == 1
-    assert unacked(server, KEYS) == 0
 
 
-def test_labels_stored_with_half_an_emoji_are_told_to_whoever_asks_for_them(
-    worker: WorkerProcess, client: Client, server: redis.Redis, tmp_path: Path
-) -> None:
-    server.set(KEY_PREFIX + "broken", json.dumps({"version": "1", "labels": ["cat", HALF]}))
+def test_who_asks_for_labels_stored_with_half_an_emoji_gets_a_typed_failure(
+    worker, client, broker, image
+):
+    broker.set(KEY_PREFIX + "broken", json.dumps({"version": "1", "labels": ["cat", HALF]}))
     with pytest.raises(ServiceError, match="'broken'") as caught:
-        client.classify((tmp_path / "cat.jpg").as_uri(), label_set="broken").get(LIMIT_S)
+        client.classify(image, label_set="broken").get(LIMIT_S)
     assert caught.value.code == "BAD_LABEL_SET"
 
 
-def test_the_command_line_reads_utf_8_in_any_locale(
-    worker: WorkerProcess, redis_url: str, tmp_path: Path
-) -> None:
-    picture = tmp_path / "grün.jpg"
-    picture.write_bytes((tmp_path / "cat.jpg").read_bytes())
+def test_the_command_line_reads_utf_8_in_any_locale(worker, redis_url, image_file):
+    picture = image_file.rename(image_file.with_name("grün.png"))
     command = [
         *(sys.executable, "-m", "worker.cli", "classify", picture, "--labels", "grün,blau"),
         *("--redis-url", redis_url),
@@ -197,12 +144,3 @@ def test_the_command_line_reads_utf_8_in_any_locale(
         assert (ended.returncode, ended.stderr) == (0, b"")
         # stdout is ASCII there
         assert (rb"gr\u00fcn" if options else rb"gr\xfcn") in ended.stdout
-
-
-def _result(server: redis.Redis, task_id: str) -> bytes:
-    end = time.monotonic() + LIMIT_S
-    while (stored := server.get(f"celery-task-meta-{task_id}")) is None:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    assert isinstance(stored, bytes)
-    return stored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from support.weights_server import WeightsServer, published
 from support.worker_process import WorkerProcess
 
 from clip_engine.weights.catalog import PUBLISHED
-from worker.client import Client
 from worker.settings import DEFAULT_QUEUE
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -29,17 +27,15 @@ app.worker_main(["worker", "--loglevel", "info"])
 """
 
 
-@pytest.mark.parametrize("command", ["celery", "clip-worker"])
+@pytest.mark.parametrize("command", [(), (sys.executable, "-m", "worker.cli", "start")])
 def test_an_offline_worker_with_an_empty_cache_ends_with_one_sentence_that_has_path_and_url(
-    redis_url: str, tmp_path: Path, client: Client, command: str
-) -> None:
+    redis_url, tmp_path, client, command
+):
     # given a task that waits
     client.classify("https://example.org/cat.jpg", ["a", "b"])
-    cache, line = tmp_path / "cache", (sys.executable, "-m", "worker.cli", "start")
+    cache = tmp_path / "cache"
     settings = {"model": "ViT-B/16", "offline": "true", "cache_dir": str(cache)}
-    worker = WorkerProcess(
-        redis_url, tmp_path, command=line if command == "clip-worker" else (), **settings
-    )
+    worker = WorkerProcess(redis_url, tmp_path, command=command, **settings)
     # when
     worker.start()
     status = worker.wait_for_end()
@@ -54,8 +50,8 @@ def test_an_offline_worker_with_an_empty_cache_ends_with_one_sentence_that_has_p
 
 
 def test_a_worker_fetches_from_its_mirror_once_and_then_starts_offline(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    redis_url, tmp_path, monkeypatch
+):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     # given a mirror, and a publisher who is not there
@@ -63,15 +59,12 @@ def test_a_worker_fetches_from_its_mirror_once_and_then_starts_offline(
     data = (tmp_path / "saved.pt").read_bytes()
     entry = published("http://publisher.invalid/", data)
     command = (sys.executable, "-c", TINY_CATALOG, entry.url, entry.sha256)
-    settings = {"model": "tiny", "cache_dir": str(tmp_path / "cache")}
+    settings = {"model": "tiny", "cache_dir": str(tmp_path / "cache"), "command": command}
     with scripted_server(WeightsServer(data)) as server:
         # when / then
-        mirror = server.url("/clip")
-        with WorkerProcess(redis_url, tmp_path, command=command, mirror=mirror, **settings) as one:
+        with WorkerProcess(redis_url, tmp_path, mirror=server.url("/clip"), **settings) as one:
             assert f"tiny ({entry.sha256[:12]}) is ready" in one.log
         assert server.paths == [f"/clip/{entry.sha256}/tiny.pt"]
     # when / then the mirror is gone
-    with WorkerProcess(
-        redis_url, tmp_path, name="second", command=command, offline="1", **settings
-    ) as second:
+    with WorkerProcess(redis_url, tmp_path, name="second", offline="1", **settings) as second:
         assert f"tiny ({entry.sha256[:12]}) is ready" in second.log

@@ -5,77 +5,126 @@ Restarts and failovers are in test_failover.py and test_torture.py.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
-from typing import TYPE_CHECKING
 
 import pytest
-from support.image_zoo import photo
 from support.queue_state import unacked
-from support.redis_server import RedisServer, find_executable
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 from torture.proxy import Proxy
 
 from worker.client import Client
+from worker.contract import CLASSIFY
 from worker.contract.keys import QueueKeys
+from worker.errors import QueueUnavailableError
 from worker.settings import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import redis
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-LIMIT_S = 60.0
-PARTITION_S = 12.0  # longer than any timeout of a connection
-TASKS = 2000  # some seconds' work
+LABELS = ["red square", "blue circle"]
 KEYS = QueueKeys(DEFAULT_QUEUE)
-LABELS = ["red", "green"]
+WAIT_S = 120.0
+OUTAGE_S = 7.0  # longer than any connection waits for a reply
+PARTITION_S = 12.0
+TASKS = 40
+MANY = 50
+ROOM_BYTES = 1_000_000
 
 
-def test_partition_full_memory_and_slow_replies_cost_time_and_nothing_else(tmp_path: Path) -> None:
-    executable = find_executable()
-    assert executable is not None
-    path = tmp_path / "a.jpg"
-    photo((160, 120), seed=1).save(path)
-    uri = path.as_uri()
+class Trouble:
+    """What may happen to a Redis and to a worker's way to it, and how it ends."""
+
+    def __init__(self, server, proxy) -> None:
+        self.server = server
+        self.proxy = proxy
+
+    def demote(self):
+        self.server.client().replicaof("127.0.0.1", "1")
+        return OUTAGE_S, lambda: self.server.client().replicaof("NO", "ONE")
+
+    def fill(self):
+        self.server.client().config_set("maxmemory", 1)
+        return OUTAGE_S, lambda: self.server.client().config_set("maxmemory", 0)
+
+    def freeze(self):
+        os.kill(self.server.pid, signal.SIGSTOP)
+        return OUTAGE_S, lambda: os.kill(self.server.pid, signal.SIGCONT)
+
+    def cut(self):
+        self.proxy.cut()
+        return PARTITION_S, self.proxy.heal
+
+    def slow_down(self):
+        self.server.client().execute_command("CLIENT", "PAUSE", 1000, "ALL")
+        return 0.0, lambda: None
+
+
+@pytest.mark.parametrize("kind", ["demote", "fill", "freeze", "cut", "slow_down"])
+def test_an_outage_costs_a_worker_time_and_nothing_else(server, tmp_path, image, site, kind):
+    settings = {"lease_s": "40", "allow_private": "true", "fetch_timeout_s": "600"}
     with (
-        RedisServer(executable) as server,
         Proxy(server.port) as proxy,
-        WorkerProcess(proxy.url, tmp_path, lease_s="40") as worker,
+        WorkerProcess(proxy.url, tmp_path, **settings) as worker,
         Client(server.url) as client,
     ):
-        redis = server.client()
-
-        # given: a while in which nothing passes, from the middle of the work on
-        handles = client.submit_many([uri] * TASKS, LABELS)
-        wait_until(lambda: _stored(redis) > 20)
-        proxy.cut()
-        time.sleep(PARTITION_S)
-        assert _stored(redis) < TASKS
-        # when it is over, then the same process finishes, and no task was anybody else's
-        proxy.heal()
-        wait_until(lambda: _stored(redis) == TASKS)
-        wait_until(lambda: unacked(redis, KEYS) == 0)
-        assert worker.log.count("succeeded in") == TASKS
-        for sign in ("from a lost worker", "results were not stored"):
-            assert sign not in worker.log
-
-        # given: a Redis whose memory is full
-        handles += [client.classify(uri, LABELS) for _ in range(50)]
-        redis.config_set("maxmemory", 1)
-        # then what it has is answered all the same
-        wait_until(lambda: _stored(redis) == TASKS + 50)
-        wait_until(lambda: unacked(redis, KEYS) == 0)
-        redis.config_set("maxmemory", 0)
-
-        # given: each reply takes a second
-        redis.execute_command("CLIENT", "PAUSE", 1000, "ALL")
-        handles += [client.classify(uri, LABELS) for _ in range(20)]
-        assert all(handle.get(LIMIT_S).predictions for handle in handles)
+        client.classify(image, LABELS).get(WAIT_S)
+        # given tasks in flight and tasks that wait when it begins
+        handles = client.submit_many([site.url()] * 4, LABELS)
+        wait_until(lambda: unacked(server.client(), KEYS) == 4)
+        handles += client.submit_many([image] * TASKS, LABELS)
+        outage_s, end = getattr(Trouble(server, proxy), kind)()
+        site.go.set()
+        time.sleep(outage_s)
+        end()
+        # then all of them are answered, and later ones too: no slot was lost
+        handles += client.submit_many([image] * 10 * TASKS, LABELS)
+        for handle in handles:
+            assert handle.get(WAIT_S).predictions
+        wait_until(lambda: unacked(server.client(), KEYS) == 0)
+        # and no task was anybody else's meanwhile
+        assert "from a lost worker" not in worker.log
+        if kind in ("fill", "cut", "slow_down"):
+            assert worker.log.count("succeeded in") == 1 + len(handles)
+            assert "results were not stored" not in worker.log
         assert worker.running.poll() is None
+        assert worker.stop() == 0
 
 
-def _stored(redis: redis.Redis) -> int:
-    return sum(1 for _ in redis.scan_iter("celery-task-meta-*", count=1000))
+def test_workers_start_on_a_redis_that_is_full_of_messages_and_empty_it(server, tmp_path, image):
+    with Client(server.url) as client:
+        handles = fill_with_messages(server, client, image)
+        assert len(handles) > 2 * MANY
+
+        # when two workers start
+        with (
+            WorkerProcess(server.url, tmp_path, name="first") as first,
+            WorkerProcess(server.url, tmp_path, name="second") as second,
+        ):
+            # then every caller is answered
+            end = time.monotonic() + WAIT_S
+            answers = [handle.get(max(1.0, end - time.monotonic())) for handle in handles]
+            assert {answer.predictions[0].label for answer in answers} == {"red square"}
+            # and both workers go on where there is memory, and stop in order
+            server.client().config_set("maxmemory", 0)
+            assert client.classify(image, LABELS).get(WAIT_S).predictions
+            assert (first.stop(), second.stop()) == (0, 0)
+
+
+def fill_with_messages(server, client, image):
+    """Send until nothing more is taken: not a message, nor the least of all writes."""
+    redis = server.client()
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + ROOM_BYTES)
+    # The first are such as Celery runs, which stores their results itself.
+    task = client._app.signature(CLASSIFY, kwargs={"image": image, "labels": LABELS})
+    task.link_error(client._app.signature("no.such.task"))
+    handles = [client.handle(str(task.apply_async(queue="clip").id)) for _ in range(MANY)]
+    for count in (MANY, 1):
+        with contextlib.suppress(QueueUnavailableError):
+            while True:
+                handles += client.submit_many([image] * count, LABELS)
+    with pytest.raises(QueueUnavailableError, match="memory is full"):
+        client.submit_many([image], LABELS)
+    return handles

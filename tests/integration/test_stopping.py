@@ -1,21 +1,15 @@
-"""How a worker ends, by order and by fault: what it had in hand is not lost and comes back soon."""
+"""How a worker ends, by order and by fault: what it held is not lost, and runs again soon."""
 
 from __future__ import annotations
 
-import signal
 import threading
-import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import faulty_app
+import own_app
 import pytest
-import redis
-from support.faulty_worker import faulty
-from support.image_zoo import photo
 from support.queue_state import unacked
-from support.scripted_server import response, scripted_server
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
@@ -23,65 +17,53 @@ from worker.contract.keys import QueueKeys, dead_key
 from worker.runtime.watchdog import DEVICE_LOST, HUNG
 from worker.settings import DEFAULT_QUEUE
 
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterator
-
-    from celery import Celery
-
-    from worker.client import Client
-
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 REPLY_S = 5.0  # what is asked before the worker listens is never answered
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "green"]
 
 
-@pytest.fixture
-def server(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
+def own_worker(redis_url: str, folder: Path, **settings: str) -> WorkerProcess:
+    return WorkerProcess(redis_url, folder, name="own", app="own_app", lease_s="3", **settings)
 
 
-@pytest.fixture
-def slow_pictures() -> Iterator[Callable[[], str]]:
-    """URIs of pictures that don't come until the test is over."""
-    over = threading.Event()
-
-    def script(_head: str, connection: socket.socket) -> None:
-        over.wait(LIMIT_S)
-        connection.sendall(response(b"late"))
-
-    with ExitStack() as stack:
-        site = stack.enter_context(scripted_server(script))
-        stack.callback(over.set)
-        yield site.url
-
-
-def _picture(folder: Path, mark: int | None = None) -> str:
-    path = folder / f"{mark or 'plain'}.jpg"
-    if mark is None:
-        photo((120, 90), seed=1).save(path)
-    else:
-        path.write_bytes(faulty_app.picture(mark))
+def marked(folder: Path, mark: int) -> str:
+    path = folder / f"{mark}.png"
+    path.write_bytes(own_app.marked_image(mark))
     return path.as_uri()
 
 
-def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_waiting_for_it(
-    tmp_path: Path,
-    plain: Celery,
-    client: Client,
-    server: redis.Redis,
-    slow_pictures: Callable[[], str],
-) -> None:
-    # given: pictures that hang in their fetch, for longer than the worker may take to stop
-    with WorkerProcess(
-        client.url, tmp_path, allow_private="true", drain_timeout_s="1", fetch_timeout_s="50"
-    ) as worker:
-        hanging = [client.classify(slow_pictures(), LABELS) for _ in range(3)]
-        wait_until(lambda: unacked(server, KEYS) == 3)
+@contextmanager
+def restarted(worker: WorkerProcess):
+    """Start the worker again whenever it ends, as a supervisor does; yields its exit statuses."""
+    over, ends = threading.Event(), []
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            if (status := worker.running.poll()) is not None:
+                ends.append(status)
+                worker.start()
+
+    thread = threading.Thread(target=watch)
+    with worker:
+        thread.start()
+        try:
+            yield ends
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_stopping_worker_requeues_what_it_cannot_finish_and_ends_without_waiting_for_it(
+    tmp_path, plain, client, broker, site
+):
+    # given: images that hang in their fetch, for longer than the worker may take to stop
+    settings = {"allow_private": "true", "drain_timeout_s": "1", "fetch_timeout_s": "50"}
+    with WorkerProcess(client.url, tmp_path, **settings) as worker:
+        hanging = [client.classify(site.url(), LABELS) for _ in range(3)]
+        wait_until(lambda: unacked(broker, KEYS) == 3)
         inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
         wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
         [(_, told)] = inspect.query_task(hanging[0].id).items()
@@ -90,81 +72,66 @@ def test_a_stopping_worker_gives_back_what_it_cannot_finish_and_ends_without_wai
         status = worker.stop()
 
     assert status == 0
-    assert server.llen(DEFAULT_QUEUE) == 3
-    assert unacked(server, KEYS) == server.zcard(KEYS.leases) == server.llen(KEYS.suspects) == 0
+    assert broker.llen(DEFAULT_QUEUE) == 3
+    assert unacked(broker, KEYS) == broker.zcard(KEYS.leases) == broker.llen(KEYS.suspects) == 0
     assert [handle.state for handle in hanging] == ["PENDING"] * 3
     assert "Requeued 3 tasks" in worker.log
 
 
-def test_a_second_interrupt_ends_the_worker_at_once_and_gives_all_back(
-    tmp_path: Path,
-    redis_url: str,
-    client: Client,
-    server: redis.Redis,
-    slow_pictures: Callable[[], str],
-) -> None:
-    with WorkerProcess(
-        redis_url, tmp_path, allow_private="true", drain_timeout_s="600", fetch_timeout_s="600"
-    ) as worker:
-        client.classify(slow_pictures(), LABELS)
-        wait_until(lambda: unacked(server, KEYS) == 1)
-        worker.running.send_signal(signal.SIGINT)
-        worker.wait_for_log("Warm shutdown")
-
-        worker.running.send_signal(signal.SIGINT)
-
-        worker.wait_for_end(20)
-    assert server.llen(DEFAULT_QUEUE) == 1
-    assert unacked(server, KEYS) == 0
-
-
 @pytest.mark.parametrize(
-    ("mark", "status"),
+    ("mark", "patience_s", "status"),
     [
-        (faulty_app.HANGS, HUNG),
-        (faulty_app.LOSES_DEVICE, DEVICE_LOST),
+        (own_app.HANGS, "1", HUNG),
+        (own_app.LOSES_DEVICE, "60", DEVICE_LOST),
     ],
 )
 def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_return(
-    tmp_path: Path, client: Client, server: redis.Redis, mark: int, status: int
-) -> None:
-    # given
-    redis_url = client.url
-    patience_s = "1" if mark == faulty_app.HANGS else "60"
-    with faulty(redis_url, tmp_path, hang_timeout_s=patience_s) as worker:
-        bad = client.classify(_picture(tmp_path, mark), LABELS)
+    tmp_path, client, broker, mark, patience_s, status
+):
+    with own_worker(client.url, tmp_path, hang_timeout_s=patience_s) as worker:
+        bad = client.classify(marked(tmp_path, mark), LABELS)
 
         # when it is at it, then the process ends with a status of its own
         assert worker.wait_for_end() == status
         assert "ends itself" in worker.log
     # and the message is where another worker takes it, with its history
-    [entry] = server.lrange(KEYS.suspects, 0, -1)
-    assert entry.split(b"\n")[2].split()[2].startswith(b"faulty@")
-    with WorkerProcess(redis_url, tmp_path, name="next"):
+    [entry] = broker.lrange(KEYS.suspects, 0, -1)
+    assert entry.split(b"\n")[2].split()[2].startswith(b"own@")
+    with WorkerProcess(client.url, tmp_path, name="next"):
         assert bad.get(LIMIT_S).predictions
-    assert server.keys("clip-worker:*:unacked:*") == server.keys("clip-worker:*:started:*") == []
+    assert broker.keys("clip-worker:*:unacked:*") == broker.keys("clip-worker:*:started:*") == []
 
 
 def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answered(
-    tmp_path: Path, redis_url: str, client: Client, server: redis.Redis
-) -> None:
+    tmp_path, client, broker, image
+):
     # given: one bad message among good ones, and whoever dies is replaced
-    good, bad = _picture(tmp_path), _picture(tmp_path, faulty_app.LOSES_DEVICE)
-    handles = [client.classify(bad if i == 20 else good, LABELS) for i in range(40)]
-    ends = 0
-    worker = faulty(redis_url, tmp_path, max_deliveries="3")
-    with worker:
-        end = time.monotonic() + 5 * LIMIT_S  # three starts of a worker, on a busy machine
-        while server.hlen(dead_key(DEFAULT_QUEUE)) == 0:
-            assert time.monotonic() < end, worker.log
-            if worker.running.poll() is not None:
-                ends += 1
-                worker.start()
-            time.sleep(0.05)
-        answers = [h.get(LIMIT_S) for i, h in enumerate(handles) if i != 20]
+    bad = marked(tmp_path, own_app.LOSES_DEVICE)
+    handles = [client.classify(bad if i == 20 else image, LABELS) for i in range(40)]
+    with restarted(own_worker(client.url, tmp_path, max_deliveries="3")) as ends:
+        wait_until(lambda: broker.hlen(dead_key(DEFAULT_QUEUE)), limit_s=5 * LIMIT_S)
+        for i, handle in enumerate(handles):
+            if i != 20:
+                assert handle.get(LIMIT_S).predictions
 
-    assert len(answers) == 39
-    assert ends == 3
+    assert ends == [DEVICE_LOST] * 3
     assert handles[20].state == "FAILURE"
-    [letter] = server.hkeys(dead_key(DEFAULT_QUEUE))
+    [letter] = broker.hkeys(dead_key(DEFAULT_QUEUE))
     assert letter.decode() == handles[20].id
+
+
+def test_only_the_guilty_one_of_24_images_that_classify_many_sent_in_chunks_fails(
+    tmp_path, client, image
+):
+    guilty = 10  # in the second chunk
+    images = [image] * 24
+    images[guilty] = marked(tmp_path, own_app.KILLS)
+    settings: dict[str, Any] = {"lease_s": "1", "max_deliveries": "1"}
+    with restarted(WorkerProcess(client.url, tmp_path, app="own_app", **settings)):
+        outcomes = list(client.classify_many(images, LABELS, chunk=8, timeout=2 * LIMIT_S))
+
+    assert sorted(position for position, _ in outcomes) == list(range(24))
+    failed = {position: outcome.error for position, outcome in outcomes if outcome.error}
+    assert list(failed) == [guilty]
+    assert failed[guilty].code == "POISON"
+    assert len(client.dead_letters) == 2  # the chunk's message, and the guilty image's own

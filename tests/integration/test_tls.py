@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import gc
 import shutil
-import time
-from typing import TYPE_CHECKING
 
-import PIL.Image
 import pytest
 from celery import signature
 from kombu.exceptions import OperationalError
 from support.redis_tls import tls_server
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from worker.client import Client
 from worker.errors import QueueUnavailableError, ResultTimeoutError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from support.redis_tls import TlsServer
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,23 +28,19 @@ OTHER_NAME = "127.0.0.1"  # than the certificate's
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+def tls(tmp_path_factory):
     with tls_server(tmp_path_factory.mktemp("tls")) as server:
         server.server.client().flushall()
         yield server
 
 
-def test_a_worker_and_a_client_meet_over_tls(
-    tls: TlsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_and_a_client_meet_over_tls(tls, tmp_path, image_file, monkeypatch):
     # given the plainest URL, and the authority where the system has its own
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority))
-    PIL.Image.new("RGB", (64, 64), "red").save(tmp_path / "cat.png")
-    url = tls.url()
-    with WorkerProcess(url, tmp_path) as worker, Client(url) as client:
+    with WorkerProcess(tls.url(), tmp_path) as worker, Client(tls.url()) as client:
         # when a task goes the batch path
         client.put_label_set("set", LABELS)
-        image = client.upload((tmp_path / "cat.png").read_bytes())
+        image = client.upload(image_file.read_bytes())
         assert client.classify(image, label_set="set").get(LIMIT_S).predictions
         assert [position for position, _ in client.classify_many([image], LABELS)] == [0]
         # and one goes Celery's own
@@ -62,18 +50,13 @@ def test_a_worker_and_a_client_meet_over_tls(
         gc.collect()  # Celery's result speaks to Redis when it is collected: while it runs, then
         assert handle.get(LIMIT_S).predictions
         # and an operator looks
-        control = client._app.control.inspect(timeout=INSPECT_S)
-        end = time.monotonic() + LIMIT_S
-        while not control.ping():
-            assert time.monotonic() < end
+        wait_until(client._app.control.inspect(timeout=INSPECT_S).ping)
         assert worker.stop() == 0
         assert "insecure" not in worker.log
 
 
 @pytest.mark.parametrize("parameters", [{"ssl_ca_certs": "{authority}"}, {"ssl_cert_reqs": "none"}])
-def test_the_urls_parameters_say_what_is_checked(
-    tls: TlsServer, parameters: dict[str, str]
-) -> None:
+def test_the_urls_parameters_say_what_is_checked(tls, parameters):
     given = {name: value.format(authority=tls.authority) for name, value in parameters.items()}
     with Client(tls.url(**given)) as client:
         handle = client.classify("data:,x", LABELS)
@@ -86,7 +69,7 @@ def test_the_urls_parameters_say_what_is_checked(
         assert client._app.backend.client.ping()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(tls: TlsServer) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(tls):
     with Client(tls.url()) as client:
         with pytest.raises(QueueUnavailableError, match="certificate can't be verified") as caught:
             client.ping()
@@ -100,9 +83,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(tls: TlsServer)
             client._app.backend.client.ping()
 
 
-def test_a_certificate_for_another_name_is_refused_unless_the_name_does_not_matter(
-    tls: TlsServer,
-) -> None:
+def test_a_certificate_for_another_name_is_refused_unless_the_name_does_not_matter(tls):
     authority = tls.authority
     with (
         Client(tls.url(OTHER_NAME, ssl_ca_certs=authority)) as client,
@@ -113,7 +94,8 @@ def test_a_certificate_for_another_name_is_refused_unless_the_name_does_not_matt
         client.ping()
 
 
-def test_a_client_shows_the_certificate_that_is_asked_for(tls: TlsServer) -> None:
+def test_a_client_shows_the_certificate_that_is_asked_for(tls):
+    own = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
     operator = tls.server.client()
     operator.config_set("tls-auth-clients", "yes")
     try:
@@ -122,9 +104,7 @@ def test_a_client_shows_the_certificate_that_is_asked_for(tls: TlsServer) -> Non
             pytest.raises(QueueUnavailableError),
         ):
             client.ping()
-        with Client(
-            tls.url(ssl_ca_certs=tls.authority, ssl_certfile=tls.certificate, ssl_keyfile=tls.key)
-        ) as client:
+        with Client(tls.url(ssl_ca_certs=tls.authority, **own)) as client:
             client.ping()
     finally:
         operator.config_set("tls-auth-clients", "no")

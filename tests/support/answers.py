@@ -1,5 +1,6 @@
 """An answer as a worker stores it, for tests that need one and not its contents."""
 
+from worker.client import Client
 from worker.contract import Classification, Timing
 
 ANSWER = Classification(
@@ -10,3 +11,8 @@ ANSWER = Classification(
         queue=None, labels=0, fetch=0, decode=0, batch_wait=0, forward=0, score=0, batch_size=1
     ),
 )
+
+
+def store_answer(client: Client, task_id: str) -> None:
+    """Store and publish it as the result of a task, through Celery's backend."""
+    client._app.backend.store_result(task_id, ANSWER.model_dump(mode="json"), "SUCCESS")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.waiting import LIMIT_S, is_gone, wait_until
 from torch import Tensor
 
 from worker.preparation import (
@@ -20,7 +19,6 @@ from worker.preparation import (
 )
 
 RESOLUTION = 32
-LIMIT_S = 120.0  # for anything that is awaited; a busy machine is slow
 
 
 def settings(**changes: Any) -> PreparationSettings:
@@ -117,23 +115,6 @@ def running(prepared_by: PreparationSettings) -> Iterator[Bench]:
         assert not bench.told_twice
     finally:
         bench.pool.stop(LIMIT_S)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Poll for what no event tells of: the state of other processes."""
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended and was reaped."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def status(pid: int) -> dict[str, str]:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import redis
-from support.redis_server import RedisServer, find_executable
+from support.redis_server import RedisServer, find_executable, new_server
+from support.waiting import wait_until
 
 from worker.cli.demo.child_process import kill_child, start_child
 from worker.cli.demo.redis_server import HOST, find_free_port
 
 if TYPE_CHECKING:
     import subprocess
-    from types import TracebackType
 
 MASTER = "images"
-LIMIT_S = 120.0  # a sentinel whose process was held up rests for 30 s
-PAUSE_S = 0.05
 CONFIGURATION = """
 port {port}
 bind {host}
@@ -35,22 +32,19 @@ class SentinelDeployment:
     """Two Redis servers and a sentinel, while it is entered."""
 
     def __init__(self) -> None:
-        executable = find_executable()
-        assert executable is not None, "mark the test `integration`, then it is left out instead"
-        self._executable = executable
         self._all = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self.servers: list[RedisServer] = []
         self.port = find_free_port()
 
     def __enter__(self) -> Self:
-        self.servers = [self._all.enter_context(RedisServer(self._executable)) for _ in range(2)]
+        self.servers = [self._all.enter_context(new_server()) for _ in range(2)]
         master, replica = self.servers
         master.client().config_set("repl-diskless-sync-delay", 0)
         follower = replica.client()
         follower.replicaof(HOST, str(master.port))
         # A sentinel looks every ten seconds, so what it looks for is there before it.
-        self._wait_until(lambda: follower.info("replication")["master_link_status"] == "up")
+        wait_until(lambda: follower.info("replication")["master_link_status"] == "up")
         folder = Path(self._all.enter_context(tempfile.TemporaryDirectory()))
         configuration = folder / "sentinel.conf"
         configuration.write_text(
@@ -59,18 +53,13 @@ class SentinelDeployment:
             )
         )
         log = self._all.enter_context((folder / "sentinel.log").open("wb"))
-        command = [str(self._executable), str(configuration), "--sentinel"]
+        command = [str(find_executable()), str(configuration), "--sentinel"]
         self._process = start_child(command, log, directory=folder)
         self._all.callback(kill_child, self._process)
-        self._wait_until(self._knows_replica)
+        wait_until(self._knows_replica)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._all.close()
 
     @property
@@ -88,7 +77,7 @@ class SentinelDeployment:
         """Make the replica the master, in order; the old one becomes its replica."""
         before = self.master_port
         self._sentinel().sentinel_failover(MASTER)
-        self._wait_until(lambda: self.master_port != before)
+        wait_until(lambda: self.master_port != before)
         # Until it is told so, the old master takes writes, which are lost then. The sentinel would
         # tell it after some eight seconds.
         old = next(server for server in self.servers if server.port == before)
@@ -98,7 +87,7 @@ class SentinelDeployment:
         """Kill -9; the sentinel makes the replica the master by itself."""
         before = self.master_port
         next(server for server in self.servers if server.port == before).kill()
-        self._wait_until(lambda: self.master_port != before)
+        wait_until(lambda: self.master_port != before)
 
     def _sentinel(self) -> redis.Redis:
         return redis.Redis(host=HOST, port=self.port)
@@ -109,11 +98,3 @@ class SentinelDeployment:
         except redis.RedisError:
             return False
         return [one["master-link-status"] for one in replicas] == ["ok"]
-
-    @staticmethod
-    def _wait_until(condition: object) -> None:
-        assert callable(condition)
-        end = time.monotonic() + LIMIT_S
-        while not condition():
-            assert time.monotonic() < end, "the sentinel does not come to it"
-            time.sleep(PAUSE_S)

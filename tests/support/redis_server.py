@@ -6,15 +6,12 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import redis
 
 from worker.cli.demo.embedded_redis import IN_MEMORY, find_server_program
 from worker.cli.demo.redis_server import HOST, PortTakenError, RedisProcess, start_on_free_port
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 EXECUTABLE_VARIABLE = "CLIP_WORKER_TEST_REDIS_SERVER"
 NO_SERVER = (
@@ -49,12 +46,7 @@ class RedisServer:
         self.client().ping()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
         self._directory.cleanup()
 
@@ -107,6 +99,18 @@ class RedisServer:
         if self._process is None:
             raise RuntimeError("the server was not entered: `with RedisServer(…) as server:`")
         return self._process
+
+
+def new_server(*arguments: str) -> RedisServer:
+    """Of the program that there is.
+
+    Raises:
+        SystemExit: There is none; tests that are marked `integration` are left out then.
+    """
+    executable = find_executable()
+    if executable is None:
+        raise SystemExit(NO_SERVER)
+    return RedisServer(executable, *arguments)
 
 
 def find_executable() -> Path | None:

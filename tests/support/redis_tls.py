@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from support.redis_server import RedisServer, find_executable
+from support.redis_server import RedisServer, new_server
 
 from worker.cli.demo.embedded_redis import IN_MEMORY
 from worker.cli.demo.redis_server import find_free_port
@@ -50,8 +50,6 @@ def tls_server(folder: Path) -> Iterator[TlsServer]:
     Args:
         folder: For keys and certificates.
     """
-    executable = find_executable()
-    assert executable is not None, "mark the test `integration`, then it is left out instead"
     authority, certificate, key = _make_certificates(folder)
     port = find_free_port()
     options = (
@@ -59,7 +57,7 @@ def tls_server(folder: Path) -> Iterator[TlsServer]:
         *("--tls-ca-cert-file", str(authority)),
         *("--tls-cert-file", str(certificate), "--tls-key-file", str(key)),
     )
-    with RedisServer(executable, *IN_MEMORY, *options) as server:
+    with new_server(*IN_MEMORY, *options) as server:
         yield TlsServer(server, port, authority, certificate, key)
 
 

@@ -101,6 +101,34 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
+@dataclass(frozen=True)
+class HeldSite:
+    """A server whose every answer waits for `go`.
+
+    Attributes:
+        url: Makes the URL of a path.
+    """
+
+    url: Callable[[], str]
+    go: threading.Event
+
+
+@contextlib.contextmanager
+def held_site(body: bytes) -> Iterator[HeldSite]:
+    """Answer each request with `body`, once `go` is set; the block's end sets it."""
+    go = threading.Event()
+
+    def script(_head: str, connection: socket.socket) -> None:
+        go.wait(300)
+        connection.sendall(response(body))
+
+    with scripted_server(script) as server:
+        try:
+            yield HeldSite(server.url, go)
+        finally:
+            go.set()
+
+
 def _head(connection: socket.socket) -> str:
     head = bytearray()
     while not head.endswith(b"\r\n\r\n"):

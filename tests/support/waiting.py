@@ -1,7 +1,8 @@
-"""Waiting for what another thread or process does."""
+"""Polling for what no event reports: the state of other processes, and of Redis."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIMIT_S = 180.0  # on a busy machine; it costs nothing where tests pass
+PAUSE_S = 0.01
 
 
-def wait_until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-    """Return as soon as a condition holds; fail if it does not within the limit."""
+def wait_until(
+    condition: Callable[[], object],
+    explain: Callable[[], object] = lambda: "the condition never held",
+    *,
+    limit_s: float = LIMIT_S,
+) -> None:
+    """Poll until the condition holds; `explain` says what went wrong where it never does."""
     end = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.01)
+        assert time.monotonic() < end, explain()
+        time.sleep(PAUSE_S)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended and was reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -6,15 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-START_LIMIT_S = 120.0
+from support.waiting import LIMIT_S, wait_until
+
 STOP_LIMIT_S = 60.0
-PAUSE_S = 0.05
 READY = "is ready on"
+APPS = Path(__file__).parents[1] / "integration"
 
 
 class WorkerProcess:
@@ -23,18 +23,23 @@ class WorkerProcess:
     Args:
         redis: URL of broker and result backend.
         folder: For its log.
-        settings: More `CLIP_WORKER_*` settings, without the prefix.
-        command: Another command line; `{python}` stands for this interpreter.
+        options: More options of Celery's.
+        app: Another Celery application: a module in tests/integration.
+        command: Another command line.
+        environment: More environment variables.
         stdout: File descriptor for what it prints there, in place of the log.
+        settings: More `CLIP_WORKER_*` settings, without the prefix.
     """
 
     def __init__(
         self,
         redis: str,
         folder: Path,
-        *,
+        *options: str,
         name: str = "worker",
+        app: str = "worker",
         command: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
         stdout: int | None = None,
         **settings: str,
     ) -> None:
@@ -43,8 +48,8 @@ class WorkerProcess:
         self._log_begin = 0
         self._stdout = stdout
         self._command = command or (
-            sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@%h",
-            "--loglevel", "info",
+            sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@%h",
+            "--loglevel", "info", *options,
         )  # fmt: skip
         defaults = {
             "REDIS_URL": redis,
@@ -56,6 +61,10 @@ class WorkerProcess:
         self._environment = clean_environment() | {
             f"CLIP_WORKER_{key}": value for key, value in (defaults | given).items()
         }
+        if app != "worker":
+            path = [str(APPS), str(APPS.parents[1]), os.environ.get("PYTHONPATH", "")]
+            self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        self._environment |= environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -63,18 +72,17 @@ class WorkerProcess:
         self.wait_for_log(READY)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the worker was not started"
         return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.running.pid
 
     @property
     def log(self) -> str:
@@ -95,20 +103,22 @@ class WorkerProcess:
                 start_new_session=True,
             )
 
-    def wait_for_log(self, text: str, limit_s: float = START_LIMIT_S) -> None:
-        end = time.monotonic() + limit_s
-        while text not in self.log:
-            if self.running.poll() is not None:
-                raise AssertionError(
-                    f"the worker ended with {self.running.returncode}:\n{self.log}"
-                )
-            if time.monotonic() > end:
-                raise AssertionError(f"no {text!r} within {limit_s} s:\n{self.log}")
-            time.sleep(PAUSE_S)
+    def wait_for_log(self, text: str, limit_s: float = LIMIT_S) -> None:
+        def is_there() -> bool:
+            ended = self.running.poll() is not None
+            if text in self.log:
+                return True
+            assert not ended, f"the worker ended with {self.running.returncode}:\n{self.log}"
+            return False
+
+        wait_until(is_there, lambda: f"no {text!r} in the log:\n{self.log}", limit_s=limit_s)
 
     def wait_for_end(self, limit_s: float = STOP_LIMIT_S) -> int:
         """The exit status."""
         return self.running.wait(limit_s)
+
+    def send_signal(self, number: int) -> None:
+        self.running.send_signal(number)
 
     def kill(self) -> None:
         """End it at once, with SIGKILL, if it runs."""
@@ -118,7 +128,7 @@ class WorkerProcess:
 
     def stop(self) -> int:
         """End it in order, with SIGTERM; the exit status."""
-        self.running.send_signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         return self.wait_for_end()
 
 

@@ -10,7 +10,6 @@ import contextlib
 import socket
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
@@ -40,12 +39,7 @@ class Proxy:
         self._accept_on(self._listener)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed = True
         self._passing.set()
         _hang_up(self._listener)

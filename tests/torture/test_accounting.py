@@ -79,11 +79,11 @@ def job(number: int) -> Job:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
+def story(tmp_path):
     return Story(tmp_path, 0, 1, 2)
 
 
-def test_a_quiet_run_has_nothing_to_report(story: Story) -> None:
+def test_a_quiet_run_has_nothing_to_report(story):
     story.worker(10, {0: 1.0, 1: 1.1, 2: 1.2}, (9.0, 0, "term"))
     for number in range(3):
         story.stored(number, 2.0)
@@ -93,14 +93,14 @@ def test_a_quiet_run_has_nothing_to_report(story: Story) -> None:
     assert found.in_flight == {TERM: 0}
 
 
-def test_what_has_no_result_is_lost_and_what_has_another_is_wrong(story: Story) -> None:
+def test_what_has_no_result_is_lost_and_what_has_another_is_wrong(story):
     story.stored(0, 1.0)
     story.stored(1, 1.0, "SUCCESS", "blue square", 0.9)
     found = story.account
     assert (found.lost, found.wrong) == ([2], [1])
 
 
-def test_a_final_state_that_was_another_before_has_changed(story: Story) -> None:
+def test_a_final_state_that_was_another_before_has_changed(story):
     story.stored(0, 1.0, "FAILURE", "INTERNAL", 0.0)
     story.stored(0, 2.0)
     story.stored(1, 1.0)
@@ -109,7 +109,7 @@ def test_a_final_state_that_was_another_before_has_changed(story: Story) -> None
     assert (found.changed, found.stored_again) == ([0], [1])
 
 
-def test_a_task_in_flight_at_a_kill_may_run_again(story: Story) -> None:
+def test_a_task_in_flight_at_a_kill_may_run_again(story):
     # given 0 done, 1 begun, 2 not begun at the kill
     story.worker(10, {0: 1.0, 1: 2.0}, (3.0, -9, "kill"))
     story.stored(0, 1.5)
@@ -120,69 +120,75 @@ def test_a_task_in_flight_at_a_kill_may_run_again(story: Story) -> None:
     assert found.in_flight_at_kills == 1
 
 
-def test_a_task_that_was_done_before_the_kill_has_no_reason_to_run_again(story: Story) -> None:
-    story.worker(10, {0: 1.0}, (3.0, -9, "kill"))
-    story.stored(0, 1.5)
-    story.worker(11, {0: 5.0})
-    assert story.account.repeated == {NO_REASON: {0}}
+KILLED = (3.0, -9, "kill")
 
 
-def test_a_repeat_while_the_first_worker_lives_has_no_reason(story: Story) -> None:
-    story.worker(10, {0: 1.0})
-    story.worker(11, {0: 2.0})
-    assert story.account.repeated == {NO_REASON: {0}}
-
-
-def test_a_repeat_before_the_kill_has_no_reason_either(story: Story) -> None:
-    story.worker(10, {0: 1.0}, (3.0, -9, "kill"))
-    story.worker(11, {0: 2.0})
-    assert story.account.repeated == {NO_REASON: {0}}
-
-
+@pytest.mark.parametrize("begun_s", [1.0, 2.01])  # the process goes on for a moment after the note
 @pytest.mark.parametrize("kind", [STOP, PARTITION, RESTART])
-def test_a_repeat_after_a_disturbance_is_put_down_to_it(story: Story, kind: str) -> None:
-    story.worker(10, {0: 1.0})
-    story.worker(11, {0: 20.0})
-    story.events.append(Event(kind, 2.0, 0 if kind == RESTART else 10, 15.0))
-    found = story.account
-    assert found.repeated == {kind: {0}}
-    assert found.in_flight_at_kills == (1 if kind == STOP else 0)
-
-
-def test_another_workers_partition_is_no_reason(story: Story) -> None:
-    story.worker(10, {0: 1.0})
-    story.worker(11, {0: 20.0})
-    story.events.append(Event(PARTITION, 2.0, 11, 15.0))
-    assert story.account.repeated == {NO_REASON: {0}}
-
-
-@pytest.mark.parametrize("kind", [STOP, PARTITION, RESTART])
-def test_what_was_begun_as_a_disturbance_began_was_in_flight(story: Story, kind: str) -> None:
-    # given the harness's note, after which the process went on for a moment
-    story.worker(10, {0: 2.01})
+def test_a_repeat_after_a_disturbance_is_put_down_to_it(story, kind, begun_s):
+    story.worker(10, {0: begun_s})
     story.worker(11, {0: 20.0})
     story.events.append(Event(kind, 2.0, 0 if kind == RESTART else 10, 15.0))
     found = story.account
     assert found.repeated == {kind: {0}}
     assert found.in_flight == {kind: 1}
+    assert found.in_flight_at_kills == (1 if kind == STOP else 0)
 
 
-def test_what_was_begun_after_a_disturbance_was_not_in_flight(story: Story) -> None:
-    story.worker(10, {0: 20.01})  # awake for as long as a batch may take that was about to run
-    story.worker(11, {0: 25.0})
-    story.events.append(Event(STOP, 2.0, 10, 15.0))
+@pytest.mark.parametrize(
+    ("events", "runs", "others", "end", "stored"),
+    [
+        pytest.param([], {0: 1.0}, {0: 5.0}, KILLED, {0: 1.5}, id="it was done before the kill"),
+        pytest.param([], {0: 1.0}, {0: 2.0}, None, {}, id="the first worker lives"),
+        pytest.param([], {0: 1.0}, {0: 2.0}, KILLED, {}, id="it runs before the kill"),
+        pytest.param(
+            *([Event(PARTITION, 2.0, 11, 15.0)], {0: 1.0}, {0: 20.0}, None, {}),
+            id="the partition was another worker's",
+        ),
+        pytest.param(  # awake for as long as a batch may take that was about to run
+            *([Event(STOP, 2.0, 10, 15.0)], {0: 20.01}, {0: 25.0}, None, {}),
+            id="it was begun after the stop",
+        ),
+    ],
+)
+def test_a_repeat_has_no_reason_where(story, events, runs, others, end, stored):
+    story.events += events
+    story.worker(10, runs, end)
+    story.worker(11, others)
+    for number, at_s in stored.items():
+        story.stored(number, at_s)
     assert story.account.repeated == {NO_REASON: {0}}
 
 
-def test_who_wakes_up_may_decode_what_its_threads_were_about_to(story: Story) -> None:
-    # given a worker that was stopped before it decoded, and another that did the task meanwhile
+AWAKE = {0: 14.1, 1: 14.1, 2: 14.2}  # runs of a worker that was stopped until 14.0
+
+
+@pytest.mark.parametrize(
+    ("runners", "runs", "others", "end", "repeated"),
+    [
+        pytest.param(
+            *(2, {0: 14.1}, {0: 12.0}, None, {STOP: {0}}),
+            id="may run what its threads were about to",
+        ),
+        pytest.param(
+            *(2, AWAKE, dict.fromkeys(range(3), 12.0), None, {STOP: {0, 1}, NO_REASON: {2}}),
+            id="may not run all that it held",
+        ),
+        pytest.param(
+            *(1, AWAKE, dict.fromkeys(range(3), 2.0), KILLED, {KILL: {0, 1, 2}}),
+            id="may take over what died meanwhile",
+        ),
+    ],
+)
+def test_who_wakes_up(story, runners, runs, others, end, repeated):
+    story.runners = runners
     story.events.append(Event(STOP, 1.0, 10, 14.0))
-    story.worker(10, {0: 14.1})
-    story.worker(11, {0: 12.0})
-    assert story.account.repeated == {STOP: {0}}
+    story.worker(10, runs)
+    story.worker(11, others, end)
+    assert story.account.repeated == repeated
 
 
-def test_who_wakes_up_may_run_what_it_then_takes_again(story: Story) -> None:
+def test_who_wakes_up_may_run_what_it_then_takes_again(story):
     # given two tasks that a woken process ran at once; its result of one of them was accepted
     story.events.append(Event(STOP, 1.0, 10, 5.0))
     story.worker(10, {0: 5.1, 1: 5.1})
@@ -192,24 +198,7 @@ def test_who_wakes_up_may_run_what_it_then_takes_again(story: Story) -> None:
     assert story.account.repeated == {STOP: {0}, NO_REASON: {1}}
 
 
-def test_who_wakes_up_may_not_decode_all_that_it_had_in_hand(story: Story) -> None:
-    # given two threads that decode
-    story.runners = 2
-    story.events.append(Event(STOP, 1.0, 10, 14.0))
-    story.worker(10, {0: 14.1, 1: 14.1, 2: 14.2})
-    story.worker(11, {0: 12.0, 1: 12.0, 2: 12.0})
-    assert story.account.repeated == {STOP: {0, 1}, NO_REASON: {2}}
-
-
-def test_who_wakes_up_may_take_over_what_died_meanwhile(story: Story) -> None:
-    story.runners = 1
-    story.events.append(Event(STOP, 1.0, 10, 14.0))
-    story.worker(10, {0: 14.1, 1: 14.1, 2: 14.2})
-    story.worker(11, {0: 2.0, 1: 2.0, 2: 2.0}, (3.0, -9, "kill"))
-    assert story.account.repeated == {KILL: {0, 1, 2}}
-
-
-def test_a_worker_that_dies_without_poison_ended_by_itself(story: Story) -> None:
+def test_a_worker_that_dies_without_poison_ended_by_itself(story):
     story.worker(10, {0: 1.0}, (2.0, 1, ""))
     found = story.account
     assert [life.pid for life in found.own_ends] == [10]
@@ -217,21 +206,17 @@ def test_a_worker_that_dies_without_poison_ended_by_itself(story: Story) -> None
     assert found.in_flight_at_kills == 0
 
 
-def test_a_clean_stop_with_a_wrong_status_is_no_clean_stop(story: Story) -> None:
-    story.worker(10, {}, (2.0, 1, "term"))
-    assert [life.pid for life in story.account.own_ends] == [10]
-
-
-def test_a_worker_that_sigterm_ends_before_it_is_ready_ended_in_order(story: Story) -> None:
-    story.worker(10, {}, (2.0, -15, "term"))
-    assert story.account.own_ends == []
-
-
-def test_a_worker_that_sigterm_ends_as_it_ends_any_program_did_not_end_in_order(
-    story: Story,
-) -> None:
-    story.worker(10, {-1: 1.0}, (2.0, -15, "term"), what="ready")
-    assert [life.pid for life in story.account.own_ends] == [10]
+@pytest.mark.parametrize(
+    ("journal", "runs", "end", "by_itself"),
+    [
+        pytest.param("run", {}, (2.0, 1, "term"), True, id="after SIGTERM, with a wrong status"),
+        pytest.param("run", {}, (2.0, -15, "term"), False, id="by SIGTERM, before it was ready"),
+        pytest.param("ready", {-1: 1.0}, (2.0, -15, "term"), True, id="as any program by SIGTERM"),
+    ],
+)
+def test_who_did_not_end_in_order_ended_by_itself(story, journal, runs, end, by_itself):
+    story.worker(10, runs, end, what=journal)
+    assert [life.pid for life in story.account.own_ends] == [10] * by_itself
 
 
 @pytest.mark.parametrize(
@@ -245,13 +230,11 @@ def test_a_worker_that_sigterm_ends_as_it_ends_any_program_did_not_end_in_order(
         (("FAILURE", "POISON", 0.0), ("SUCCESS", "red", 0.5), False),
     ],
 )
-def test_a_final_state_is_right_if_state_answer_and_probability_are(
-    final: tuple[str, str, float], expected: tuple[str, str, float], *, right: bool
-) -> None:
+def test_a_final_state_is_right_if_state_answer_and_probability_are(final, expected, *, right):
     assert is_right(FinalState(*final), Expected(*expected)) is right
 
 
-def violated(story: Story, **after: object) -> list[str]:
+def violated(story, **after):
     quiet: dict[str, object] = {
         "needed_help": [], "dead": frozenset(), "left_over": 0, "strangers": 0,
     }  # fmt: skip
@@ -268,16 +251,14 @@ def violated(story: Story, **after: object) -> list[str]:
         ({"strangers": 1}, "results of tasks that nobody sent"),
     ],
 )
-def test_each_fault_of_the_aftermath_is_a_violation(
-    story: Story, after: Mapping[str, object], text: str
-) -> None:
+def test_each_fault_of_the_aftermath_is_a_violation(story, after, text):
     for number in range(3):
         story.stored(number, 1.0)
     assert violated(story) == []
     assert violated(story, **after) == [text]
 
 
-def test_more_repeats_than_in_flight_at_the_kills_are_a_violation(story: Story) -> None:
+def test_more_repeats_than_in_flight_at_the_kills_are_a_violation(story):
     for number in range(3):
         story.stored(number, 1.0)
     story.worker(10, {0: 2.0}, (3.0, 0, "term"))

@@ -11,7 +11,7 @@ from torture.message import QUEUE, RESULTS, UNACKNOWLEDGED, Messages
 MESSAGES = 500
 
 
-def test_what_moves_while_it_is_looked_for_is_not_lost(redis_url: str) -> None:
+def test_what_moves_while_it_is_looked_for_is_not_lost(redis_url):
     # given
     with redis.Redis.from_url(redis_url) as client, redis.Redis.from_url(redis_url) as worker:
         messages = Messages(client, redis_url)
@@ -29,7 +29,7 @@ def test_what_moves_while_it_is_looked_for_is_not_lost(redis_url: str) -> None:
         assert messages.done() == set(messages.numbers.values())
 
 
-def test_what_was_taken_away_is_lost(redis_url: str) -> None:
+def test_what_was_taken_away_is_lost(redis_url):
     with redis.Redis.from_url(redis_url) as client:
         messages = Messages(client, redis_url)
         messages.send(3)
@@ -37,7 +37,7 @@ def test_what_was_taken_away_is_lost(redis_url: str) -> None:
         assert messages.lost() == {0}
 
 
-def _move_all(worker: redis.Redis, ids: list[str]) -> None:
+def _move_all(worker, ids: list[str]):
     """From the queue into hand, and from there to a result, each in one step."""
     take = worker.register_script(
         "redis.call('HSET', KEYS[2], ARGV[1], redis.call('RPOP', KEYS[1]))"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +15,7 @@ SILENCE_S = 0.2  # long enough for a byte that should not pass to have passed
 
 
 @pytest.fixture
-def echo_port() -> Iterator[int]:
+def echo_port():
     """A server that sends back what it gets."""
     with socket.create_server((HOST, 0)) as listener:
         threading.Thread(target=_serve, args=[listener], daemon=True).start()
@@ -24,14 +23,14 @@ def echo_port() -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(listener: socket.socket) -> None:
+def _serve(listener):
     with contextlib.suppress(OSError):
         while True:
             connection, _ = listener.accept()
             threading.Thread(target=_echo, args=[connection], daemon=True).start()
 
 
-def _echo(connection: socket.socket) -> None:
+def _echo(connection):
     with connection, contextlib.suppress(OSError):
         while data := connection.recv(4096):
             if data == b"bye":
@@ -43,7 +42,7 @@ def connect(proxy: Proxy) -> socket.socket:
     return socket.create_connection((HOST, proxy.port), timeout=WAIT_S)
 
 
-def is_silent(connection: socket.socket) -> bool:
+def is_silent(connection):
     connection.settimeout(SILENCE_S)
     try:
         connection.recv(1)
@@ -54,13 +53,13 @@ def is_silent(connection: socket.socket) -> bool:
     return False
 
 
-def test_bytes_pass_both_ways(echo_port: int) -> None:
+def test_bytes_pass_both_ways(echo_port):
     with Proxy(echo_port) as proxy, connect(proxy) as connection:
         connection.sendall(b"hello")
         assert connection.recv(5) == b"hello"
 
 
-def test_while_it_is_cut_nothing_passes_and_afterwards_everything(echo_port: int) -> None:
+def test_while_it_is_cut_nothing_passes_and_afterwards_everything(echo_port):
     with Proxy(echo_port) as proxy, connect(proxy) as old:
         old.sendall(b"x")
         assert old.recv(1) == b"x"
@@ -77,7 +76,7 @@ def test_while_it_is_cut_nothing_passes_and_afterwards_everything(echo_port: int
             assert new.recv(3) == b"new"
 
 
-def test_while_it_is_cut_not_even_an_end_passes() -> None:
+def test_while_it_is_cut_not_even_an_end_passes():
     with (
         socket.create_server((HOST, 0)) as listener,
         Proxy(listener.getsockname()[1]) as proxy,
@@ -95,7 +94,7 @@ def test_while_it_is_cut_not_even_an_end_passes() -> None:
         assert connection.recv(1) == b""
 
 
-def test_refusing_keeps_old_connections_and_admitting_takes_new_ones(echo_port: int) -> None:
+def test_refusing_keeps_old_connections_and_admitting_takes_new_ones(echo_port):
     with Proxy(echo_port) as proxy, connect(proxy) as old:
         old.sendall(b"x")
         assert old.recv(1) == b"x"
@@ -112,20 +111,20 @@ def test_refusing_keeps_old_connections_and_admitting_takes_new_ones(echo_port: 
             assert new.recv(1) == b"y"
 
 
-def test_the_servers_end_is_the_clients_end(echo_port: int) -> None:
+def test_the_servers_end_is_the_clients_end(echo_port):
     with Proxy(echo_port) as proxy, connect(proxy) as connection:
         connection.sendall(b"bye")
         assert connection.recv(1) == b""
 
 
-def test_without_a_server_the_client_is_hung_up_on() -> None:
+def test_without_a_server_the_client_is_hung_up_on():
     with socket.create_server((HOST, 0)) as gone:
         port = gone.getsockname()[1]
     with Proxy(port) as proxy, connect(proxy) as connection:
         assert connection.recv(1) == b""
 
 
-def test_leaving_ends_every_connection(echo_port: int) -> None:
+def test_leaving_ends_every_connection(echo_port):
     with Proxy(echo_port) as proxy:
         connection = connect(proxy)
         connection.sendall(b"x")

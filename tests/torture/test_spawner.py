@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from support.waiting import is_gone, wait_until
 
 from torture.journal import Journal, JournalReader
-from torture.spawner import Command, Ended, ZygoteSpawner, python_environment
+from torture.spawner import Command, ZygoteSpawner, python_environment
 
 WAIT_S = 30.0
 CHILD = "torture.fake_worker"
@@ -20,38 +18,31 @@ JOURNAL = "child.journal"
 
 
 @pytest.fixture
-def zygote(tmp_path: Path) -> Iterator[ZygoteSpawner]:
+def zygote(tmp_path):
     with ZygoteSpawner([CHILD], tmp_path / "zygote.log") as spawner:
         yield spawner
 
 
-def command(folder: Path, *arguments: str, **environment: str) -> Command:
+def command(folder, *arguments, **environment):
     everything = python_environment() | {"TORTURE_JOURNAL": str(folder / JOURNAL)} | environment
     return Command(CHILD, arguments, everything, folder / "child.log")
 
 
-def test_a_child_runs_with_its_arguments_and_its_environment(
-    zygote: ZygoteSpawner, tmp_path: Path
-) -> None:
+def test_a_child_runs_with_its_arguments_and_its_environment(zygote, tmp_path):
     pid = zygote.start(command(tmp_path, "print", "TORTURE_WORD", TORTURE_WORD="hello"))
-    ended = zygote.ended.get(timeout=WAIT_S)
-    assert (ended.pid, ended.status) == (pid, 0)
+    assert _next_end(zygote) == (pid, 0)
     assert (tmp_path / "child.log").read_text() == "hello\n"
 
 
-def test_a_childs_exit_status_and_signal_are_reported(
-    zygote: ZygoteSpawner, tmp_path: Path
-) -> None:
+def test_a_childs_exit_status_and_signal_are_reported(zygote, tmp_path):
     failed = zygote.start(command(tmp_path, "end", "3"))
-    assert _status(zygote.ended.get(timeout=WAIT_S)) == (failed, 3)
+    assert _next_end(zygote) == (failed, 3)
     sleeper = zygote.start(command(tmp_path, "sleep"))
     os.kill(sleeper, signal.SIGKILL)
-    assert _status(zygote.ended.get(timeout=WAIT_S)) == (sleeper, -9)
+    assert _next_end(zygote) == (sleeper, -9)
 
 
-def test_children_have_default_signals_and_a_group_of_their_own(
-    zygote: ZygoteSpawner, tmp_path: Path
-) -> None:
+def test_children_have_default_signals_and_a_group_of_their_own(zygote, tmp_path):
     sleeper = zygote.start(command(tmp_path, "sleep"))
     _wait_for_journal(tmp_path)
     assert os.getpgid(sleeper) == sleeper
@@ -59,19 +50,14 @@ def test_children_have_default_signals_and_a_group_of_their_own(
     assert zygote.ended.get(timeout=WAIT_S).status not in (0, None)
 
 
-def test_nothing_outlives_the_harness(tmp_path: Path) -> None:
+def test_nothing_outlives_the_harness(tmp_path):
     with ZygoteSpawner([CHILD], tmp_path / "zygote.log") as zygote:
         sleeper = zygote.start(command(tmp_path, "sleep"))
         _wait_for_journal(tmp_path)
-    end = time.monotonic() + WAIT_S
-    while _is_alive(sleeper):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: is_gone(sleeper))
 
 
-def test_the_journal_survives_kill_9_and_leaves_out_half_a_line(
-    zygote: ZygoteSpawner, tmp_path: Path
-) -> None:
+def test_the_journal_survives_kill_9_and_leaves_out_half_a_line(zygote, tmp_path):
     sleeper = zygote.start(command(tmp_path, "sleep"))
     reader = _wait_for_journal(tmp_path)
     os.kill(sleeper, signal.SIGKILL)
@@ -84,7 +70,7 @@ def test_the_journal_survives_kill_9_and_leaves_out_half_a_line(
     assert reader.read()[-1].at_s == 1.5
 
 
-def test_what_threads_read_of_a_journal_is_neither_doubled_nor_left_out(tmp_path: Path) -> None:
+def test_what_threads_read_of_a_journal_is_neither_doubled_nor_left_out(tmp_path):
     # given
     path = tmp_path / JOURNAL
     journal, reader = Journal(path), JournalReader(path)
@@ -99,22 +85,12 @@ def test_what_threads_read_of_a_journal_is_neither_doubled_nor_left_out(tmp_path
     assert [entry.number for entry in reader.read()] == list(range(2000))
 
 
-def _status(ended: Ended) -> tuple[int, int]:
+def _next_end(zygote):
+    ended = zygote.ended.get(timeout=WAIT_S)
     return ended.pid, ended.status
 
 
-def _wait_for_journal(folder: Path) -> JournalReader:
+def _wait_for_journal(folder):
     reader = JournalReader(folder / JOURNAL)
-    end = time.monotonic() + WAIT_S
-    while not reader.read():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(reader.read)
     return reader
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -55,9 +55,7 @@ def _command(_: int, url: str, journal: Path) -> Command:
     return Command(CHILD, ("sleep",), environment | {"URL": url}, journal.with_suffix(".log"))
 
 
-def test_none_starts_once_it_was_told_to_let_them_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_none_starts_once_it_was_told_to_let_them_end(tmp_path, monkeypatch):
     # given a life whose end was seen, and the next not yet started
     spawner = PaperSpawner()
     supervisor = HeldUp(spawner, tmp_path, monkeypatch)
@@ -74,7 +72,7 @@ def test_none_starts_once_it_was_told_to_let_them_end(
     assert (spawner.started, supervisor.current) == (1, [])
 
 
-def test_a_life_that_has_just_begun_can_be_killed_at_once(tmp_path: Path) -> None:
+def test_a_life_that_has_just_begun_can_be_killed_at_once(tmp_path):
     with ZygoteSpawner([CHILD], tmp_path / "zygote.log") as spawner:
         for _ in range(20):
             with Supervisor(spawner, [Somewhere()], _command, tmp_path) as supervisor:

@@ -58,7 +58,7 @@ def test_progress_has_the_bytes_done_and_the_total_where_it_is_known(cache, serv
         pytest.param(b"something else", {}, [14, 0], id="of another file"),
     ],
 )
-def test_a_download_continues_from_the_part_that_is_there(  # noqa: PLR0917  # fixtures and cases
+def test_a_download_continues_from_the_part_that_is_there(  # fixtures and cases
     cache, serve, caplog, left, server, first_bytes
 ):
     # given
