@@ -50,14 +50,12 @@ def test_the_ways_that_celery_offers_to_send_a_task(running_worker, plain, broke
     assert isinstance(expired, TaskRevokedError)
     assert expired.args == ("expired",)
 
-    # what was revoked is not run, whether it is revoked before it comes or while it waits
+    # what was revoked before it comes is not run (the next test: while it waits)
     task_id = str(uuid.uuid4())
     plain.control.revoke(task_id)
     wait_until(lambda: task_id in str(plain.control.inspect(timeout=REPLY_S, limit=1).revoked()))
-    waiting = send("clip.classify", (image,), LABELS, countdown=600)  # Celery holds it until then
-    plain.control.revoke(waiting.id)
-    for result in (send("clip.classify", (image,), LABELS, task_id=task_id), waiting):
-        assert isinstance(end_of(result), TaskRevokedError)
+    revoked = send("clip.classify", (image,), LABELS, task_id=task_id)
+    assert isinstance(end_of(revoked), TaskRevokedError)
 
     # wrong calls have typed ends
     assert isinstance(end_of(send("clip.classify", (image, ["a"], 3))), InvalidRequestError)
