@@ -31,9 +31,9 @@ MOST_LINES = 30
 # Celery publishes a task's next try before it stores `RETRY`. Where another process or thread is
 # faster with that try, `RETRY` may overwrite its result, and who waits for that waits for ever.
 ONE_BY_ONE = ("-c", "1")
-OURS: dict[str, dict[str, Any]] = {
-    "celery": {"name": "clip"},
-    "clip-worker": {"command": (sys.executable, "-m", "worker.cli", "start")},
+OURS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # options and settings
+    "celery": (("--loglevel", "warning"), {"name": "clip"}),
+    "clip-worker": ((), {"command": (sys.executable, "-m", "worker.cli", "start")}),
 }
 
 
@@ -78,7 +78,7 @@ def backend(plain, tmp_path):
 
 
 @contextmanager
-def both(folder, app, pool: str, *options: str, **ours: Any):
+def both(folder, app, pool: str, /, *options: str, **ours: Any):
     """Our worker beside a stock Celery worker of the backend's, both of them answering."""
     url = str(app.conf.broker_url)
     own = WorkerProcess(url, folder, *options, **ours)
@@ -131,7 +131,8 @@ def best(answer) -> str:
 def test_both_do_their_own_tasks_and_go_on_with_each_others(
     command, pool, tmp_path, backend, client, broker
 ):
-    with both(tmp_path, backend.app, pool, **OURS[command]) as ours:
+    options, settings = OURS[command]
+    with both(tmp_path, backend.app, pool, *options, **settings) as ours:
         lines = len(ours.log.splitlines())
         send_everything_and_compare(backend, client)
 
