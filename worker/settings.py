@@ -32,6 +32,7 @@ GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 AccelerationName = Literal[
     "linear_patches",
     "folded_gelu",
+    "folded_batch_norm",
     "prepacked",
     "trimmed_text",
     "shared_prefixes",

@@ -9,6 +9,7 @@ from typing import Self
 
 import torch
 
+from clip_engine.acceleration.folded_batch_norm import fold_batch_norms
 from clip_engine.acceleration.linear_patches import use_linear_patches
 from clip_engine.acceleration.prepacked import prepack
 from clip_engine.acceleration.quick_gelu import fold_quick_gelu
@@ -25,6 +26,7 @@ class Acceleration:
     Attributes:
         linear_patches: Compute a ViT's patch embedding as a matrix product, not as a convolution.
         folded_gelu: Compute QuickGELU as SiLU, with its factor folded into the adjacent weights.
+        folded_batch_norm: Fold a ResNet's batch norms into its convolutions.
         prepacked: Store linear weights in oneDNN's own memory order; CPU only.
         trimmed_text: Compute texts up to the longest one's end mark, not the whole context.
         shared_prefixes: Compute beginnings that texts share only once; implies `trimmed_text`.
@@ -35,6 +37,7 @@ class Acceleration:
 
     linear_patches: bool = True
     folded_gelu: bool = True
+    folded_batch_norm: bool = True
     prepacked: bool = True
     trimmed_text: bool = True
     shared_prefixes: bool = True
@@ -65,15 +68,17 @@ class Acceleration:
 
 PLAIN = Acceleration.without(Acceleration.names())
 # Leaves the modules and the weights of the caller's model as they are.
-AROUND_THE_MODEL = Acceleration.without(("linear_patches", "folded_gelu", "prepacked"))
+AROUND_THE_MODEL = Acceleration.without(
+    ("linear_patches", "folded_gelu", "folded_batch_norm", "prepacked")
+)
 
 
 def accelerate(model: CLIP, options: Acceleration, precision: Precision) -> None:
     """Convert the image encoder's weights to `precision` and apply the options to the model.
 
     Args:
-        model: In eval mode, on its device. `linear_patches`, `folded_gelu` and `prepacked` change
-            it: its state dict is then no longer a checkpoint's.
+        model: In eval mode, on its device. `linear_patches`, `folded_gelu`, `folded_batch_norm`
+            and `prepacked` change it: its state dict is then no longer a checkpoint's.
         options: Those that don't concern the model itself are ignored.
         precision: Of the image encoder's matrix products.
     """
@@ -81,6 +86,8 @@ def accelerate(model: CLIP, options: Acceleration, precision: Precision) -> None
         use_linear_patches(model.visual)
     if options.folded_gelu:
         fold_quick_gelu(model)
+    if options.folded_batch_norm:
+        fold_batch_norms(model.visual)
     store_weights(model.visual, getattr(torch, precision))  # after folding, to round only once
     if options.prepacked and model.logit_scale.device.type == "cpu":
         prepack(model)  # last: packed weights can't be changed

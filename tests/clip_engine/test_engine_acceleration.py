@@ -141,6 +141,8 @@ def test_each_option_that_changes_the_model_does_so() -> None:
     assert LinearPatches in kinds(accelerated(only("linear_patches")))
     assert QuickGELU in kinds(accelerated(PLAIN))
     assert QuickGELU not in kinds(accelerated(only("folded_gelu")))
+    assert nn.BatchNorm2d in kinds(accelerated(PLAIN, TINY_RESNET))
+    assert nn.BatchNorm2d not in kinds(accelerated(only("folded_batch_norm"), TINY_RESNET))
     assert {LinearPatches, QuickGELU} & kinds(accelerated(Acceleration())) == {LinearPatches}
 
 
