@@ -40,6 +40,7 @@ class Account:
         stored_again: With the same one more than once.
         repeated: Run more than once, poison left out, by the reason why.
         in_flight: At each kind of disturbance, run and without a stored result at that moment.
+        woken: How many of the repeated a process was about to run when it was stopped.
         own_ends: Lives that ended although nobody ended them.
     """
 
@@ -49,6 +50,7 @@ class Account:
     stored_again: list[int]
     repeated: dict[str, set[int]]
     in_flight: dict[str, int]
+    woken: int
     own_ends: list[Life]
 
     @property
@@ -61,7 +63,7 @@ class Account:
 
         Who stands still for longer than the lease counts as killed: nobody can tell the two apart.
         """
-        return sum(self.in_flight.get(reason, 0) for reason in (KILL, STOP))
+        return sum(self.in_flight.get(reason, 0) for reason in (KILL, STOP)) + self.woken
 
 
 class Disturbance(NamedTuple):
@@ -106,13 +108,15 @@ def account(evidence: Evidence) -> Account:
     heard = {number: evidence.states.get(number, ()) for number in numbers}
     several = {number for number, states in heard.items() if len(states) > 1}
     changed = {n for n in several if len({(s.state, s.answer) for s in heard[n]}) > 1}
+    repeated, woken = repeats(evidence)
     return Account(
         lost=[number for number in numbers if number not in evidence.stored],
         wrong=wrong,
         changed=sorted(changed),
         stored_again=sorted(several - changed),
-        repeated=repeats(evidence),
+        repeated=repeated,
         in_flight=in_flight_by_reason(evidence),
+        woken=woken,
         own_ends=[life for life in evidence.lives if death(life) == BY_ITSELF],
     )
 
@@ -179,8 +183,11 @@ def disturbances(life: Life, evidence: Evidence) -> list[Disturbance]:
     return happened
 
 
-def repeats(evidence: Evidence) -> dict[str, set[int]]:
-    """The tasks that were run more than once, poison left out, by the reason of each repeat."""
+def repeats(evidence: Evidence) -> tuple[dict[str, set[int]], int]:
+    """The tasks that were run more than once, poison left out, by the reason of each repeat.
+
+    And how many of them a process was about to run when it was stopped.
+    """
     runs: dict[int, list[tuple[float, Life]]] = defaultdict(list)
     for life in evidence.lives:
         for entry in life.journal.read():
@@ -198,11 +205,13 @@ def repeats(evidence: Evidence) -> dict[str, set[int]]:
                 woken[stop].add(number)
             else:  # who woke up may as well have taken over what a dead worker left
                 found[reason].add(number)
+    known = found[STOP].copy()
     for numbers in woken.values():
         about_to = sorted(numbers)
         found[STOP].update(about_to[: evidence.runners])
         found[NO_REASON].update(about_to[evidence.runners :])
-    return {reason: numbers for reason, numbers in found.items() if numbers}
+    by_reason = {reason: numbers for reason, numbers in found.items() if numbers}
+    return by_reason, len(found[STOP] - known)
 
 
 def woke_up(again: Life, first_s: float, again_s: float, events: Sequence[Event]) -> Event | None:

@@ -196,6 +196,7 @@ def test_who_wakes_up_may_run_what_it_then_takes_again(story):
     story.stored(0, 6.5)
     story.stored(1, 5.5)
     assert story.account.repeated == {STOP: {0}, NO_REASON: {1}}
+    assert story.account.in_flight_at_kills == 1
 
 
 def test_a_worker_that_dies_without_poison_ended_by_itself(story):
