@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red square", "blue circle"]
 KEYS = QueueKeys(DEFAULT_QUEUE)
-WAIT_S = 120.0
+WAIT_S = 240.0  # a take whose reply was lost is requeued after one or two leases
 OUTAGE_S = 7.0  # longer than any connection waits for a reply
 PARTITION_S = 12.0
 TASKS = 40
