@@ -28,7 +28,7 @@ test: $(VENV)/.dev-stamp ## run the tests that are not slow, with a real Redis: 
 test-all: test ## run all tests: those of `make test`, then the slow ones
 	@$(PYTEST) -m slow --timeout 900 $(ARGS) || [ $$? -eq $(NONE_SELECTED) ]
 
-torture: $(VENV)/.dev-stamp ## kill, stop and cut off workers for half an hour, account for every task; CELERY=newest
+torture: $(VENV)/.dev-stamp ## kill, stop and cut off workers for minutes, account for every task; CELERY=newest
 	@scripts/ensure_redis.sh
 	@PYTHONPATH=tests:scripts $(VENV)/bin/python -m torture$(if $(filter newest,$(CELERY)),.newest_celery) $(ARGS)
 
