@@ -31,6 +31,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then \
 
 COPY README.md LICENSE ./
 COPY clip_engine clip_engine
+COPY clip_worker clip_worker
 COPY worker worker
 COPY scripts/container_health.py /usr/local/lib/clip-worker/container_health.py
 ARG EXTRAS=""

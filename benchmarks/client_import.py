@@ -13,8 +13,8 @@ ROUNDS = 9
 CASES = {
     "nothing": "",
     "celery": "from celery import Celery; Celery(backend='redis://').backend",
-    "worker.client": "from worker.client import Client",
-    "worker.client, made": "from worker.client import Client; Client()",
+    "clip_worker.client": "from clip_worker import Client",
+    "clip_worker.client, made": "from clip_worker import Client; Client()",
 }
 # Linux's ru_maxrss has what the *parent* held when it started the process; VmHWM has not.
 PEAK_MB = """

@@ -33,8 +33,8 @@ from support.hostile_images import LARGE, REFUSED
 from support.redis_server import NO_SERVER, RedisServer, find_executable
 from support.worker_process import WorkerProcess
 
-from worker.client import Client
-from worker.errors import ClipWorkerError
+from clip_worker import Client
+from clip_worker.errors import ClipWorkerError
 
 LABELS = ["red square", "blue circle"]
 LIMIT_S = 120.0

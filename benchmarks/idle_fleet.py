@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.bench.server import Server
-from worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys
+from clip_worker.redis.url import connect
 from worker.delivery.delivery import Ack
 from worker.delivery.heartbeat import Heartbeat
 from worker.delivery.in_flight import InFlight
 from worker.delivery.redis_queue import RedisQueue
-from worker.redis.url import connect
 
 KEYS = QueueKeys("clip")
 LEASE_S = 10.0

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 from celery import Celery
 
+from clip_worker import Client
+from clip_worker.contract import CLASSIFY
 from worker.cli.demo.embedded_redis import embedded_redis
-from worker.client import Client
-from worker.contract import CLASSIFY
 
 ROUNDS = 5
 QUEUE = "benchmark"

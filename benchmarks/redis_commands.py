@@ -1,4 +1,4 @@
-"""What one command to Redis takes, by redis-py's client and by `worker.redis.commands`.
+"""What one command to Redis takes, by redis-py's client and by `clip_worker.redis.commands`.
 
     python benchmarks/redis_commands.py
 
@@ -20,8 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.bench.server import Server
-from worker.redis.commands import Commands
-from worker.redis.url import connect
+from clip_worker.redis.commands import Commands
+from clip_worker.redis.url import connect
 
 ROUNDS = 200
 PAUSE_S = 0.02

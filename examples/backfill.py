@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.client import Client
+from clip_worker import Client
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from fastapi import FastAPI, File, HTTPException
 
-from worker.client import Client
-from worker.contract import Classification
-from worker.errors import (
+from clip_worker import Client
+from clip_worker.contract import Classification
+from clip_worker.errors import (
     ClipWorkerError,
     InvalidRequestError,
     QueueUnavailableError,

@@ -1,4 +1,4 @@
-"""The queue service around `clip_engine`: Celery tasks, their worker, and a light client.
+"""The queue service around `clip_engine`: Celery tasks and their worker.
 
 `worker.app` is the Celery application, so `celery -A worker worker` works. It is made when it is
 first asked for (PEP 562): `import worker.client` must stay light.

@@ -13,8 +13,8 @@ from typing import Any
 from click import ClickException
 from kombu.entity import Exchange, Queue
 
-from worker.contract.requests import TASK_PREFIX
-from worker.redis.celery_app import RedisCelery, redis_configuration
+from clip_worker.contract.requests import TASK_PREFIX
+from clip_worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.settings import Settings, SettingsError
 
 CELERY_PREFIX = "celery."  # of the tasks that every application has: `celery.map`, `celery.chord`

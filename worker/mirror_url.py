@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from worker.errors import InvalidRequestError
-from worker.quoting import quote, without_password
+from clip_worker.errors import InvalidRequestError
+from clip_worker.quoting import quote, without_password
 
 EXAMPLE = "https://mirror.example/clip"
 

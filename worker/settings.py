@@ -13,18 +13,16 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from worker.contract.text import decoded
-from worker.errors import InvalidRequestError, ServiceError
+from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.contract.text import decoded
+from clip_worker.errors import InvalidRequestError, ServiceError
+from clip_worker.quoting import quote, without_password
+from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
 from worker.mirror_url import EXAMPLE, check_mirror_url
-from worker.quoting import quote, without_password
-from worker.redis.url import redis_url_remedy
 
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
-DEFAULT_REDIS_URL = "redis://localhost:6379/0"
-# Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
-DEFAULT_QUEUE = "clip"
 IMAGES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from celery import Task
 from celery.exceptions import Reject
 
+from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, ClassifyManyRequest, ClassifyRequest
+from clip_worker.contract.uri import validate_uri
+from clip_worker.errors import ClipWorkerError, TemporaryError
 from worker.celery import app
-from worker.contract import CLASSIFY, CLASSIFY_MANY, ClassifyManyRequest, ClassifyRequest
-from worker.contract.uri import validate_uri
 from worker.delivery.policy import timeout_error
-from worker.errors import ClipWorkerError, TemporaryError
 from worker.pipeline.image_task import ImageTask
 from worker.pipeline.message_outcomes import STOPPING, MessageOutcomes, is_stopping
 from worker.runtime import state as runtime
@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 def classify(
     self: Task, image: object = None, labels: object = None, **options: object
 ) -> dict[str, Any]:
-    """Tag one image; the arguments are those of `worker.contract.ClassifyRequest`.
+    """Tag one image; the arguments are those of `clip_worker.contract.ClassifyRequest`.
 
     Returns:
         A `Classification` as JSON.
@@ -51,7 +51,7 @@ def classify(
 def classify_many(
     self: Task, images: object = None, labels: object = None, **options: object
 ) -> list[dict[str, Any]]:
-    """Tag several images; the arguments are those of `worker.contract.ClassifyManyRequest`.
+    """Tag several images; the arguments are those of `clip_worker.contract.ClassifyManyRequest`.
 
     Returns:
         An `Outcome` as JSON for each image, in order: one that fails doesn't fail the others.

@@ -17,7 +17,7 @@ from benchmarks.bench.messages import ClipWorkerSender
 from benchmarks.bench.pictures import SMALL, make_pictures
 from benchmarks.bench.progress import say
 from benchmarks.bench.scale import Scale
-from worker.client import Client
+from clip_worker import Client
 
 MODEL = "demo"
 LONGEST_S = 600.0

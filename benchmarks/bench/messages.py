@@ -12,7 +12,7 @@ from celery import Celery
 from redis import Redis
 
 from benchmarks.bench.names import QUEUE
-from worker.client import Client
+from clip_worker import Client
 
 TASK = "bench.classify"
 PIPELINED = 5_000

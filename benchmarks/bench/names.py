@@ -1,7 +1,6 @@
 """What Celery and clip-worker call things in Redis."""
 
-from worker.contract.keys import QueueKeys
-from worker.settings import DEFAULT_QUEUE
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 
 QUEUE = DEFAULT_QUEUE  # of all contenders
 KEYS = QueueKeys(QUEUE)

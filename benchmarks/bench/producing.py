@@ -16,7 +16,7 @@ PROGRAM = (
     PEAK_MB
     + """
 import json, sys, time
-from worker.client import Client
+from clip_worker import Client
 url, count = sys.argv[1], int(sys.argv[2])
 labels = [f"label {i}" for i in range(10)]
 images = [f"file:///images/{i}.jpg" for i in range(count)]

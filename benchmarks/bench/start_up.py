@@ -16,7 +16,7 @@ from benchmarks.bench.server import Server
 from benchmarks.bench.weights import VIT_B_32, make_weights
 from benchmarks.client_import import CASES
 from benchmarks.client_import import measure as measure_import
-from worker.client import Client
+from clip_worker import Client
 
 LIMIT_S = 120.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from support.cli_client import FakeClient
 
+from clip_worker.errors import QueueUnavailableError
 from worker.cli.classify import command as classify_command
 from worker.cli.entry import run
-from worker.errors import QueueUnavailableError
 
 
 @pytest.fixture

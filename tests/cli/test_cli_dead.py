@@ -7,13 +7,13 @@ import json
 import pytest
 from redis import Redis
 
+from clip_worker import Client
+from clip_worker.contract.celery_result import failure, result_key
+from clip_worker.contract.keys import dead_index_key, dead_key
+from clip_worker.contract.message_reader import Envelope
+from clip_worker.errors import ResultTimeoutError, ServiceError
+from clip_worker.redis.dead_letters import DeadLetter, Incident
 from worker.cli.entry import run
-from worker.client import Client
-from worker.contract.celery_result import failure, result_key
-from worker.contract.keys import dead_index_key, dead_key
-from worker.contract.message_reader import Envelope
-from worker.errors import ResultTimeoutError, ServiceError
-from worker.redis.dead_letters import DeadLetter, Incident
 
 pytestmark = pytest.mark.integration
 

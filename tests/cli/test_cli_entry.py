@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from clip_worker.version import __version__
 from worker.cli.entry import COMMANDS, run
-from worker.version import __version__
 
 LOADED = """
 import sys

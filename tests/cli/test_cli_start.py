@@ -10,9 +10,9 @@ from redis.exceptions import AuthenticationError
 from support.failure import failure_of
 from support.fake_clock import FakeClock
 
+from clip_worker.errors import QueueUnavailableError
 from worker.cli import redis_wait, start
 from worker.cli.entry import run
-from worker.errors import QueueUnavailableError
 from worker.runtime.queue_assembly import LEAST_CEILING
 from worker.settings import Settings
 

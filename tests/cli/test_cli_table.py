@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from support.answers import ANSWER
 
+from clip_worker.contract import Failure, Outcome, Prediction
 from worker.cli.output.bar import bar, has_blocks
 from worker.cli.output.table import OutcomeTable
-from worker.contract import Failure, Outcome, Prediction
 
 PREDICTIONS = (
     Prediction(label="a tabby cat", probability=0.5, index=0),

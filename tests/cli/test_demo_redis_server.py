@@ -14,10 +14,10 @@ import threading
 import pytest
 import redis
 
+from clip_worker.errors import QueueUnavailableError
 from worker.cli.demo import redis_server as module
 from worker.cli.demo.embedded_redis import IN_MEMORY, find_server_program
 from worker.cli.demo.redis_server import HOST, PortTakenError, RedisProcess, find_free_port
-from worker.errors import QueueUnavailableError
 
 LIMIT_S = 20.0
 # Starts a server, prints its port, then does what a test wants of a parent process.

@@ -9,9 +9,9 @@ import sys
 import pytest
 import redis
 
+from clip_worker.errors import QueueUnavailableError
 from worker.cli.demo import embedded_redis as module
 from worker.cli.demo.embedded_redis import embedded_redis, find_server_program
-from worker.errors import QueueUnavailableError
 
 LIMIT_S = 60.0
 # A process of its own: Celery's worker and its results leave threads and destructors behind that

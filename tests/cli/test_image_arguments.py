@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from clip_worker.errors import InvalidRequestError
 from worker.cli.classify.image_arguments import ImageArgument, find_images
 from worker.cli.output.usage_error import WrongInputError
-from worker.errors import InvalidRequestError
 
 
 @pytest.fixture(autouse=True)

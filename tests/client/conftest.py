@@ -7,20 +7,20 @@ import pytest
 from support.fake_results import FakeResults, FakeTime
 from support.sent_messages import SentMessages
 
-from worker.client import Client
+from clip_worker import Client
 
 
 @pytest.fixture
 def sent(monkeypatch):
     """What the client sends."""
     sent = SentMessages()
-    monkeypatch.setattr("worker.client.client.Publisher", lambda *_: sent)
+    monkeypatch.setattr("clip_worker.client.client.Publisher", lambda *_: sent)
     return sent
 
 
 @pytest.fixture
 def client(sent, monkeypatch):
-    monkeypatch.setattr("worker.client.client.connect", lambda *_, **__: fakeredis.FakeRedis())
+    monkeypatch.setattr("clip_worker.client.client.connect", lambda *_, **__: fakeredis.FakeRedis())
     with Client() as client:
         yield client
 
@@ -29,7 +29,7 @@ def client(sent, monkeypatch):
 def time(monkeypatch):
     """The time that waiting for results goes by."""
     time = FakeTime()
-    monkeypatch.setattr("worker.client.handle.time", time)
+    monkeypatch.setattr("clip_worker.client.handle.time", time)
     return time
 
 

@@ -12,9 +12,9 @@ import pytest
 from support.failure import code_of, failure_of
 from support.sent_messages import IMAGE, LABELS
 
-from worker.client import Client
-from worker.client.image_file import MOST_BYTES
-from worker.errors import ImageUnavailableError, InvalidRequestError
+from clip_worker import Client
+from clip_worker.client.image_file import MOST_BYTES
+from clip_worker.errors import ImageUnavailableError, InvalidRequestError
 
 SURROGATE = "\ud83d"  # half an emoji
 

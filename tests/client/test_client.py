@@ -8,10 +8,10 @@ import pytest
 from support.failure import code_of, failure_of
 from support.sent_messages import IMAGE, LABELS
 
+from clip_worker import Client
+from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, SENT_AT_HEADER, ClassifyRequest, parse
+from clip_worker.errors import InvalidRequestError, QueueUnavailableError
 from worker.cli.demo.redis_server import find_free_port
-from worker.client import Client
-from worker.contract import CLASSIFY, CLASSIFY_MANY, SENT_AT_HEADER, ClassifyRequest, parse
-from worker.errors import InvalidRequestError, QueueUnavailableError
 
 # --- what is sent ---
 
@@ -47,7 +47,7 @@ def test_many_images_are_sent_in_chunks_with_a_limited_number_in_flight(client, 
     def nothing(handles, *, timeout):
         raise StopAsyncIteration
 
-    monkeypatch.setattr("worker.client.outcome_stream.as_completed", nothing)
+    monkeypatch.setattr("clip_worker.client.outcome_stream.as_completed", nothing)
     outcomes = client.classify_many(images(), LABELS, chunk=3, in_flight=4)
     assert read == []
     # when

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.fake_results import NOON
 
-from worker.client.handle import PATIENCE_S, WINDOW, Handle, as_completed
-from worker.errors import ImageInvalidError, QueueUnavailableError, ResultTimeoutError
+from clip_worker.client.handle import PATIENCE_S, WINDOW, Handle, as_completed
+from clip_worker.errors import ImageInvalidError, QueueUnavailableError, ResultTimeoutError
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.client.handle import Handle
-from worker.client.outcome_stream import OutcomeStream
-from worker.contract import Outcome
-from worker.errors import (
+from clip_worker.client.handle import Handle
+from clip_worker.client.outcome_stream import OutcomeStream
+from clip_worker.contract import Outcome
+from clip_worker.errors import (
     ExpiredError,
     InvalidRequestError,
     QueueUnavailableError,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support.fake_clock import FakeClock
 
-from worker.client.publisher import MOST_BYTES, MOST_MESSAGES, Publisher, QueueLimit
-from worker.contract.keys import QueueKeys
-from worker.errors import QueueFullError, QueueUnavailableError
-from worker.redis.url import connect
+from clip_worker.client.publisher import MOST_BYTES, MOST_MESSAGES, Publisher, QueueLimit
+from clip_worker.contract.keys import QueueKeys
+from clip_worker.errors import QueueFullError, QueueUnavailableError
+from clip_worker.redis.url import connect
 
 pytestmark = pytest.mark.integration
 

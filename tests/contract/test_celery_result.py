@@ -10,9 +10,9 @@ import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
 
-from worker.contract.celery_result import failure, result_key, revoked, success
-from worker.contract.message_reader import Envelope
-from worker.errors import ImageInvalidError
+from clip_worker.contract.celery_result import failure, result_key, revoked, success
+from clip_worker.contract.message_reader import Envelope
+from clip_worker.errors import ImageInvalidError
 
 RESULT = {"predictions": [{"label": "Ä\n\"'", "probability": 0.25, "index": 0}], "embedding": None}
 HEADERS: dict[str, Any] = {"id": "an-id", "task": "clip.classify"}

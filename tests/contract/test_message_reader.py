@@ -8,7 +8,7 @@ import pytest
 import redis
 from celery import Celery, chain
 
-from worker.contract.message_reader import Envelope
+from clip_worker.contract.message_reader import Envelope
 
 pytestmark = pytest.mark.integration
 

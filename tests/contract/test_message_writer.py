@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.contract import (
+from clip_worker.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
     SENT_AT_HEADER,
@@ -18,8 +18,8 @@ from worker.contract import (
     ClassifyRequest,
     parse,
 )
-from worker.contract.message_writer import EncodedRequest, MessageWriter
-from worker.redis.celery_app import RedisCelery, redis_configuration
+from clip_worker.contract.message_writer import EncodedRequest, MessageWriter
+from clip_worker.redis.celery_app import RedisCelery, redis_configuration
 
 QUEUE = 'images "und" Ümläute'
 IMAGE = "https://example.org/it's%20a%20\u2028cat.jpg"

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.failure import failure_of
 
-from worker.contract import ClassifyRequest, parse
-from worker.contract import request_cache as module
-from worker.contract.message_writer import EncodedRequest
-from worker.contract.request_cache import MOST_CHARACTERS, MOST_KEPT, RequestCache
+from clip_worker.contract import ClassifyRequest, parse
+from clip_worker.contract import request_cache as module
+from clip_worker.contract.message_writer import EncodedRequest
+from clip_worker.contract.request_cache import MOST_CHARACTERS, MOST_KEPT, RequestCache
 
 IMAGE = "https://example.org/cat.jpg"
 

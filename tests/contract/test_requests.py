@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from support.answers import ANSWER
 from support.failure import failure_of
 
-from worker.contract import (
+from clip_worker.contract import (
     DEFAULT_TEMPLATE,
     MAX_IMAGES,
     MAX_LABEL_CHARS,
@@ -23,7 +23,7 @@ from worker.contract import (
     Prediction,
     parse,
 )
-from worker.errors import ImageInvalidError
+from clip_worker.errors import ImageInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,8 +28,8 @@ from support.messages import (
     without,
 )
 
-from worker.contract.message_body import JSON
-from worker.contract.message_reader import Envelope, UnreadableMessageError
+from clip_worker.contract.message_body import JSON
+from clip_worker.contract.message_reader import Envelope, UnreadableMessageError
 from worker.delivery.celery_bridge import message_of
 from worker.delivery.delivery import Delivery
 

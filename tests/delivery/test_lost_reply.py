@@ -11,9 +11,9 @@ import pytest
 import redis
 from support.queue_state import unacked
 
-from worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys
+from clip_worker.redis.url import connect
 from worker.delivery.redis_queue import RedisQueue
-from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

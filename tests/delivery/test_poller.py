@@ -10,12 +10,12 @@ import redis
 from support.queue_state import unacked
 from support.waiting import LIMIT_S, wait_until
 
-from worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys
+from clip_worker.redis.url import connect
 from worker.delivery import arrivals, poller
 from worker.delivery.in_flight import InFlight
 from worker.delivery.poller import Poller
 from worker.delivery.redis_queue import RedisQueue
-from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,15 +17,15 @@ from support.queue_state import accuse, started, unacked
 from support.redis_server import RedisServer, find_executable
 from support.waiting import wait_until
 
-from worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys
+from clip_worker.errors import ImageInvalidError
+from clip_worker.redis.url import connect
 from worker.delivery import queue_consumer
 from worker.delivery.delivery import Crash
 from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
-from worker.errors import ImageInvalidError
-from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

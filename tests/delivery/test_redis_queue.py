@@ -11,10 +11,10 @@ from redis.exceptions import OutOfMemoryError
 from support import redis_clock
 from support.queue_state import KEYS, started, unacked
 
-from worker.contract.message_reader import Envelope
+from clip_worker.contract.message_reader import Envelope
+from clip_worker.redis.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.delivery import Ack, Crash, Delivery
 from worker.delivery.redis_queue import MOST_BYTES, Look, RedisQueue
-from worker.redis.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,8 @@ from support.scripted_server import HeldSite, held_site
 from support.worker_process import WorkerProcess
 
 from clip_engine import Engine, load_engine
-from worker.client import Client
-from worker.settings import DEFAULT_QUEUE
+from clip_worker import Client
+from clip_worker.contract.keys import DEFAULT_QUEUE
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ from celery import chain, chord, group
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
+from clip_worker import Client
+from clip_worker.contract.keys import dead_key
+from clip_worker.errors import ImageUnavailableError, ServiceError
 from worker.cli.demo.images import DEMO_IMAGES, image_folder
-from worker.client import Client
-from worker.contract.keys import dead_key
-from worker.errors import ImageUnavailableError, ServiceError
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

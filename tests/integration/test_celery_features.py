@@ -14,10 +14,9 @@ from support.queue_state import accuse, unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.client import Client
-from worker.contract.keys import RESULT_PREFIX, QueueKeys, dead_key
-from worker.errors import InvalidRequestError
-from worker.settings import DEFAULT_QUEUE
+from clip_worker import Client
+from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX, QueueKeys, dead_key
+from clip_worker.errors import InvalidRequestError
 
 pytestmark = pytest.mark.integration
 

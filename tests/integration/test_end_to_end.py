@@ -16,10 +16,10 @@ from support.waiting import wait_until
 from support.worker_process import WorkerProcess, clean_environment
 
 from clip_engine import Prediction
-from worker.client import Client
-from worker.client.handle import as_completed
-from worker.contract import Classification
-from worker.errors import ImageUnavailableError
+from clip_worker import Client
+from clip_worker.client.handle import as_completed
+from clip_worker.contract import Classification
+from clip_worker.errors import ImageUnavailableError
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ LABELS = ["red circle", "blue square", "green star"]
 # Reads the keyword arguments of `Client.classify`, one JSON object a line, and prints the results.
 PRODUCER = """
 import json, sys
-from worker.client import Client
+from clip_worker import Client
 with Client(sys.argv[1]) as client:
     handles = [client.classify(**json.loads(line)) for line in sys.stdin]
     for handle in handles:

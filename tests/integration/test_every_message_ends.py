@@ -21,10 +21,9 @@ from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.client import Client
-from worker.contract.keys import QueueKeys
-from worker.redis.dead_letters import DeadLetters
-from worker.settings import DEFAULT_QUEUE
+from clip_worker import Client
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
+from clip_worker.redis.dead_letters import DeadLetters
 
 pytestmark = pytest.mark.integration
 

@@ -11,9 +11,9 @@ from support.redis_sentinel import SentinelDeployment
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.client import Client
-from worker.errors import QueueUnavailableError
-from worker.redis.url import connect
+from clip_worker import Client
+from clip_worker.errors import QueueUnavailableError
+from clip_worker.redis.url import connect
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

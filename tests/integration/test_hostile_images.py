@@ -10,7 +10,7 @@ import pytest
 from support.hostile_images import LARGE, REFUSED
 from support.worker_process import WorkerProcess
 
-from worker.errors import ImageInvalidError
+from clip_worker.errors import ImageInvalidError
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -18,10 +18,9 @@ from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import clean_environment
 
-from worker.contract.keys import RESULT_PREFIX, QueueKeys
-from worker.errors import InvalidRequestError, ServiceError
-from worker.redis.label_sets import KEY_PREFIX
-from worker.settings import DEFAULT_QUEUE
+from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX, QueueKeys
+from clip_worker.errors import InvalidRequestError, ServiceError
+from clip_worker.redis.label_sets import KEY_PREFIX
 
 pytestmark = pytest.mark.integration
 

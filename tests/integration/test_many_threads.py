@@ -10,11 +10,11 @@ import pytest
 from support.answers import ANSWER, store_answer
 from support.redis_sentinel import SentinelDeployment
 
-from worker.client import Client
-from worker.client.handle import as_completed
-from worker.client.subscription import MOST_SUBSCRIPTIONS
-from worker.errors import QueueUnavailableError
-from worker.redis.pool import MOST_CONNECTIONS
+from clip_worker import Client
+from clip_worker.client.handle import as_completed
+from clip_worker.client.subscription import MOST_SUBSCRIPTIONS
+from clip_worker.errors import QueueUnavailableError
+from clip_worker.redis.pool import MOST_CONNECTIONS
 
 pytestmark = [
     pytest.mark.integration,

@@ -11,7 +11,7 @@ from support.peak_memory import Peak, needs_peaks
 from support.scripted_server import response, scripted_server
 from support.worker_process import WorkerProcess
 
-from worker.errors import ClipWorkerError
+from clip_worker.errors import ClipWorkerError
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, needs_peaks]
 

@@ -11,7 +11,7 @@ from support.worker_process import WorkerProcess
 
 from clip_engine import Engine
 from clip_engine.prompts import ensemble
-from worker.errors import InvalidRequestError
+from clip_worker.errors import InvalidRequestError
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from support.weights_server import WeightsServer, published
 from support.worker_process import WorkerProcess
 
 from clip_engine.weights.catalog import PUBLISHED
-from worker.settings import DEFAULT_QUEUE
+from clip_worker.contract.keys import DEFAULT_QUEUE
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

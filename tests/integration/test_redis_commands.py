@@ -12,9 +12,9 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as LateError
 
-from worker.redis.commands import Commands
-from worker.redis.connections import MasterOnlyConnection
-from worker.redis.url import connect
+from clip_worker.redis.commands import Commands
+from clip_worker.redis.connections import MasterOnlyConnection
+from clip_worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

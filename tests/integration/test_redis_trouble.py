@@ -16,11 +16,10 @@ from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 from torture.proxy import Proxy
 
-from worker.client import Client
-from worker.contract import CLASSIFY
-from worker.contract.keys import QueueKeys
-from worker.errors import QueueUnavailableError
-from worker.settings import DEFAULT_QUEUE
+from clip_worker import Client
+from clip_worker.contract import CLASSIFY
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
+from clip_worker.errors import QueueUnavailableError
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -10,8 +10,7 @@ from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.contract.keys import QueueKeys, dead_key
-from worker.settings import DEFAULT_QUEUE
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys, dead_key
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -10,10 +10,9 @@ from support.scripted_server import answering, response, scripted_server
 from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.worker_process import WorkerProcess
 
-from worker.client import Client
-from worker.contract.keys import dead_key
-from worker.redis.dead_letters import DeadLetter
-from worker.settings import DEFAULT_QUEUE
+from clip_worker import Client
+from clip_worker.contract.keys import DEFAULT_QUEUE, dead_key
+from clip_worker.redis.dead_letters import DeadLetter
 
 pytestmark = pytest.mark.integration
 

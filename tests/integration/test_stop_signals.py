@@ -19,8 +19,7 @@ from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import READY, WorkerProcess
 
-from worker.contract.keys import QueueKeys
-from worker.settings import DEFAULT_QUEUE
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

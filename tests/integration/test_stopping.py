@@ -13,9 +13,8 @@ from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.contract.keys import QueueKeys, dead_key
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys, dead_key
 from worker.runtime.watchdog import DEVICE_LOST, HUNG
-from worker.settings import DEFAULT_QUEUE
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -12,15 +12,15 @@ from redis import Redis
 from support.answers import ANSWER
 from support.redis_server import RedisServer
 
-from worker.client import Client
-from worker.client.subscription import MOST_IDLE, SubscriptionPool
-from worker.contract import Classification
-from worker.errors import ImageUnavailableError, ResultTimeoutError
+from clip_worker import Client
+from clip_worker.client.subscription import MOST_IDLE, SubscriptionPool
+from clip_worker.contract import Classification
+from clip_worker.errors import ImageUnavailableError, ResultTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.client.handle import Handle
+    from clip_worker.client.handle import Handle
 
 pytestmark = [
     pytest.mark.integration,

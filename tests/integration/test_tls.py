@@ -12,8 +12,8 @@ from support.redis_tls import tls_server
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from worker.client import Client
-from worker.errors import QueueUnavailableError, ResultTimeoutError
+from clip_worker import Client
+from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
 
 pytestmark = [
     pytest.mark.integration,

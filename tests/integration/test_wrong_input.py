@@ -9,15 +9,15 @@ from support.image_zoo import write_zoo
 from support.worker_process import WorkerProcess
 
 from clip_engine.prompts import ensemble
-from worker.client import Client
-from worker.errors import (
+from clip_worker import Client
+from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.errors import (
     ImageInvalidError,
     ImageUnavailableError,
     InvalidRequestError,
     QueueFullError,
     QueueUnavailableError,
 )
-from worker.settings import DEFAULT_QUEUE
 
 pytestmark = pytest.mark.integration
 

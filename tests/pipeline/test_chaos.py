@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.pipeline_bench import LIMIT_S, Bench, jpeg
 
-from worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.errors import ImageUnavailableError, TemporaryError
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.retry import RetryPolicy
 

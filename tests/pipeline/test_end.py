@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from support.pipeline_bench import LIMIT_S, NOW, SLOTS, Bench, FakeMessage, jpeg
 
 from clip_engine.errors import DeviceLostError
-from worker.errors import ExpiredError, ImageInvalidError, ServiceError, TemporaryError
+from clip_worker.errors import ExpiredError, ImageInvalidError, ServiceError, TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from support.pipeline_bench import LIMIT_S, Bench, jpeg
 from support.scripted_server import answering, response, scripted_server
 
-from worker.errors import ClipWorkerError, TemporaryError
+from clip_worker.errors import ClipWorkerError, TemporaryError
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.retry import RetryPolicy
 from worker.sources import Fetcher, FetchLimits, FetchPolicy

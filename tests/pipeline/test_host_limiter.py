@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.fake_timer import FakeTimer
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
 from worker.pipeline import host_limiter
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.host_limiter import Answer, HostLimiter, host_of

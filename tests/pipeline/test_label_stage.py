@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from clip_engine.errors import TextTooLongError
 from clip_engine.label_cache import LabelFeatures
-from worker.errors import InvalidRequestError
+from clip_worker.errors import InvalidRequestError
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.label_stage import LabelStage
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.contract import Outcome
-from worker.errors import ClipWorkerError, ImageInvalidError, InvalidRequestError, TemporaryError
+from clip_worker.contract import Outcome
+from clip_worker.errors import (
+    ClipWorkerError,
+    ImageInvalidError,
+    InvalidRequestError,
+    TemporaryError,
+)
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.message_outcomes import MessageOutcomes
 

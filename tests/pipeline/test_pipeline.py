@@ -16,7 +16,7 @@ from clip_engine.errors import (
     InputError,
     TextTooLongError,
 )
-from worker.errors import (
+from clip_worker.errors import (
     ClipWorkerError,
     ExpiredError,
     ImageInvalidError,

@@ -8,7 +8,7 @@ import pytest
 from support.fake_timer import FakeTimer
 from support.pipeline_bench import LABELS, LIMIT_S, Bench, jpeg
 
-from worker.errors import (
+from clip_worker.errors import (
     ClipWorkerError,
     ExpiredError,
     ImageUnavailableError,

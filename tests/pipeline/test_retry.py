@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.errors import QueueUnavailableError, TemporaryError
+from clip_worker.errors import QueueUnavailableError, TemporaryError
 from worker.pipeline.retry import RetryPolicy, so_far
 
 POLICY = RetryPolicy(attempts=8, base_s=0.5, factor=2.0, longest_s=20.0, total_s=120.0)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from worker.errors import ClipWorkerError
+from clip_worker.errors import ClipWorkerError
+from clip_worker.redis.uploads import SMALL_BYTES, UploadStore
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.upload_stage import UploadStage
-from worker.sources import UploadStore
-from worker.sources.upload import SMALL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clip_engine.errors import ImageError
-from worker import errors
+from clip_worker import errors
 from worker.preparation import messages
 from worker.preparation.error_codec import decode_error, encode_error
 from worker.preparation.messages import (

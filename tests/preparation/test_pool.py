@@ -31,7 +31,7 @@ from support.scripted_server import answering, response, scripted_server
 
 from clip_engine.errors import ImageError
 from clip_engine.preprocess import Preprocessor
-from worker.errors import ClipWorkerError, TemporaryError
+from clip_worker.errors import ClipWorkerError, TemporaryError
 from worker.preparation import ImageRequest, PreparationPool, launcher
 from worker.sources import Fetcher, FetchPolicy
 

@@ -26,7 +26,7 @@ from benchmarks.model_process.case import TINY, Case
 from benchmarks.model_process.costless import FOLDER, CostlessWorker, rounds
 from benchmarks.model_process.probe import OTHERS, GilSampler
 from benchmarks.model_process.tree import PRESENT, exported
-from worker.contract import ClassifyRequest
+from clip_worker.contract import ClassifyRequest
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_files_and_modules_that_comments_name_are_there(package: str) -> None:
 
 
 def test_a_wrong_name_is_found() -> None:
-    assert missing_files("see worker/pipeline/none.py and worker/errors.py") == {
+    assert missing_files("see worker/pipeline/none.py and clip_worker/errors.py") == {
         "worker/pipeline/none.py"
     }
     assert missing_modules(

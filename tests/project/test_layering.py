@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("clip_engine", "worker")
+PACKAGES = ("clip_engine", "clip_worker", "worker")
 
 # From the top down: a module of one layer imports from its own and from those below. What is not
 # named here may stand anywhere, as long as it makes no circle.
@@ -26,12 +26,16 @@ LAYERS = {
         ("worker.cli",),
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
-        ("worker.pipeline", "worker.delivery", "worker.client"),
+        ("worker.pipeline", "worker.delivery"),
         ("worker.preparation",),
         ("worker.sources",),
-        ("worker.redis", "worker.settings"),
-        ("worker.contract", "worker.contract.keys"),
-        ("worker.quoting", "worker.errors", "worker.contract.text"),
+        ("worker.settings",),
+    ),
+    "clip_worker": (
+        ("clip_worker.client",),
+        ("clip_worker.redis",),
+        ("clip_worker.contract", "clip_worker.contract.keys"),
+        ("clip_worker.quoting", "clip_worker.errors", "clip_worker.contract.text"),
     ),
     "clip_engine": (
         ("clip_engine.loader",),
@@ -51,13 +55,11 @@ LAYERS = {
 }
 # What a producer imports: none of it may lead to torch, arrays, images or the engine.
 LIGHT = (
-    "worker.client",
-    "worker.contract",
-    "worker.errors",
+    "clip_worker",
     "worker.settings",
     "worker.sources",
     "worker.cli.demo.embedded_redis",
-    "worker.redis.label_sets",
+    "clip_worker.redis.label_sets",
     "worker.celery",
     "worker.cli",
 )
@@ -180,11 +182,16 @@ def closure(module: str) -> set[str]:
     return seen
 
 
+STRANGERS = {
+    "clip_engine": {"clip_worker", "worker", "celery", "kombu", "redis"},
+    "clip_worker": {"clip_engine", "worker"},  # an application may have a worker.py of its own
+}
+
+
 @pytest.mark.parametrize("module", sorted(name for name in files() if name.startswith("clip_")))
-def test_the_engine_knows_nothing_of_the_worker(module: str) -> None:
+def test_engine_and_client_know_nothing_of_the_worker(module: str) -> None:
     found = imports(module).at_load | imports(module).later
-    strangers = {"worker", "celery", "kombu", "redis"}
-    assert not strangers & {name.partition(".")[0] for name in found}
+    assert not STRANGERS[module.partition(".")[0]] & {name.partition(".")[0] for name in found}
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -211,7 +218,7 @@ def test_of_the_worker_only_runtime_scoring_and_preparation_import_torch() -> No
 @pytest.mark.parametrize(
     "module",
     [
-        "worker.errors",
+        "clip_worker.errors",
         "clip_engine.errors",
         "worker.pipeline.batch_thread",
     ],
@@ -258,7 +265,7 @@ PROBE = """
 import json, sys, time
 from pathlib import Path
 before = time.perf_counter()
-import worker.client
+import clip_worker
 seconds = time.perf_counter() - before
 modules = sorted(sys.modules)
 status = Path("/proc/self/status")
@@ -282,5 +289,5 @@ def test_the_client_loads_neither_torch_nor_the_engine_and_is_small() -> None:
         assert name.partition(".")[0] not in HEAVY
     peak_mb = statistics.median(int(str(run["peak_kib"])) for run in runs) * 1024 / 1e6
     seconds = statistics.median(float(str(run["seconds"])) for run in runs)
-    print(f"import worker.client: {seconds:.3f} s, peak RSS {peak_mb:.0f} MB (medians of 5)")
+    print(f"import clip_worker: {seconds:.3f} s, peak RSS {peak_mb:.0f} MB (medians of 5)")
     assert peak_mb < CLIENT_RSS_MB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.secret_uris import MALFORMED, SECRET, SIGNED
 
-from worker.quoting import MOST_CHARACTERS, MOST_SEARCHED, quote, redacted, shown_uri
+from clip_worker.quoting import MOST_CHARACTERS, MOST_SEARCHED, quote, redacted, shown_uri
 
 SHOWN = {
     "https://example.com/cat.jpg": "https://example.com/cat.jpg",

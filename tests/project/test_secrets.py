@@ -16,12 +16,12 @@ from support.scripted_server import Script, ScriptedServer, answering, response,
 from support.secret_uris import MALFORMED, SECRET, SIGNED
 from support.tiny_clip import tiny_engine
 
-from worker.contract import ClassifyManyRequest, ClassifyRequest, RequestOptions, parse
-from worker.contract.celery_result import failure
-from worker.contract.message_reader import Envelope
-from worker.contract.message_writer import EncodedRequest
-from worker.contract.results import Failure
-from worker.errors import ClipWorkerError, InvalidRequestError
+from clip_worker.contract import ClassifyManyRequest, ClassifyRequest, RequestOptions, parse
+from clip_worker.contract.celery_result import failure
+from clip_worker.contract.message_reader import Envelope
+from clip_worker.contract.message_writer import EncodedRequest
+from clip_worker.contract.results import Failure
+from clip_worker.errors import ClipWorkerError, InvalidRequestError
 from worker.pipeline.circuit_breaker import RestPolicy
 from worker.pipeline.retry import RetryPolicy
 from worker.sources import Fetcher, FetchLimits, FetchPolicy, object_store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.redis.celery_app import RedisCelery, redis_configuration
+from clip_worker.redis.celery_app import RedisCelery, redis_configuration
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.failure import code_of, failure_of
 
+from clip_worker.contract.keys import RESULT_PREFIX, dead_index_key, dead_key
+from clip_worker.errors import QueueUnavailableError
+from clip_worker.redis.dead_letters import DeadLetter, DeadLetters, Incident
 from worker.cli.demo.redis_server import find_free_port
-from worker.contract.keys import RESULT_PREFIX, dead_index_key, dead_key
-from worker.errors import QueueUnavailableError
-from worker.redis.dead_letters import DeadLetter, DeadLetters, Incident
 
 QUEUE = "images"
 URL = "redis://:secret@images/0"

@@ -8,8 +8,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from support.failure import code_of, failure_of
 from support.fake_clock import FakeClock
 
-from worker.errors import QueueUnavailableError
-from worker.redis.label_sets import FRESH_S, KEY_PREFIX, LabelSets
+from clip_worker.errors import QueueUnavailableError
+from clip_worker.redis.label_sets import FRESH_S, KEY_PREFIX, LabelSets
 
 
 class Redis(fakeredis.FakeRedis):

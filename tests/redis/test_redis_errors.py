@@ -15,9 +15,9 @@ from redis.exceptions import (
 )
 from support.redis_server import RedisServer, find_executable
 
-from worker.redis.connections import DemotedError
-from worker.redis.errors import Fault, fault_of
-from worker.redis.url import connect
+from clip_worker.redis.connections import DemotedError
+from clip_worker.redis.errors import Fault, fault_of
+from clip_worker.redis.url import connect
 
 WRITE = "return redis.call('LPUSH', KEYS[1], ARGV[1])"
 SAVE_LIMIT_S = 20.0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import InvalidRequestError
-from worker.redis.tls import split_tls
-from worker.redis.url import check_redis_url
+from clip_worker.errors import InvalidRequestError
+from clip_worker.redis.tls import split_tls
+from clip_worker.redis.url import check_redis_url
 
 CHECKED = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
 UNCHECKED = {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False}

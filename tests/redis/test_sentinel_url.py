@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from kombu import Connection
 
-from worker.errors import InvalidRequestError
-from worker.redis.sentinel_url import SentinelUrl
-from worker.redis.url import check_redis_url, connect
+from clip_worker.errors import InvalidRequestError
+from clip_worker.redis.sentinel_url import SentinelUrl
+from clip_worker.redis.url import check_redis_url, connect
 
 FULL = (
     "sentinel://me:p%40ss@one:1111;sentinel://[::1]:2222;sentinel://three/4?master=mymaster"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import ServiceError
+from clip_worker.errors import ServiceError
 from worker.runtime.device import PinnedDevice, default_lock_dir, pin_device
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.redis_server import RedisServer, find_executable
 
+from clip_worker.errors import ServiceError
 from worker.cli.demo.redis_server import find_free_port
-from worker.errors import ServiceError
 from worker.runtime.eviction_check import check_eviction
 from worker.settings import Settings
 

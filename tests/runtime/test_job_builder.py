@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clip_engine.prompts import ensembles
-from worker.contract import ClassifyRequest, parse
-from worker.errors import InvalidRequestError
+from clip_worker.contract import ClassifyRequest, parse
+from clip_worker.errors import InvalidRequestError
 from worker.runtime.job_builder import tagging_request
 
 

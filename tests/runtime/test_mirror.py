@@ -16,7 +16,7 @@ from support.weights_server import WeightsServer, published
 from clip_engine import loader
 from clip_engine.errors import DownloadError
 from clip_engine.loader import load_engine
-from worker.errors import InvalidRequestError, ServiceError
+from clip_worker.errors import InvalidRequestError, ServiceError
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.runtime import state as runtime
 from worker.settings import Settings, SettingsError

@@ -16,10 +16,10 @@ from celery import Celery
 from clip_engine.acceleration import Acceleration
 from clip_engine.inference import buckets
 from clip_engine.preprocess import FORMATS
+from clip_worker import Client
+from clip_worker.quoting import quote, without_password
 from worker.cli.classify import command as classify
 from worker.cli.dead import COMMANDS
-from worker.client import Client
-from worker.quoting import quote, without_password
 from worker.settings import GPU_BATCH, AccelerationName, Settings, SettingsError
 
 NETWORKS = ("10.0.0.0/8", "fd00::/8")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from clip_worker.redis.celery_app import RedisCelery
 from worker.celery import worker_configuration
-from worker.redis.celery_app import RedisCelery
 from worker.settings import Settings
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.failure import code_of, failure_of
 
-from worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.errors import ImageUnavailableError, TemporaryError
 from worker.sources import Fetcher, FetchLimits, FetchPolicy
 
 

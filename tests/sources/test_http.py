@@ -12,9 +12,9 @@ from support.failure import failure_of
 from support.fetching import TO_LOOPBACK, fetcher
 from support.scripted_server import answering, response, scripted_server
 
-from worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.version import __version__
 from worker.sources.http_errors import translated_errors
-from worker.version import __version__
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

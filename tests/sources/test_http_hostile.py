@@ -13,7 +13,7 @@ from support.fake_clock import FakeClock
 from support.fetching import fetcher
 from support.scripted_server import answering, response, scripted_server
 
-from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from clip_worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -11,7 +11,7 @@ from support.failure import code_of, failure_of
 from support.fetching import TO_LOOPBACK, fetcher
 from support.scripted_server import answering, response, scripted_server
 
-from worker.errors import ImageUnavailableError
+from clip_worker.errors import ImageUnavailableError
 
 NAME = "pictures.example"
 

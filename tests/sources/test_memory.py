@@ -6,13 +6,12 @@ import base64
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-import fakeredis
 import fsspec
 import pytest
 from support.scripted_server import answering, response, scripted_server
 
-from worker.errors import TemporaryError
-from worker.sources import Fetcher, FetchLimits, FetchPolicy, UploadStore
+from clip_worker.errors import TemporaryError
+from worker.sources import Fetcher, FetchLimits, FetchPolicy
 from worker.sources.reservation import FIRST_BYTES
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 SMALL, LARGE = b"s" * 1000, b"l" * (2 * FIRST_BYTES)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LIMITS = FetchLimits(max_bytes=4 * FIRST_BYTES)
-KINDS = ["length", "chunked", "close", "file", "data", "escaped", "upload", "object"]
+KINDS = ["length", "chunked", "close", "file", "data", "escaped", "object"]
 
 
 class Places:
@@ -30,14 +29,13 @@ class Places:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._uploads = UploadStore(fakeredis.FakeRedis())
         self.answer = b""
         policy = FetchPolicy(
             file_roots=(folder,),
             allow_networks=(ip_network("127.0.0.0/8"),),
             object_store_schemes=("memory",),
         )
-        self.fetcher = Fetcher(policy, LIMITS, self._uploads)
+        self.fetcher = Fetcher(policy, LIMITS)
         self.port = 0
 
     def serve(self, head: str, connection: socket.socket) -> None:
@@ -51,8 +49,6 @@ class Places:
             return "data:;base64," + base64.b64encode(data).decode()
         if kind == "escaped":
             return "data:," + data.decode() + "%20"
-        if kind == "upload":
-            return self._uploads.put(data)
         if kind == "object":
             fsspec.filesystem("memory").pipe_file("/pets/cat.jpg", data)
             return "memory://pets/cat.jpg"

@@ -7,7 +7,7 @@ from support.failure import failure_of
 from support.fetching import fetcher
 from support.scripted_server import answering, response, scripted_server
 
-from worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.errors import ImageUnavailableError, TemporaryError
 from worker.sources.retry_after import retry_after_s
 
 NOW = 784_111_000.0  # Sun, 06 Nov 1994 08:36:40 GMT

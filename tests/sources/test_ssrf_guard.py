@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from support.failure import code_of, failure_of
 
-from worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.errors import ImageUnavailableError, TemporaryError
 from worker.sources import Fetcher
 from worker.sources.permitted_addresses import is_permitted
 from worker.sources.ssrf_guard import system_resolver

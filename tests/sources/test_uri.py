@@ -10,9 +10,9 @@ import sys
 import pytest
 from support.failure import code_of, failure_of
 
-from worker.contract.http_url import HttpUrl
-from worker.contract.uri import file_path, validate_uri
-from worker.errors import InvalidRequestError
+from clip_worker.contract.http_url import HttpUrl
+from clip_worker.contract.uri import file_path, validate_uri
+from clip_worker.errors import InvalidRequestError
 
 DIGEST = "ab" * 32
 
@@ -166,7 +166,7 @@ def test_a_url_gives_its_host_header_and_request_target(url, host_header, target
 
 def test_the_uri_module_loads_nothing_heavy():
     heavy = {"torch", "clip_engine", "fsspec", "celery"}
-    code = f"import sys, worker.contract.uri; print(*{heavy} & {{*sys.modules}})"
+    code = f"import sys, clip_worker.contract.uri; print(*{heavy} & {{*sys.modules}})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -1,7 +1,7 @@
 """An answer as a worker stores it, for tests that need one and not its contents."""
 
-from worker.client import Client
-from worker.contract import Classification, Timing
+from clip_worker import Client
+from clip_worker.contract import Classification, Timing
 
 ANSWER = Classification(
     predictions=(),

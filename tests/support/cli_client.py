@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from support.answers import ANSWER
 
-from worker.contract import Failure, Outcome, Prediction
+from clip_worker.contract import Failure, Outcome, Prediction
 
 
 class FakeClient:

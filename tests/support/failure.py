@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.errors import ClipWorkerError
+from clip_worker.errors import ClipWorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

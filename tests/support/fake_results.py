@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from worker.errors import QueueUnavailableError
+from clip_worker.errors import QueueUnavailableError
 
 DAY_S = 86_400.0
 NOON = 1_763_726_400.0

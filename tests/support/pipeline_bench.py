@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from support.image_zoo import photo
 
-from worker.contract import Classification
-from worker.errors import ClipWorkerError
+from clip_worker.contract import Classification
+from clip_worker.errors import ClipWorkerError
 from worker.pipeline.error_translation import translate
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.pipeline import Pipeline

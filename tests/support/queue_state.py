@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

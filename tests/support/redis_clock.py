@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import redis
 
-    from worker.contract.keys import QueueKeys
+    from clip_worker.contract.keys import QueueKeys
 
 # A time in the keys lies as far in the future as the clock was set back, and all of them at once.
 _SHIFT = """

@@ -17,8 +17,7 @@ from typing import Any
 import redis
 from celery import Celery
 
-from worker.contract.keys import QueueKeys
-from worker.settings import DEFAULT_QUEUE
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 
 TASK = "clip.classify"  # of our worker, and by that name of all that it is compared with
 QUEUE = DEFAULT_QUEUE

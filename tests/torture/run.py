@@ -14,6 +14,8 @@ from pathlib import Path
 import redis
 from support.redis_server import NO_SERVER, RedisServer, find_executable
 
+from clip_worker import Client
+from clip_worker.contract.keys import dead_key
 from torture.accounting import Account, Evidence, account
 from torture.chaos import KINDS, Chaos
 from torture.journal import RUN
@@ -25,8 +27,6 @@ from torture.spawner import Command, FreshSpawner, ZygoteSpawner, python_environ
 from torture.supervisor import Life, Supervisor
 from torture.verdict import Aftermath, Rule, print_events, print_rules, rules
 from torture.workload import Job, Shares, Workload
-from worker.client import Client
-from worker.contract.keys import dead_key
 
 APP = "torture.poisoned_app"
 # All that a worker imports, also late: torch loads its compiler when a model is built.

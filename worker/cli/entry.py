@@ -11,10 +11,10 @@ from io import TextIOWrapper
 
 import click
 
+from clip_worker.errors import ClipWorkerError, InvalidRequestError
+from clip_worker.version import __version__
 from worker.cli.lazy_group import LazyGroup
 from worker.cli.output.usage_error import WRONG_INPUT_STATUS, say
-from worker.errors import ClipWorkerError, InvalidRequestError
-from worker.version import __version__
 
 FAILURE_STATUS = 1
 INTERRUPTED_STATUS = 130  # what a shell reports for a program that Ctrl-C ended

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
-from worker.contract.text import decoded
-from worker.quoting import quote
-from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX
+from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.contract.text import decoded
+from clip_worker.quoting import quote
+from clip_worker.redis.url import DEFAULT_REDIS_URL
+from worker.settings import ENV_PREFIX
 
 
 def text(value: str) -> str:

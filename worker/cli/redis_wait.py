@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 
 from redis.exceptions import AuthenticationError
 
-from worker.errors import QueueUnavailableError
-from worker.redis.error_translation import translated
-from worker.redis.url import connect
+from clip_worker.errors import QueueUnavailableError
+from clip_worker.redis.error_translation import translated
+from clip_worker.redis.url import connect
 
 PAUSE_S = 1.0
 

@@ -16,10 +16,12 @@ from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 
+from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.redis.url import DEFAULT_REDIS_URL
 from worker.celery import app
 from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.redis_wait import wait_for_redis
-from worker.settings import DEFAULT_QUEUE, DEFAULT_REDIS_URL, ENV_PREFIX, Settings, SettingsError
+from worker.settings import ENV_PREFIX, Settings, SettingsError
 
 READY_SENTENCE = "taking tasks; press Ctrl-C to finish those in flight and exit"
 LEVELS = ("debug", "info", "warning", "error", "critical")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from worker.contract.celery_result import failure, result_key, revoked, success
+from clip_worker.contract.celery_result import failure, result_key, revoked, success
 from worker.delivery.ack_writer import AckWriter
 from worker.delivery.dead_lettering import dead_letter_of, rejected
 from worker.delivery.delivery import Ack
@@ -19,11 +19,11 @@ from worker.delivery.task_events import TaskEvents
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.contract.message_reader import Envelope
+    from clip_worker.contract.message_reader import Envelope
+    from clip_worker.errors import ClipWorkerError
     from worker.delivery.delivery import Delivery, Lease
     from worker.delivery.in_flight import InFlight
     from worker.delivery.policy import DeliveryPolicy
-    from worker.errors import ClipWorkerError
 
 logger = logging.getLogger(__name__)
 

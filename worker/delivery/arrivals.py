@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from worker.redis.commands import is_reusable
-from worker.redis.url import SOCKET_TIMEOUT_S
+from clip_worker.redis.commands import is_reusable
+from clip_worker.redis.url import SOCKET_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

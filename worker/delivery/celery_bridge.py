@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from kombu.message import Message
 from redis.exceptions import RedisError
 
-from worker.contract.message_body import JSON
+from clip_worker.contract.message_body import JSON
 from worker.delivery.dead_lettering import unreadable
 
 if TYPE_CHECKING:

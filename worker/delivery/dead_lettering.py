@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
-from worker.quoting import quote
-from worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
+from clip_worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
+from clip_worker.quoting import quote
+from clip_worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

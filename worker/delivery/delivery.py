@@ -13,15 +13,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.contract.message_reader import Envelope
-from worker.quoting import quote
+from clip_worker.contract.message_reader import Envelope
+from clip_worker.quoting import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.contract.message_body import Arguments
+    from clip_worker.contract.message_body import Arguments
+    from clip_worker.errors import ClipWorkerError
     from worker.delivery.redis_queue import RedisQueue
-    from worker.errors import ClipWorkerError
 
 UNREAD = Envelope()
 TOGETHER_UNKNOWN = 0  # a crowd, whose size changes all the time

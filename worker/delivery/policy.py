@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 
-from worker.contract.keys import dead_index_key, dead_key
+from clip_worker.contract.keys import dead_index_key, dead_key
+from clip_worker.redis.commands import Commands
+from clip_worker.redis.errors import Fault, fault_of
 from worker.delivery.arrivals import ListWait
 from worker.delivery.delivery import Ack, Crash, Delivery, Lease, lease_clock
-from worker.redis.commands import Commands
-from worker.redis.errors import Fault, fault_of
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from worker.contract.keys import QueueKeys
-    from worker.redis.dead_letters import DeadLetter
+    from clip_worker.contract.keys import QueueKeys
+    from clip_worker.redis.dead_letters import DeadLetter
 
 SCRIPTS = ("take", "start", "finish", "release", "reap")
 REQUEUING = ("release", "reap")  # scripts that begin with requeue.lua

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from celery.exceptions import NotRegistered
 from redis.exceptions import RedisError
 
-from worker.contract.message_reader import Envelope, UnreadableMessageError
-from worker.contract.requests import TASK_PREFIX
+from clip_worker.contract.message_reader import Envelope, UnreadableMessageError
+from clip_worker.contract.requests import TASK_PREFIX
+from clip_worker.errors import ServiceError
+from clip_worker.quoting import quote
 from worker.delivery.dead_lettering import is_condemned, poison, unknown_task, unreadable
-from worker.errors import ServiceError
-from worker.quoting import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from worker.quoting import redacted
+from clip_worker.quoting import redacted
 
 if TYPE_CHECKING:
     from worker.delivery.delivery import Delivery

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clip_engine.errors import DeviceLostError
-from worker.errors import ExpiredError, TemporaryError
+from clip_worker.errors import ExpiredError, TemporaryError
 from worker.pipeline.error_translation import expired
 from worker.pipeline.image_task import is_late
 from worker.pipeline.score_stage import Encoded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clip_engine.errors import DeviceLostError, ImageError, InputError, TextTooLongError
-from worker.errors import (
+from clip_worker.errors import (
     ClipWorkerError,
     ExpiredError,
     ImageInvalidError,
@@ -11,11 +11,11 @@ from worker.errors import (
     ServiceError,
     TemporaryError,
 )
-from worker.quoting import quote, redacted, shown_uri
+from clip_worker.quoting import quote, redacted, shown_uri
 
 
 def translate(error: BaseException, image: str) -> ClipWorkerError:
-    """The error of `worker.errors` that stands for another, with the other as its cause.
+    """The error of `clip_worker.errors` that stands for another, with the other as its cause.
 
     Args:
         error: Anything that was raised while an image was processed.

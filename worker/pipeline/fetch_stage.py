@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from worker.errors import ExpiredError, TemporaryError
+from clip_worker.errors import ExpiredError, TemporaryError
+from clip_worker.quoting import shown_uri
 from worker.pipeline.error_translation import expired
 from worker.pipeline.host_limiter import Answer, HostLimiter, Outcome, host_of
 from worker.pipeline.image_task import ImageTask, is_late
 from worker.pipeline.retry import Retries, so_far
 from worker.preparation.records import ImageRequest, PreparedImage
-from worker.quoting import shown_uri
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
 from worker.pipeline.circuit_breaker import CircuitBreaker, RestPolicy
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from worker.errors import ClipWorkerError
+    from clip_worker.errors import ClipWorkerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ImageTask:
         labels_s: Seconds that the labels took.
         fetch_s: Seconds from the first attempt to the bytes, pauses included.
         decode_s: Seconds that decoding and resizing took.
-        result: JSON-ready fields of `worker.contract.Classification`.
+        result: JSON-ready fields of `clip_worker.contract.Classification`.
         error: What it failed with. A task with an error has ended; stages drop it.
     """
 

@@ -23,10 +23,10 @@ Failed = Callable[[ImageTask, BaseException], None]
 
 
 class ReadsLabelSets(Protocol):
-    """Gives the labels that are stored under a name; `worker.redis.label_sets` does."""
+    """Gives the labels that are stored under a name; `clip_worker.redis.label_sets` does."""
 
     def get(self, name: str) -> tuple[str, ...]:
-        """The labels, or an error of `worker.errors`."""
+        """The labels, or an error of `clip_worker.errors`."""
 
 
 class LabelStage:

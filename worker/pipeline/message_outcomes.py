@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from worker.contract import Failure
-from worker.errors import ClipWorkerError, TemporaryError
+from clip_worker.contract import Failure
+from clip_worker.errors import ClipWorkerError, TemporaryError
 
 if TYPE_CHECKING:
     from worker.pipeline.image_task import ImageTask
@@ -27,7 +27,7 @@ class MessageOutcomes:
         pipeline: Does the work.
         window: How many images to have in flight; it may change.
         advanced: Called after each outcome but the last.
-        ended: Given all outcomes, once, as JSON-ready fields of `worker.contract.results.Outcome`.
+        ended: Given all outcomes, once: JSON-ready `clip_worker.contract.results.Outcome`s.
         stopped: Called, perhaps several times, when the pipeline stops.
     """
 

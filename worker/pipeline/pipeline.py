@@ -18,7 +18,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from worker.errors import ServiceError
+from clip_worker.errors import ServiceError
+from clip_worker.quoting import redacted, shown_uri
 from worker.pipeline.batcher import Batcher
 from worker.pipeline.encode_stage import Begin, EncodeStage
 from worker.pipeline.error_translation import stopping, translate
@@ -28,7 +29,6 @@ from worker.pipeline.label_stage import LabelStage, ReadsLabelSets
 from worker.pipeline.retry import Random, Retries, RetryPolicy
 from worker.pipeline.score_stage import ScoreStage
 from worker.pipeline.timer import Timer
-from worker.quoting import redacted, shown_uri
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
@@ -193,7 +193,7 @@ class Pipeline:
         return count
 
     def fail(self, task: ImageTask, error: BaseException) -> None:
-        """End a task with an error of `worker.errors`, unless it has ended."""
+        """End a task with an error of `clip_worker.errors`, unless it has ended."""
         if self._in_flight.pop(task.key, None) is None:
             return
         translated = translate(error, task.image)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
 
 if TYPE_CHECKING:
     from worker.pipeline.image_task import ImageTask

@@ -114,7 +114,7 @@ class ScoreStage:
         indices: Sequence[int],
         score_s: float,
     ) -> dict[str, Any]:
-        """The fields of `worker.contract.results.Classification`, without an embedding."""
+        """The fields of `clip_worker.contract.results.Classification`, without an embedding."""
         threshold, labels = task.request.threshold, task.labels
         return {
             "predictions": [

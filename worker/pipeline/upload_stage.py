@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from worker.contract.uri import is_upload
+from clip_worker.contract.uri import is_upload
 from worker.pipeline.batch_thread import BatchThread
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MOST_AT_ONCE = 32  # uploads a round trip
 
 
 class ReadsUploads(Protocol):
-    """Gives the bytes of uploads; `worker.sources.upload.UploadStore` does."""
+    """Gives the bytes of uploads; `clip_worker.redis.uploads.UploadStore` does."""
 
     def get_small(self, uris: Sequence[str]) -> list[bytes | Exception | None]:
         """The bytes of each, None if there are many, or what is wrong with it."""

@@ -8,8 +8,8 @@ import traceback
 from typing import TypeAlias
 
 from clip_engine.errors import ImageError
-from worker import errors
-from worker.quoting import quote, redacted, shown_uri
+from clip_worker import errors
+from clip_worker.quoting import quote, redacted, shown_uri
 
 PreparationError: TypeAlias = errors.ClipWorkerError | ImageError
 

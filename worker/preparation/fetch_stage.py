@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
+from clip_worker.quoting import shown_uri
 from worker.preparation.error_codec import PreparationError, known_error
-from worker.quoting import shown_uri
 from worker.sources.fetcher import Fetcher
 from worker.sources.reservation import Reserve
 

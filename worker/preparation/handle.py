@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from clip_worker.quoting import shown_uri
 from worker.preparation import messages
 from worker.preparation.decode_watch import DecodeWatch
 from worker.preparation.messages import ProtocolError, Reply, ReplyReader
 from worker.preparation.records import ImageRequest
-from worker.quoting import shown_uri
 
 _RECEIVED_BYTES = 256 * 1024
 _MOST_DEATHS = 3  # of processes that had an image, after which it runs alone

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 from clip_engine.errors import ImageError
-from worker.errors import ExpiredError
+from clip_worker.errors import ExpiredError
+from clip_worker.quoting import shown_uri
 from worker.preparation.error_codec import PreparationError
 from worker.preparation.handle import ProcessHandle, QueuedImage
 from worker.preparation.messages import Outcome, ProtocolError, Want
 from worker.preparation.records import ImageRequest, PreparedImage
 from worker.preparation.settings import CHUNK, PreparationSettings
-from worker.quoting import shown_uri
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from worker.errors import TemporaryError
+from clip_worker.errors import TemporaryError
+from clip_worker.quoting import shown_uri
 from worker.preparation import messages
 from worker.preparation.decode_watch import TICK_S, Verdict
 from worker.preparation.handle import ProcessHandle, QueuedImage
@@ -31,7 +32,6 @@ from worker.preparation.records import ImageRequest, PreparedImage
 from worker.preparation.settings import PreparationSettings
 from worker.preparation.shared_images import NONE, SharedImages
 from worker.preparation.supervisor import Supervisor
-from worker.quoting import shown_uri
 
 logger = logging.getLogger(__name__)
 

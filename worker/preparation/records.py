@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clip_engine.errors import ClipEngineError
-from worker.errors import ClipWorkerError
+from clip_worker.errors import ClipWorkerError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,17 @@ from clip_engine.acceleration import Acceleration
 from clip_engine.errors import ClipEngineError
 from clip_engine.inference.buckets import buckets_up_to
 from clip_engine.loader import load_engine
-from worker.errors import ServiceError
+from clip_worker.errors import ServiceError
+from clip_worker.redis.label_sets import LabelSets
+from clip_worker.redis.uploads import UploadStore
+from clip_worker.redis.url import connect
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.retry import RetryPolicy
 from worker.pipeline.upload_stage import UploadStage
 from worker.preparation.pool import PreparationPool
 from worker.preparation.settings import PreparationSettings
-from worker.redis.label_sets import LabelSets
-from worker.redis.url import connect
 from worker.runtime.memory_limit import memory_left
-from worker.sources import FetchLimits, FetchPolicy, UploadStore
+from worker.sources import FetchLimits, FetchPolicy
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from worker.contract import CLASSIFY, ClassifyManyRequest, parse
-from worker.contract.request_cache import RequestCache
-from worker.contract.uri import validate_uri
-from worker.errors import ClipWorkerError, ServiceError
+from clip_worker.contract import CLASSIFY, ClassifyManyRequest, parse
+from clip_worker.contract.request_cache import RequestCache
+from clip_worker.contract.uri import validate_uri
+from clip_worker.errors import ClipWorkerError, ServiceError
+from clip_worker.quoting import redacted
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.message_outcomes import MessageOutcomes, is_stopping
-from worker.quoting import redacted
 from worker.runtime.job_builder import named_arguments, queue_s, tagging_request
 
 if TYPE_CHECKING:

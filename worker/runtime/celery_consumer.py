@@ -17,9 +17,9 @@ from kombu.common import QoS
 from kombu.messaging import Consumer as KombuConsumer
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from worker.contract.requests import TASK_PREFIX
+from clip_worker.contract.requests import TASK_PREFIX
+from clip_worker.quoting import quote
 from worker.delivery.celery_bridge import DeliveryChannel
-from worker.quoting import quote
 from worker.runtime import state as runtime
 from worker.runtime.stopping import status_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from worker.errors import ServiceError
+from clip_worker.errors import ServiceError
 
 MOST_POSITIONS = 1024
 

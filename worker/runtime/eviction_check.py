@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import ResponseError
 
-from worker.errors import QueueUnavailableError, ServiceError
-from worker.quoting import quote, without_password
-from worker.redis.error_translation import translated
-from worker.redis.url import connect
+from clip_worker.errors import QueueUnavailableError, ServiceError
+from clip_worker.quoting import quote, without_password
+from clip_worker.redis.error_translation import translated
+from clip_worker.redis.url import connect
 
 if TYPE_CHECKING:
     from redis import Redis

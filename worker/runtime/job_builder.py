@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clip_engine.prompts import ensembles
-from worker.contract import (
+from clip_worker.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
     SENT_AT_HEADER,
@@ -16,9 +16,9 @@ from worker.contract import (
     RequestOptions,
     parse,
 )
-from worker.errors import InvalidRequestError
+from clip_worker.errors import InvalidRequestError
+from clip_worker.quoting import quote
 from worker.pipeline.image_task import TaggingRequest
-from worker.quoting import quote
 
 REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
     CLASSIFY: ClassifyRequest,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from celery.app.task import Context
 from celery.worker import state
 
+from clip_worker.contract import CLASSIFY, CLASSIFY_MANY
+from clip_worker.contract.keys import QueueKeys
+from clip_worker.redis.url import connect
 from worker.celery import app
-from worker.contract import CLASSIFY, CLASSIFY_MANY
-from worker.contract.keys import QueueKeys
 from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
-from worker.redis.url import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

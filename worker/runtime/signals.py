@@ -14,8 +14,8 @@ from typing import Any
 from celery import concurrency
 from celery.signals import worker_init, worker_shutdown
 
-from worker.errors import ServiceError
-from worker.quoting import without_password
+from clip_worker.errors import ServiceError
+from clip_worker.quoting import without_password
 from worker.runtime import gc_tuning as garbage
 from worker.runtime import state as runtime
 from worker.runtime.download_progress import download_progress

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from clip_worker.errors import ServiceError
 from worker.delivery.queue_consumer import QueueConsumer
-from worker.errors import ServiceError
 from worker.pipeline.pipeline import Pipeline
 from worker.preparation import allocator
 from worker.preparation.pool import PreparationPool

@@ -15,8 +15,8 @@ from celery import states
 from celery.concurrency import thread
 from celery.worker.state import task_ready
 
+from clip_worker.errors import ServiceError
 from worker.delivery.celery_bridge import DeliveryChannel
-from worker.errors import ServiceError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from worker.contract.uri import data_start
-from worker.contract.uri_errors import bad_uri, too_large
+from clip_worker.contract.uri import data_start
+from clip_worker.contract.uri_errors import bad_uri, too_large
 from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from worker.contract.uri import scheme_of, validate_uri
-from worker.errors import InvalidRequestError
-from worker.quoting import shown_uri
+from clip_worker.contract.uri import scheme_of, validate_uri
+from clip_worker.errors import InvalidRequestError
+from clip_worker.quoting import shown_uri
 from worker.sources.data import DataSource
 from worker.sources.file import FileSource
 from worker.sources.http import HttpSource
@@ -16,19 +16,17 @@ from worker.sources.object_store import ObjectStoreSource
 from worker.sources.policy import FetchLimits, FetchPolicy
 from worker.sources.reservation import Reserve, unlimited
 from worker.sources.ssrf_guard import AddressGuard, system_resolver
-from worker.sources.upload import UploadSource
 
 if TYPE_CHECKING:
     from worker.sources.deadline import Clock
     from worker.sources.ssrf_guard import Resolver
-    from worker.sources.upload import UploadStore
 
 
 class Source(Protocol):
     """Fetches URIs of one kind."""
 
     def fetch(self, uri: str, reserve: Reserve) -> bytes:
-        """Fetch the bytes; raises errors of `worker.errors`, and those of `reserve`."""
+        """Fetch the bytes; raises errors of `clip_worker.errors`, and those of `reserve`."""
 
 
 class Fetcher:
@@ -37,17 +35,15 @@ class Fetcher:
     Args:
         policy: Where images may come from.
         limits: Limits of a fetch.
-        upload_store: Store of `redis://uploads/` URIs; without it they are unsupported.
         resolver: Resolves a host and port to addresses.
         ssl_context: Verifies certificates; by default with the system's authorities.
         clock: Monotonic seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a collaborator with a default
+    def __init__(
         self,
         policy: FetchPolicy | None = None,
         limits: FetchLimits | None = None,
-        upload_store: UploadStore | None = None,
         *,
         resolver: Resolver = system_resolver,
         ssl_context: ssl.SSLContext | None = None,
@@ -65,8 +61,6 @@ class Fetcher:
             "http": web,
             "https": web,
         }
-        if upload_store is not None:
-            self._sources["redis"] = UploadSource(upload_store, limits)
 
     def fetch(self, uri: str, reserve: Reserve = unlimited) -> bytes:
         """Fetch the bytes behind a URI, without checking that they are an image.

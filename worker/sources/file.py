@@ -13,10 +13,10 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.contract.uri import file_path
-from worker.contract.uri_errors import too_large
-from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
-from worker.quoting import shown_uri
+from clip_worker.contract.uri import file_path
+from clip_worker.contract.uri_errors import too_large
+from clip_worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from clip_worker.quoting import shown_uri
 from worker.sources.reservation import Reserve, unlimited
 
 if TYPE_CHECKING:

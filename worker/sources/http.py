@@ -12,16 +12,16 @@ import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from worker.contract.http_url import HttpUrl
-from worker.contract.uri_errors import too_large
-from worker.errors import ImageUnavailableError, InvalidRequestError
-from worker.quoting import quote, redacted, shown_uri
+from clip_worker.contract.http_url import HttpUrl
+from clip_worker.contract.uri_errors import too_large
+from clip_worker.errors import ImageUnavailableError, InvalidRequestError
+from clip_worker.quoting import quote, redacted, shown_uri
+from clip_worker.version import __version__
 from worker.sources.deadline import Deadline
 from worker.sources.http_connection import Dialer
 from worker.sources.http_errors import status_error, translated_errors
 from worker.sources.reservation import FIRST_BYTES, Reserve, unlimited
 from worker.sources.retry_after import retry_after_s
-from worker.version import __version__
 
 if TYPE_CHECKING:
     import ssl

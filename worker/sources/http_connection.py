@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
 
-    from worker.contract.http_url import HttpUrl
+    from clip_worker.contract.http_url import HttpUrl
     from worker.sources.deadline import Deadline
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(;.*)?\r?\n", re.DOTALL)

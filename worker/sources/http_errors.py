@@ -1,4 +1,4 @@
-"""Translates errors of HTTP to those of `worker.errors`."""
+"""Translates errors of HTTP to those of `clip_worker.errors`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
-from worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
-from worker.quoting import shown_uri
+from clip_worker.errors import ClipWorkerError, ImageUnavailableError, TemporaryError
+from clip_worker.quoting import shown_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

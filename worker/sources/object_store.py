@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.uri import scheme_of
-from worker.contract.uri_errors import bad_uri, too_large
-from worker.errors import (
+from clip_worker.contract.uri import scheme_of
+from clip_worker.contract.uri_errors import bad_uri, too_large
+from clip_worker.errors import (
     ClipWorkerError,
     ImageUnavailableError,
     InvalidRequestError,
     TemporaryError,
 )
-from worker.quoting import shown_uri
+from clip_worker.quoting import shown_uri
 from worker.sources.http_errors import may_pass
 from worker.sources.reservation import Reserve, unlimited
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from worker.errors import ImageUnavailableError, TemporaryError
-from worker.quoting import quote
+from clip_worker.errors import ImageUnavailableError, TemporaryError
+from clip_worker.quoting import quote
 from worker.sources.permitted_addresses import is_permitted
 
 if TYPE_CHECKING:
-    from worker.contract.http_url import HttpUrl
+    from clip_worker.contract.http_url import HttpUrl
     from worker.sources.policy import FetchPolicy
 
 Resolver = Callable[[str, int], Sequence[str]]

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from benchmarks.bench.contenders.no_op import answer
+from clip_worker.contract import CLASSIFY
 from worker.celery import app
-from worker.contract import CLASSIFY
 from worker.delivery.delivery import Delivery
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.pipeline.image_task import ImageTask

@@ -12,16 +12,16 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from clip_worker import Client
+from clip_worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
+from clip_worker.errors import ResultTimeoutError
+from clip_worker.quoting import quote, without_password
 from worker.cli.classify.image_arguments import ImageArgument, find_images
 from worker.cli.classify.progress import OutcomeProgress
 from worker.cli.classify.sender import in_order, send
 from worker.cli.options import json_lines_option, queue_option, redis_url_option, text
 from worker.cli.output.table import OutcomeTable
 from worker.cli.output.usage_error import WrongInputError, say
-from worker.client import Client
-from worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
-from worker.errors import ResultTimeoutError
-from worker.quoting import quote, without_password
 
 Outcomes = Iterable[tuple[int, Outcome]]
 

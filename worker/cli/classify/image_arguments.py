@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from clip_worker.contract.text import decoded
+from clip_worker.contract.uri import scheme_of, validate_uri
+from clip_worker.errors import InvalidRequestError
+from clip_worker.quoting import quote
 from worker.cli.output.usage_error import WrongInputError
-from worker.contract.text import decoded
-from worker.contract.uri import scheme_of, validate_uri
-from worker.errors import InvalidRequestError
-from worker.quoting import quote
 from worker.settings import Settings
 
 # Common suffixes of the formats that a worker decodes.

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from worker.contract import Outcome
+from clip_worker.contract import Outcome
 
 FEW = 3  # images that need no bar
 

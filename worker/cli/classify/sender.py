@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from clip_worker import Client
+from clip_worker.client.image_file import read_image
+from clip_worker.contract import Failure, Outcome
+from clip_worker.errors import ImageUnavailableError, InvalidRequestError
+from clip_worker.quoting import quote, shown_uri
 from worker.cli.classify.image_arguments import ImageArgument
-from worker.client import Client
-from worker.client.image_file import read_image
-from worker.contract import Failure, Outcome
-from worker.errors import ImageUnavailableError, InvalidRequestError
-from worker.quoting import quote, shown_uri
 
 UPLOAD_TTL_S = 3600.0  # long enough for a queue, short enough not to fill Redis
 CHUNK = 8  # images per message: few, so that the first results come soon

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import click
 
+from clip_worker.redis.dead_letters import DeadLetter
 from worker.cli.dead.options import dead_letters
 from worker.cli.options import json_lines_option, queue_option, redis_url_option
 from worker.cli.output.columns import print_columns
 from worker.cli.output.table import printable
-from worker.redis.dead_letters import DeadLetter
 
 HEADINGS = ("died (UTC)", "id", "task", "code", "tries", "reason")
 

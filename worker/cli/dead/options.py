@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from clip_worker.quoting import quote
+from clip_worker.redis.dead_letters import DeadLetters
+from clip_worker.redis.url import check_redis_url, connect
 from worker.cli.options import text
 from worker.cli.output.usage_error import WrongInputError, say
-from worker.quoting import quote
-from worker.redis.dead_letters import DeadLetters
-from worker.redis.url import check_redis_url, connect
 from worker.settings import ENV_PREFIX
 
 result_url_option = click.option(

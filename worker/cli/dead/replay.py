@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from clip_worker.errors import InvalidRequestError
+from clip_worker.redis.dead_letters import DeadLetters
 from worker.cli.dead.options import (
     all_option,
     check_choice,
@@ -15,8 +17,6 @@ from worker.cli.dead.options import (
 )
 from worker.cli.options import queue_option, redis_url_option
 from worker.cli.output.usage_error import say
-from worker.errors import InvalidRequestError
-from worker.redis.dead_letters import DeadLetters
 
 
 @click.command("replay")

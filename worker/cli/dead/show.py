@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
+from clip_worker.contract.message_reader import Envelope, UnreadableMessageError
+from clip_worker.quoting import quote, shown_uri
+from clip_worker.redis.dead_letters import DeadLetter, Incident
 from worker.cli.dead.options import dead_letters, report_missing
 from worker.cli.options import queue_option, redis_url_option, text
 from worker.cli.output.table import printable
-from worker.contract.message_reader import Envelope, UnreadableMessageError
-from worker.quoting import quote, shown_uri
-from worker.redis.dead_letters import DeadLetter, Incident
 
 IMAGES = ("image", "images")
 MOST_ITEMS = 5  # of a list of labels or images

@@ -13,6 +13,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from clip_worker import Client
+from clip_worker.client.handle import Handle, as_completed
+from clip_worker.contract import Classification
+from clip_worker.errors import ClipWorkerError, ResultTimeoutError, TemporaryError
 from worker.cli.demo.contact_sheet import print_contact_sheet
 from worker.cli.demo.embedded_redis import EmbeddedRedis, embedded_redis
 from worker.cli.demo.images import DEMO_IMAGES, DemoImage, image_folder
@@ -20,10 +24,6 @@ from worker.cli.demo.report import DemoResult, print_next_steps, print_results, 
 from worker.cli.demo.signals import Interrupted, Interrupts
 from worker.cli.demo.worker import DemoWorker, clear_settings, run_demo_worker
 from worker.cli.output.usage_error import say
-from worker.client import Client
-from worker.client.handle import Handle, as_completed
-from worker.contract import Classification
-from worker.errors import ClipWorkerError, ResultTimeoutError, TemporaryError
 
 PLAIN_WIDTH = 110  # columns if stdout is not a terminal
 RESULT_LIMIT_S = 60.0

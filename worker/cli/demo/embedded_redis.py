@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from clip_worker.errors import QueueUnavailableError
 from worker.cli.demo.redis_server import HOST, start_on_free_port
-from worker.errors import QueueUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ import tempfile
 import time
 from typing import IO, TYPE_CHECKING
 
+from clip_worker.errors import QueueUnavailableError
 from worker.cli.demo.child_process import kill_child, start_child
-from worker.errors import QueueUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

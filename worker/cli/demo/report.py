@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clip_worker.contract import Classification, Prediction
 from worker.cli.demo.images import DemoImage
 from worker.cli.output.bar import bar, has_blocks
-from worker.contract import Classification, Prediction
 
 BAR_WIDTH = 30
 WIDE = 100  # columns from which on descriptions are printed
 TOP = 3
-# The stages of worker.contract.Timing, in their order.
+# The stages of clip_worker.contract.Timing, in their order.
 STAGES = {
     "queue": "from sending the task until a worker takes it",
     "labels": "encoding the labels, which are cached for later tasks",

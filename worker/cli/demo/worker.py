@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from clip_worker.errors import ServiceError
 from worker.cli.demo.child_process import ChildProcess
 from worker.cli.demo.embedded_redis import EmbeddedRedis
 from worker.cli.start import READY_SENTENCE
-from worker.errors import ServiceError
 from worker.settings import ENV_PREFIX
 
 START_LIMIT_S = 120.0  # torch from a cold disk is slow

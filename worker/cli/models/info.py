@@ -17,9 +17,9 @@ from clip_engine.errors import CheckpointError
 from clip_engine.formats import Checkpoint, read_checkpoint
 from clip_engine.loader import DEMO_MODEL, locate_checkpoint
 from clip_engine.weights.catalog import PUBLISHED
+from clip_worker.quoting import quote
 from worker.cli.models.options import cache_dir_option, download_hint
 from worker.cli.output.usage_error import WrongInputError
-from worker.quoting import quote
 
 
 @click.command("info")

@@ -15,11 +15,11 @@ from clip_engine.weights.cache import part_of
 from clip_engine.weights.catalog import PUBLISHED, Published
 from clip_engine.weights.checksum import is_noted
 from clip_engine.weights.http import split_login
+from clip_worker.quoting import quote
 from worker.cli.models.options import cache_dir_option, mirror_option
 from worker.cli.options import json_lines_option
 from worker.cli.output.columns import print_columns
 from worker.cli.output.usage_error import WrongInputError
-from worker.quoting import quote
 
 Cached: TypeAlias = Literal["verified", "unchecked", "partly", "no"]
 

@@ -11,9 +11,9 @@ from click.core import ParameterSource
 
 from clip_engine.weights.cache import default_cache_dir
 from clip_engine.weights.catalog import PUBLISHED, Published
+from clip_worker.quoting import quote
 from worker.cli.output.usage_error import WrongInputError
 from worker.mirror_url import EXAMPLE, check_mirror_url
-from worker.quoting import quote
 from worker.settings import ENV_PREFIX
 
 cache_dir_option = click.option(

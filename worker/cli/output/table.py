@@ -13,8 +13,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from clip_worker.contract import Classification, Outcome, Prediction
 from worker.cli.output.bar import bar, has_blocks
-from worker.contract import Classification, Outcome, Prediction
 
 GAP = 2
 BAR_WIDTH = 20

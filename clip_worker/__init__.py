@@ -1,0 +1,79 @@
+"""The client of clip-worker: send images, get their most probable labels.
+
+It loads neither torch nor the model, so a web application can import it::
+
+    from clip_worker import Client
+
+    client = Client("redis://localhost:6379/0")
+    answer = client.classify("https://example.com/cat.jpg", ["cat", "dog"]).get(timeout=30)
+
+Any other Celery client that sends `clip.classify` with the same arguments gets the same result
+(`clip_worker.contract`). The workers are in the package `worker`, which uses this one; this one
+does not import it, so an application may have a module of that name.
+
+What it exports is loaded when it is first asked for (PEP 562), because the processes of a worker
+import some modules of this package, and not Celery.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clip_worker.client.client import Client
+    from clip_worker.client.handle import Handle, as_completed
+    from clip_worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
+    from clip_worker.errors import (
+        ClipWorkerError,
+        ExpiredError,
+        ImageInvalidError,
+        ImageUnavailableError,
+        InvalidRequestError,
+        QueueFullError,
+        QueueUnavailableError,
+        ResultTimeoutError,
+        ServiceError,
+        TemporaryError,
+    )
+    from clip_worker.version import __version__
+
+__all__ = [
+    "Classification",
+    "Client",
+    "ClipWorkerError",
+    "ExpiredError",
+    "Failure",
+    "Handle",
+    "ImageInvalidError",
+    "ImageUnavailableError",
+    "InvalidRequestError",
+    "Outcome",
+    "Prediction",
+    "QueueFullError",
+    "QueueUnavailableError",
+    "ResultTimeoutError",
+    "ServiceError",
+    "TemporaryError",
+    "Timing",
+    "__version__",
+    "as_completed",
+]
+
+_MODULES = {
+    "Client": "client.client",
+    "Handle": "client.handle",
+    "as_completed": "client.handle",
+    "Classification": "contract.results",
+    "Failure": "contract.results",
+    "Outcome": "contract.results",
+    "Prediction": "contract.results",
+    "Timing": "contract.results",
+    "__version__": "version",
+}  # all others: errors
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -1,0 +1,299 @@
+"""The Python producer: `Client(url).classify(image, labels, k=5).get()`.
+
+It loads neither torch nor the engine, so a web backend can import it. Any other Celery client
+that sends `clip.classify` with the same arguments gets the same result (`clip_worker.contract`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from clip_worker.client.arguments import (
+    Bytes,
+    Labels,
+    given,
+    image_bytes,
+    iterated,
+    listed,
+    name_of,
+    uri_of,
+)
+from clip_worker.client.handle import Handle
+from clip_worker.client.outcome_stream import OutcomeStream
+from clip_worker.client.publisher import Publisher, QueueLimit, WhenFull
+from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
+from clip_worker.client.result_reader import ResultReader
+from clip_worker.client.submission import Request, SendOptions, Submission
+from clip_worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
+from clip_worker.contract import CLASSIFY_MANY, MAX_IMAGES, RequestOptions, parse
+from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.contract.message_writer import EncodedRequest, MessageWriter
+from clip_worker.contract.request_cache import RequestCache
+from clip_worker.contract.results import Classification, Outcome
+from clip_worker.errors import InvalidRequestError
+from clip_worker.redis.celery_app import RedisCelery, redis_configuration
+from clip_worker.redis.dead_letters import DeadLetters
+from clip_worker.redis.error_translation import translated
+from clip_worker.redis.label_sets import LabelSets
+from clip_worker.redis.uploads import DEFAULT_TTL_S, UploadStore
+from clip_worker.redis.url import DEFAULT_REDIS_URL, check_redis_url, connect
+
+DEFAULT_CHUNK = 32  # images per message of `classify_many`
+MAX_IN_FLIGHT = 10_000
+DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` in flight at a time
+
+
+class Client:
+    """Sends images to the workers and reads the results. Thread-safe.
+
+    Args:
+        url: Redis that the workers take tasks from: `redis://`, `rediss://`, or sentinels
+            (`sentinel://host1:26379;sentinel://host2:26379/0?master=mymaster`).
+        result_url: Redis that they store results in, if it is another one.
+        queue: Queue that they take tasks from.
+        max_queue_length: Maximum number of messages waiting in the queue; None for no limit. It is
+            checked in the same atomic step that sends the messages.
+        when_full: `"error"` to raise `QueueFullError`, `"wait"` to wait for room.
+        wait_limit_s: Longest wait for room, in seconds; after that it raises as well.
+        result_ttl_s: How long the workers keep results, in seconds: the longest wait for one.
+
+    Raises:
+        InvalidRequestError: `BAD_REDIS_URL`, or another argument is invalid.
+    """
+
+    def __init__(  # noqa: PLR0913  # each is an option of its own, and by name
+        self,
+        url: str = DEFAULT_REDIS_URL,
+        *,
+        result_url: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        max_queue_length: int | None = None,
+        when_full: WhenFull = "error",
+        wait_limit_s: float = 60.0,
+        result_ttl_s: float = RESULT_TTL_S,
+    ) -> None:
+        self.url = check_redis_url(url)
+        name_of("queue", queue)
+        results_url = check_redis_url(result_url or url)
+        self._app = RedisCelery("clip-worker-client", set_as_current=False)
+        self._app.conf.update(redis_configuration(url, results_url), task_default_queue=queue)
+        self._redis = connect(url)
+        self._results_redis = self._redis if results_url == url else connect(results_url)
+        subscribed = connect(results_url, most=MOST_SUBSCRIPTIONS + MOST_IDLE)
+        self._results = ResultReader(
+            self._results_redis, subscribed, results_url, self._app, result_ttl_s
+        )
+        self._label_sets = LabelSets(self._redis)
+        limit = (
+            None
+            if max_queue_length is None
+            else QueueLimit(max_queue_length, when_full, wait_limit_s)
+        )
+        publisher = Publisher(self._redis, url, queue, limit)
+        self._submission = Submission(MessageWriter(queue), publisher, RequestCache(EncodedRequest))
+        elsewhere = None if self._results_redis is self._redis else self._results_redis
+        self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._app.close()
+        self._results.close()
+        self._redis.close()
+        self._results_redis.close()
+
+    def classify(
+        self,
+        image: str,
+        labels: Labels | None = None,
+        *,
+        priority: int = 0,
+        expires_s: float | None = None,
+        **options: Any,
+    ) -> Handle[Classification]:
+        """Send one image and return at once.
+
+        Args:
+            image: URI of the image (`https:`, `s3:`, `file:`, `data:`), or what `upload` returned.
+            labels: Distinct labels: a list, a tuple, a generator or an array of strings.
+            priority: 0 to 9, 0 the most urgent.
+            expires_s: Seconds from now after which the task fails instead of running.
+            options: Any of `label_set`, `k`, `template`, `templates`, `ensemble`, `threshold`,
+                `deadline`, `return_embedding`; see `clip_worker.contract.RequestOptions`.
+
+        Raises:
+            InvalidRequestError: The request is invalid; nothing was sent.
+            QueueFullError: `max_queue_length` messages are waiting.
+            QueueUnavailableError: Redis can't be reached, or accepts no messages.
+        """
+        request = given({"image": uri_of(image), "labels": labels, **options})
+        task_id = self._submission.send_one(request, SendOptions(priority, expires_s))
+        return Handle(self._results, task_id, Classification.model_validate, time.time())
+
+    def submit_many(
+        self,
+        requests: Iterable[Request],
+        labels: Labels | None = None,
+        *,
+        priority: int = 0,
+        expires_s: float | None = None,
+        **options: Any,
+    ) -> list[Handle[Classification]]:
+        """Send many images, each with its own message and handle.
+
+        It sends thousands of messages a second, hundreds per round trip. `as_completed` yields the
+        handles as their tasks end; `classify_many` is for images that may share a message.
+
+        Args:
+            requests: URIs, or mappings with options that differ from those of the others, such as
+                `{"image": uri, "labels": [...], "k": 1}`.
+            labels: Distinct labels, for all images without their own.
+            priority: 0 to 9, 0 the most urgent.
+            expires_s: Seconds from now after which a task fails instead of running.
+            options: As for `classify`, for all images.
+
+        Returns:
+            Handles in the order of `requests`.
+
+        Raises:
+            InvalidRequestError: A request is invalid; nothing was sent.
+            QueueFullError: There is no room for all of them (`when_full="error"`: nothing was
+                sent), or there was none for `wait_limit_s`.
+            QueueUnavailableError: Redis can't be reached, or accepts no messages. `sent` of either
+                error has the ids of the tasks that were sent before it.
+        """
+        shared = given({"labels": labels, **options})
+        each = iterated(requests, "requests", "call classify() for a single image")
+        ids = self._submission.send_many(each, shared, SendOptions(priority, expires_s))
+        now = time.time()
+        return [
+            Handle(self._results, task_id, Classification.model_validate, now) for task_id in ids
+        ]
+
+    def handle(self, task_id: str) -> Handle[Classification]:
+        """The handle of a `clip.classify` task that was sent earlier, perhaps by another process.
+
+        Raises:
+            InvalidRequestError: The id is not a string, or is empty.
+        """
+        return Handle(self._results, name_of("task_id", task_id), Classification.model_validate)
+
+    def classify_many(  # noqa: PLR0913  # each is an option of its own, and by name
+        self,
+        images: Iterable[str],
+        labels: Labels | None = None,
+        *,
+        chunk: int = DEFAULT_CHUNK,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        timeout: float | None = None,
+        priority: int = 0,
+        expires_s: float | None = None,
+        **options: Any,
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Send many images with the same options, and yield each outcome as it arrives.
+
+        The images may be a generator of millions: only `chunk * in_flight` of them are in flight.
+        If a message fails because of one of its images (`POISON`, `TASK_TIMEOUT`), each of them
+        is sent once more, in its own message.
+
+        Args:
+            images: URIs.
+            labels: Distinct labels.
+            chunk: Images per message, 1 to 512.
+            in_flight: Maximum number of messages in flight.
+            timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
+            priority: As for `classify`.
+            expires_s: As for `classify`, counted from when the message is sent.
+            options: As for `classify`.
+
+        Returns:
+            An iterator over pairs of an image's position in `images` and its outcome; an image
+            that fails has one too. It raises `QueueUnavailableError`, `QueueFullError` and
+            `ResultTimeoutError`.
+
+        Raises:
+            InvalidRequestError: The options, `chunk` or `in_flight` are invalid, or `images` is a
+                single image; nothing was sent.
+        """
+        _check_count("chunk", chunk, MAX_IMAGES)
+        _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
+        encoded = EncodedRequest(parse(RequestOptions, given({"labels": labels, **options})))
+        send_options = SendOptions(priority, expires_s)
+
+        def send(uris: list[str]) -> Handle[list[Outcome]]:
+            arguments = encoded.with_images(uris)
+            task_id = self._submission.send(CLASSIFY_MANY, arguments, send_options)
+            return Handle(self._results, task_id, _outcomes, time.time())
+
+        each = iterated(images, "images", "call classify() for a single image")
+        stream = OutcomeStream(each, send, chunk=chunk, in_flight=in_flight, timeout=timeout)
+        return stream.outcomes()
+
+    def upload(self, data: Bytes | os.PathLike[str], ttl_s: float = DEFAULT_TTL_S) -> str:
+        """Store an image's bytes in Redis for a while, for workers that can't read your files.
+
+        Args:
+            data: The bytes of an image file, or its path.
+            ttl_s: How long it is kept, in seconds; a day by default.
+
+        Returns:
+            A URI for `classify`. The same bytes have the same URI and are stored once.
+
+        Raises:
+            InvalidRequestError: It is neither bytes nor a path, or it is empty.
+            ImageUnavailableError: The file can't be read, or is too large for Redis.
+            QueueUnavailableError: Redis can't be reached or is full.
+        """
+        encoded = image_bytes(data)
+        if not 0 < ttl_s < float("inf"):
+            raise InvalidRequestError(f"ttl_s is {ttl_s!r}; pass a number of seconds above 0.")
+        with translated(self.url):
+            return UploadStore(self._redis, ttl_s).put(encoded)
+
+    def put_label_set(self, name: str, labels: Labels) -> str:
+        """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.
+
+        Returns:
+            The version: 12 hexadecimal digits that depend only on the labels.
+
+        Raises:
+            InvalidRequestError: The name or the labels are invalid.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        parse(RequestOptions, {"label_set": name})
+        stored = listed(labels, "labels", "BAD_LABELS")
+        parse(RequestOptions, {"labels": stored})
+        with translated(self.url):
+            return self._label_sets.put(name, stored)
+
+    def ping(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            QueueUnavailableError: It does not answer within 5 seconds.
+        """
+        with translated(self.url):
+            self._redis.ping()
+
+
+def _check_count(name: str, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise InvalidRequestError(f"{name} is {count!r}; pass 1 to {most}.")
+
+
+def _outcomes(results: list[dict[str, Any]]) -> list[Outcome]:
+    return [Outcome.model_validate(result) for result in results]

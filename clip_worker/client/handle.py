@@ -1,0 +1,203 @@
+"""Handles of tasks that were sent: state, result, and waiting for several at once."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from celery.states import PENDING
+
+from clip_worker.client.result_error import result_error
+from clip_worker.client.result_reader import ResultReader
+from clip_worker.client.subscription import ResultSubscription
+from clip_worker.errors import (
+    ClipWorkerError,
+    QueueUnavailableError,
+    ResultTimeoutError,
+    ServiceError,
+)
+from clip_worker.quoting import quote
+
+Result = TypeVar("Result")
+Some = TypeVar("Some", bound="Handle[Any]")
+
+WINDOW = 1000  # results that are read at a time
+PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of that
+
+
+class Handle(Generic[Result]):
+    """A task that was sent.
+
+    It holds no connection, so one thread may create it and another wait on it. A result that was
+    read once is kept, so it is available as long as the handle is.
+
+    Attributes:
+        id: Celery's task id; `AsyncResult(id)` of any Celery client reads the same result.
+        sent_at: Unix time in seconds at which it was sent; None if another process sent it.
+    """
+
+    def __init__(
+        self,
+        results: ResultReader,
+        task_id: str,
+        decode: Callable[[Any], Result],
+        sent_at: float | None = None,
+    ) -> None:
+        self.id = task_id
+        self.sent_at = sent_at
+        self._results = results
+        self._decode = decode
+        self._ended: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Handle({self.id!r})"
+
+    @property
+    def state(self) -> str:
+        """Celery's state: `SUCCESS`, `FAILURE` and so on, or `PENDING` if no result is stored.
+
+        `PENDING` may mean that the task has not run yet, that there is no such task, or that its
+        result has expired or was evicted: Redis can't distinguish these.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        stored = self._ended or self._results.read([self.id])[0]
+        return str(stored["status"]) if stored else PENDING
+
+    def get(self, timeout: float | None = None) -> Result:
+        """Wait for the result and return it.
+
+        Args:
+            timeout: In seconds; None for as long as workers keep results (`result_ttl_s` of the
+                client, a day by default). Waiting longer would make no sense, since a result that
+                came earlier would have been seen.
+
+        Raises:
+            ClipWorkerError: The task failed; one of the subclasses in `clip_worker.errors`.
+            ResultTimeoutError: There is no result yet, or it has expired.
+            QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
+        """
+        _wait_for_some(OrderedDict({self.id: self}), timeout)
+        assert self._ended is not None
+        result = self._ended["result"]
+        if isinstance(result, BaseException):
+            raise result_error(result, self.id) from _unless_same(result)
+        try:
+            return self._decode(result)
+        except (ValueError, TypeError) as error:  # of another task, or from a newer worker
+            raise ServiceError(
+                f"Task {self.id} has a result that this client can't read ({quote(result)}); it "
+                "is another task's, or from a newer worker: update the client.",
+                "BAD_RESULT",
+            ) from error
+
+
+def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
+    """Yield the handles one by one as their tasks end, with a result or a failure.
+
+    Results are read with MGET, a thousand at a time, so there may be a hundred thousand handles.
+
+    Args:
+        handles: Handles of one client.
+        timeout: Longest wait for the next, in seconds; None for as long as workers keep results.
+
+    Raises:
+        ResultTimeoutError: No task ended within `timeout`.
+        QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
+    """
+    waiting = OrderedDict((handle.id, handle) for handle in handles)
+    while waiting:
+        for task_id in _wait_for_some(waiting, timeout):
+            yield waiting.pop(task_id)
+
+
+def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> list[str]:
+    results = next(iter(waiting.values()))._results  # noqa: SLF001  # of this module
+    limit_s = results.ttl_s if timeout is None else timeout
+    subscription = results.subscribe(list(waiting))
+    try:
+        return _read_until_some_ended(waiting, subscription, limit_s)
+    finally:
+        subscription.close()
+
+
+def _read_until_some_ended(
+    waiting: OrderedDict[str, Some], subscription: ResultSubscription, limit_s: float
+) -> list[str]:
+    start = reached = time.monotonic()
+    while True:
+        began, away = time.monotonic(), None
+        try:
+            if done := _read_once(waiting):
+                return done
+            reached = time.monotonic()
+        except QueueUnavailableError as error:
+            away = error
+        now = time.monotonic()
+        if away and now - reached > PATIENCE_S:
+            raise away
+        if now - start > limit_s:
+            raise away or ResultTimeoutError(_timeout_message(list(waiting.values()), limit_s))
+        waited_s = now - start
+        # Pause for as long as the reads took, so as not to overload a slow Redis.
+        published = subscription.wait(waited_s, left_s=limit_s - waited_s, least_s=now - began)
+        if published is not None and (done := _take(next(iter(waiting.values())), published)):
+            return done
+
+
+def _take(handle: Handle[Any], published: bytes) -> list[str]:
+    """Take the published result of the only task; nothing if the task has only started."""
+    handle._ended = handle._results.if_ended(published)  # noqa: SLF001  # of this module
+    return [handle.id] if handle._ended else []  # noqa: SLF001  # likewise
+
+
+def _read_once(waiting: OrderedDict[str, Some]) -> list[str]:
+    """Read one window of results after the other until some tasks have ended."""
+    for _ in range(0, len(waiting), WINDOW):
+        window = list(islice(waiting.values(), WINDOW))
+        if done := _ended(window):
+            return done
+        for handle in window:
+            waiting.move_to_end(handle.id)
+    return []
+
+
+def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
+    known = [handle.id for handle in handles if handle._ended]  # noqa: SLF001  # of this module
+    if known:
+        return known
+    ended = handles[0]._results.ended([handle.id for handle in handles])  # noqa: SLF001  # likewise
+    for handle in handles:
+        handle._ended = ended.get(handle.id)  # noqa: SLF001  # likewise
+    return list(ended)
+
+
+def _timeout_message(handles: Sequence[Handle[Any]], limit_s: float) -> str:
+    first, *others = handles
+    which = (
+        f"None of {len(handles)} tasks has a result" if others else f"Task {first.id} has no result"
+    )
+    return (
+        f"{which} after {limit_s:g} s; {_perhaps_expired(first)}wait longer, or check that a "
+        "worker is running (`clip-worker start`)."
+    )
+
+
+def _perhaps_expired(handle: Handle[Any]) -> str:
+    ttl_s = handle._results.ttl_s  # noqa: SLF001  # of this module
+    if handle.sent_at is None:
+        return f"its result may have expired, {ttl_s:g} s after it was stored; if not, "
+    if (age_s := time.time() - handle.sent_at) < ttl_s:
+        return ""
+    return (
+        f"it was sent {age_s:.0f} s ago and results are kept for {ttl_s:g} s, so its result may "
+        "have expired: send it again; if not, "
+    )
+
+
+def _unless_same(error: BaseException) -> BaseException | None:
+    return None if isinstance(error, ClipWorkerError) else error

@@ -1,0 +1,111 @@
+"""Reads results from Redis as Celery stores them, without Celery's connections.
+
+Celery's own client subscribes to a channel for every task that it sends, which takes a round trip
+each, and misses what is published while its connection is lost. Here one MGET reads any number of
+results, and a thread that waits for a single one subscribes only while it waits
+(`clip_worker.client.subscription`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from celery.states import READY_STATES
+from kombu.exceptions import DecodeError
+
+from clip_worker.client.subscription import ResultSubscription, SubscriptionPool
+from clip_worker.contract.keys import RESULT_PREFIX
+from clip_worker.contract.text import read_json
+from clip_worker.redis.error_translation import translated
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from redis import Redis
+
+_SUCCESS = b'{"status": "SUCCESS", "result": '
+DEFAULT_TTL_S = 86_400.0  # how long workers keep results by default
+
+
+class ResultReader:
+    """Reads the results that workers have stored. Thread-safe.
+
+    Args:
+        redis: Client of the Redis that results are stored in.
+        subscribed: Another client of the same Redis, for subscriptions: each occupies a
+            connection for as long as it lasts.
+        url: URL of that Redis, for error messages.
+        app: Celery application whose backend has the same URL; it never connects.
+        ttl_s: How long the workers keep results, in seconds.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        subscribed: Redis,
+        url: str,
+        app: Celery,
+        ttl_s: float = DEFAULT_TTL_S,
+    ) -> None:
+        self.ttl_s = ttl_s
+        self._redis = redis
+        self._url = url
+        self._app = app
+        self._subscribed = subscribed
+        self._subscriptions = SubscriptionPool(subscribed)
+
+    def subscribe(self, task_ids: Sequence[str]) -> ResultSubscription:
+        """What to wait on for any of these tasks to end; close it afterwards.
+
+        Only a single task gets a subscription. Several are polled together, which costs as much
+        as polling one.
+        """
+        single = task_ids[0] if len(task_ids) == 1 else None
+        return ResultSubscription(self._subscriptions, single and RESULT_PREFIX + single)
+
+    def close(self) -> None:
+        """Close the connections of past subscriptions."""
+        self._subscriptions.close()
+        self._subscribed.close()
+
+    def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """What is stored for each task: its `status` and `result`, or None if there is nothing.
+
+        The result of a failed task is an exception.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        backend = self._app.backend
+        keys = [backend.get_key_for_task(task_id) for task_id in task_ids]
+        with translated(self._url):
+            stored = cast("list[bytes | None]", self._redis.mget(keys))
+        # Outside the block: an exception that a task failed with is not an error of Redis.
+        return [None if value is None else self._decoded(value) for value in stored]
+
+    def if_ended(self, published: bytes) -> dict[str, Any] | None:
+        """A published message, as `read` returns it; None if the task has not ended with it."""
+        try:
+            stored = self._decoded(published)
+            return stored if stored["status"] in READY_STATES else None
+        except (DecodeError, KeyError, TypeError, ValueError):  # anybody may publish anything
+            return None
+
+    def _decoded(self, stored: bytes) -> dict[str, Any]:
+        # For a success without kombu's own types Celery returns the plain JSON, only slower.
+        if stored.startswith(_SUCCESS) and b'"__type__"' not in stored:
+            return cast("dict[str, Any]", read_json(stored))
+        return cast("dict[str, Any]", self._app.backend.decode_result(stored))
+
+    def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What is stored for those tasks that have ended, with a result or a failure.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        pairs = zip(task_ids, self.read(task_ids), strict=True)
+        return {
+            task_id: stored
+            for task_id, stored in pairs
+            if stored is not None and stored["status"] in READY_STATES
+        }

@@ -1,0 +1,43 @@
+"""The contract between producers and workers: messages, requests, results, URIs, names in Redis.
+
+Any Celery client in any language can be a producer; `clip_worker.client` is the Python one. This
+package loads no torch.
+"""
+
+from clip_worker.contract.requests import (
+    CLASSIFY,
+    CLASSIFY_MANY,
+    DEFAULT_K,
+    DEFAULT_TEMPLATE,
+    MAX_IMAGES,
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
+    MAX_TEMPLATES,
+    SENT_AT_HEADER,
+    ClassifyManyRequest,
+    ClassifyRequest,
+    RequestOptions,
+    parse,
+)
+from clip_worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
+
+__all__ = [
+    "CLASSIFY",
+    "CLASSIFY_MANY",
+    "DEFAULT_K",
+    "DEFAULT_TEMPLATE",
+    "MAX_IMAGES",
+    "MAX_LABELS",
+    "MAX_LABEL_CHARS",
+    "MAX_TEMPLATES",
+    "SENT_AT_HEADER",
+    "Classification",
+    "ClassifyManyRequest",
+    "ClassifyRequest",
+    "Failure",
+    "Outcome",
+    "Prediction",
+    "RequestOptions",
+    "Timing",
+    "parse",
+]

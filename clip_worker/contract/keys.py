@@ -1,0 +1,76 @@
+"""Names of Redis keys: queues, their dead letters, and results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREFIX = "clip-worker"
+# Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
+DEFAULT_QUEUE = "clip"
+RESULT_PREFIX = "celery-task-meta-"  # of the keys under which Celery stores results
+# kombu puts a message of priority n into the list of the nearest step below n; 0 is most urgent.
+PRIORITY_STEPS = (0, 3, 6, 9)
+PRIORITY_SEPARATOR = "\x06\x16"
+
+
+@dataclass(frozen=True)
+class QueueKeys:
+    """The keys of one Celery queue.
+
+    Attributes:
+        queue: Name of the queue, and of the list that producers push to.
+    """
+
+    queue: str
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The lists that producers push to, the most urgent first."""
+        steps = (f"{self.queue}{PRIORITY_SEPARATOR}{step}" for step in PRIORITY_STEPS[1:])
+        return (self.queue, *steps)
+
+    @property
+    def arrived(self) -> tuple[str, ...]:
+        """For each of `lists`, the list to which a waiting worker moves a message."""
+        return tuple(self._named(f"arrived:{step}") for step in PRIORITY_STEPS)
+
+    @property
+    def suspects(self) -> str:
+        """List: entries whose worker died while it was working on them."""
+        return self._named("returned")
+
+    @property
+    def leases(self) -> str:
+        """Sorted set, a lease's name to the Unix time at which it lapses."""
+        return self._named("workers")
+
+    def unacked(self, lease: str) -> str:
+        """Hash, tag to entry: what is in flight under a lease."""
+        return self._named(f"unacked:{lease}")
+
+    def started(self, lease: str) -> str:
+        """Hash, tag to the line that is added to the entry's history if the worker dies."""
+        return self._named(f"started:{lease}")
+
+    @property
+    def unknown(self) -> str:
+        """Sorted set, id of a task that a worker did not know to the Unix time of that."""
+        return self._named("unknown")
+
+    @property
+    def tick(self) -> str:
+        """String: Unix time at which a worker last looked for lapsed leases."""
+        return self._named("tick")
+
+    def _named(self, what: str) -> str:
+        return f"{PREFIX}:{self.queue}:{what}"
+
+
+def dead_key(queue: str) -> str:
+    """Hash, task id to dead letter."""
+    return f"{PREFIX}:{queue}:dead"
+
+
+def dead_index_key(queue: str) -> str:
+    """Sorted set, task id by the Unix time at which it was given up."""
+    return f"{PREFIX}:{queue}:dead-index"

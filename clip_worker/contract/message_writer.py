@@ -1,0 +1,125 @@
+"""Writes Celery messages as kombu puts them on a Redis list, without Celery and kombu.
+
+Protocol 2 in kombu's JSON envelope, byte for byte what `app.send_task` writes except for ids, and
+for secrets in URIs, which are removed from what logs and Flower show
+(`tests/contract/test_message_writer.py`). `benchmarks/producer.py` measures what that saves.
+See https://docs.celeryq.dev/en/stable/internals/protocol.html.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celery.utils.saferepr import saferepr
+
+from clip_worker.contract import SENT_AT_HEADER
+from clip_worker.quoting import without_secrets
+
+if TYPE_CHECKING:
+    from clip_worker.contract import RequestOptions
+
+MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own limit
+MOST_SHOWN_IMAGE = 256
+MOST_SHOWN_IMAGES = MOST_SHOWN // 4  # no more fit: each has a character, two quotes and a comma
+_EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
+
+
+class Arguments(NamedTuple):
+    """A task's keyword arguments: as JSON, and as shown in logs."""
+
+    encoded: str
+    shown: str
+
+
+class EncodedRequest:
+    """A request, encoded once for any number of images.
+
+    Args:
+        request: The validated request; its images are ignored.
+    """
+
+    def __init__(self, request: RequestOptions) -> None:
+        fields = request.model_dump(mode="json", exclude_none=True, exclude={"image", "images"})
+        self._encoded = json.dumps(fields)[:-1]
+        self._shown = saferepr(fields, MOST_SHOWN)[:-1]
+
+    def with_image(self, image: str) -> Arguments:
+        """Arguments of `clip.classify`."""
+        return self._with("image", image, _shown(image))
+
+    def with_images(self, images: list[str]) -> Arguments:
+        """Arguments of `clip.classify_many`."""
+        shown = [without_secrets(image) for image in images[:MOST_SHOWN_IMAGES]]
+        return self._with("images", images, saferepr(shown, MOST_SHOWN))
+
+    def _with(self, name: str, value: Any, shown: str) -> Arguments:
+        return Arguments(
+            f'{self._encoded}, "{name}": {json.dumps(value)}}}',
+            f"{self._shown}, '{name}': {shown}}}",
+        )
+
+
+class MessageWriter:
+    """Writes messages for one queue.
+
+    Args:
+        queue: Name of the queue.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self._route = json.dumps({"exchange": "", "routing_key": queue})
+        self._origin = json.dumps(f"gen{os.getpid()}@{socket.gethostname()}")
+        self._reply_to = uuid.uuid4()
+
+    def write(
+        self,
+        task_id: str,
+        task: str,
+        arguments: Arguments,
+        *,
+        priority: int = 0,
+        expires_s: float | None = None,
+    ) -> str:
+        """Write one message.
+
+        Args:
+            task_id: A UUID.
+            task: Name of the task.
+            arguments: Its arguments.
+            priority: 0 to 9, 0 the most urgent.
+            expires_s: Seconds from now after which the task expires.
+        """
+        body = base64.b64encode(f"[[], {arguments.encoded}, {_EMBED}]".encode()).decode()
+        now = time.time()
+        expires, expiration = "null", ""
+        if expires_s is not None:
+            expires = f'"{datetime.fromtimestamp(now + expires_s, UTC).isoformat()}"'
+            expiration = f'"expiration": "{int(expires_s * 1000)}", '
+        return (
+            f'{{"body": "{body}", "content-encoding": "utf-8", '
+            '"content-type": "application/json", "headers": {"lang": "py", '
+            f'"task": "{task}", "id": "{task_id}", "shadow": null, "eta": null, '
+            f'"expires": {expires}, "group": null, "group_index": null, "retries": 0, '
+            f'"timelimit": [null, null], "root_id": "{task_id}", "parent_id": null, '
+            f'"argsrepr": "()", "kwargsrepr": {json.dumps(arguments.shown)}, '
+            f'"origin": {self._origin}, "ignore_result": false, "replaced_task_nesting": 0, '
+            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}}}, '
+            f'"properties": {{"correlation_id": "{task_id}", "reply_to": "{self._reply_to}", '
+            f'"delivery_mode": 2, {expiration}"delivery_info": {self._route}, '
+            f'"priority": {priority}, "body_encoding": "base64", '
+            f'"delivery_tag": "{uuid.uuid4()}"}}}}'
+        )
+
+
+def _shown(image: str) -> str:
+    """An image's URI as Celery shows a string, without secrets."""
+    image = without_secrets(image)
+    cut = image if len(image) < MOST_SHOWN_IMAGE else f"{image[: MOST_SHOWN_IMAGE - 3]}..."
+    return "'" + cut.replace("'", "\\'") + "'"

@@ -1,0 +1,140 @@
+"""Validates URIs by their spelling, without network or disk.
+
+The client does this before it sends a task, and the worker again before it fetches.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote_to_bytes
+
+from clip_worker.contract.http_url import HttpUrl
+from clip_worker.contract.text import LONE_SURROGATE, is_text
+from clip_worker.contract.uri_errors import bad_uri
+from clip_worker.errors import InvalidRequestError
+from clip_worker.quoting import shown_uri
+
+MAX_URI_CHARS = 8192  # except for data:, which contains the image itself
+UPLOAD_PREFIX = "redis://uploads/"
+
+# Two characters at least: in C:\cat.jpg the C is a drive.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
+_BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def validate_uri(uri: str) -> str:
+    """Validate a URI and return it without surrounding blanks.
+
+    Whether a worker supports the scheme, and whether the image exists, is only known after a fetch.
+
+    Raises:
+        InvalidRequestError: `BAD_URI`, with what to write instead.
+    """
+    text = _checked_text(uri)
+    scheme = scheme_of(text)
+    if scheme == "data":
+        data_start(text)
+        return text
+    _check_spelling(text)
+    if scheme in ("http", "https"):
+        HttpUrl.parse(text)
+    elif scheme == "file":
+        file_path(text)
+    elif scheme == "redis":
+        upload_digest(text)
+    return text
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme in lower case: `HTTP://x/` -> `http`.
+
+    Raises:
+        InvalidRequestError: It has no scheme, as in `cat.jpg` or `/data/cat.jpg`.
+    """
+    if match := _SCHEME.match(uri):
+        return match[1].lower()
+    example = f"file://{uri}" if uri.startswith("/") else "file:///data/cat.jpg"
+    raise InvalidRequestError(
+        f"{shown_uri(uri)} is not a URI; use {shown_uri(example)} for a file that the worker can "
+        "read, https://... for an image on the web, or client.upload() to send the bytes.",
+        "BAD_URI",
+    )
+
+
+def data_start(uri: str) -> int:
+    """The index of the data in RFC 2397's `data:[<mediatype>][;base64],<data>`.
+
+    >>> data_start("data:image/gif;base64,R0lG")
+    22
+
+    Raises:
+        InvalidRequestError: There is no comma.
+    """
+    comma = uri.find(",")
+    if comma < 0:
+        raise bad_uri(uri, "has no comma; write data:image/jpeg;base64,<data>")
+    return comma + 1
+
+
+def file_path(uri: str) -> str:
+    """The absolute path that a `file:` URI names (RFC 8089), percent-decoded, without `..`.
+
+    >>> file_path("file://localhost/data/my%20cat.jpg")
+    '/data/my cat.jpg'
+
+    Raises:
+        InvalidRequestError: Another host, a relative path, a query, a fragment or a NUL.
+    """
+    rest = uri[len("file:") :]
+    if "?" in rest or "#" in rest:
+        raise bad_uri(uri, "has a bare '?' or '#'; in a file's name write %3F or %23")
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host.lower() not in ("", "localhost"):
+            raise bad_uri(uri, "names a host; write file:///path/to/cat.jpg")
+        rest = slash + path
+    if not rest.startswith("/"):
+        raise bad_uri(uri, "has no absolute path; write file:///path/to/cat.jpg")
+    path = os.fsdecode(unquote_to_bytes(rest))
+    if "\0" in path:
+        raise bad_uri(uri, "has a NUL in its path")
+    # By spelling, as in RFC 3986 5.2.4: the meaning of '..' must not depend on the disk.
+    return "/" + os.path.normpath(path).lstrip("/")
+
+
+def is_upload(uri: str) -> bool:
+    """Whether a validated URI names an upload."""
+    return uri.startswith("redis:")
+
+
+def upload_digest(uri: str) -> str:
+    """The SHA-256 that a `redis://uploads/<sha256>` URI names, 64 hex digits in lower case.
+
+    Raises:
+        InvalidRequestError: Any other host, path or form.
+    """
+    digest = uri.removeprefix(UPLOAD_PREFIX)
+    if digest == uri or not _SHA256.fullmatch(digest):
+        raise bad_uri(
+            uri,
+            f"is not {UPLOAD_PREFIX}<sha256, 64 hex digits>; use the one client.upload() returned",
+        )
+    return digest
+
+
+def _checked_text(uri: str) -> str:
+    if not isinstance(uri, str):  # from a JSON message
+        raise InvalidRequestError(f"The URI is {shown_uri(uri)}; it must be a string.", "BAD_URI")
+    text = uri.strip()
+    if not is_text(text):
+        raise bad_uri(text, LONE_SURROGATE)
+    return text
+
+
+def _check_spelling(uri: str) -> None:
+    if len(uri) > MAX_URI_CHARS:
+        raise bad_uri(uri, f"has {len(uri)} characters; at most {MAX_URI_CHARS} are allowed")
+    if match := _BLANK_OR_CONTROL.search(uri):
+        raise bad_uri(uri, f"contains the character {match[0]!r}; write %{ord(match[0]):02X}")
