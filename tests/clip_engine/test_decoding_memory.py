@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.image_files import encoded, oriented
 
 from clip_engine.errors import ImageError
 from clip_engine.images.decoding_memory import decoding_bytes
@@ -76,12 +77,6 @@ def test_the_estimate_is_about_what_decoding_takes(tmp_path: Path, mode: str) ->
         assert estimate <= 2 * measured + SLACK, (name, estimate, measured)
 
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def estimate_of(data: bytes, mode: str = "fast", side: int = 224) -> int:
     estimates: list[int] = []
 
@@ -121,10 +116,8 @@ def test_a_strip_that_the_reference_makes_huge_counts_as_what_it_becomes() -> No
 
 
 def test_a_picture_that_is_turned_is_there_twice() -> None:
-    exif = Image.Exif()
-    exif[0x112] = 6
     image = Image.new("RGB", (1000, 1000))
-    turned = Image.open(io.BytesIO(encoded(image, "PNG", exif=exif)))
+    turned = Image.open(io.BytesIO(encoded(image, "PNG", exif=oriented(6))))
     straight = Image.open(io.BytesIO(encoded(image, "PNG")))
     assert decoding_bytes(turned, turned.size, turned=True) == 8_000_000
     assert decoding_bytes(straight, straight.size, turned=True) == 4_000_000

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.image_files import encoded
 from support.image_zoo import photo
 from support.tiny_clip import tiny_engine, tokenizer
 
@@ -31,9 +32,7 @@ def engine() -> Engine:
 
 @cache
 def png() -> bytes:
-    file = io.BytesIO()
-    photo((60, 50), seed=3).save(file, "PNG")
-    return file.getvalue()
+    return encoded(photo((60, 50), seed=3), "PNG")
 
 
 def written() -> io.BytesIO:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 
 import pytest
+from support import image_files
 from support.hostile_images import (
     bmp,
     ico,
@@ -31,9 +31,7 @@ GIF = b"GIF89a\x01\0\x01\0\0\0\0"
 def encoded(
     kind: str, size: tuple[int, int] = (60, 40), mode: str = "RGB", **options: object
 ) -> bytes:
-    file = io.BytesIO()
-    photo(size, 3).convert(mode).save(file, kind, **options)
-    return file.getvalue()
+    return image_files.encoded(photo(size, 3).convert(mode), kind, **options)
 
 
 def with_comments(count: int, size: int = 0) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.image_files import encoded, oriented
 from support.image_zoo import photo
 
 from clip_engine.images.jpeg import decode_jpeg
@@ -27,12 +28,6 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-def encode(image: Image.Image, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, options.pop("format", "JPEG"), **options)
-    return file.getvalue()
-
-
 def both(data: bytes, least: int = 0) -> tuple[Any, Any]:
     """What simplejpeg and Pillow make of a file, scaled to no less than `least` pixels a side."""
     opened, loaded = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data))
@@ -46,7 +41,7 @@ def both(data: bytes, least: int = 0) -> tuple[Any, Any]:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_pixels_are_pillows(size: tuple[int, int], mode: str, options: dict[str, Any]) -> None:
-    data = encode(photo(size, seed=1).convert(mode), **options)
+    data = encoded(photo(size, seed=1).convert(mode), **options)
     ours, pillows = both(data)
     np.testing.assert_array_equal(ours, pillows)
 
@@ -54,24 +49,21 @@ def test_pixels_are_pillows(size: tuple[int, int], mode: str, options: dict[str,
 @pytest.mark.parametrize("size", [(897, 603), (1365, 2048), (1001, 999), (257, 4001)], ids=str)
 @pytest.mark.parametrize("least", [32, 100, 224, 448])
 def test_pixels_are_pillows_where_libjpeg_scales(size: tuple[int, int], least: int) -> None:
-    ours, pillows = both(encode(photo(size, seed=2)), least)
+    ours, pillows = both(encoded(photo(size, seed=2)), least)
     assert pillows.shape < (size[1], size[0], 3) or min(size) < 2 * least
     np.testing.assert_array_equal(ours, pillows)
 
 
 def test_of_several_images_in_a_file_it_takes_the_first() -> None:
     first, second = photo((300, 200), seed=3), photo((100, 100), seed=4)
-    data = encode(first, format="MPO", save_all=True, append_images=[second])
+    data = encoded(first, "MPO", save_all=True, append_images=[second])
     ours, pillows = both(data)
     np.testing.assert_array_equal(ours, pillows)
 
 
 @pytest.mark.parametrize(
     "data",
-    [
-        encode(photo((64, 64), seed=5).convert("CMYK")),
-        encode(photo((64, 64), seed=5), format="PNG"),
-    ],
+    [encoded(photo((64, 64), seed=5).convert("CMYK")), encoded(photo((64, 64), seed=5), "PNG")],
     ids=["CMYK", "PNG"],
 )
 def test_what_is_no_ordinary_jpeg_is_left_to_pillow(data: bytes) -> None:
@@ -81,7 +73,7 @@ def test_what_is_no_ordinary_jpeg_is_left_to_pillow(data: bytes) -> None:
 def test_a_damaged_file_ends_as_it_does_with_pillow() -> None:
     # given files that are cut off, or have a few bytes changed
     chance = random.Random(6)
-    sound = encode(photo((160, 120), seed=6))
+    sound = encoded(photo((160, 120), seed=6))
     header = sound.index(b"\xff\xda")
     refused = 0
     for _ in range(300):
@@ -107,9 +99,7 @@ def test_a_damaged_file_ends_as_it_does_with_pillow() -> None:
 def test_without_simplejpeg_pixels_are_the_same(
     orientation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encode(photo((900, 611), seed=7), exif=exif)
+    data = encoded(photo((900, 611), seed=7), exif=oriented(orientation))
     fast = Preprocessor(224).from_bytes(data)
     monkeypatch.setattr("clip_engine.images.jpeg.simplejpeg", None)
     assert Preprocessor(224).from_bytes(data).equal(fast)

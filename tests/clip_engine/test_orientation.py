@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import struct
 
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from support.image_files import encoded, oriented, stored_turned
 from support.image_zoo import photo
 
 from clip_engine.images.orientation import NONE, TURNS
@@ -34,12 +35,56 @@ def test_the_crop_of_a_rotated_picture_is_that_of_the_upright_one(
 ) -> None:
     # given an image that loses this many columns, an odd number on one side more than the other
     upright = photo((16 + excess, 16), seed=excess)
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
-    stored = upright if orientation == 1 else upright.transpose(undo[orientation])
     # then
-    file = io.BytesIO()
-    stored.save(file, "PNG", exif=exif)
-    turned = Preprocessor(16, mode).from_bytes(file.getvalue())
+    turned = Preprocessor(16, mode).from_bytes(stored_turned(upright, orientation, "PNG"))
     assert torch.equal(turned, Preprocessor(16, mode).from_image(upright))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_rotated_picture_comes_out_upright_in_every_format(orientation: int, kind: str) -> None:
+    # given an image with a red top left corner, stored turned
+    upright = Image.new("RGB", (64, 48), (0, 0, 255))
+    upright.paste((255, 0, 0), (0, 0, 24, 24))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    # when
+    pixels = Preprocessor(48, "exact").from_bytes(
+        stored_turned(upright, orientation, kind, **options)
+    )
+    # then the corner is where it belongs: 8 columns of it are cropped away
+    red = (pixels[0] > 128) & (pixels[2] < 128)
+    assert red[:20, :12].all()
+    assert not red[28:].any()
+    assert not red[:, 20:].any()
+
+
+# --- metadata that are broken ---
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_unknown_orientation_counts_as_none(orientation: int) -> None:
+    image = photo((40, 30), seed=1)
+    data = encoded(image, "PNG", exif=oriented(orientation))
+    assert torch.equal(Preprocessor(224).from_bytes(data), Preprocessor(224).from_image(image))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what is broken
+def test_a_rotated_picture_with_broken_metadata_is_rotated_all_the_same() -> None:
+    # given a JPEG whose maker entry claims a type that its value isn't of
+    exif = oriented(6)
+    exif[ExifTags.Base.Make] = "Maker"
+    good = encoded(photo((60, 40), seed=4), exif=exif, quality=95)
+    entry = struct.pack(">HH", ExifTags.Base.Make, 2)
+    assert (b"Exif\0\0MM" in good, good.count(entry)) == (True, 1)
+    # when the type says "rational" instead of "text"
+    bad = good.replace(entry, struct.pack(">HH", ExifTags.Base.Make, 5))
+    # then
+    assert torch.equal(Preprocessor(224).from_bytes(bad), Preprocessor(224).from_bytes(good))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what is broken
+def test_metadata_that_make_no_sense_at_all_count_as_none() -> None:
+    image = photo((60, 40), seed=4)
+    plain = encoded(image, quality=95)
+    bad = encoded(image, quality=95, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    assert torch.equal(Preprocessor(224).from_bytes(bad), Preprocessor(224).from_bytes(plain))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import subprocess
 import sys
 import tomllib
-import zlib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from PIL import Image
+from support import image_files
+from support.hostile_images import png_chunk, segment
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES, SHARED_BYTES = 4000, 1_100_000  # 4.4 GB, if each entry gets its own copy
@@ -38,21 +38,18 @@ def exif() -> bytes:
 
 
 def encoded(kind: str, **options: bytes) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), (200, 30, 90)).save(file, kind, **options)
-    return file.getvalue()
+    return image_files.encoded(Image.new("RGB", (8, 8), (200, 30, 90)), kind, **options)
 
 
 def png() -> bytes:
-    plain, body = encoded("PNG"), b"eXIf" + exif()
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return plain[:33] + chunk + plain[33:]  # behind the header
+    plain = encoded("PNG")
+    return plain[:33] + png_chunk(b"eXIf", exif()) + plain[33:]  # behind the header
 
 
 def jpeg() -> bytes:
     plain, body = encoded("JPEG"), exif()
     pieces = [b"Exif\0\0" + body[start : start + 65_000] for start in range(0, len(body), 65_000)]
-    segments = [b"\xff\xe1" + struct.pack(">H", len(piece) + 2) + piece for piece in pieces]
+    segments = [segment(0xE1, piece) for piece in pieces]
     return plain[:2] + b"".join(segments) + plain[2:]
 
 

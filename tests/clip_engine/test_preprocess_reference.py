@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from support.image_files import encoded
 from support.image_zoo import photo, write_zoo
 from support.oracles import fill
 from support.tiny_clip import tokenizer
@@ -19,6 +21,7 @@ from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Mode, Preprocessor
 
 R = 224
+EXACT, FAST = Preprocessor(R, "exact"), Preprocessor(R, "fast")
 LARGE = ((4000, 3000), (3000, 4000))  # 12 megapixels
 # Modes that Pillow can resample and turn into RGB by itself: there the reference is the oracle.
 REFERENCE_MODES = ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBX")
@@ -27,22 +30,17 @@ REFERENCE_MODES = ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBX")
 OTHER_MODES = ("1", "P", "PA", "I", "I;16", "I;16L", "I;16B", "F")
 
 
-def compose() -> transforms.Compose:
-    """The preprocessing of the CLIP paper's code, up to values in [0, 1]."""
-    bicubic = transforms.InterpolationMode.BICUBIC
-    return transforms.Compose(
+def levels_off(pixels: Tensor, image: Image.Image) -> Tensor:
+    """Absolute difference to what the CLIP paper's code makes of an image, in 1/255."""
+    compose = transforms.Compose(
         [
-            transforms.Resize(R, bicubic),
+            transforms.Resize(R, transforms.InterpolationMode.BICUBIC),
             transforms.CenterCrop(R),
-            lambda image: image.convert("RGB"),
-            transforms.ToTensor(),
+            lambda picture: picture.convert("RGB"),
+            transforms.ToTensor(),  # in [0, 1]
         ]
     )
-
-
-def off(pixels: Tensor, image: Image.Image) -> float:
-    """Largest difference to the reference, in 1/255."""
-    return float((pixels.float() - compose()(image) * 255).abs().max())
+    return (pixels.float() - compose(image) * 255).abs()
 
 
 def in_mode(mode: str) -> tuple[Image.Image, Image.Image]:
@@ -60,22 +58,74 @@ def in_mode(mode: str) -> tuple[Image.Image, Image.Image]:
     return image, image.convert("RGBA" if mode == "PA" else "RGB")
 
 
+# --- each mode of Pillow ---
+
+
 @pytest.mark.parametrize("mode", REFERENCE_MODES)
-def test_a_mode_that_the_reference_resamples_comes_out_as_it_does(mode: str) -> None:
-    image = photo((333, 250), seed=3).convert(mode)
-    assert off(Preprocessor(R, "exact").from_image(image), image) <= 1
+@pytest.mark.parametrize(
+    "size", [(224, 224), (225, 224), (223, 500), (500, 375), (333, 250), (7, 9), (1, 1), (448, 447)]
+)
+def test_exact_mode_is_the_reference_in_each_mode_that_it_resamples(
+    mode: str, size: tuple[int, int]
+) -> None:
+    image = photo(size, seed=1).convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(photo(size, seed=2).convert("L"))
+    assert levels_off(EXACT.from_image(image), image).max() == 0
 
 
 @pytest.mark.parametrize("mode", OTHER_MODES)
 def test_any_other_mode_comes_out_as_the_same_picture_of_8_bits_a_channel(mode: str) -> None:
     image, plain = in_mode(mode)
-    assert off(Preprocessor(R, "exact").from_image(image), plain) <= 1
+    assert levels_off(EXACT.from_image(image), plain).max() <= 1
 
 
 def test_every_mode_of_pillow_is_accounted_for() -> None:
     # given: of these, no file is opened in the first three, and RGB from LAB needs a colour profile
     left_out = {"La", "RGBa", "I;16N", "LAB"}
     assert {*REFERENCE_MODES, *OTHER_MODES} | left_out >= set(Image.MODES)
+
+
+# --- files ---
+
+
+def test_exact_mode_is_the_reference_on_every_picture_of_the_zoo(tmp_path: Path) -> None:
+    # given images of 9 formats, but for those whose modes the reference resamples otherwise
+    compared = 0
+    for path in write_zoo(tmp_path, 27, seed=5):
+        data = path.read_bytes()
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        if image.mode in REFERENCE_MODES:
+            # then
+            assert levels_off(EXACT.from_bytes(data), image).max() == 0, path.name
+            compared += 1
+    assert compared >= 18
+
+
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (2000, 3), (3, 2000), (1, 1)])
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_strips_come_out_as_the_reference_has_them(size: tuple[int, int], mode: Mode) -> None:
+    image = photo(size, seed=3)
+    off = levels_off(Preprocessor(R, mode).from_bytes(encoded(image, "PNG")), image)
+    assert off.mean() <= (0 if mode == "exact" else 0.35)
+
+
+@pytest.mark.parametrize(
+    "size", [(320, 240), (500, 375), (375, 500), (449, 448), (1920, 1280), (4000, 3000)]
+)
+def test_fast_mode_is_within_a_third_of_a_level_on_photographs(size: tuple[int, int]) -> None:
+    data = encoded(photo(size, seed=size[0]), quality=90)
+    assert levels_off(FAST.from_bytes(data), Image.open(io.BytesIO(data))).mean() <= 0.35
+
+
+def test_an_mpo_of_a_stereo_camera_is_read_as_jpeg() -> None:
+    left, right = photo((80, 60), seed=1), photo((80, 60), seed=2)
+    data = encoded(left, "MPO", save_all=True, append_images=[right], quality=95)
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert levels_off(FAST.from_bytes(data), Image.open(io.BytesIO(data))).mean() <= 0.35
+
+
+# --- what the tower sees ---
 
 
 def tower() -> Engine:
@@ -105,11 +155,7 @@ def tower() -> Engine:
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """Files of all formats, strips among them, and photographs of 12 megapixels."""
     files = [path.read_bytes() for path in write_zoo(tmp_path_factory.mktemp("zoo"), 36, seed=8)]
-    for size in LARGE:
-        file = io.BytesIO()
-        photo(size, seed=9).save(file, "JPEG", quality=90)
-        files.append(file.getvalue())
-    return files
+    return files + [encoded(photo(size, seed=9), quality=90) for size in LARGE]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +168,7 @@ def prepared(zoo: list[bytes]) -> dict[Mode, list[Tensor]]:
 def test_the_fast_mode_is_within_a_third_of_a_level_of_the_exact_one(
     prepared: dict[Mode, list[Tensor]],
 ) -> None:
-    # the exact one being the reference's own on these files (test_preprocess.py)
+    # the exact one being the reference's own on these files, as tested above
     pairs = zip(prepared["exact"], prepared["fast"], strict=True)
     off = [float((exact.float() - fast.float()).abs().mean()) for exact, fast in pairs]
     assert max(off) <= 0.35, off

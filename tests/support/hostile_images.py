@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
 
 from PIL import Image
+from support.image_files import encoded
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -106,9 +106,3 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "PNG": lambda: encoded(Image.new("RGB", (9400, 9400), "teal"), "PNG", compress_level=1),
     "scans": lambda: jpeg_of_scans(200, 9000),
 }
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
