@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
 import torch
-from open_clip.model import set_model_preprocess_cfg
-from open_clip.push_to_hf_hub import save_for_hf
 from PIL import Image
+from support.checkpoints import TIMM_WARNINGS
+from support.open_clip_folders import SMALL, save_folder, small_oracle
 from support.oracles import assert_agree, open_clip_answers, open_clip_model, our_answers
-from support.refusals import refusal
 
 from clip_engine import load_engine
 from clip_engine.errors import InputError
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import CLIP, Traits, build_model, infer_config
-from clip_engine.normalisation import OPENAI_NORMALISATION as OPENAI
-from clip_engine.normalisation import RGB, Normalisation
+from clip_engine.normalisation import Normalisation
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:timm", "ignore::UserWarning:timm")
+pytestmark = pytest.mark.filterwarnings(*TIMM_WARNINGS)
 
 # Name, head width, and the parameters that open_clip's docs/model_profile.csv has, in millions.
 PUBLISHED = {
@@ -42,39 +39,6 @@ def narrowed(name: str) -> dict[str, Any]:
     config["vision_cfg"]["image_size"] = 4 * config["vision_cfg"]["patch_size"]
     config["text_cfg"] |= {"width": 128, "heads": 2}
     return config | {"embed_dim": 64}
-
-
-SMALL = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 56, "layers": 2, "width": 160, "head_width": 80, "patch_size": 14},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 2},
-}
-
-
-class NoTokenizer:
-    """Stands in for the tokenizer whose files OpenCLIP saves too; those can't be fetched here."""
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Save nothing."""
-
-
-def save_folder(
-    oracle: Any,
-    config: dict[str, Any],
-    folder: Path,
-    mean: RGB = OPENAI.mean,
-    std: RGB = OPENAI.std,
-    *,
-    safe: bool = True,
-) -> Path:
-    """Write a folder as OpenCLIP does before it uploads it."""
-    set_model_preprocess_cfg(oracle, {"mean": mean, "std": std})
-    save_for_hf(oracle, NoTokenizer(), config, folder, safe_serialization=safe)  # type: ignore[arg-type]
-    return folder
-
-
-def small_oracle(*, quick_gelu: bool = False) -> Any:
-    return open_clip_model(SMALL | {"quick_gelu": quick_gelu}, seed=5)
 
 
 # --- folders with a config ---
@@ -240,105 +204,3 @@ def test_shapes_and_parameter_counts_of_the_published_models_are_right(name: str
     }
     parameters = sum(weight.numel() for weight in ours.parameters())
     assert parameters / 1e6 == pytest.approx(millions, abs=0.005)
-
-
-# --- what is refused ---
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A sound folder, for tests to break."""
-    return save_folder(small_oracle(), SMALL, tmp_path)
-
-
-def edit_config(folder: Path, section: str, **entries: Any) -> None:
-    path = folder / "open_clip_config.json"
-    config = json.loads(path.read_text())
-    (config if section == "" else config[section]).update(entries)
-    path.write_text(json.dumps(config))
-
-
-@pytest.mark.parametrize(
-    ("tower", "option", "value"),
-    [
-        ("vision_cfg", "timm_model_name", "vit_base_patch16_siglip_224"),
-        ("vision_cfg", "no_ln_pre", True),
-        ("vision_cfg", "pool_type", "avg"),
-        ("vision_cfg", "attentional_pool", True),
-        ("vision_cfg", "ls_init_value", 1e-5),
-        ("vision_cfg", "image_size", [56, 28]),
-        ("vision_cfg", "width", 0),
-        ("vision_cfg", "width", "wide"),
-        ("vision_cfg", "never_heard_of", 1),
-        ("text_cfg", "hf_model_name", "roberta-base"),
-        ("text_cfg", "no_causal_mask", True),
-        ("text_cfg", "pool_type", "last"),
-        ("text_cfg", "tokenizer_kwargs", {"clean": "canonicalize"}),
-        ("text_cfg", "heads", 7),
-    ],
-)
-def test_an_option_that_is_not_built_here_is_named(
-    folder: Path, tower: str, option: str, value: object
-) -> None:
-    # given
-    edit_config(folder, "model_cfg", **{tower: SMALL[tower] | {option: value}})
-    # then
-    message = refusal(folder)
-    assert repr(str(folder / "open_clip_config.json")) in message
-    assert option in message
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("interpolation", "bilinear"), ("resize_mode", "squash"), ("mean", [0.5])],
-)
-def test_preprocessing_that_is_not_built_here_is_named(
-    folder: Path, option: str, value: object
-) -> None:
-    edit_config(folder, "preprocess_cfg", **{option: value})
-    assert f"preprocess_cfg.{option}" in refusal(folder)
-
-
-def test_a_custom_text_model_and_a_sigmoid_model_are_refused(folder: Path) -> None:
-    edit_config(folder, "model_cfg", custom_text=True, init_logit_bias=-10)
-    message = refusal(folder)
-    assert "model_cfg.custom_text" in message
-    assert "model_cfg.init_logit_bias is -10" in message
-
-
-def test_the_config_of_another_model_is_told_with_both_sizes(folder: Path) -> None:
-    edit_config(
-        folder,
-        "model_cfg",
-        embed_dim=512,
-        vision_cfg=SMALL["vision_cfg"] | {"layers": 12},  # type: ignore[operator]
-    )
-    message = refusal(folder)
-    assert "embed_dim is 512 in the config and 64 in the weights" in message
-    assert "vision_layers is 12 in the config and 2 in the weights" in message
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"model_cfg": 1}', "{}", "\xff"])
-def test_a_config_that_is_none_is_refused(folder: Path, text: str) -> None:
-    (folder / "open_clip_config.json").write_text(text, encoding="latin-1")
-    assert "open_clip_config.json" in refusal(folder)
-
-
-def test_a_model_with_another_tokenizer_is_refused(tmp_path: Path) -> None:
-    # given a text tower of 32,000 tokens
-    config = SMALL | {"text_cfg": SMALL["text_cfg"] | {"vocab_size": 32000}}  # type: ignore[operator]
-    save_folder(open_clip_model(config, seed=1), config, tmp_path)
-    # then
-    assert "has 32000 tokens" in refusal(tmp_path)
-
-
-def test_the_config_is_part_of_the_digest(folder: Path) -> None:
-    before = read_checkpoint(folder).digest()
-    edit_config(folder, "model_cfg", quick_gelu=True)
-    assert read_checkpoint(folder).digest() != before
-    assert len(before) == 64
-
-
-def test_openais_preprocessing_is_the_default(folder: Path) -> None:
-    edit_config(folder, "", preprocess_cfg={})
-    assert read_checkpoint(folder).normalisation == OPENAI
