@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clip_worker.client.client import Client
     from clip_worker.client.handle import Handle, as_completed
+    from clip_worker.client.image_request import ImageRequest
     from clip_worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
     from clip_worker.errors import (
         ClipWorkerError,
@@ -46,6 +47,7 @@ __all__ = [
     "Failure",
     "Handle",
     "ImageInvalidError",
+    "ImageRequest",
     "ImageUnavailableError",
     "InvalidRequestError",
     "Outcome",
@@ -64,6 +66,7 @@ _MODULES = {
     "Client": "client.client",
     "Handle": "client.handle",
     "as_completed": "client.handle",
+    "ImageRequest": "client.image_request",
     "Classification": "contract.results",
     "Failure": "contract.results",
     "Outcome": "contract.results",

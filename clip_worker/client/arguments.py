@@ -7,13 +7,14 @@ path names a file on this machine.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from clip_worker.client.image_file import check_size, read_image
-from clip_worker.contract import MAX_LABELS
+from clip_worker.contract import MAX_LABELS, RequestOptions
 from clip_worker.contract.text import LONE_SURROGATE, is_text
 from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import quote, shown_uri
@@ -21,7 +22,9 @@ from clip_worker.quoting import quote, shown_uri
 Labels: TypeAlias = Iterable[str]
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
+_OPTIONS = {*RequestOptions.model_fields, "result_ttl_s", "webhook"}
 _LISTS = {"labels": "BAD_LABELS", "templates": "BAD_TEMPLATE"}
+_TASK_ID = re.compile(r"[A-Za-z0-9\-_.:@/+=]{1,200}")
 _UNORDERED = (set, frozenset)
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -37,6 +40,15 @@ def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if name in request:
             request[name] = listed(request[name], name, code)
     return request
+
+
+def options_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a request among the parameters of a method, as `locals()` gives them.
+
+    Raises:
+        InvalidRequestError: Labels or templates are a set.
+    """
+    return given({name: parameters.get(name) for name in _OPTIONS})
 
 
 def listed(strings: Any, name: str, code: str) -> Any:
@@ -107,6 +119,31 @@ def name_of(what: str, name: object) -> str:
     if not is_text(name):
         raise InvalidRequestError(f"{what} is {quote(name)}, which {LONE_SURROGATE}.")
     return name
+
+
+def check_count(name: str, count: int, most: int) -> None:
+    """Check a number of images or messages.
+
+    Raises:
+        InvalidRequestError: It is not in 1 to `most`.
+    """
+    if not 1 <= count <= most:
+        raise InvalidRequestError(f"{name} is {count!r}; pass 1 to {most}.")
+
+
+def task_id_of(task_id: object) -> str:
+    """Check an id that a caller has chosen for a task, and return it.
+
+    Raises:
+        InvalidRequestError: `BAD_TASK_ID`.
+    """
+    if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
+        raise InvalidRequestError(
+            f"task_id is {shown(task_id)}; pass 1 to 200 letters, digits and characters of "
+            "'-_.:@/+='.",
+            "BAD_TASK_ID",
+        )
+    return task_id
 
 
 def image_bytes(data: Bytes | os.PathLike[str]) -> bytes:

@@ -1,8 +1,4 @@
-"""The Python producer: `Client(url).classify(image, labels, k=5).get()`.
-
-It loads neither torch nor the engine, so a web backend can import it. Any other Celery client
-that sends `clip.classify` with the same arguments gets the same result (`clip_worker.contract`).
-"""
+"""The synchronous client."""
 
 from __future__ import annotations
 
@@ -10,37 +6,34 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from clip_worker.client.arguments import (
     Bytes,
     Labels,
-    given,
+    check_count,
     image_bytes,
     iterated,
     listed,
     name_of,
+    options_of,
     uri_of,
 )
 from clip_worker.client.handle import Handle
-from clip_worker.client.outcome_stream import OutcomeStream
-from clip_worker.client.publisher import Publisher, QueueLimit, WhenFull
+from clip_worker.client.image_request import ImageRequest
+from clip_worker.client.outcome_stream import OutcomeStream, decode_outcomes
+from clip_worker.client.parts import ClientParts
+from clip_worker.client.publisher import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
-from clip_worker.client.result_reader import ResultReader
-from clip_worker.client.submission import Request, SendOptions, Submission
-from clip_worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
-from clip_worker.contract import CLASSIFY_MANY, MAX_IMAGES, RequestOptions, parse
+from clip_worker.client.submission import SendOptions
+from clip_worker.contract import CLASSIFY_MANY, DEFAULT_K, MAX_IMAGES, RequestOptions, parse
 from clip_worker.contract.keys import DEFAULT_QUEUE
-from clip_worker.contract.message_writer import EncodedRequest, MessageWriter
-from clip_worker.contract.request_cache import RequestCache
+from clip_worker.contract.message_writer import EncodedRequest
 from clip_worker.contract.results import Classification, Outcome
 from clip_worker.errors import InvalidRequestError
-from clip_worker.redis.celery_app import RedisCelery, redis_configuration
-from clip_worker.redis.dead_letters import DeadLetters
 from clip_worker.redis.error_translation import translated
-from clip_worker.redis.label_sets import LabelSets
 from clip_worker.redis.uploads import DEFAULT_TTL_S, UploadStore
-from clip_worker.redis.url import DEFAULT_REDIS_URL, check_redis_url, connect
+from clip_worker.redis.url import DEFAULT_REDIS_URL
 
 DEFAULT_CHUNK = 32  # images per message of `classify_many`
 MAX_IN_FLIGHT = 10_000
@@ -76,27 +69,14 @@ class Client:
         wait_limit_s: float = 60.0,
         result_ttl_s: float = RESULT_TTL_S,
     ) -> None:
-        self.url = check_redis_url(url)
-        name_of("queue", queue)
-        results_url = check_redis_url(result_url or url)
-        self._app = RedisCelery("clip-worker-client", set_as_current=False)
-        self._app.conf.update(redis_configuration(url, results_url), task_default_queue=queue)
-        self._redis = connect(url)
-        self._results_redis = self._redis if results_url == url else connect(results_url)
-        subscribed = connect(results_url, most=MOST_SUBSCRIPTIONS + MOST_IDLE)
-        self._results = ResultReader(
-            self._results_redis, subscribed, results_url, self._app, result_ttl_s
-        )
-        self._label_sets = LabelSets(self._redis)
-        limit = (
-            None
-            if max_queue_length is None
-            else QueueLimit(max_queue_length, when_full, wait_limit_s)
-        )
-        publisher = Publisher(self._redis, url, queue, limit)
-        self._submission = Submission(MessageWriter(queue), publisher, RequestCache(EncodedRequest))
-        elsewhere = None if self._results_redis is self._redis else self._results_redis
-        self.dead_letters = DeadLetters(self._redis, url, queue, elsewhere)
+        self.url = url
+        limit = QueueLimit.of(max_queue_length, when_full, wait_limit_s)
+        self._parts = ClientParts.build(url, result_url, queue, limit, result_ttl_s)
+        self._app = self._parts.app
+        self._redis = self._parts.redis
+        self._results = self._parts.results
+        self._submission = self._parts.submission
+        self.dead_letters = self._parts.dead_letters
 
     def __enter__(self) -> Self:
         return self
@@ -111,47 +91,73 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._app.close()
-        self._results.close()
-        self._redis.close()
-        self._results_redis.close()
+        self._parts.close()
 
-    def classify(
+    def classify(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         image: str,
         labels: Labels | None = None,
         *,
+        label_set: str | None = None,
+        k: int = DEFAULT_K,
+        template: str | None = None,
+        templates: Iterable[str] | None = None,
+        ensemble: str | None = None,
+        threshold: float | None = None,
+        deadline: float | None = None,
+        return_embedding: bool = False,
+        task_id: str | None = None,
         priority: int = 0,
         expires_s: float | None = None,
-        **options: Any,
+        result_ttl_s: float | None = None,
+        webhook: str | None = None,
     ) -> Handle[Classification]:
         """Send one image and return at once.
 
         Args:
             image: URI of the image (`https:`, `s3:`, `file:`, `data:`), or what `upload` returned.
-            labels: Distinct labels: a list, a tuple, a generator or an array of strings.
+            labels: Distinct labels: a list, a tuple, a generator or an array of strings; or
+            label_set: the name of labels that `put_label_set` has stored.
+            k: Maximum number of predictions.
+            template: Prompt for a label, with one `{}`; or
+            templates: several, whose features are averaged; or
+            ensemble: the name of a set of templates that the worker has.
+            threshold: Omit predictions that are less probable; in [0, 1].
+            deadline: Unix time in seconds after which the task fails instead of running on.
+            return_embedding: Add the image's embedding to the result.
+            task_id: The task's id, if it must not be sent twice: where a task with it was sent
+                before, within a day or `result_ttl_s` of the client, nothing is sent.
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task fails instead of running.
-            options: Any of `label_set`, `k`, `template`, `templates`, `ensemble`, `threshold`,
-                `deadline`, `return_embedding`; see `clip_worker.contract.RequestOptions`.
+            result_ttl_s: How long its result is kept, in seconds.
+            webhook: URL that the worker posts the result to.
 
         Raises:
             InvalidRequestError: The request is invalid; nothing was sent.
             QueueFullError: `max_queue_length` messages are waiting.
-            QueueUnavailableError: Redis can't be reached, or accepts no messages.
+            QueueUnavailableError: Redis can't be reached or accepts no messages.
         """
-        request = given({"image": uri_of(image), "labels": labels, **options})
-        task_id = self._submission.send_one(request, SendOptions(priority, expires_s))
-        return Handle(self._results, task_id, Classification.model_validate, time.time())
+        request = {**options_of(locals()), "image": uri_of(image)}
+        sent = self._submission.send_one(request, SendOptions(priority, expires_s), task_id)
+        return Handle(self._results, sent, Classification.model_validate, time.time())
 
-    def submit_many(
+    def submit_many(  # noqa: D417, PLR0913  # likewise, and described above
         self,
-        requests: Iterable[Request],
+        requests: Iterable[str | ImageRequest],
         labels: Labels | None = None,
         *,
+        label_set: str | None = None,
+        k: int = DEFAULT_K,
+        template: str | None = None,
+        templates: Iterable[str] | None = None,
+        ensemble: str | None = None,
+        threshold: float | None = None,
+        deadline: float | None = None,
+        return_embedding: bool = False,
         priority: int = 0,
         expires_s: float | None = None,
-        **options: Any,
+        result_ttl_s: float | None = None,
+        webhook: str | None = None,
     ) -> list[Handle[Classification]]:
         """Send many images, each with its own message and handle.
 
@@ -160,11 +166,9 @@ class Client:
 
         Args:
             requests: URIs, or mappings with options that differ from those of the others, such as
-                `{"image": uri, "labels": [...], "k": 1}`.
-            labels: Distinct labels, for all images without their own.
-            priority: 0 to 9, 0 the most urgent.
-            expires_s: Seconds from now after which a task fails instead of running.
-            options: As for `classify`, for all images.
+                `{"image": uri, "labels": [...], "k": 1}`; `task_id` may be one of them.
+
+        All others are as for `classify`, for all images without their own.
 
         Returns:
             Handles in the order of `requests`.
@@ -176,13 +180,11 @@ class Client:
             QueueUnavailableError: Redis can't be reached, or accepts no messages. `sent` of either
                 error has the ids of the tasks that were sent before it.
         """
-        shared = given({"labels": labels, **options})
+        shared = options_of(locals())
         each = iterated(requests, "requests", "call classify() for a single image")
         ids = self._submission.send_many(each, shared, SendOptions(priority, expires_s))
-        now = time.time()
-        return [
-            Handle(self._results, task_id, Classification.model_validate, now) for task_id in ids
-        ]
+        now, decode = time.time(), Classification.model_validate
+        return [Handle(self._results, task_id, decode, now) for task_id in ids]
 
     def handle(self, task_id: str) -> Handle[Classification]:
         """The handle of a `clip.classify` task that was sent earlier, perhaps by another process.
@@ -192,7 +194,7 @@ class Client:
         """
         return Handle(self._results, name_of("task_id", task_id), Classification.model_validate)
 
-    def classify_many(  # noqa: PLR0913  # each is an option of its own, and by name
+    def classify_many(  # noqa: D417, PLR0913  # likewise
         self,
         images: Iterable[str],
         labels: Labels | None = None,
@@ -200,9 +202,17 @@ class Client:
         chunk: int = DEFAULT_CHUNK,
         in_flight: int = DEFAULT_IN_FLIGHT,
         timeout: float | None = None,
+        label_set: str | None = None,
+        k: int = DEFAULT_K,
+        template: str | None = None,
+        templates: Iterable[str] | None = None,
+        ensemble: str | None = None,
+        threshold: float | None = None,
+        deadline: float | None = None,
+        return_embedding: bool = False,
         priority: int = 0,
         expires_s: float | None = None,
-        **options: Any,
+        result_ttl_s: float | None = None,
     ) -> Iterator[tuple[int, Outcome]]:
         """Send many images with the same options, and yield each outcome as it arrives.
 
@@ -216,9 +226,8 @@ class Client:
             chunk: Images per message, 1 to 512.
             in_flight: Maximum number of messages in flight.
             timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
-            priority: As for `classify`.
-            expires_s: As for `classify`, counted from when the message is sent.
-            options: As for `classify`.
+
+        All others are as for `classify`; `expires_s` is counted from when a message is sent.
 
         Returns:
             An iterator over pairs of an image's position in `images` and its outcome; an image
@@ -229,15 +238,15 @@ class Client:
             InvalidRequestError: The options, `chunk` or `in_flight` are invalid, or `images` is a
                 single image; nothing was sent.
         """
-        _check_count("chunk", chunk, MAX_IMAGES)
-        _check_count("in_flight", in_flight, MAX_IN_FLIGHT)
-        encoded = EncodedRequest(parse(RequestOptions, given({"labels": labels, **options})))
+        encoded = EncodedRequest(parse(RequestOptions, options_of(locals())))
+        check_count("chunk", chunk, MAX_IMAGES)
+        check_count("in_flight", in_flight, MAX_IN_FLIGHT)
         send_options = SendOptions(priority, expires_s)
 
         def send(uris: list[str]) -> Handle[list[Outcome]]:
             arguments = encoded.with_images(uris)
             task_id = self._submission.send(CLASSIFY_MANY, arguments, send_options)
-            return Handle(self._results, task_id, _outcomes, time.time())
+            return Handle(self._results, task_id, decode_outcomes, time.time())
 
         each = iterated(images, "images", "call classify() for a single image")
         stream = OutcomeStream(each, send, chunk=chunk, in_flight=in_flight, timeout=timeout)
@@ -278,7 +287,7 @@ class Client:
         stored = listed(labels, "labels", "BAD_LABELS")
         parse(RequestOptions, {"labels": stored})
         with translated(self.url):
-            return self._label_sets.put(name, stored)
+            return self._parts.label_sets.put(name, stored)
 
     def ping(self) -> None:
         """Check that Redis answers.
@@ -288,12 +297,3 @@ class Client:
         """
         with translated(self.url):
             self._redis.ping()
-
-
-def _check_count(name: str, count: int, most: int) -> None:
-    if not 1 <= count <= most:
-        raise InvalidRequestError(f"{name} is {count!r}; pass 1 to {most}.")
-
-
-def _outcomes(results: list[dict[str, Any]]) -> list[Outcome]:
-    return [Outcome.model_validate(result) for result in results]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from clip_worker.client.arguments import uri_of
 from clip_worker.client.handle import Handle, as_completed
@@ -126,3 +126,8 @@ class OutcomeStream:
     def _take_ended(self) -> Iterator[Ended]:
         while self._ended:
             yield self._ended.popleft()
+
+
+def decode_outcomes(results: list[dict[str, Any]]) -> list[Outcome]:
+    """The result of a `clip.classify_many` task."""
+    return [Outcome.model_validate(result) for result in results]

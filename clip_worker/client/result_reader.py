@@ -64,9 +64,11 @@ class ResultReader:
         return ResultSubscription(self._subscriptions, single and RESULT_PREFIX + single)
 
     def close(self) -> None:
-        """Close the connections of past subscriptions."""
+        """Close all connections."""
         self._subscriptions.close()
         self._subscribed.close()
+        self._redis.close()
+        self._app.close()
 
     def read(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """What is stored for each task: its `status` and `result`, or None if there is nothing.

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from clip_worker.client.arguments import given, uri_of
+from clip_worker.client.arguments import given, task_id_of, uri_of
+from clip_worker.client.publisher import Message
 from clip_worker.contract import CLASSIFY, RequestOptions, parse
 from clip_worker.contract.message_writer import Arguments, EncodedRequest
 from clip_worker.contract.uri import validate_uri
@@ -15,11 +16,13 @@ from clip_worker.errors import InvalidRequestError, TemporaryError
 
 if TYPE_CHECKING:
     from clip_worker.client.publisher import Publisher
+    from clip_worker.contract.keys import QueueKeys
     from clip_worker.contract.message_writer import MessageWriter
     from clip_worker.contract.request_cache import RequestCache
 
-Request: TypeAlias = str | Mapping[str, Any]  # a URI, or a mapping with `image` and own options
 LEAST_URGENT = 9
+
+_Task: TypeAlias = tuple[Arguments, str | None]  # its arguments, and its id if the caller chose it
 
 
 @dataclass(frozen=True)
@@ -52,28 +55,38 @@ class Submission:
         writer: Writes the messages.
         publisher: Sends them.
         cache: Requests that were encoded before.
+        keys: Names in Redis.
     """
 
     def __init__(
-        self, writer: MessageWriter, publisher: Publisher, cache: RequestCache[EncodedRequest]
+        self,
+        writer: MessageWriter,
+        publisher: Publisher,
+        cache: RequestCache[EncodedRequest],
+        keys: QueueKeys,
     ) -> None:
+        self._keys = keys
         self._writer = writer
         self._publisher = publisher
         self._cache = cache
 
-    def send_one(self, request: Mapping[str, Any], options: SendOptions) -> str:
+    def send_one(
+        self, request: Mapping[str, Any], options: SendOptions, task_id: str | None = None
+    ) -> str:
         """Send one `clip.classify` task and return its id.
 
         Args:
             request: `image` and the request's options.
             options: Priority and expiry.
+            task_id: Its id; a task with it that was sent before is not sent again.
 
         Raises:
             InvalidRequestError: The request is invalid; nothing was sent.
             QueueFullError: See `Publisher.send`.
             QueueUnavailableError: Likewise.
         """
-        return self.send(CLASSIFY, self._encode(request), options)
+        chosen = None if task_id is None else task_id_of(task_id)
+        return self._send([(self._encode(request), chosen)], CLASSIFY, options)[0]
 
     def send(self, task: str, arguments: Arguments, options: SendOptions) -> str:
         """Send one task and return its id.
@@ -82,16 +95,18 @@ class Submission:
             QueueFullError: See `Publisher.send`.
             QueueUnavailableError: Likewise.
         """
-        [task_id] = self._send([arguments], task, options)
-        return task_id
+        return self._send([(arguments, None)], task, options)[0]
 
     def send_many(
-        self, requests: Iterable[Request], shared: Mapping[str, Any], options: SendOptions
+        self,
+        requests: Iterable[str | Mapping[str, Any]],
+        shared: Mapping[str, Any],
+        options: SendOptions,
     ) -> list[str]:
         """Send one `clip.classify` task for each request and return their ids, in order.
 
         Args:
-            requests: URIs, or mappings with `image` and options that override `shared`.
+            requests: URIs, or mappings with `image`, options that override `shared`, and `task_id`.
             shared: Options of all requests, validated and encoded once.
             options: Priority and expiry.
 
@@ -102,13 +117,16 @@ class Submission:
         """
         return self._send(self._encode_all(requests, shared), CLASSIFY, options)
 
-    def _send(self, arguments: Sequence[Arguments], task: str, options: SendOptions) -> list[str]:
-        ids = [str(uuid.uuid4()) for _ in arguments]
+    def _send(self, tasks: Sequence[_Task], task: str, options: SendOptions) -> list[str]:
+        ids = [chosen or str(uuid.uuid4()) for _, chosen in tasks]
         messages = (
-            self._writer.write(
-                task_id, task, given, priority=options.priority, expires_s=options.expires_s
+            Message(
+                self._writer.write(
+                    task_id, task, arguments, priority=options.priority, expires_s=options.expires_s
+                ),
+                self._keys.sent(chosen) if chosen else "",
             )
-            for task_id, given in zip(ids, arguments, strict=True)
+            for task_id, (arguments, chosen) in zip(ids, tasks, strict=True)
         )
         sent = 0
         try:
@@ -120,31 +138,36 @@ class Submission:
         return ids
 
     def _encode_all(
-        self, requests: Iterable[Request], shared: Mapping[str, Any]
-    ) -> list[Arguments]:
+        self, requests: Iterable[str | Mapping[str, Any]], shared: Mapping[str, Any]
+    ) -> list[_Task]:
         """Encode all of them, so that an invalid one is reported before any is sent."""
         encoded: list[EncodedRequest] = []  # `shared`, as soon as a request needs it
-        arguments = []
+        tasks = []
         for index, request in enumerate(requests):
             try:
-                arguments.append(self._encode_one(request, shared, encoded))
+                tasks.append(self._encode_one(request, shared, encoded))
             except InvalidRequestError as error:
                 raise InvalidRequestError(
                     f"Request {index}: {error.message}", error.code
                 ) from error
-        return arguments
+        return tasks
 
     def _encode_one(
-        self, request: Request, shared: Mapping[str, Any], encoded: list[EncodedRequest]
-    ) -> Arguments:
+        self,
+        request: str | Mapping[str, Any],
+        shared: Mapping[str, Any],
+        encoded: list[EncodedRequest],
+    ) -> _Task:
         if isinstance(request, Mapping):
             own = given(request)
+            task_id = own.pop("task_id", None)
             if "image" in own:
                 own["image"] = uri_of(own["image"])
-            return self._encode({**shared, **own})
+            chosen = None if task_id is None else task_id_of(task_id)
+            return self._encode({**shared, **own}), chosen
         if not encoded:
             encoded.append(EncodedRequest(parse(RequestOptions, shared)))
-        return encoded[0].with_image(validate_uri(uri_of(request)))
+        return encoded[0].with_image(validate_uri(uri_of(request))), None
 
     def _encode(self, request: Mapping[str, Any]) -> Arguments:
         encoded, image = self._cache.read(request)

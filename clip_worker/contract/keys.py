@@ -57,6 +57,10 @@ class QueueKeys:
         """Sorted set, id of a task that a worker did not know to the Unix time of that."""
         return self._named("unknown")
 
+    def sent(self, task_id: str) -> str:
+        """String: a task was sent under an id that its producer chose."""
+        return self._named(f"sent:{task_id}")
+
     @property
     def tick(self) -> str:
         """String: Unix time at which a worker last looked for lapsed leases."""

@@ -14,13 +14,13 @@ from clip_worker import Client
 def sent(monkeypatch):
     """What the client sends."""
     sent = SentMessages()
-    monkeypatch.setattr("clip_worker.client.client.Publisher", lambda *_: sent)
+    monkeypatch.setattr("clip_worker.client.parts.Publisher", lambda *_, **__: sent)
     return sent
 
 
 @pytest.fixture
 def client(sent, monkeypatch):
-    monkeypatch.setattr("clip_worker.client.client.connect", lambda *_, **__: fakeredis.FakeRedis())
+    monkeypatch.setattr("clip_worker.client.parts.connect", lambda *_, **__: fakeredis.FakeRedis())
     with Client() as client:
         yield client
 

@@ -10,6 +10,7 @@ from support.sent_messages import IMAGE, LABELS
 
 from clip_worker import Client
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, SENT_AT_HEADER, ClassifyRequest, parse
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 from clip_worker.errors import InvalidRequestError, QueueUnavailableError
 from worker.cli.demo.redis_server import find_free_port
 
@@ -35,7 +36,63 @@ def test_an_argument_that_is_none_is_not_sent(client, sent):
     assert arguments["label_set"] == "animals"
 
 
-def test_many_images_are_sent_in_chunks_with_a_limited_number_in_flight(client, sent, monkeypatch):
+@pytest.fixture
+def no_results(monkeypatch):
+    """A wait for results ends with `StopAsyncIteration`."""
+
+    def nothing(handles, *, timeout):
+        raise StopAsyncIteration
+
+    monkeypatch.setattr("clip_worker.client.outcome_stream.as_completed", nothing)
+
+
+@pytest.mark.usefixtures("no_results")
+def test_every_keyword_is_an_option_of_the_contract_or_of_sending(client, sent):
+    given = {
+        "k": 3,
+        "templates": ["a {}", "the {}"],
+        "threshold": 0.25,
+        "deadline": 2e9,
+        "return_embedding": True,
+    }
+    sending = {"priority": 3, "expires_s": 60.0}
+
+    client.classify(IMAGE, LABELS, **given, **sending, task_id="photo:1")
+    client.submit_many([IMAGE], LABELS, **given, **sending)
+    with pytest.raises(StopAsyncIteration):
+        next(client.classify_many([IMAGE], LABELS, **given, **sending))
+
+    assert sent.tasks == [CLASSIFY, CLASSIFY, CLASSIFY_MANY]
+    for arguments in sent.arguments:
+        assert arguments.items() >= {"labels": LABELS, **given}.items()
+    for message in sent:
+        assert message["properties"]["priority"] == 3
+        assert message["headers"]["expires"]
+
+
+def test_a_chosen_id_is_the_tasks_and_marks_its_message(client, sent):
+    handle = client.classify(IMAGE, LABELS, task_id="photo:1")
+    requests = [IMAGE, {"image": IMAGE, "task_id": "photo:2"}]
+    plain, chosen = client.submit_many(requests, LABELS)
+
+    assert (handle.id, chosen.id) == ("photo:1", "photo:2")
+    assert sent.ids == ["photo:1", plain.id, "photo:2"]
+    keys = QueueKeys(DEFAULT_QUEUE)
+    assert sent.markers == [keys.sent("photo:1"), "", keys.sent("photo:2")]
+
+
+@pytest.mark.parametrize("task_id", ["", 7, "with space", 'quo"te', "ü", 201 * "x"])
+def test_an_id_that_can_not_be_a_tasks_is_rejected(client, sent, task_id):
+    failure = failure_of(client.classify, IMAGE, LABELS, task_id=task_id)
+    assert failure.code == "BAD_TASK_ID"
+    assert "pass 1 to 200 letters" in failure.message
+    [many] = [failure_of(client.submit_many, [{"image": IMAGE, "task_id": task_id}], LABELS)]
+    assert many.code == "BAD_TASK_ID"
+    assert sent == []
+
+
+@pytest.mark.usefixtures("no_results")
+def test_many_images_are_sent_in_chunks_with_a_limited_number_in_flight(client, sent):
     # given an endless source of images, and no results
     read = []
 
@@ -44,10 +101,6 @@ def test_many_images_are_sent_in_chunks_with_a_limited_number_in_flight(client, 
             read.append(index)
             yield f"https://example.org/{index}.jpg"
 
-    def nothing(handles, *, timeout):
-        raise StopAsyncIteration
-
-    monkeypatch.setattr("clip_worker.client.outcome_stream.as_completed", nothing)
     outcomes = client.classify_many(images(), LABELS, chunk=3, in_flight=4)
     assert read == []
     # when
@@ -115,7 +168,7 @@ def test_one_invalid_request_of_many_is_named_and_none_is_sent(
         (lambda client: client.classify(IMAGE), "NO_LABELS"),
         (lambda client: client.classify(IMAGE, LABELS, k=0), "BAD_K"),
         (lambda client: client.classify(IMAGE, LABELS, template="none"), "BAD_TEMPLATE"),
-        (lambda client: client.classify(IMAGE, LABELS, tempalte="{}"), "INVALID_REQUEST"),
+        (lambda client: client.submit_many([{"image": IMAGE, "kk": 1}], LABELS), "INVALID_REQUEST"),
         (lambda client: client.classify_many([IMAGE], LABELS, k=0), "BAD_K"),
         (lambda client: client.classify_many([IMAGE], []), "NO_LABELS"),
         (lambda client: client.put_label_set("animals", []), "NO_LABELS"),

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from support.fake_clock import FakeClock
 
-from clip_worker.client.publisher import MOST_BYTES, MOST_MESSAGES, Publisher, QueueLimit
+from clip_worker.client.publisher import (
+    MOST_BYTES,
+    MOST_MESSAGES,
+    Message,
+    Publisher,
+    QueueLimit,
+)
 from clip_worker.contract.keys import QueueKeys
 from clip_worker.errors import QueueFullError, QueueUnavailableError
 from clip_worker.redis.url import connect
@@ -26,8 +32,9 @@ def redis(redis_url):
 def send(redis, limit, messages=MESSAGES, *, clock=None, priority=0):
     clock = clock or FakeClock()
     url = "redis://:secret@pictures"
-    publisher = Publisher(redis, url, QUEUE, limit, clock=clock, sleep=clock.sleep)
-    return publisher.send(messages, len(messages), priority)
+    publisher = Publisher(redis, url, QUEUE, limit, once_s=60, clock=clock, sleep=clock.sleep)
+    sent = [Message(each) if isinstance(each, str) else each for each in messages]
+    return publisher.send(sent, len(sent), priority)
 
 
 def received(redis) -> list[str]:
@@ -117,3 +124,44 @@ def test_a_redis_that_became_a_replica_is_reported(redis, limit):
             list(send(redis, limit))
     finally:
         redis.replicaof("NO", "ONE")
+
+
+# --- messages that are sent once ---
+
+ONCE = [Message(f"message {n}", f"sent:{n}") for n in range(4)]
+
+
+@LARGE_LIMITS
+def test_a_message_with_a_marker_is_sent_once(redis, limit):
+    assert list(send(redis, limit, ONCE[:2])) == [2]
+    mixed = [ONCE[0], Message("other"), ONCE[2], ONCE[2], Message("other")]
+    assert list(send(redis, limit, mixed)) == [5]
+    assert received(redis) == ["message 0", "message 1", "other", "message 2", "other"]
+    assert 0 < redis.ttl("sent:0") <= 60
+
+
+def test_messages_that_were_sent_before_need_no_room(redis):
+    list(send(redis, None, ONCE))
+    assert list(send(redis, QueueLimit(4), ONCE)) == [4]
+    assert list(send(redis, QueueLimit(5), [*ONCE, Message("new")])) == [5]
+    with pytest.raises(QueueFullError, match="5 messages are waiting, of at most 5"):
+        list(send(redis, QueueLimit(5), [*ONCE, Message("newer")]))
+    assert received(redis) == [*(message.text for message in ONCE), "new"]
+
+
+def test_a_waiting_producer_skips_what_was_sent_before(redis):
+    list(send(redis, None, ONCE[:2]))
+    clock = FakeClock(then=lambda: redis.rpop(QUEUE))
+    assert list(send(redis, QueueLimit(2, "wait"), ONCE, clock=clock)) == [2, 1, 1]
+    assert received(redis) == ["message 2", "message 3"]
+
+
+@LARGE_LIMITS
+def test_a_message_that_redis_refuses_leaves_no_marker(redis, limit):
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(QueueUnavailableError, match="its memory is full"):
+            list(send(redis, limit, ONCE))
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert redis.keys() == []

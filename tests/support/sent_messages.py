@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from clip_worker.client.publisher import Message
+
 IMAGE = "https://example.org/cat.jpg"
 LABELS = ["cat", "dog"]
 
@@ -19,16 +21,22 @@ class SentMessages(list[dict[str, Any]]):
     Attributes:
         fails_after: Raises `error` once so many were sent.
         error: None if all are sent.
+        markers: Of the messages.
     """
 
     fails_after = 0
     error: Exception | None = None
 
-    def send(self, messages: Iterable[str], count: int, priority: int) -> Iterator[int]:
+    def __init__(self) -> None:
+        super().__init__()
+        self.markers: list[str] = []
+
+    def send(self, messages: Iterable[Message], count: int, priority: int) -> Iterator[int]:
         for message in messages:
             if self.error and len(self) == self.fails_after:
                 raise self.error
-            self.append(json.loads(message))
+            self.append(json.loads(message.text))
+            self.markers.append(message.marker)
             assert self[-1]["properties"]["priority"] == priority
             yield 1
 

@@ -1,0 +1,62 @@
+"""Type checkers find mistakes in calls of the client."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CALLS = """
+from clip_worker import Classification, Client, Handle, Outcome, as_completed
+
+client = Client()
+labels = ["cat", "dog"]
+handle: Handle[Classification] = client.classify("data:,x", labels, k=3, template="a {}")
+probability: float = handle.get(timeout=1).predictions[0].probability
+handles: list[Handle[Classification]] = client.submit_many(
+    ["data:,x", {"image": "data:,y", "k": 1, "task_id": "y"}], labels
+)
+for ended in as_completed(handles):
+    label: str = ended.get().predictions[0].label
+for position, outcome in client.classify_many(["data:,x"], label_set="pets"):
+    number: int = position
+    kind: Outcome = outcome
+"""
+MISTAKES = [
+    'client.classify("data:,x", labels, kk=3)',
+    'client.classify("data:,x", labels, k="three")',
+    'client.classify("data:,x", labels, return_embedding="yes")',
+    'client.classify("data:,x", 5)',
+    'client.classify(b"x", labels)',
+    'client.submit_many(["data:,x"], labels, kk=3)',
+    'client.submit_many([{"image": "data:,x", "kk": 3}], labels)',
+    'client.submit_many([{"k": 3}], labels)',
+    'client.classify_many(["data:,x"], labels, k="three")',
+    "handle.get().predictions[0].score",
+    'handle.get(timeout="1")',
+]
+CHECKERS = {
+    "mypy": [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--no-error-summary"],
+    "pyright": ["pyright", "--pythonpath", sys.executable],
+}
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_a_type_checker_accepts_right_calls_and_finds_each_wrong_one(checker, tmp_path):
+    if checker == "pyright" and shutil.which("pyright") is None:
+        pytest.skip("pyright is not installed")
+    path = tmp_path / "calls.py"
+    path.write_text(CALLS + "\n".join(MISTAKES) + "\n")
+
+    done = subprocess.run(
+        [*CHECKERS[checker], str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    lines = [line for line in done.stdout.splitlines() if "calls.py:" in line and "error" in line]
+    found = {int(line.split("calls.py:")[1].split(":")[0]) for line in lines}
+    first = CALLS.count("\n") + 1
+    assert found == set(range(first, first + len(MISTAKES))), done.stdout + done.stderr
