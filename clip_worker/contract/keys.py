@@ -1,4 +1,4 @@
-"""Names of Redis keys: queues, their dead letters, and results."""
+"""Names of Redis keys: queues, their dead letters, results and uploads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ RESULT_PREFIX = "celery-task-meta-"  # of the keys under which Celery stores res
 # kombu puts a message of priority n into the list of the nearest step below n; 0 is most urgent.
 PRIORITY_STEPS = (0, 3, 6, 9)
 PRIORITY_SEPARATOR = "\x06\x16"
+
+
+def upload_key(digest: str) -> str:
+    """String: the bytes of an upload, by their SHA-256."""
+    return f"{PREFIX}:upload:{digest}"
+
+
+def upload_users_key(digest: str) -> str:
+    """Set: the tasks, and the claims of clients, for which an upload is kept."""
+    return f"{upload_key(digest)}:users"
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,8 @@ class RequestOptions(Wire):
         threshold: Predictions less probable than this are omitted; in [0, 1].
         deadline: Unix time in seconds after which the task expires.
         return_embedding: Whether the result includes the image's embedding.
+        result_ttl_s: How long the result is kept, in seconds; at most as long as the worker keeps
+            results (`CLIP_WORKER_RESULT_TTL_S`), which is the default.
     """
 
     labels: Labels | None = None
@@ -160,6 +162,7 @@ class RequestOptions(Wire):
     threshold: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     deadline: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     return_embedding: StrictBool = False
+    result_ttl_s: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from clip_worker.contract.http_url import HttpUrl
@@ -21,7 +22,19 @@ UPLOAD_PREFIX = "redis://uploads/"
 # Two characters at least: in C:\cat.jpg the C is a drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_UPLOAD = re.compile(rf"{UPLOAD_PREFIX}([0-9a-f]{{64}})(?:#([0-9A-Za-z_-]{{1,64}}))?")
+
+
+class Upload(NamedTuple):
+    """What a `redis://uploads/<sha256>#<claim>` URI names.
+
+    Attributes:
+        digest: SHA-256 of the bytes, 64 hex digits in lower case.
+        claim: Keeps the upload until a task uses it; empty if the URI has none.
+    """
+
+    digest: str
+    claim: str
 
 
 def validate_uri(uri: str) -> str:
@@ -110,18 +123,28 @@ def is_upload(uri: str) -> bool:
 
 
 def upload_digest(uri: str) -> str:
-    """The SHA-256 that a `redis://uploads/<sha256>` URI names, 64 hex digits in lower case.
+    """The SHA-256 that a `redis://uploads/<sha256>#<claim>` URI names, 64 hex digits.
+
+    The claim may be missing.
 
     Raises:
         InvalidRequestError: Any other host, path or form.
     """
-    digest = uri.removeprefix(UPLOAD_PREFIX)
-    if digest == uri or not _SHA256.fullmatch(digest):
-        raise bad_uri(
-            uri,
-            f"is not {UPLOAD_PREFIX}<sha256, 64 hex digits>; use the one client.upload() returned",
-        )
-    return digest
+    if upload := find_upload(uri):
+        return upload.digest
+    raise bad_uri(
+        uri, f"is not {UPLOAD_PREFIX}<sha256, 64 hex digits>; use the one client.upload() returned"
+    )
+
+
+def find_upload(uri: str) -> Upload | None:
+    """The upload that a URI names; None if it names none.
+
+    >>> find_upload("redis://uploads/" + 64 * "0" + "#5f3c").claim
+    '5f3c'
+    """
+    match = uri.startswith("redis:") and _UPLOAD.fullmatch(uri)
+    return Upload(match[1], match[2] or "") if match else None
 
 
 def _checked_text(uri: str) -> str:

@@ -98,7 +98,7 @@ class Acks:
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
         if self._claim(delivery):
-            self.writer.add([Ack(delivery)])
+            self.writer.add([Ack(delivery, uses=self._policy.uses_of(delivery))])
 
     def acknowledge_copies(self, copies: Sequence[Delivery]) -> None:
         """End deliveries of messages that are in flight already: their results come from those."""
@@ -207,6 +207,8 @@ class Acks:
         return bool(self._in_flight.claim([delivery]))
 
     def _ack(self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object) -> Ack:
+        uses = self._policy.uses_of(delivery)
         if delivery.envelope.headers.get("ignore_result"):
-            return Ack(delivery)
-        return Ack(delivery, result_key(delivery.id), state(delivery.envelope, what))
+            return Ack(delivery, uses=uses)
+        stored, ttl_s = state(delivery.envelope, what), self._policy.result_ttl_of(delivery)
+        return Ack(delivery, result_key(delivery.id), stored, ttl_s, uses)

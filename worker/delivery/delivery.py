@@ -11,17 +11,19 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from clip_worker.contract.message_reader import Envelope
 from clip_worker.quoting import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from clip_worker.contract.message_body import Arguments
     from clip_worker.errors import ClipWorkerError
     from worker.delivery.redis_queue import RedisQueue
+
+Uses: TypeAlias = "Sequence[tuple[str, str]]"  # keys in Redis, each with a user of it
 
 UNREAD = Envelope()
 TOGETHER_UNKNOWN = 0  # a crowd, whose size changes all the time
@@ -160,11 +162,16 @@ class Ack(NamedTuple):
         delivery: Its end has been decided.
         key: Where its result goes; empty for none.
         result: As Celery's result backend stores it.
+        ttl_s: How long it is kept, in seconds; None, and at most, as the queue keeps results.
+        uses: Keys that the task used and the user that it was of each; a key is deleted with its
+            last user.
     """
 
     delivery: Delivery
     key: str = ""
     result: str = ""
+    ttl_s: float | None = None
+    uses: Uses = ()
 
 
 def _shown(text: str) -> str:

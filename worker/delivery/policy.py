@@ -10,7 +10,7 @@ from clip_worker.errors import TemporaryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from worker.delivery.delivery import Delivery
+    from worker.delivery.delivery import Delivery, Uses
 
 
 class Handler(Protocol):
@@ -48,6 +48,8 @@ class DeliveryPolicy:
         tell_dependents: Tells whoever depends on a task that is given up (its errbacks, its chord,
             the rest of its chain) of the error.
         is_registered: Whether the application has a task of this name.
+        uses_of: What a task uses in Redis, which is deleted with its last user.
+        result_ttl_of: How long a task's result is to be kept, in seconds; None for as usual.
         everything_in_celery: Whether Celery runs all tasks, since it is configured to do more with
             them than the handler does.
     """
@@ -59,6 +61,8 @@ class DeliveryPolicy:
     revoked: Collection[str] = ()
     tell_dependents: Callable[[Delivery, BaseException], None] = lambda _delivery, _error: None
     is_registered: Callable[[str], bool] = lambda _name: True
+    uses_of: Callable[[Delivery], Uses] = lambda _delivery: ()
+    result_ttl_of: Callable[[Delivery], float | None] = lambda _delivery: None
     everything_in_celery: bool = False
 
 

@@ -7,6 +7,8 @@ twice, since a tag that is no longer held is left alone. No method retries; redi
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -59,7 +61,7 @@ class RedisQueue:
         redis: Client that gives bytes.
         keys: Of the queue.
         lease_s: How long this worker's messages are held without renewal.
-        result_ttl_s: How long a result is kept.
+        result_ttl_s: How long a result is kept, unless its task asks for less.
         clock: See `lease_clock`.
     """
 
@@ -149,7 +151,9 @@ class RedisQueue:
     def finish(
         self, lease: Lease, acks: Sequence[Ack], letter: DeadLetter | None = None
     ) -> list[bool]:
-        """Store results and acknowledge their messages, all in one step.
+        """Store results, acknowledge their messages, and drop what only they used, in one step.
+
+        A failure is not stored over a success: then its message had been sent twice.
 
         Args:
             lease: What they were taken under.
@@ -165,10 +169,16 @@ class RedisQueue:
         places += [dead_index_key(self.name)]
         held: list[int] = []
         for some in _parts(acks):
-            each = ((ack.delivery.tag, ack.key, ack.result) for ack in some)
-            args = [self._result_ttl_s, *dead, *itertools.chain.from_iterable(each)]
+            args = [*dead, *itertools.chain.from_iterable(map(self._written, some))]
             held += self.run("finish", places, args)
         return [bool(flag) for flag in held]
+
+    def _written(self, ack: Ack) -> tuple[str, str, str, int, str]:
+        ttl_s = self._result_ttl_s
+        if ack.ttl_s is not None:
+            ttl_s = max(1, min(ttl_s, math.ceil(ack.ttl_s)))
+        uses = json.dumps([*itertools.chain.from_iterable(ack.uses)]) if ack.uses else ""
+        return ack.delivery.tag, ack.key, ack.result, ttl_s, uses
 
     def requeue(self, lease: Lease, tags: Sequence[str]) -> int:
         """Put messages back, the last of them to be taken first; how many were held."""

@@ -8,7 +8,8 @@ from celery.app.task import Context
 from celery.worker import state
 
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY
-from clip_worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys, upload_key
+from clip_worker.contract.uri import find_upload
 from clip_worker.redis.url import connect
 from worker.celery import app
 from worker.delivery.policy import DeliveryPolicy
@@ -19,7 +20,7 @@ from worker.delivery.redis_queue import RedisQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.delivery.delivery import Delivery
+    from worker.delivery.delivery import Delivery, Uses
     from worker.settings import Settings
 
 LEAST_CEILING = 1024
@@ -81,11 +82,33 @@ def tell_dependents(delivery: Delivery, error: BaseException) -> None:
 
 def images_of(delivery: Delivery) -> int:
     """How many images a message asks about, as far as it can be read."""
-    if delivery.envelope.task != CLASSIFY_MANY:
-        return 1
-    args, kwargs, _ = delivery.arguments
-    images = kwargs.get("images", args[0] if args else None)
-    return max(1, len(images)) if isinstance(images, list) else 1
+    return max(1, len(_images(delivery))) if delivery.envelope.task == CLASSIFY_MANY else 1
+
+
+def uploads_of(delivery: Delivery) -> Uses:
+    """The uploads among a task's images: their keys, with the task and the URI's claim as users."""
+    uses: list[tuple[str, str]] = []
+    for image in _images(delivery):
+        if isinstance(image, str) and (upload := find_upload(image.strip())):
+            key = upload_key(upload.digest)
+            uses += [(key, user) for user in (delivery.id, upload.claim) if user]
+    return uses
+
+
+def _images(delivery: Delivery) -> Sequence[object]:
+    """The images of one of our tasks, unchecked."""
+    task, (args, kwargs, _) = delivery.envelope.task, delivery.arguments
+    if task == CLASSIFY:
+        return (kwargs.get("image", args[0] if args else None),)
+    images = kwargs.get("images", args[0] if args else None) if task == CLASSIFY_MANY else None
+    return images if isinstance(images, list) else ()
+
+
+def result_ttl_of(delivery: Delivery) -> float | None:
+    """How long a task asks for its result to be kept, in seconds; None if it does not."""
+    ttl_s = delivery.arguments.kwargs.get("result_ttl_s")
+    is_number = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
+    return ttl_s if is_number else None
 
 
 def _policy(settings: Settings) -> DeliveryPolicy:
@@ -98,5 +121,7 @@ def _policy(settings: Settings) -> DeliveryPolicy:
         # One script ends a task, so its result has to lie where its message lies.
         everything_in_celery=settings.results_url != settings.redis_url,
         tell_dependents=tell_dependents,
+        uses_of=uploads_of,
+        result_ttl_of=result_ttl_of,
         is_registered=app.tasks.__contains__,
     )

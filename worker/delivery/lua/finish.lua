@@ -1,22 +1,31 @@
 -- Store results and acknowledge their messages: both or neither. With a dead letter, file that too.
--- A tag that is no longer held was given to another worker: its result is not stored.
--- KEYS: unacked, started, dead letters, their index. ARGV: seconds that results are kept; the dead
--- letter's id ('' for none), the letter, Unix time; then for each message its tag, the result's key
--- ('' for none) and the result. -> 1 or 0 for each message: held or not
+-- A tag that is no longer held was given to another worker: its result is not stored. Nor is a
+-- failure stored over a success, as with Celery: then the message had been sent twice.
+-- What a task used in Redis (an upload) is deleted with its last user: the set `<key>:users` has them.
+-- KEYS: unacked, started, dead letters, their index. ARGV: the dead letter's id ('' for none), the
+-- letter, Unix time; then for each message its tag, the result's key ('' for none), the result, for
+-- how many seconds it is kept, and what the task used: '' for nothing, or JSON, [key, user, key, …].
+-- -> 1 or 0 for each message: held or not
 local unacked, started = KEYS[1], KEYS[2]
 redis.call('HDEL', unacked, '') -- lets the writes below pass where memory is full
-local held, done = {}, {}
-for i = 5, #ARGV, 3 do
-  local tag, key, result = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+local held, done, uses = {}, {}, {}
+
+local function is_success(result)
+  return string.find(result or '', '{"status": "SUCCESS"', 1, true) == 1
+end
+
+for i = 4, #ARGV, 5 do
+  local tag, key, result, seconds = unpack(ARGV, i, i + 3)
   local is_held = redis.call('HEXISTS', unacked, tag)
   if is_held == 1 then
     done[#done + 1] = tag
-    if ARGV[2] ~= '' then
-      redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
-      redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2])
+    uses[#uses + 1] = ARGV[i + 4]
+    if ARGV[1] ~= '' then
+      redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+      redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
     end
-    if key ~= '' then
-      redis.call('SET', key, result, 'EX', ARGV[1])
+    if key ~= '' and (is_success(result) or not is_success(redis.call('GET', key))) then
+      redis.call('SET', key, result, 'EX', seconds)
       redis.call('PUBLISH', key, result)
     end
   elseif key ~= '' and redis.call('GET', key) == result then
@@ -28,5 +37,14 @@ end
 if #done > 0 then
   redis.call('HDEL', unacked, unpack(done))
   redis.call('HDEL', started, unpack(done))
+end
+for _, used in ipairs(uses) do
+  local pairs_ = used ~= '' and cjson.decode(used) or {}
+  for i = 1, #pairs_, 2 do
+    local users = pairs_[i] .. ':users'
+    if redis.call('SREM', users, pairs_[i + 1]) == 1 and redis.call('EXISTS', users) == 0 then
+      redis.call('DEL', pairs_[i])
+    end
+  end
 end
 return held
