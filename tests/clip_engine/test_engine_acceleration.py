@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.image_zoo import photo
+from support.image_zoo import pixels_of
 from support.tiny_clip import TINY_RESNET, TINY_VIT, tiny_engine, tiny_state, tokenizer
+from support.watched_calls import watched_sizes
 from torch import nn
 from torch.nn import functional
 
@@ -44,13 +45,8 @@ def only(name: str) -> Acceleration:
     return dataclasses.replace(PLAIN, **{name: True})
 
 
-def pictures(engine: Engine, count: int) -> list[Tensor]:
-    side = engine.preprocessor.resolution
-    return [engine.prepare(photo((side, side), seed=seed)) for seed in range(count)]
-
-
 def features(engine: Engine) -> tuple[Tensor, Tensor]:
-    return engine.encode_pixels(pictures(engine, 5)), engine.labels.get(LABELS, ("a {}.",))
+    return engine.encode_pixels(pixels_of(engine, 5)), engine.labels.get(LABELS, ("a {}.",))
 
 
 # --- against the plain path ---
@@ -216,14 +212,7 @@ def test_labels_are_encoded_again_each_time_if_caching_is_disabled(
 ) -> None:
     for options, calls in ((Acceleration.without(["cached_text"]), 2), (Acceleration(), 1)):
         engine = tiny_engine(acceleration=options)
-        seen: list[int] = []
-        encode = engine.texts.encode_tokens
-
-        def watched(rows: Any, encode: Any = encode, seen: list[int] = seen) -> Tensor:
-            seen.append(len(rows))
-            return encode(rows)  # type: ignore[no-any-return]  # as above
-
-        monkeypatch.setattr(engine.texts, "encode_tokens", watched)
+        seen = watched_sizes(monkeypatch, engine.texts, "encode_tokens")
         first, second = (engine.labels.get(LABELS, ("{}",)) for _ in range(2))
         assert seen == [len(LABELS)] * calls
         assert torch.equal(first, second)

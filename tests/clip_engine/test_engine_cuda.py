@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.image_zoo import photo
+from support.image_zoo import pixels_of
 from support.tiny_clip import TINY_RESNET, TINY_VIT, tiny_engine
+from support.watched_calls import watched_sizes
 
 from clip_engine.acceleration import PLAIN, Acceleration, cuda_graphs
 from clip_engine.acceleration.cuda_graphs import BucketGraphs
@@ -23,11 +24,6 @@ BUCKETS = (1, 2, 4, 8)
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="CUDA graphs need a GPU, and torch sees none"
 )
-
-
-def pixels_of(engine: Engine, count: int, seed: int = 0) -> list[Tensor]:
-    side = engine.preprocessor.resolution
-    return [engine.prepare(photo((side, side), seed=seed + index)) for index in range(count)]
 
 
 # --- with a GPU ---
@@ -52,14 +48,20 @@ def on_gpu(request: pytest.FixtureRequest) -> Any:
 
 
 @needs_cuda
-def test_replayed_features_are_the_plain_paths(on_gpu: Any) -> None:
+def test_replayed_features_are_the_plain_paths(
+    on_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fast, plain = on_gpu(Acceleration()), on_gpu(PLAIN)
-    assert sorted(fast._images._graphs._graphs) == list(BUCKETS)
-    assert not plain._images._graphs._graphs
+    # a graph that is replayed calls no model
+    called, called_plain = (
+        watched_sizes(monkeypatch, engine.model, "encode_image") for engine in (fast, plain)
+    )
     for count in (1, 3, 8, 11):
         pixels = pixels_of(fast, count)
         cosines = (fast.encode_pixels(pixels) * plain.encode_pixels(pixels)).sum(dim=-1)
         assert cosines.min() > 0.9999
+    assert called == []
+    assert called_plain == [1, 4, 8, 8, 4]
 
 
 @needs_cuda
@@ -166,16 +168,32 @@ def test_only_sizes_that_were_recorded_are_replayed(
     assert [float(graphs.run(batch).max()) for batch in batches(1, 2, 4)] == [2.0, 1.0, 2.0]
 
 
-def test_on_a_cpu_nothing_is_recorded_or_pinned() -> None:
-    engine = tiny_engine(acceleration=Acceleration())
-    engine.warm()
-    assert not engine._images._graphs._graphs
-    assert not engine._images._upload(pixels_of(engine, 1), 2).is_pinned()
+@pytest.fixture
+def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The batches that are encoded, by a graph or without, as they are on the device."""
+    batches: list[Tensor] = []
+    run = BucketGraphs.run
+
+    def watched(graphs: BucketGraphs, pixels: Tensor) -> Tensor:
+        batches.append(pixels)
+        return run(graphs, pixels)
+
+    monkeypatch.setattr(BucketGraphs, "run", watched)
+    return batches
 
 
-def test_padding_is_black_and_pictures_keep_their_order() -> None:
-    engine = tiny_engine(acceleration=Acceleration())
+def test_on_a_cpu_nothing_is_recorded_or_pinned(
+    uploaded: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BucketGraphs, "record", lambda *_: pytest.fail("recorded on a CPU"))
+    tiny_engine(acceleration=Acceleration()).warm()
+    assert [batch.is_pinned() for batch in uploaded] == [False]
+
+
+def test_padding_is_black_and_pictures_keep_their_order(uploaded: list[Tensor]) -> None:
+    engine = tiny_engine(buckets=(4,), acceleration=Acceleration())
     pixels = pixels_of(engine, 3)
-    batch = engine._images._upload(pixels, 4)
+    engine.encode_pixels(pixels)
+    [batch] = uploaded
     assert torch.equal(batch[:3], torch.stack(pixels))
     assert not batch[3].any()

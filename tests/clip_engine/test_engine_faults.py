@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.image_zoo import photo
+from support.image_zoo import photo, pixels_of
 from support.tiny_clip import tiny_engine
+from support.watched_calls import watched_sizes
 
 from clip_engine.errors import ClipEngineError, DeviceLostError
 from clip_engine.inference.device_errors import device_losses, is_device_lost, is_out_of_memory
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor
-
-    from clip_engine.engine import Engine
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 # As torch 2.11 to 2.15 word them.
@@ -40,26 +39,19 @@ OUT_OF_MEMORY_WORDS = (
 ELSEWHERE = ("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", "out of memory of names")
 
 
-def pixels_of(engine: Engine, count: int) -> list[Tensor]:
-    side = engine.preprocessor.resolution
-    return [engine.prepare(photo((side, side), seed=seed)) for seed in range(count)]
-
-
 def hold_at_most(
     monkeypatch: pytest.MonkeyPatch, model: Any, rows: int, encode: str = "encode_image"
 ) -> list[int]:
     """Let the tower fail above so many rows; gives the list of sizes that it is asked for."""
-    asked: list[int] = []
     original = getattr(model, encode)
 
-    def forward(batch: Tensor, **options: bool) -> Tensor:
-        asked.append(len(batch))
+    def forward(batch: Tensor, **options: bool) -> Any:
         if len(batch) > rows:
             raise OUT_OF_MEMORY
-        return original(batch, **options)  # type: ignore[no-any-return]  # torch's calls are Any
+        return original(batch, **options)
 
     monkeypatch.setattr(model, encode, forward)
-    return asked
+    return watched_sizes(monkeypatch, model, encode)
 
 
 # --- out of memory ---
@@ -145,13 +137,13 @@ class Interrupted(list["Tensor"]):
 
     def __init__(self, pixels: Iterable[Tensor], meanwhile: Callable[[], object]) -> None:
         super().__init__(pixels)
-        self._meanwhile = [meanwhile]
+        self.meanwhile = [meanwhile]
 
     def __getitem__(self, place: Any) -> Any:
         chunk = super().__getitem__(place)
-        if self._meanwhile:
+        if self.meanwhile:
             with ThreadPoolExecutor(1) as other:
-                other.submit(self._meanwhile.pop()).result()
+                other.submit(self.meanwhile.pop()).result()
         return chunk
 
 

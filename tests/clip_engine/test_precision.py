@@ -1,14 +1,17 @@
-"""What the default precision of each device does to the answers of a model with trained weights."""
+"""What lower precision does to features, and to the answers of a model with trained weights."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from demo_model.world.draw import draw_scene
 from demo_model.world.scenes import VALUES, Scene, all_scenes
+from support.image_zoo import pixels_of
+from support.tiny_clip import tiny_engine
 from torch import Tensor
 
 from clip_engine import Engine, load_engine
@@ -42,3 +45,29 @@ def test_the_default_of_a_device_changes_no_probability_by_more_than_a_hundredth
     # then, among probabilities of which many are neither 0 nor 1
     assert ((exact > 0.1) & (exact < 0.9)).any(dim=-1).sum() > PICTURES / 4
     assert (lower - exact).abs().max() <= 0.01
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_changes_features_a_little_and_leaves_texts_alone(precision: Any) -> None:
+    exact, rough = tiny_engine(), tiny_engine(precision=precision)
+    pixels = pixels_of(exact, 3)
+    features = rough.encode_pixels(pixels)
+    cosines = (features * exact.encode_pixels(pixels)).sum(dim=-1)
+    assert features.dtype == torch.float32
+    assert cosines.min() > 0.99
+    assert not torch.equal(features, exact.encode_pixels(pixels))
+    assert torch.equal(rough.labels.get(["a"], ("{}",)), exact.labels.get(["a"], ("{}",)))
+
+
+def test_the_default_precision_is_float16_on_cuda_and_float32_elsewhere() -> None:
+    assert default_precision(torch.device("cuda:1")) == "float16"
+    assert default_precision(torch.device("cpu")) == "float32"
+
+
+def test_only_the_image_towers_products_are_stored_in_lower_precision() -> None:
+    model = tiny_engine(precision="bfloat16").model
+    low = {name for name, weight in model.named_parameters() if weight.dtype == torch.bfloat16}
+    assert "visual.transformer.resblocks.0.attn.in_proj_weight" in low
+    assert "visual.transformer.resblocks.0.mlp.c_fc.weight" in low
+    assert not any("ln_" in name or "positional" in name for name in low)
+    assert all(name.startswith("visual.") for name in low)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
     from numpy.typing import NDArray
+    from torch import Tensor
+
+    from clip_engine.engine import Engine
 
     Writer = Callable[[Image.Image, Path, Generator], None]
 
@@ -71,6 +74,12 @@ def photo(size: tuple[int, int], seed: int) -> Image.Image:
         total += _noise(size, 2**octave, rng) / 2 ** (octave - 1)
     total = 128 + 70 * total / total.std()
     return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))
+
+
+def pixels_of(engine: Engine, count: int, seed: int = 0) -> list[Tensor]:
+    """Photo-like images that an engine has prepared, uint8 `[3, R, R]` each."""
+    side = engine.preprocessor.resolution
+    return [engine.prepare(photo((side, side), seed=seed + index)) for index in range(count)]
 
 
 def _noise(size: tuple[int, int], cells: int, rng: Generator) -> NDArray[np.float32]:
