@@ -15,21 +15,32 @@
 
 The classes are split by what the caller should do; `code` is the stable name of what happened.
 Celery's JSON results hold an exception's module, class name and `args`, from which a client that
-has imported the module rebuilds it. So every class takes exactly a message and a code, keeps them
-as its `args`, and stays in this module.
+has imported the module rebuilds it. So every class can be made from its `args`, and stays in this
+module. A client that has not imported it gets an exception of a class that Celery makes up, which
+shows its `args`: so these are one string, the message and then the code in brackets.
 """
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_WITH_CODE = re.compile(r"(.*) \[([A-Z][A-Z0-9_]*)\]", re.DOTALL)
 
 
 class ClipWorkerError(Exception):
     """Base class of all exceptions of this package.
 
     Args:
-        message: One sentence for people, with the value at fault and how to fix it.
-        code: Stable name for programs, such as `FETCH_404`; None for the class's default.
+        message: One sentence for people, with the value at fault and how to fix it. It may end
+            with a code in brackets, as in `args`.
+        code: Stable name for programs, such as `FETCH_404`; None for that of the message, or the
+            class's default.
+
+    Attributes:
+        message: Without a code.
+        code: See above.
+        args: One string, such as `"The server answered 404. [FETCH_404]"`.
     """
 
     default_code: ClassVar[str] = "INTERNAL"
@@ -39,10 +50,12 @@ class ClipWorkerError(Exception):
         cls.default_code = code or cls.default_code
 
     def __init__(self, message: str, code: str | None = None) -> None:
+        if code is None and (stored := _WITH_CODE.fullmatch(message)):
+            message, code = stored.groups()
         # A message with a lone surrogate could be neither stored nor logged.
         self.message = message.encode(errors="backslashreplace").decode()
         self.code = code or self.default_code
-        super().__init__(self.message, self.code)
+        super().__init__(f"{self.message} [{self.code}]")
 
     def __str__(self) -> str:
         return self.message

@@ -147,5 +147,5 @@ def test_a_chord_with_a_member_that_kills_workers_ends_with_that_error(
         error = end_of(result)
 
     assert isinstance(error, ChordError)
-    assert "'POISON'" in str(error)
+    assert "[POISON]" in str(error)
     assert broker.hlen(dead_key(DEFAULT_QUEUE)) == 1

@@ -74,7 +74,7 @@ def test_the_last_error_keeps_its_class_and_code_and_gets_the_reason(
     lower = QueueUnavailableError("Redis is away.")
     with pytest.raises(QueueUnavailableError) as caught:
         pause_s(**state, error=lower)  # type: ignore[arg-type]  # `tried` is an int
-    assert caught.value.args == (f"Redis is away. {reason}", "QUEUE_UNAVAILABLE")
+    assert caught.value.args == (f"Redis is away. {reason} [QUEUE_UNAVAILABLE]",)
     assert caught.value.__cause__ is lower
 
 

@@ -48,4 +48,4 @@ def test_the_header_is_kept_with_an_error_that_may_pass(status, headers, error, 
         failure = failure_of(fetcher().fetch, server.url())
     assert (type(failure), failure.code) == (error, f"FETCH_{status[:3]}")
     assert getattr(failure, "retry_after_s", None) == expected
-    assert failure.args == (failure.message, failure.code)
+    assert failure.args == (f"{failure.message} [{failure.code}]",)

@@ -12,6 +12,7 @@ monitor also looks for results that it has not heard of.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -104,7 +105,5 @@ def _code(result: Any) -> str:
     """The code of one of our errors, else the exception's class."""
     if not isinstance(result, dict):
         return repr(result)
-    message = result.get("exc_message")
-    if isinstance(message, list) and len(message) == 2:
-        return str(message[1])
-    return str(result.get("exc_type"))
+    code = re.search(r" \[([A-Z0-9_]+)\]$", str((result.get("exc_message") or [""])[0]))
+    return code[1] if code else str(result.get("exc_type"))
