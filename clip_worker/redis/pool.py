@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from redis import VERSION
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import SentinelConnectionPool
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS = 64
 WAIT_S = 30.0  # longer than a command takes to fail, including retries
+# redis-py before 5.3 requires the command's name, and ignores it; later versions warn about it.
+_COMMAND_NAME = ("",) if VERSION < (5, 3) else ()
 
 
 class PoolBusyError(RedisConnectionError):
@@ -51,7 +54,7 @@ class WaitingPool(ConnectionPool):
             self._checkpid()
             seen = self._returns
             try:
-                return super().get_connection()
+                return super().get_connection(*_COMMAND_NAME)
             except RedisConnectionError as error:
                 if not _is_exhausted(error):
                     raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import Redis
 from redis.backoff import FullJitterBackoff
 from redis.connection import parse_url
@@ -99,7 +101,7 @@ def _direct(url: str, retries: int) -> Redis:
     options = parse_url(address)  # type: ignore[no-untyped-call]  # redis-py's
     options["connection_class"] = MasterOnlySSLConnection if tls else MasterOnlyConnection
     limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
-    pool = WaitingPool(**(limits | options | tls), retry=_retry(retries))
+    pool = WaitingPool(**(limits | options | tls | _retrying(retries)))
     return Redis.from_pool(pool)
 
 
@@ -115,12 +117,16 @@ def _managed(url: str, retries: int) -> Redis:
         db=parsed.db,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=_retry(retries),
         **parsed.credentials,
+        **_retrying(retries),
     )
     return client
 
 
-def _retry(retries: int) -> Retry:
+def _retrying(retries: int) -> dict[str, Any]:
+    """redis-py's options; before version 6 it retries nothing that `retry_on_error` lacks."""
     pauses = FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
-    return Retry(pauses, retries, supported_errors=(LostConnectionError,))
+    return {
+        "retry": Retry(pauses, retries, supported_errors=(LostConnectionError,)),
+        "retry_on_error": [LostConnectionError],
+    }

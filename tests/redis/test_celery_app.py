@@ -25,5 +25,4 @@ def test_all_tasks_in_flight_may_store_their_results_at_once():
     settings = Settings(concurrency=300)
     app = RedisCelery("worker", set_as_current=False)
     app.conf.update(worker_configuration(settings))
-    with app.backend.client.connection_pool as pool:
-        assert pool.max_connections > settings.concurrency
+    assert app.backend.client.connection_pool.max_connections > settings.concurrency

@@ -80,4 +80,4 @@ def test_our_own_connection_asks_each_sentinel_once_for_a_second():
         for sentinel in pool.sentinel_manager.sentinels:
             given = sentinel.connection_pool.connection_kwargs
             assert (given["socket_timeout"], given["password"]) == (1.0, "other")
-            assert given["retry"].get_retries() == 0
+            assert given["retry"]._retries == 0
