@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,7 +222,8 @@ def test_a_task_says_by_position_too_what_it_uses_and_by_name_how_long_its_resul
 
 
 @pytest.mark.parametrize(
-    "image", [None, True, "", "redis:", f"{URI}/x", f"{URI}#", f"{URI}#a b", []]
+    "image",
+    [None, True, math.nan, math.inf, -1, "", "redis:", f"{URI}/x", f"{URI}#", f"{URI}#a b", []],
 )
 def test_an_image_of_any_form_can_be_asked_for_what_it_uses(
     server: redis.Redis, queue: RedisQueue, image: object
