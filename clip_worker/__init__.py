@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from clip_worker.client.client import Client
     from clip_worker.client.handle import Handle, as_completed
     from clip_worker.client.image_request import ImageRequest
+    from clip_worker.client.webhook import verify_webhook
     from clip_worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
+    from clip_worker.contract.webhooks import WebhookEvent
     from clip_worker.errors import (
         ClipWorkerError,
         ExpiredError,
@@ -58,8 +60,10 @@ __all__ = [
     "ServiceError",
     "TemporaryError",
     "Timing",
+    "WebhookEvent",
     "__version__",
     "as_completed",
+    "verify_webhook",
 ]
 
 _MODULES = {
@@ -72,6 +76,8 @@ _MODULES = {
     "Outcome": "contract.results",
     "Prediction": "contract.results",
     "Timing": "contract.results",
+    "WebhookEvent": "contract.webhooks",
+    "verify_webhook": "client.webhook",
     "__version__": "version",
 }  # all others: errors
 

@@ -170,5 +170,5 @@ class Submission:
         return encoded[0].with_image(validate_uri(uri_of(request))), None
 
     def _encode(self, request: Mapping[str, Any]) -> Arguments:
-        encoded, image = self._cache.read(request)
-        return encoded.with_image(image)
+        encoded, image, webhook = self._cache.read(request)
+        return encoded.with_image(image, webhook)

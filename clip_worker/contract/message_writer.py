@@ -48,11 +48,19 @@ class EncodedRequest:
     def __init__(self, request: RequestOptions) -> None:
         fields = request.model_dump(mode="json", exclude_none=True, exclude={"image", "images"})
         self._encoded = json.dumps(fields)[:-1]
+        if request.webhook is not None:
+            fields["webhook"] = without_secrets(request.webhook)
         self._shown = saferepr(fields, MOST_SHOWN)[:-1]
 
-    def with_image(self, image: str) -> Arguments:
-        """Arguments of `clip.classify`."""
-        return self._with("image", image, _shown(image))
+    def with_image(self, image: str, webhook: str | None = None) -> Arguments:
+        """Arguments of `clip.classify`; with a webhook if the request has none."""
+        encoded, shown = self._with("image", image, _shown(image))
+        if webhook is None:
+            return Arguments(encoded, shown)
+        return Arguments(
+            f'{encoded[:-1]}, "webhook": {json.dumps(webhook)}}}',
+            f"{shown[:-1]}, 'webhook': {_shown(webhook)}}}",
+        )
 
     def with_images(self, images: list[str]) -> Arguments:
         """Arguments of `clip.classify_many`."""
@@ -118,8 +126,8 @@ class MessageWriter:
         )
 
 
-def _shown(image: str) -> str:
-    """An image's URI as Celery shows a string, without secrets."""
-    image = without_secrets(image)
-    cut = image if len(image) < MOST_SHOWN_IMAGE else f"{image[: MOST_SHOWN_IMAGE - 3]}..."
+def _shown(uri: str) -> str:
+    """A URI as Celery shows a string, without secrets."""
+    uri = without_secrets(uri)
+    cut = uri if len(uri) < MOST_SHOWN_IMAGE else f"{uri[: MOST_SHOWN_IMAGE - 3]}..."
     return "'" + cut.replace("'", "\\'") + "'"

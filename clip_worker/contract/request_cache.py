@@ -9,23 +9,40 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from clip_worker.contract import ClassifyRequest, parse
 from clip_worker.contract.uri import validate_uri
+from clip_worker.contract.webhooks import validate_webhook
 
 Kept = TypeVar("Kept")
 
 MOST_KEPT = 1024  # requests
 MOST_CHARACTERS = 100_000  # per cached request: a few thousand labels
 MOST_CHARACTERS_IN_ALL = 4_000_000
+OWN = ("image", "webhook")  # arguments that may differ from message to message
+
+
+class ReadRequest(NamedTuple, Generic[Kept]):
+    """A request that was read.
+
+    Attributes:
+        kept: What `keep` returned for it.
+        image: The image's URI.
+        webhook: The webhook's URL, if there is one.
+    """
+
+    kept: Kept
+    image: str
+    webhook: str | None
 
 
 class RequestCache(Generic[Kept]):
     """Parses the arguments of `clip.classify`. Thread-safe.
 
     Args:
-        keep: Converts a request to what is cached, for requests that differ only in the image.
+        keep: Converts a request to what is cached, for requests that differ only in the image and
+            the webhook.
     """
 
     def __init__(self, keep: Callable[[ClassifyRequest], Kept]) -> None:
@@ -34,8 +51,8 @@ class RequestCache(Generic[Kept]):
         self._characters = 0
         self._lock = threading.Lock()
 
-    def read(self, arguments: Mapping[str, Any]) -> tuple[Kept, str]:
-        """What `keep` returned for a request, and the image's URI.
+    def read(self, arguments: Mapping[str, Any]) -> ReadRequest[Kept]:
+        """What `keep` returned for a request, and what is not cached.
 
         Args:
             arguments: Arguments of `clip_worker.contract.ClassifyRequest`.
@@ -43,15 +60,20 @@ class RequestCache(Generic[Kept]):
         Raises:
             InvalidRequestError: The request is invalid.
         """
-        image, key = arguments.get("image"), _key(arguments)
-        if isinstance(image, str) and (known := self._known(key)) is not None:
-            return known, validate_uri(image)
+        image, webhook = (arguments.get(name) for name in OWN)
+        key = _key(arguments)
+        if (
+            isinstance(image, str)
+            and isinstance(webhook, str | None)
+            and (known := self._known(key)) is not None
+        ):
+            return ReadRequest(known, validate_uri(image), webhook and validate_webhook(webhook))
         request = parse(ClassifyRequest, arguments)
-        made = self._keep(request)
+        made = self._keep(request.model_copy(update={"webhook": None}))
         characters = _characters(request)
         if key is not None and characters <= MOST_CHARACTERS:
             self._put(key, made, characters)
-        return made, request.image
+        return ReadRequest(made, request.image, request.webhook)
 
     def _known(self, key: Hashable) -> Kept | None:
         with self._lock:
@@ -75,14 +97,14 @@ def _characters(request: ClassifyRequest) -> int:
 
 
 def _key(arguments: Mapping[str, Any]) -> Hashable | None:
-    """A key that is equal for two requests only if they differ in nothing but the image.
+    """A key that is equal for two requests only if they differ in nothing but `OWN`.
 
     None for arguments of unexpected types, and for a request with a deadline, which is unlikely to
     be repeated.
     """
     parts: list[Hashable] = []
     for name, value in arguments.items():
-        if name == "image":
+        if name in OWN:
             continue
         if name == "deadline":
             return None

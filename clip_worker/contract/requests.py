@@ -24,6 +24,7 @@ from pydantic import (
 from clip_worker.contract.results import Wire
 from clip_worker.contract.text import LONE_SURROGATE, is_text
 from clip_worker.contract.uri import validate_uri
+from clip_worker.contract.webhooks import validate_webhook
 from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import quote, shown_uri
 
@@ -47,6 +48,7 @@ FIELD_CODES = {
     "template": "BAD_TEMPLATE",
     "templates": "BAD_TEMPLATE",
     "ensemble": "BAD_TEMPLATE",
+    "webhook": "BAD_WEBHOOK",
 }
 
 # What would be valid, where pydantic's messages are about Python's types.
@@ -127,11 +129,19 @@ def _check_uri(uri: str) -> str:
         raise _FaultError(error.message, error.code) from error
 
 
+def _check_webhook(url: str) -> str:
+    try:
+        return validate_webhook(url)
+    except InvalidRequestError as error:
+        raise _FaultError(error.message, error.code) from error
+
+
 RequestT = TypeVar("RequestT", bound=BaseModel)
 Labels = Annotated[tuple[StrictStr, ...], AfterValidator(_check_labels)]
 Template = Annotated[StrictStr, AfterValidator(_check_template)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=200)]
 Uri = Annotated[StrictStr, AfterValidator(_check_uri)]
+Webhook = Annotated[StrictStr, AfterValidator(_check_webhook)]
 
 
 class RequestOptions(Wire):
@@ -149,6 +159,7 @@ class RequestOptions(Wire):
         return_embedding: Whether the result includes the image's embedding.
         result_ttl_s: How long the result is kept, in seconds; at most as long as the worker keeps
             results (`CLIP_WORKER_RESULT_TTL_S`), which is the default.
+        webhook: URL that the worker posts the result or the failure to.
     """
 
     labels: Labels | None = None
@@ -163,6 +174,7 @@ class RequestOptions(Wire):
     deadline: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     return_embedding: StrictBool = False
     result_ttl_s: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = None
+    webhook: Webhook | None = None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -242,7 +254,7 @@ def _sentence(request: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{name!r} is missing; it is required."
     remedy = REMEDIES.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]
-    show = shown_uri if fault["loc"][0] in ("image", "images") else quote
+    show = shown_uri if fault["loc"][0] in ("image", "images", "webhook") else quote
     return f"{name} is {show(fault['input'])}: {remedy}."
 
 

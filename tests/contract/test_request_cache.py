@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -32,8 +33,8 @@ def encode():
     cache = RequestCache(EncodedRequest)
 
     def encode(request, image=IMAGE):
-        encoded, uri = cache.read({"image": image, **request})
-        return encoded.with_image(uri)
+        encoded, uri, webhook = cache.read({"image": image, **request})
+        return encoded.with_image(uri, webhook)
 
     return encode
 
@@ -48,6 +49,26 @@ def test_a_request_for_another_image_is_not_validated_again(encode, parsed):
         request, image = {"labels": ["a", "b"], "k": 1}, f"https://example.org/{i}.jpg"
         assert encode(request, image) == uncached(request, image)
     assert len(parsed) == 1
+
+
+def test_a_webhook_of_each_image_does_not_defeat_the_cache(encode, parsed):
+    for i in range(5):
+        webhook = f" https://example.org/hooks?id={i}&token=secret"
+        arguments = encode({"labels": ["a"], "webhook": webhook})
+        assert json.loads(arguments.encoded)["webhook"] == webhook.strip()
+        assert "secret" not in arguments.shown
+        assert "'webhook': 'https://example.org/hooks?...'" in arguments.shown
+    assert len(parsed) == 1
+    assert "webhook" not in json.loads(encode({"labels": ["a"]}).encoded)
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("webhook", ["ftp://example.org/", "https://u:p@example.org/", 7, b"x"])
+def test_the_error_of_an_invalid_webhook_is_the_same_with_a_cached_request(encode, webhook):
+    first = failure_of(encode, {"labels": ["a"], "webhook": webhook})
+    encode({"labels": ["a"]})
+    assert failure_of(encode, {"labels": ["a"], "webhook": webhook}).args == first.args
+    assert first.code == "BAD_WEBHOOK"
 
 
 @pytest.mark.parametrize(

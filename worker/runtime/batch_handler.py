@@ -87,7 +87,7 @@ class BatchHandler:
             given = named_arguments(delivery.envelope.task, args, kwargs)
             waited_s = queue_s(delivery.envelope.headers)
             if delivery.envelope.task == CLASSIFY:
-                request, image = self._requests.read(given)
+                request, image, _ = self._requests.read(given)
                 return ImageTask(image, request, self, delivery, queue_s=waited_s)
             self._begin_many(delivery, parse(ClassifyManyRequest, given), waited_s)
         except ClipWorkerError as error:
