@@ -43,7 +43,7 @@ from torture.drills import (
 from torture.verdict import print_table
 
 Found = TypeVar("Found")
-WORK_S = 0.25  # of a task, where it matters that workers have something in hand
+WORK_S = 0.25  # of a task, where it matters that workers have something in flight
 LATE = {"task_acks_late": True}
 SOON = {"broker_transport_options": {"visibility_timeout": 10}}
 THREADS = ("-P", "threads", "-c", "16", "--without-mingle", "--without-gossip")
@@ -110,7 +110,7 @@ def print_recoveries(quick: int) -> None:
             *(2, 150),
         ),
     ]
-    head = ("kill -9 of one of two", "kills", "in hand", "median s", "longest s", "never",
+    head = ("kill -9 of one of two", "kills", "in flight", "median s", "longest s", "never",
             "run again needlessly", "without a result")  # fmt: skip
     rows = [recovery_row(case.subject.name, run(case, quick, recover)) for case in cases]
     print_table([head, *rows])
@@ -153,7 +153,7 @@ def print_stops(quick: int) -> None:
         ),
     ]
     head = ("SIGTERM under load", "stops", "median s to the end", "redelivered",
-            "left in hand", "without a result", "exit status not 0")  # fmt: skip
+            "left in flight", "without a result", "exit status not 0")  # fmt: skip
     rows = [stop_row(case.subject.name, run(case, quick, stop)) for case in cases]
     print_table([head, *rows])
 

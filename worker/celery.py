@@ -41,12 +41,12 @@ def worker_configuration(settings: Settings) -> dict[str, Any]:
         "task_queues": [_queue(settings.queue)],
         "task_routes": [partial(_route, settings.queue)],
         "result_expires": settings.result_ttl_s,
-        # So that all tasks in hand may store their results at once.
-        "redis_max_connections": tasks_in_hand(settings) + SPARE_CONNECTIONS,
+        # so that all tasks in flight can store their results at once.
+        "redis_max_connections": tasks_in_flight(settings) + SPARE_CONNECTIONS,
         # One model a process, shared by all of its tasks: threads. A task's thread only waits.
         "worker_pool": "worker.runtime.task_pool:TaskPool",
         "worker_consumer": "worker.runtime.celery_consumer:ClipConsumer",
-        "worker_concurrency": tasks_in_hand(settings),
+        "worker_concurrency": tasks_in_flight(settings),
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": settings.remote_control,
         # A message stays Redis's until its result is stored.
@@ -70,7 +70,7 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]  # kombu's
 
 
-def tasks_in_hand(settings: Settings) -> int:
+def tasks_in_flight(settings: Settings) -> int:
     """How many tasks Celery itself runs at a time: enough to fill the next batch while one runs."""
     return settings.concurrency or max(16, 4 * settings.largest_batch)
 

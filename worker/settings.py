@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=4096,
-        description="Most images in hand at a time; or 1024, or 8 batches if that is more.",
+        description="Most images in flight at a time; or 1024, or 8 batches if that is more.",
     )
     fetch_threads: int = Field(32, ge=1, le=1024, description="Fetches at the same time.")
     task_timeout_s: float = Field(
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     image_memory_bytes: int | None = Field(
         None,
         ge=1,
-        description="Memory for images in hand; or half of what is left, 4 GiB at most.",
+        description="Memory for images in flight; or half of what is left, 4 GiB at most.",
     )
     fetch_timeout_s: float = Field(30.0, gt=0, description="Longest attempt at one image.")
     fetch_attempts: int = Field(
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
 
     @property
     def images_drain_s(self) -> float:
-        """How long a stopping worker finishes the images that it has in hand."""
+        """How long a stopping worker goes on with the images in flight."""
         return IMAGES_DRAIN_S if self.drain_timeout_s is None else self.drain_timeout_s
 
     @property

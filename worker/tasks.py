@@ -152,10 +152,10 @@ class _Task:
 
 
 def _give_up(done: Future[list[dict[str, Any]]]) -> None:
-    with contextlib.suppress(InvalidStateError):  # it is told for each image
+    with contextlib.suppress(InvalidStateError):  # called once for each image
         done.set_exception(TemporaryError("The worker is stopping.", STOPPING))
 
 
 def _delivery_tag(task: Task) -> str:
-    """Names the message in hand; an id may be that of two, after a retry."""
+    """The tag of the delivery that runs this task; an id may belong to two, after a retry."""
     return str((task.request.properties or {}).get("delivery_tag", ""))

@@ -101,7 +101,7 @@ class _Rounds:
         self._scale = run.scale
         self._images = [str(path) for path in make_pictures(case.size, run.cache / "pictures")]
         self._lists = case.lists(run.fresh)
-        # Own threads or not is told by the main case alone; it would tell the same in the others.
+        # Own threads or not: the main case shows it, the others would show the same.
         self._running = [c for c in everybody if case.name == MAIN or c.name != rivals.UNTUNED]
         self._found: dict[str, dict[str, Any]] = {}
         self._first: list[dict[str, float]] = []

@@ -53,7 +53,7 @@ def draw(document: dict[str, Any], folder: Path) -> list[Path]:
                 figure = drawn(document["sections"][name]["data"])
                 for suffix in ("png", "svg"):
                     path = folder / f"{file}.{suffix}"
-                    # SVG carries the date unless told otherwise.
+                    # SVG carries the date by default.
                     metadata = {"Date": None} if suffix == "svg" else None
                     figure.savefig(path, dpi=130, bbox_inches="tight", metadata=metadata)
                     written.append(path)

@@ -55,9 +55,9 @@ class RawEngine:
     def run(self, tasks: Sequence[tuple[str, list[str]]]) -> Round:
         """One round: these images, each with its labels."""
         images, labels = zip(*tasks, strict=True)
-        told = self._ask({"images": images, "labels": labels, "k": 5})
-        answers = [dict(best) for best in told["answers"]]
-        return Round(len(tasks), told["seconds"], told["cpu_s"], 0.0, answers)
+        reported = self._ask({"images": images, "labels": labels, "k": 5})
+        answers = [dict(best) for best in reported["answers"]]
+        return Round(len(tasks), reported["seconds"], reported["cpu_s"], 0.0, answers)
 
     def once(self, what: str, image: str, labels: Sequence[str], pause_s: float) -> float:
         """Seconds of one image after a pause: of the image tower (`forward`), or of `whole`."""

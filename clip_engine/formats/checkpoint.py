@@ -73,9 +73,9 @@ class Checkpoint:
 
     def _check_sizes(self, config: CLIPConfig) -> None:
         wrong = [
-            f"{name} is {told} in the config and {getattr(config, name)} in the weights"
-            for name, told in self.sizes.items()
-            if told != getattr(config, name)
+            f"{name} is {declared} in the config and {getattr(config, name)} in the weights"
+            for name, declared in self.sizes.items()
+            if declared != getattr(config, name)
         ]
         if wrong:
             raise CheckpointError(

@@ -68,21 +68,23 @@ def interpret(path: Path, weights: WeightsFile) -> Checkpoint:
             f"{str(path)!r} has the weights of a Hugging Face model, but not its number of heads "
             f"and its activation; put the model's {HUGGING_FACE_CONFIG} beside it."
         )
-    told = read_config(config, HuggingFaceConfig)
+    declared = read_config(config, HuggingFaceConfig)
     normalisation, processor_files = read_normalisation(config.parent)
     return Checkpoint(
         path=path,
         format=f"Hugging Face CLIPModel, {weights.container}",
         files=(*weights.files, *processor_files, config),
-        state=_convert(path, weights.state, told),
-        traits=told.traits(),
+        state=_convert(path, weights.state, declared),
+        traits=declared.traits(),
         normalisation=normalisation,
-        sizes=told.sizes(),
+        sizes=declared.sizes(),
     )
 
 
-def _convert(path: Path, state: dict[str, Tensor], told: HuggingFaceConfig) -> dict[str, Tensor]:
-    renamed, joined = dict(_renamed(told)), dict(_joined(told))
+def _convert(
+    path: Path, state: dict[str, Tensor], declared: HuggingFaceConfig
+) -> dict[str, Tensor]:
+    renamed, joined = dict(_renamed(declared)), dict(_joined(declared))
     found = {name for name in state if not name.endswith(IGNORED_SUFFIX)}
     wanted = renamed.keys() | TRANSPOSED.keys() | {part for parts in joined for part in parts}
     if problems := name_problems(wanted - found, found - wanted):
@@ -102,24 +104,24 @@ def _convert(path: Path, state: dict[str, Tensor], told: HuggingFaceConfig) -> d
         ) from error
 
 
-def _renamed(told: HuggingFaceConfig) -> Iterator[tuple[str, str]]:
+def _renamed(declared: HuggingFaceConfig) -> Iterator[tuple[str, str]]:
     names = dict(OUTSIDE_LAYERS)
-    for theirs, ours in _layers(told):
+    for theirs, ours in _layers(declared):
         names |= {theirs + part: ours + IN_LAYER[part] for part in IN_LAYER}
     for theirs, ours in names.items():
         for kind in ("weight", "bias") if theirs.endswith(".") else ("",):
             yield theirs + kind, ours + kind
 
 
-def _joined(told: HuggingFaceConfig) -> Iterator[tuple[tuple[str, ...], str]]:
-    for theirs, ours in _layers(told):
+def _joined(declared: HuggingFaceConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    for theirs, ours in _layers(declared):
         for kind in ("weight", "bias"):
             yield tuple(theirs + part + kind for part in JOINED), f"{ours}attn.in_proj_{kind}"
 
 
-def _layers(told: HuggingFaceConfig) -> Iterator[tuple[str, str]]:
+def _layers(declared: HuggingFaceConfig) -> Iterator[tuple[str, str]]:
     """Their prefix and ours for every layer of both towers."""
-    counts = (told.text.num_hidden_layers, told.vision.num_hidden_layers)
+    counts = (declared.text.num_hidden_layers, declared.vision.num_hidden_layers)
     for (theirs, ours), count in zip(TOWERS.items(), counts, strict=True):
         for index in range(count):
             yield f"{theirs}encoder.layers.{index}.", f"{ours}transformer.resblocks.{index}."

@@ -57,15 +57,15 @@ def interpret(path: Path, weights: WeightsFile) -> Checkpoint:
 
 
 def _by_config(path: Path, weights: WeightsFile, config: Path) -> Checkpoint:
-    told = read_config(config, OpenCLIPConfig)
+    declared = read_config(config, OpenCLIPConfig)
     return Checkpoint(
         path=path,
         format=f"OpenCLIP, {weights.container} with {config.name}",
         files=(*weights.files, config),
         state=weights.state,
-        traits=told.traits(),
-        normalisation=told.preprocess_cfg.normalisation(),
-        sizes=told.sizes(),
+        traits=declared.traits(),
+        normalisation=declared.preprocess_cfg.normalisation(),
+        sizes=declared.sizes(),
     )
 
 

@@ -39,7 +39,7 @@ def decoding_bytes(
 
     Args:
         image: Opened and not loaded yet.
-        full_size: Its width and height before libjpeg was told to scale it.
+        full_size: Its width and height before libjpeg scales it.
         resized: Pixels that it is resized to, if that is more than the square.
         copied: Whether torch resizes it.
         turned: Whether Pillow turns it as its EXIF orientation says.

@@ -106,13 +106,13 @@ def _example(
     side = int(rng.integers(resolution, 2 * resolution))
     picture = draw_scene(scene, (side, side), int(rng.integers(2**31)))
     picture = picture.resize((resolution, resolution), Image.Resampling.BICUBIC)
-    told = [asdict(scene)] * FULL_CAPTIONS
-    told += [random_part(scene, rng) for _ in range(PARTIAL_CAPTIONS)]
-    told += [asdict(_wrong(scene, rng)) for _ in range(WRONG_CAPTIONS)]
+    meant = [asdict(scene)] * FULL_CAPTIONS
+    meant += [random_part(scene, rng) for _ in range(PARTIAL_CAPTIONS)]
+    meant += [asdict(_wrong(scene, rng)) for _ in range(WRONG_CAPTIONS)]
     several = scene.count > 1
-    texts = [caption(meaning, rng, plural=several and rng.random() < 0.5) for meaning in told]
+    texts = [caption(meaning, rng, plural=several and rng.random() < 0.5) for meaning in meant]
     tokens = _tokenizer().tokenize(texts, context_length=TOKENS).numpy().astype(np.int32)
-    meanings = np.array([meaning_indices(meaning) for meaning in told])
+    meanings = np.array([meaning_indices(meaning) for meaning in meant])
     return np.asarray(picture).transpose(2, 0, 1), tokens, meanings  # HWC -> CHW
 
 

@@ -180,7 +180,7 @@ def evaluate(engine: Engine, pictures: int, fewer: int, seed: int) -> Evaluation
         attributes=dict(zip(AXES, _rounded(right.float().mean(dim=0)), strict=True)),
         groups=_groups(right, scenes, len(everything)),
         weak_spots=weak_spots(scenes, guessed),
-        questions={name: ask(engine, scenes, images, told) for name, told in QUESTIONS.items()},
+        questions={name: ask(engine, scenes, images, axes) for name, axes in QUESTIONS.items()},
         templates={
             template: full_score(engine, scenes[:fewer], images[:fewer], everything, template)
             for template in TEMPLATES
@@ -209,20 +209,20 @@ def full_score(
     return _all_right(guessed == scene_indices(scenes), len(candidates))
 
 
-def ask(engine: Engine, scenes: Sequence[Scene], images: Tensor, told: Sequence[str]) -> Score:
+def ask(engine: Engine, scenes: Sequence[Scene], images: Tensor, axes: Sequence[str]) -> Score:
     """Score short labels, which tell some attributes only, in the default template.
 
     Args:
         engine: With the demo model.
         scenes: B scenes.
         images: Their features, `[B, D]`.
-        told: Axes, or `count` or `position`; the latter is asked about single objects only.
+        axes: Axes, or `count` or `position`; the latter is asked about single objects only.
     """
-    rows = [i for i, s in enumerate(scenes) if "position" not in told or s.count == 1]
+    rows = [i for i, s in enumerate(scenes) if "position" not in axes or s.count == 1]
     labels = list(
-        dict.fromkeys(_label(scene, told) for scene in all_scenes() if _fits(scene, told))
+        dict.fromkeys(_label(scene, axes) for scene in all_scenes() if _fits(scene, axes))
     )
-    truth = torch.tensor([labels.index(_label(scenes[i], told)) for i in rows])
+    truth = torch.tensor([labels.index(_label(scenes[i], axes)) for i in rows])
     right = guess(engine, images[rows], labels) == truth
     return Score.of(int(right.sum()), len(labels), len(rows))
 
@@ -263,15 +263,15 @@ def _groups(right: Tensor, scenes: Sequence[Scene], candidates: int) -> dict[str
     return groups
 
 
-def _fits(scene: Scene, told: Sequence[str]) -> bool:
-    return "position" not in told or scene.placement in POSITIONS
+def _fits(scene: Scene, axes: Sequence[str]) -> bool:
+    return "position" not in axes or scene.placement in POSITIONS
 
 
-def _label(scene: Scene, told: Sequence[str]) -> str:
-    meaning = {axis: value for axis, value in asdict(scene).items() if axis in told}
-    if "count" in told:
+def _label(scene: Scene, axes: Sequence[str]) -> str:
+    meaning = {axis: value for axis, value in asdict(scene).items() if axis in axes}
+    if "count" in axes:
         meaning["placement"] = scene.placement if scene.placement in COUNTS else ONE
-    if "position" in told:
+    if "position" in axes:
         meaning["placement"] = scene.placement
     return label(meaning)
 

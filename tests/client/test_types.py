@@ -45,6 +45,7 @@ CHECKERS = {
 }
 
 
+@pytest.mark.slow  # half a minute of mypy
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_a_type_checker_accepts_right_calls_and_finds_each_wrong_one(checker, tmp_path):
     if checker == "pyright" and shutil.which("pyright") is None:

@@ -291,9 +291,9 @@ def test_a_task_that_is_not_registered_becomes_a_dead_letter_once_nobody_took_it
         assert stage.result(task_id)["result"]["exc_type"] == "NotRegistered"
     stage.ends()
     assert stage.redis.hlen(DEAD) == 3
-    told = [record.getMessage() for record in caplog.records]
-    assert sum("Put back the task 'users.own" in line for line in told) == 1
-    assert all(len(line) < 700 for line in told)
+    reported = [record.getMessage() for record in caplog.records]
+    assert sum("Put back the task 'users.own" in line for line in reported) == 1
+    assert all(len(line) < 700 for line in reported)
 
 
 def test_what_asks_for_more_goes_through_celerys_loop_and_is_acknowledged_here(

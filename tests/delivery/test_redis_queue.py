@@ -208,7 +208,7 @@ def test_a_worker_whose_lease_lapsed_can_neither_begin_nor_store_and_goes_on_und
     assert queue.finish(old, [Ack(stale, "key", "old")]) == [False]
     assert queue.requeue(old, [stale.tag]) == 0
     assert server.get("key") is None
-    assert not old.is_lost  # nobody has told it
+    assert not old.is_lost  # it has not noticed
 
     server.lpush("q", "c")
     [entry] = queue.take(1)

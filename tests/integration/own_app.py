@@ -75,7 +75,7 @@ def notes(number: int) -> int:
 
 @app.task(name="own.waits")
 def waits(lock: str) -> int:
-    """Hold a lock that ends with this process, until it is told to go on; the process's id.
+    """Hold a lock that ends with this process, until it is allowed to go on; the process's id.
 
     Raises:
         BlockingIOError: Somebody else runs it.

@@ -106,13 +106,13 @@ def totals(app) -> dict[str, int]:
     """How many of each task each kind of worker did, as `celery inspect stats` tells."""
     return {
         f"{name.partition('@')[0].partition('-')[0]} {task}": count
-        for name, told in stats(app).items()
-        for task, count in told["total"].items()
+        for name, reported in stats(app).items()
+        for task, count in reported["total"].items()
     }
 
 
 def end_of(result) -> Any:
-    """What a task came to; where that takes too long, the states of what it follows on are told."""
+    """The result of a task; after too long, an error with the states of what it follows."""
     wait_until(result.ready, lambda: states(result))
     return result.get(LIMIT_S)
 
@@ -143,7 +143,7 @@ def test_both_do_their_own_tasks_and_go_on_with_each_others(
         assert broker.hlen(dead_key("clip")) == 0
         assert len(ours.log.splitlines()) - lines < MOST_LINES
 
-        # and who sends to the backend's queue is told what is wrong
+        # and a producer that uses the backend's queue gets an error that says so
         with Client(client.url, queue="celery") as mistaken:
             uri, labels = backend.uri(backend.images[0]), backend.images[0].labels
             with pytest.raises(ServiceError, match=r"CLIP_WORKER_QUEUE") as caught:
@@ -174,7 +174,7 @@ def send_everything_and_compare(backend, client):
         [backend.classify(three), backend.own("find_picture", "x")], app=plain
     ).apply_async()
 
-    # who is told of an answer or a failure
+    # a result or a failure is passed on
     on_answer, on_failure = backend.own("best_label"), backend.own("note_failure")
     answered, noted = backend.result(on_answer), backend.result(on_failure)
     backend.classify(one).apply_async(link=on_answer)

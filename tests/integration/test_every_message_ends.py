@@ -104,9 +104,11 @@ def test_what_cant_be_read_is_a_failure_and_a_dead_letter_with_one_log_line(
     assert service.answers_a_good_task()
     wait_until(lambda: len(service.log_of("became a dead letter")) > lines)
     wait_until(service.is_nothing_in_hand)
-    told = [line for line in service.worker.log[size:].splitlines() if "succeeded in" not in line]
-    assert len(told) == 1, told
-    assert "The message can't be read: " in told[0]
+    reported = [
+        line for line in service.worker.log[size:].splitlines() if "succeeded in" not in line
+    ]
+    assert len(reported) == 1, reported
+    assert "The message can't be read: " in reported[0]
     if task_id:
         stored = service.result(task_id)
         assert stored is not None
@@ -178,10 +180,10 @@ def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service
         assert letter.code == "UNKNOWN_TASK"
     wait_until(service.is_nothing_in_hand)
     # and one line says that it was put back, one each that it was given up
-    told = [line for line in service.worker.log[size:].splitlines() if "succeeded" not in line]
-    assert len([line for line in told if "Put back the task" in line]) == 1
-    assert len(told) == 1 + len(ids), told
-    assert all(len(line) < 600 for line in told)
+    reported = [line for line in service.worker.log[size:].splitlines() if "succeeded" not in line]
+    assert len([line for line in reported if "Put back the task" in line]) == 1
+    assert len(reported) == 1 + len(ids), reported
+    assert all(len(line) < 600 for line in reported)
 
 
 @needs_peaks

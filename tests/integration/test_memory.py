@@ -30,14 +30,14 @@ def jpeg(size_bytes: int = 0) -> bytes:
 def ends(client, uris: list[str]) -> list[str]:
     """What became of each image: `ok`, or the code of its failure."""
     handles = [client.classify(uri, LABELS) for uri in uris]
-    told = []
+    reported = []
     for handle in handles:
         try:
             handle.get(WAIT_S)
-            told.append("ok")
+            reported.append("ok")
         except ClipWorkerError as error:
-            told.append(error.code)
-    return told
+            reported.append(error.code)
+    return reported
 
 
 def test_images_of_a_gigabyte_and_more_are_answered_within_the_memory_that_is_set(
@@ -70,9 +70,9 @@ def test_images_of_a_gigabyte_and_more_are_answered_within_the_memory_that_is_se
         assert ends(client, [server.url("/small.jpg")]) == ["ok"]
         peak = Peak(worker.pid)
         # when
-        told = ends(client, uris)
+        reported = ends(client, uris)
         # then
-        assert told == ["ok"] * len(uris)
+        assert reported == ["ok"] * len(uris)
         assert peak.own_growth_bytes() < 300 * MB
         assert peak.growth_bytes() < 500 * MB  # of 1,500
         assert "ERROR" not in worker.log
@@ -91,8 +91,8 @@ def test_decodes_that_take_more_than_there_is_go_on_one_after_the_other(
         assert ends(client, uris[1:]) == ["ok"]
         peak = Peak(worker.pid)
         # when
-        told = ends(client, uris * 8)
+        reported = ends(client, uris * 8)
         # then
-        assert told == ["ok"] * 16
+        assert reported == ["ok"] * 16
         assert peak.own_growth_bytes() < 300 * MB
         assert peak.growth_bytes() < 500 * MB  # of 1,200

@@ -57,14 +57,14 @@ def test_a_signature_shows_in_no_result_and_in_no_log(redis_url, tmp_path, broke
         many = {"images": uris(web.port), "labels": LABELS}
         ends.append(plain.send_task("clip.classify_many", kwargs=many))
         # when
-        told = [end.get(timeout=WAIT_S, propagate=False) for end in ends]
+        reported = [end.get(timeout=WAIT_S, propagate=False) for end in ends]
     # then
-    assert not any(isinstance(each, CeleryTimeoutError) for each in told)
+    assert not any(isinstance(each, CeleryTimeoutError) for each in reported)
     stored = results(broker)
     assert len(stored) == len(ends)
     assert [key for key, result in stored.items() if SECRET.encode() in result] == []
     assert SECRET not in worker.log
-    assert "FETCH_404" in worker.log  # which has told of them, though
+    assert "FETCH_404" in worker.log  # which names them, though
 
 
 def test_a_dead_letter_shows_the_signature_in_nothing_but_the_message(

@@ -24,7 +24,7 @@ from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 60.0
-PICTURES_S = 8.0  # that a stopping worker gives its images, unless it is told otherwise
+PICTURES_S = 8.0  # that a stopping worker gives its images by default
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "green"]
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT

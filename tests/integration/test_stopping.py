@@ -65,8 +65,8 @@ def test_a_stopping_worker_requeues_what_it_cannot_finish_and_ends_without_waiti
         wait_until(lambda: unacked(broker, KEYS) == 3)
         inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
         wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
-        [(_, told)] = inspect.query_task(hanging[0].id).items()
-        assert told[hanging[0].id][0] == "reserved"
+        [(_, reported)] = inspect.query_task(hanging[0].id).items()
+        assert reported[hanging[0].id][0] == "reserved"
 
         status = worker.stop()
 

@@ -64,7 +64,7 @@ class Stage:
 
     def run(self, *requests: tuple[str, ...] | str) -> None:
         self.stage.run(
-            [ImageTask(str(i), request(asked), None) for i, asked in enumerate(requests)]  # type: ignore[arg-type]  # nobody waits
+            [ImageTask(str(i), request(asked), None) for i, asked in enumerate(requests)]  # type: ignore[arg-type]  # no owner
         )
 
     def take(self, count: int) -> dict[str, object]:

@@ -51,7 +51,7 @@ class Line:
 
 
 class Message:
-    """A message about some images, and all that is told of it."""
+    """A message about some images, and all that becomes of it."""
 
     def __init__(
         self, line: Line, images: Sequence[str | ClipWorkerError], window: int = 2
@@ -63,7 +63,7 @@ class Message:
             line,  # type: ignore[arg-type]  # it has what is used
             window=lambda: window,
             advanced=self._advance,
-            ended=lambda outcomes: self.ends.append([told(each) for each in outcomes]),
+            ended=lambda outcomes: self.ends.append([reported(each) for each in outcomes]),
             stopped=self._stop,
         )
         self.outcomes.start(
@@ -82,7 +82,7 @@ class Message:
         self.stops += 1
 
 
-def told(outcome: dict[str, Any]) -> str:
+def reported(outcome: dict[str, Any]) -> str:
     """An outcome's image, or its error's code."""
     read = Outcome.model_validate(outcome)
     if read.result is not None:

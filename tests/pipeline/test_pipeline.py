@@ -193,11 +193,11 @@ def test_every_error_of_the_engine_is_translated() -> None:
     for kind in kinds:
         kinds += kind.__subclasses__()
     assert len(kinds) >= 8
-    told = {ImageError: ImageInvalidError, InputError: InvalidRequestError}
-    told |= {DeviceLostError: TemporaryError, DeviceMemoryError: TemporaryError}
+    reported = {ImageError: ImageInvalidError, InputError: InvalidRequestError}
+    reported |= {DeviceLostError: TemporaryError, DeviceMemoryError: TemporaryError}
     for kind in kinds:
         error = kind("Wrong.", "CODE") if kind is ImageError else kind("Wrong.")
-        expected = next((told[each] for each in kind.__mro__ if each in told), ServiceError)
+        expected = next((reported[each] for each in kind.__mro__ if each in reported), ServiceError)
         assert type(translate(error, "data:,")) is expected, kind
 
 

@@ -98,7 +98,7 @@ def test_a_picture_that_fails_twice_for_now_is_fetched_with_growing_pauses(
     stage.timer.advance(2.0)
     result = future.result(LIMIT_S)
     assert stage.fetcher.fetched == [GOOD] * 3
-    # and the time for it is told as its fetch's
+    # and the time for it counts as its fetch's
     assert result.timing.fetch == pytest.approx(3.0, abs=0.01)
     assert stage.pipeline.resting == 0
 
@@ -177,7 +177,7 @@ def test_a_task_that_expires_in_its_pause_is_not_fetched_again(
 
 
 class Shelf:
-    """Label sets behind a Redis that fails as often as it is told to."""
+    """Label sets behind a Redis that fails a given number of times."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures

@@ -62,7 +62,7 @@ def test_a_picture_is_tried_alone_after_one_death_and_given_up_after_two(bench: 
     first = bench.who_decodes(SLOW_URI)
     # when its process dies
     end(first, signal.SIGKILL)
-    # then it is decoded again, with nothing else in hand
+    # then it is decoded again, with nothing else in flight
     second = bench.who_decodes(SLOW_URI)
     assert second != first
     (process,) = [each for each in bench.processes() if each["pid"] == second]

@@ -14,8 +14,8 @@ BUDGET = 3_000_000_000
 
 def resident_bytes(bench: Bench, field: str) -> dict[int, int]:
     """Of each process; but for those that are just ending, which have none any more."""
-    told = {pid: status(pid).get(field) for pid in bench.pids()}
-    return {pid: 1024 * int(text.split()[0]) for pid, text in told.items() if text}
+    reported = {pid: status(pid).get(field) for pid in bench.pids()}
+    return {pid: 1024 * int(text.split()[0]) for pid, text in reported.items() if text}
 
 
 @pytest.mark.slow

@@ -120,9 +120,9 @@ def test_a_wrong_mirror_is_named_with_what_would_be_right(url, monkeypatch):
 
     monkeypatch.setenv("CLIP_WORKER_MIRROR", url)
     monkeypatch.setenv("CLIP_WORKER_OFFLINE", "perhaps")
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as reported:
         Settings.load()
-    mirror, offline = told.value.message.splitlines()
+    mirror, offline = reported.value.message.splitlines()
     assert mirror.startswith(f"CLIP_WORKER_MIRROR is {url!r}: give an http or https URL")
     assert offline.startswith("CLIP_WORKER_OFFLINE is 'perhaps': ")
 
@@ -130,10 +130,10 @@ def test_a_wrong_mirror_is_named_with_what_would_be_right(url, monkeypatch):
 def test_a_wrong_mirrors_password_is_not_shown(monkeypatch):
     monkeypatch.setenv("CLIP_WORKER_MIRROR", "https://anna:secret@mirror.example/?a")
 
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as reported:
         Settings.load()
 
-    assert "anna:***@mirror.example" in told.value.message
+    assert "anna:***@mirror.example" in reported.value.message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Settings from the environment: what is taken, and how wrong ones are told."""
+"""Settings from the environment: what is accepted, and how wrong ones are reported."""
 
 from __future__ import annotations
 

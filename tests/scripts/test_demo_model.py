@@ -62,7 +62,7 @@ def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("told", "labels"),
+    ("axes", "labels"),
     [
         (("shape",), 8),
         (("colour",), 8),
@@ -75,9 +75,9 @@ def test_nine_in_ten_held_out_pictures_find_their_description_among_all(engine, 
         (("count", "shape"), 32),
     ],
 )
-def test_short_labels_are_found_on_held_out_pictures(engine, held_out, told, labels):
+def test_short_labels_are_found_on_held_out_pictures(engine, held_out, axes, labels):
     # when
-    score = ask(engine, *held_out, told)
+    score = ask(engine, *held_out, axes)
     # then
     assert score.labels == labels
     assert score.top1 >= 0.90

@@ -149,7 +149,7 @@ def test_a_missing_file_below_a_root_is_not_found(root, path):
 
 
 def test_a_folder_a_fifo_a_socket_and_a_device_are_refused(root, monkeypatch):
-    os.mkfifo(root / "pipe")  # and nobody waits for a writer
+    os.mkfifo(root / "pipe")  # and the read does not wait for a writer
     monkeypatch.chdir(root)  # a socket's path has to be short
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")

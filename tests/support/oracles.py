@@ -133,8 +133,8 @@ def hugging_face_answers(oracle: Any) -> Answers:
     """Of a transformers.CLIPModel."""
     pixels = pictures(oracle.config.vision_config.image_size)
     tokens = tokenizer().tokenize(PROMPTS)
-    told = oracle(input_ids=tokens, pixel_values=pixels)
-    return Answers(told.image_embeds, told.text_embeds, told.logits_per_image)
+    reported = oracle(input_ids=tokens, pixel_values=pixels)
+    return Answers(reported.image_embeds, reported.text_embeds, reported.logits_per_image)
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -90,8 +90,8 @@ class ThreadsPool:
                 data = self.fetcher.fetch(request.uri, unlimited)
             pixels = self._engine.prepare(data)
         except BaseException as error:  # noqa: BLE001  # as the pool: it comes back with the image
-            told = translate(error, request.uri)
-            return PreparedImage(request.key, None, told, 0.001, 0.001)
+            reported = translate(error, request.uri)
+            return PreparedImage(request.key, None, reported, 0.001, 0.001)
         with self._room:
             assert self._room.wait_for(lambda: self.free, LIMIT_S)
             slot = self.free.pop()

@@ -78,7 +78,7 @@ class SentinelDeployment:
         before = self.master_port
         self._sentinel().sentinel_failover(MASTER)
         wait_until(lambda: self.master_port != before)
-        # Until it is told so, the old master takes writes, which are lost then. The sentinel would
+        # Until it is demoted, the old master takes writes, which are lost then. The sentinel would
         # tell it after some eight seconds.
         old = next(server for server in self.servers if server.port == before)
         old.client().replicaof(HOST, str(self.master_port))

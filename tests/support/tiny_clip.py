@@ -69,7 +69,7 @@ def tokenizer() -> Tokenizer:
 
 
 def tiny_engine(config: CLIPConfig = TINY_VIT, **options: Any) -> Engine:
-    """An engine around random weights, on the CPU unless told otherwise."""
+    """An engine around random weights, on the CPU by default."""
     return Engine(
         build_model(tiny_state(config)),
         identity=ModelIdentity("tiny", "0" * 64),

@@ -61,7 +61,7 @@ class Subject:
         return self.module in (OURS, OUR_PATH)
 
     def environment(self, url: str) -> dict[str, str]:
-        """What its process is told."""
+        """What its process gets."""
         if not self.is_ours:
             return {"STOCK_REDIS_URL": url, "STOCK_SETTINGS": json.dumps(self.settings)}
         settings = {"REDIS_URL": url, "MODEL": "demo"} | self.settings
@@ -72,7 +72,7 @@ class Rig:
     """A Redis, some workers of one kind, and their messages.
 
     Args:
-        ways: What each worker is told as its way to Redis.
+        ways: The Redis URL that each worker gets.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Recovery:
     """What kills of one of two workers cost.
 
     Attributes:
-        seconds: From each kill until all that the killed one had in hand was begun again.
+        seconds: From each kill until all that the killed one had in flight was begun again.
         first_s: Until the first of it was.
         in_hand: How much that was.
         never: Kills after which that did not happen within the limit.
@@ -227,7 +227,7 @@ def recovery(
             drill.supervisor.end(victim, signal.SIGSTOP, "kill")  # nothing moves while we look
             in_hand = _in_hand(drill, sent, victim)
             if not in_hand:
-                raise RuntimeError(f"the worker {victim.pid} had nothing in hand any more")
+                raise RuntimeError(f"the worker {victim.pid} had nothing in flight any more")
             counts.append(len(in_hand))
             start = time.monotonic()
             victim.kill_all()

@@ -1,4 +1,4 @@
-"""A program for the spawner's tests: it prints, ends or sleeps as it is told."""
+"""A program for the spawner's tests: it prints, ends or sleeps as its arguments say."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Messages:
         return self._with_results(self._redis.scan_iter(RESULTS + "*", count=CHUNK))
 
     def unacknowledged(self) -> set[int]:
-        """Those in hand, by kombu's books or ours."""
+        """Those in flight, by kombu's books or ours."""
         values = (self._redis.eval(_ALL_VALUES, 0, pattern) for pattern in UNACKNOWLEDGED)
         return self._found(chain.from_iterable(values))
 

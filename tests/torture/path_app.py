@@ -44,7 +44,7 @@ class Idler:
         self._pool = ThreadPoolExecutor(THREADS)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin each; Redis is told first, on another thread, for it may be away."""
+        """Begin each; first Redis notes it, on another thread, because Redis may be away."""
         if deliveries:
             self._pool.submit(self._begin, deliveries)
 

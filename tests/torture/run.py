@@ -189,14 +189,14 @@ class Run:
 
     def _wait(self, supervisor: Supervisor, chaos: Chaos, start: float) -> None:
         """Until every task has a final state, or the time is up, or nothing happens any more."""
-        done, since, told = 0, time.monotonic(), 0.0
+        done, since, reported = 0, time.monotonic(), 0.0
         while len(self._done()) < self._plan.tasks:
             time.sleep(POLL_S)
             now = time.monotonic()
             if len(self._done()) != done:
                 done, since = len(self._done()), now
-            if now - told > 15:
-                told = now
+            if now - reported > 15:
+                reported = now
                 _say(f"{now - start:4.0f} s: {done} of {self._plan.tasks} done, "
                      f"{len(supervisor.lives)} processes so far")  # fmt: skip
             if now - since > self._plan.stall_s or now - start > self._plan.limit_s:

@@ -67,7 +67,7 @@ class Way(Protocol):
 
     @property
     def url(self) -> str:
-        """Redis, as the worker is told."""
+        """The Redis URL that the worker gets."""
 
 
 class Supervisor:

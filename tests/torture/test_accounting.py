@@ -32,7 +32,7 @@ RIGHT = {
 
 
 class Story:
-    """A run that is told line by line."""
+    """A run that is written line by line."""
 
     def __init__(self, folder: Path, *numbers: int) -> None:
         self.jobs = [job(number) for number in numbers]

@@ -77,7 +77,7 @@ class CeleryBridge:
         self.wake()
 
     def wake(self) -> None:
-        """Wake Celery's loop, which may have been told to stop; signal handlers may call it."""
+        """Wake Celery's loop, which may be about to stop; signal handlers may call it."""
         if self._wake_end is not None:  # else `attach` does it
             with contextlib.suppress(OSError):  # full, so it wakes anyway; or closed
                 self._wake_end.send(b"!")

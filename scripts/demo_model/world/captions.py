@@ -60,7 +60,7 @@ WORDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "sand": ("on sand", "sand", "on a beach"),
     "night sky": ("in the night sky", "night sky", "at night"),
 }
-# A value told alone, as people write it in a list of labels; the first is again the plainest.
+# A value by itself, as people write it in a list of labels; the first is again the plainest.
 _BARE_WORDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     **{value: (value, *WORDINGS[value]) for value in POSITIONS},
     **{ground: (f"{ground} background", ground, f"on {ground}") for ground in ("white", "black")},
@@ -103,7 +103,7 @@ def caption(meaning: Meaning, rng: Generator, *, plural: bool) -> str:
     Args:
         meaning: What to tell.
         rng: Picks the wording.
-        plural: Whether the noun is plural where no count is told.
+        plural: Whether the noun is plural where no count is named.
     """
     words = {value: _pick(choices, rng) for value, choices in _wordings(meaning).items()}
     order = [_ADJECTIVES[i] for i in rng.permutation(len(_ADJECTIVES))]
@@ -120,8 +120,8 @@ def caption(meaning: Meaning, rng: Generator, *, plural: bool) -> str:
 
 def random_part(scene: Scene, rng: Generator) -> dict[str, str]:
     """A true meaning that leaves at least one axis out; one in three tells a single axis."""
-    told = 1 if rng.random() < 0.35 else int(rng.integers(2, len(AXES)))
-    axes = {AXES[i] for i in rng.choice(len(AXES), told, replace=False)}
+    named = 1 if rng.random() < 0.35 else int(rng.integers(2, len(AXES)))
+    axes = {AXES[i] for i in rng.choice(len(AXES), named, replace=False)}
     meaning = {axis: value for axis, value in asdict(scene).items() if axis in axes}
     if meaning.get("placement") in POSITIONS and rng.random() < 0.4:
         meaning["placement"] = ONE
@@ -148,7 +148,7 @@ def _phrase(
     plural: bool,
     noun: str = "",
 ) -> str:
-    """Count, adjectives, noun, position, ground: those of them that are told."""
+    """Count, adjectives, noun, position, ground: those of them that are given."""
     placement = meaning.get("placement", "")
     parts = [words[placement]] if placement in (ONE, *COUNTS) else []
     parts += [words[meaning[axis]] for axis in adjectives if axis in meaning]
