@@ -108,8 +108,9 @@ def _images(delivery: Delivery) -> Sequence[object]:
 def result_ttl_of(delivery: Delivery) -> float | None:
     """How long a task asks for its result to be kept, in seconds; None if it does not."""
     ttl_s = delivery.arguments.kwargs.get("result_ttl_s")
-    is_number = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
-    return ttl_s if is_number and 0 < ttl_s < math.inf else None
+    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float):
+        return None
+    return ttl_s if 0 < ttl_s < math.inf else None
 
 
 def _policy(settings: Settings) -> DeliveryPolicy:
