@@ -10,7 +10,6 @@ from support.image_files import encoded
 from support.image_zoo import photo
 from support.tiny_clip import tiny_engine, tokenizer
 from support.watched_calls import watched_sizes
-from torch.nn import functional
 
 from clip_engine.engine import PIXEL_MEAN, PIXEL_STD, Engine, Prediction
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
@@ -53,18 +52,6 @@ def test_scores_by_hand() -> None:
     # then: exp(1.2) = 3.3201, exp(2) = 7.3891, exp(0) = 1; their sum is 11.7092
     assert [(p.label, p.index) for p in answer] == [("b", 1), ("a", 0)]
     assert [p.probability for p in answer] == pytest.approx([0.63105, 0.28355], abs=1e-5)
-
-
-def test_a_template_ensemble_is_the_mean_of_unit_features_made_a_unit_again(
-    engine: Engine,
-) -> None:
-    templates = ("a {}", "a photo of a {}.", "{} on grass")
-    prompts = [template.format("cat") for template in templates]
-    with torch.inference_mode():
-        encoded = engine.model.encode_text(tokenizer().tokenize(prompts))
-    mean = functional.normalize(encoded, dim=-1).mean(dim=0)
-    [feature] = engine.labels.get(["cat"], templates)
-    assert torch.allclose(feature, mean / mean.norm(), atol=1e-6)
 
 
 def test_labels_that_score_alike_come_by_index() -> None:

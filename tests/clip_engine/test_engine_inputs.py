@@ -253,8 +253,12 @@ def test_a_repeated_label_is_quoted_as_text(labels: Any) -> None:
     ("template", "words"),
     [
         *((template, "give") for template in (None, 5, [None], ["{}", 5], b"{}")),
-        *((template, "exactly one") for template in ("cat", "{} {}", "", ["{}", "none"])),
-        ([], "at least one"),
+        *(
+            (template, "0 placeholders; give exactly one")
+            for template in ("cat", "", ["{}", "none"])
+        ),
+        ("{} {}", "2 placeholders; give exactly one"),
+        ([], "no templates; give at least one"),
     ],
 )
 def test_a_template_is_text_with_exactly_one_placeholder(template: Any, words: str) -> None:

@@ -42,6 +42,26 @@ class Encoder:
         return torch.stack([feature(prompt) for prompt in prompts])
 
 
+class Held(Encoder):
+    """Holds calls with the label "held" until it is let go, and may fail them then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started, self.let_go, self.own = (threading.Event() for _ in range(3))
+        self.fails = False
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        features = super().__call__(prompts)
+        if "own" in prompts:
+            self.own.set()
+        if "held" in prompts:
+            self.started.set()
+            assert self.let_go.wait(LIMIT_S)
+            if self.fails:
+                raise TextTooLongError("held is too long")
+        return features
+
+
 @pytest.fixture
 def encoder() -> Encoder:
     return Encoder()
@@ -144,24 +164,17 @@ def test_eight_threads_that_bring_the_same_new_labels_pay_once() -> None:
 
 def test_known_labels_are_answered_while_new_ones_are_encoded() -> None:
     # given a known label, and an encoder that is held
-    started, let_go = threading.Event(), threading.Event()
-
-    def held(prompts: Sequence[str]) -> Tensor:
-        if "new" in prompts:
-            started.set()
-            assert let_go.wait(LIMIT_S)
-        return torch.stack([feature(prompt) for prompt in prompts])
-
-    labels = LabelFeatures(held)
+    encoder = Held()
+    labels = LabelFeatures(encoder)
     labels.get(["known"], ("{}",))
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(labels.get, ["new"], ("{}",))
-        assert started.wait(LIMIT_S)
+        slow = pool.submit(labels.get, ["held"], ("{}",))
+        assert encoder.started.wait(LIMIT_S)
         # then
         quick = pool.submit(labels.get, ["known"], ("{}",))
         assert quick.result(LIMIT_S).shape == (1, 8)
         assert not slow.done()
-        let_go.set()
+        encoder.let_go.set()
         assert slow.result(LIMIT_S).shape == (1, 8)
 
 
@@ -177,26 +190,6 @@ def test_two_tasks_with_new_labels_are_encoded_at_the_same_time() -> None:
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(labels.get, [label], ("{}",)) for label in ("a", "b")]
         assert [ask.result(LIMIT_S).shape for ask in asked] == [(1, 8)] * 2
-
-
-class Held(Encoder):
-    """Holds calls with the label "held" until it is let go, and may fail them then."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.started, self.let_go, self.own = (threading.Event() for _ in range(3))
-        self.fails = False
-
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        features = super().__call__(prompts)
-        if "own" in prompts:
-            self.own.set()
-        if "held" in prompts:
-            self.started.set()
-            assert self.let_go.wait(LIMIT_S)
-            if self.fails:
-                raise TextTooLongError("held is too long")
-        return features
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -223,17 +216,12 @@ def test_what_two_lists_share_is_encoded_once_unless_the_first_fails(
 
 
 def test_labels_that_fail_are_not_kept_and_hold_nobody_up() -> None:
-    calls: list[Sequence[str]] = []
-
-    def refusing(prompts: Sequence[str]) -> Tensor:
-        calls.append(prompts)
-        if len(calls) == 1:
-            raise TextTooLongError("The text is too long.")
-        return torch.stack([feature(prompt) for prompt in prompts])
-
-    labels = LabelFeatures(refusing)
+    encoder = Held()
+    encoder.fails = True
+    encoder.let_go.set()
+    labels = LabelFeatures(encoder)
     with pytest.raises(TextTooLongError):
-        labels.get(["a", "b"], ("{}",))
+        labels.get(["held", "a"], ("{}",))
     assert len(labels) == 0
     assert labels.get(["a"], ("{}",)).shape == (1, 8)
 
