@@ -21,6 +21,13 @@ class DemotedError(LostConnectionError):
     """The server is a replica; the connection was closed."""
 
 
+def demotion(error: Exception) -> DemotedError | None:
+    """What to raise instead of an error with which a replica replies; None for other errors."""
+    if isinstance(error, DemotedError) or fault_of(error) is not Fault.REPLICA:
+        return None
+    return DemotedError(f"READONLY {error}")
+
+
 class _MasterOnly(AbstractConnection):
     # The arguments depend on the version of redis-py.
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
@@ -36,10 +43,9 @@ class _MasterOnly(AbstractConnection):
         return response
 
     def _close_if_replica(self, error: Exception) -> None:
-        if isinstance(error, DemotedError) or fault_of(error) is not Fault.REPLICA:
-            return
-        self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
-        raise DemotedError(f"READONLY {error}") from error
+        if demoted := demotion(error):
+            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            raise demoted from error
 
 
 class MasterOnlyConnection(_MasterOnly, Connection):

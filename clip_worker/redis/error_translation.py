@@ -37,9 +37,7 @@ def translated(url: str) -> Iterator[None]:
 def _unavailable(url: str, error: BaseException) -> QueueUnavailableError:
     where = f"Redis at {without_password(url)}"
     if isinstance(error, PoolBusyError):
-        return QueueUnavailableError(
-            f"{where} can't be used by more threads: {error}. Use fewer threads, or more clients."
-        )
+        return QueueUnavailableError(f"{where} is busy: {error}. {error.remedy}.")
     if fault := fault_of(error):
         return QueueUnavailableError(f"{where} can't be used: {fault}.")
     return QueueUnavailableError(

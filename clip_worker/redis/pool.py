@@ -24,7 +24,16 @@ _COMMAND_NAME = ("",) if VERSION < (5, 3) else ()
 
 
 class PoolBusyError(RedisConnectionError):
-    """All connections stayed in use; Redis itself may be available."""
+    """All connections stayed in use; Redis itself may be available.
+
+    Args:
+        reason: What happened.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 class WaitingPool(ConnectionPool):
@@ -61,7 +70,8 @@ class WaitingPool(ConnectionPool):
                 if not self._wait_for_return(seen, end - time.monotonic()):
                     raise PoolBusyError(
                         f"all {self.max_connections} connections stayed in use for "
-                        f"{self.wait_s:g} s"
+                        f"{self.wait_s:g} s",
+                        "Use fewer threads, or more clients",
                     ) from error
 
     def release(self, connection: Any) -> None:

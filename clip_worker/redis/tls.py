@@ -7,6 +7,7 @@ that does not say whether to, and kombu then verifies nothing.
 from __future__ import annotations
 
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -40,6 +41,44 @@ def split_tls(url: str) -> tuple[str, dict[str, Any]]:
         others = [(name, value) for name, value in given if name not in tls]
         url = urlunsplit(parts._replace(query=urlencode(others)))
     return url, _options(tls)
+
+
+class TlsContext:
+    """The settings of TLS for asyncio, which take a tenth of a second to load.
+
+    Args:
+        options: Those that `split_tls` returned.
+
+    Attributes:
+        context: The settings, once they were loaded.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self.context: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        """Load them once.
+
+        Raises:
+            OSError: A file can't be read, or is not what it should be.
+        """
+        with self._lock:
+            self.context = self.context or self._loaded()
+
+    def _loaded(self) -> ssl.SSLContext:
+        options = self._options
+        context = ssl.create_default_context()
+        context.check_hostname = options["ssl_check_hostname"]
+        context.verify_mode = options["ssl_cert_reqs"]
+        if authority := options.get("ssl_ca_certs"):
+            context.load_verify_locations(authority)
+        if certificate := options.get("ssl_certfile"):
+            context.load_cert_chain(
+                certificate, options.get("ssl_keyfile"), options.get("ssl_password")
+            )
+        return context
 
 
 def _options(given: dict[str, str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from clip_worker.redis.tls import split_tls
 SCHEMES = ("redis://", TLS_SCHEME)
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 SOCKET_TIMEOUT_S = 5.0  # without it a process would hang forever when the network is cut
+SOCKET_LIMITS = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
 # A lost connection is retried at once, then twice more within about a second. A missing reply is
 # not waited for again.
 RETRIES = 3
@@ -96,12 +97,18 @@ def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -
     return client
 
 
-def _direct(url: str, retries: int) -> Redis:
+def server_options(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """redis-py's options of connections to a `redis://` or `rediss://` URL; its TLS options."""
     address, tls = split_tls(url)
     options = parse_url(address)  # type: ignore[no-untyped-call]  # redis-py's
-    options["connection_class"] = MasterOnlySSLConnection if tls else MasterOnlyConnection
-    limits = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
-    pool = WaitingPool(**(limits | options | tls | _retrying(retries)))
+    options.pop("connection_class", None)
+    return SOCKET_LIMITS | options, tls
+
+
+def _direct(url: str, retries: int) -> Redis:
+    options, tls = server_options(url)
+    kind = MasterOnlySSLConnection if tls else MasterOnlyConnection
+    pool = WaitingPool(**options, **tls, connection_class=kind, **_retrying(retries))
     return Redis.from_pool(pool)
 
 
@@ -115,8 +122,7 @@ def _managed(url: str, retries: int) -> Redis:
         connection_pool_class=WaitingSentinelPool,
         connection_class=MasterOnlyManagedConnection,
         db=parsed.db,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        **SOCKET_LIMITS,
         **parsed.credentials,
         **_retrying(retries),
     )
@@ -125,8 +131,12 @@ def _managed(url: str, retries: int) -> Redis:
 
 def _retrying(retries: int) -> dict[str, Any]:
     """redis-py's options; before version 6 it retries nothing that `retry_on_error` lacks."""
-    pauses = FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
     return {
-        "retry": Retry(pauses, retries, supported_errors=(LostConnectionError,)),
+        "retry": Retry(pauses(), retries, supported_errors=(LostConnectionError,)),
         "retry_on_error": [LostConnectionError],
     }
+
+
+def pauses() -> FullJitterBackoff:
+    """The pauses before a command is sent again after a lost connection."""
+    return FullJitterBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S)
