@@ -23,10 +23,10 @@ from clip_worker.client.handle import Handle
 from clip_worker.client.image_request import ImageRequest
 from clip_worker.client.outcome_stream import OutcomeStream, decode_outcomes
 from clip_worker.client.parts import ClientParts
-from clip_worker.client.publisher import QueueLimit, WhenFull
+from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
-from clip_worker.client.submission import SendOptions
-from clip_worker.contract import CLASSIFY_MANY, DEFAULT_K, MAX_IMAGES, RequestOptions, parse
+from clip_worker.client.task_encoder import SendOptions
+from clip_worker.contract import DEFAULT_K, MAX_IMAGES, RequestOptions, parse
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.message_writer import EncodedRequest
 from clip_worker.contract.results import Classification, Outcome
@@ -244,8 +244,7 @@ class Client:
         send_options = SendOptions(priority, expires_s)
 
         def send(uris: list[str]) -> Handle[list[Outcome]]:
-            arguments = encoded.with_images(uris)
-            task_id = self._submission.send(CLASSIFY_MANY, arguments, send_options)
+            task_id = self._submission.send_chunk(encoded, uris, send_options)
             return Handle(self._results, task_id, decode_outcomes, time.time())
 
         each = iterated(images, "images", "call classify() for a single image")

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clip_worker.client.arguments import name_of
-from clip_worker.client.publisher import Publisher, QueueLimit
+from clip_worker.client.publisher import Publisher
+from clip_worker.client.push_plan import PushPlan, QueueLimit
 from clip_worker.client.result_reader import ResultReader
 from clip_worker.client.submission import Submission
 from clip_worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
-from clip_worker.contract.keys import QueueKeys
-from clip_worker.contract.message_writer import EncodedRequest, MessageWriter
-from clip_worker.contract.request_cache import RequestCache
+from clip_worker.client.task_encoder import TaskEncoder
 from clip_worker.redis.celery_app import RedisCelery, redis_configuration
 from clip_worker.redis.dead_letters import DeadLetters
 from clip_worker.redis.label_sets import LabelSets
@@ -63,10 +62,8 @@ class ClientParts:
             app,
             redis,
             Submission(
-                MessageWriter(queue),
-                Publisher(redis, url, queue, limit, once_s=result_ttl_s),
-                RequestCache(EncodedRequest),
-                QueueKeys(queue),
+                TaskEncoder(queue),
+                Publisher(redis, PushPlan(url, queue, limit, once_s=result_ttl_s)),
             ),
             ResultReader(results, subscribed, results_url, app, result_ttl_s),
             LabelSets(redis),

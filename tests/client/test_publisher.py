@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from support.fake_clock import FakeClock
 
-from clip_worker.client.publisher import (
+from clip_worker.client.publisher import Publisher
+from clip_worker.client.push_plan import (
     MOST_BYTES,
     MOST_MESSAGES,
     Message,
-    Publisher,
+    PushPlan,
     QueueLimit,
 )
 from clip_worker.contract.keys import QueueKeys
@@ -32,7 +33,8 @@ def redis(redis_url):
 def send(redis, limit, messages=MESSAGES, *, clock=None, priority=0):
     clock = clock or FakeClock()
     url = "redis://:secret@pictures"
-    publisher = Publisher(redis, url, QUEUE, limit, once_s=60, clock=clock, sleep=clock.sleep)
+    plan = PushPlan(url, QUEUE, limit, once_s=60, clock=clock)
+    publisher = Publisher(redis, plan, clock.sleep)
     sent = [Message(each) if isinstance(each, str) else each for each in messages]
     return publisher.send(sent, len(sent), priority)
 

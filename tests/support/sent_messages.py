@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from clip_worker.client.publisher import Message
+    from clip_worker.client.push_plan import Message
 
 IMAGE = "https://example.org/cat.jpg"
 LABELS = ["cat", "dog"]
