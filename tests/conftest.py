@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.redis_server import NO_SERVER, RedisServer, find_executable, new_server
+from support.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,15 @@ def redis_server() -> Iterator[RedisServer]:
     """One server for the whole run. A test that stops or kills Redis takes `server`."""
     with new_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    """One worker, on a Redis of its own, for all tests that only ask it: a start takes seconds."""
+    root = tmp_path_factory.getbasetemp()
+    with new_server() as server, WorkerProcess(server.url, root) as worker:
+        worker.wait_for_log(" ready.")
+        yield worker
 
 
 @pytest.fixture

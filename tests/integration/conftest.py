@@ -11,7 +11,6 @@ import pytest
 import redis
 from celery import Celery
 from PIL import Image
-from support.redis_server import new_server
 from support.scripted_server import HeldSite, held_site
 from support.worker_process import WorkerProcess
 
@@ -24,15 +23,6 @@ from clip_worker.contract.keys import DEFAULT_QUEUE
 def engine() -> Engine:
     """The demo model in this process: what the workers' answers are held against."""
     return load_engine("demo", precision="float32")
-
-
-@pytest.fixture(scope="session")
-def shared_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
-    """One worker for all tests that only ask it, on a Redis of its own: a start takes seconds."""
-    root = tmp_path_factory.getbasetemp()
-    with new_server() as server, WorkerProcess(server.url, root) as worker:
-        worker.wait_for_log(" ready.")
-        yield worker
 
 
 @pytest.fixture

@@ -1,0 +1,82 @@
+"""Photos in Flask: accept an upload, queue it for clip-worker, answer when it is tagged.
+
+    pip install flask clip-worker
+    flask --app examples/flask/app run
+
+Settings are read from the environment: FLASK_REDIS_URL, FLASK_LABELS='["cat", "dog"]' and so on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Flask, abort, current_app, request, url_for
+
+from clip_worker import (
+    Client,
+    ClipWorkerError,
+    ImageInvalidError,
+    ImageUnavailableError,
+    InvalidRequestError,
+    ResultTimeoutError,
+    TemporaryError,
+)
+
+Answer = tuple[dict[str, Any], int, dict[str, str]]
+
+photos = Blueprint("photos", __name__, url_prefix="/photos")
+
+
+def create_app() -> Flask:
+    """The application, with limits for uploads from strangers."""
+    app = Flask(__name__)
+    app.config.update(
+        REDIS_URL="redis://localhost:6379/0",
+        LABELS=["a person", "an animal", "food", "a landscape", "a document", "a screenshot"],
+        TYPES=["image/jpeg", "image/png", "image/webp"],
+        MAX_CONTENT_LENGTH=10_000_000,  # bytes of a request; Flask answers 413 beyond
+        MAX_FORM_PARTS=1,  # one file a request
+        MAX_WAITING=500,  # messages in the queue; 503 beyond
+        EXPIRES_S=120,  # a photo that waits longer fails instead of running
+    )
+    app.config.from_prefixed_env()
+    app.extensions["clip"] = Client(
+        app.config["REDIS_URL"], max_queue_length=app.config["MAX_WAITING"]
+    )
+    app.register_blueprint(photos)
+    app.register_error_handler(ClipWorkerError, failed)
+    return app
+
+
+@photos.post("")
+def upload() -> Answer:
+    """Queue the file `photo` of a form; the answer's `Location` is where its labels will be."""
+    photo = request.files.get("photo") or abort(400, "Send a form with the file 'photo'.")
+    if photo.mimetype not in current_app.config["TYPES"]:
+        abort(415)
+    client, expires_s = current_app.extensions["clip"], current_app.config["EXPIRES_S"]
+    image = client.upload(photo.read(), ttl_s=expires_s)
+    handle = client.classify(image, current_app.config["LABELS"], k=3, expires_s=expires_s)
+    location = url_for("photos.show", photo_id=handle.id)
+    return {"id": handle.id}, 202, {"Location": location}
+
+
+@photos.get("/<uuid:photo_id>")
+def show(photo_id: object) -> Answer:
+    """The labels of a photo; 202 while there are none yet."""
+    handle = current_app.extensions["clip"].handle(str(photo_id))
+    try:
+        return handle.get(timeout=0).model_dump(mode="json"), 200, {}
+    except ResultTimeoutError:
+        return {"id": handle.id}, 202, {"Retry-After": "1"}
+
+
+def failed(error: ClipWorkerError) -> Answer:
+    """503 for what may succeed later, 422 for a photo without labels, 500 for the rest."""
+    answer = {"code": error.code, "message": error.message}
+    if isinstance(error, TemporaryError):
+        return answer, 503, {"Retry-After": "5"}
+    if isinstance(error, (ImageInvalidError, ImageUnavailableError, InvalidRequestError)):
+        return answer, 422, {}
+    current_app.logger.error("%s: %s", error.code, error)
+    return {"code": error.code}, 500, {}

@@ -1,0 +1,44 @@
+"""The Flask recipe: its own server, a real worker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.recipe import EXAMPLES, photo_form, poll
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def site(recipe, image):
+    return recipe.serve(
+        *("flask", "--app", str(EXAMPLES / "flask" / "app.py"), "run", "--port", "0"),
+        FLASK_REDIS_URL=recipe.redis_url,
+        FLASK_LABELS=json.dumps(image.labels),
+        FLASK_MAX_CONTENT_LENGTH="100000",
+    )
+
+
+def test_an_uploaded_photo_is_tagged_and_what_is_no_photo_is_refused(site, http, image):
+    # when a photo is uploaded
+    queued = http.request("POST", f"{site}/photos", fields=photo_form(image))
+    # then
+    assert queued.status == 202, queued.data
+    answer = poll(http, site + queued.headers["Location"], lambda answer: answer.status != 202)
+    assert answer.json()["predictions"][0]["label"] == image.answer
+
+    # what is too large, of another type, or two files, is refused before it is stored
+    large = {"photo": ("large.jpg", bytes(200_000), "image/jpeg")}
+    assert http.request("POST", f"{site}/photos", fields=large).status == 413
+    text = photo_form(image, "text/html")
+    assert http.request("POST", f"{site}/photos", fields=text).status == 415
+    two = photo_form(image) | {"other": "1"}
+    assert http.request("POST", f"{site}/photos", fields=two).status == 413
+    assert http.request("POST", f"{site}/photos", fields={"other": "1"}).status == 400
+
+    # what only claims to be a photo is found out by the worker
+    claimed = {"photo": ("page.jpg", b"<html>", "image/jpeg")}
+    queued = http.request("POST", f"{site}/photos", fields=claimed)
+    answer = poll(http, site + queued.headers["Location"], lambda answer: answer.status != 202)
+    assert (answer.status, answer.json()["code"]) == (422, "DECODE_UNRECOGNIZED")
