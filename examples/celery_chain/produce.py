@@ -1,6 +1,6 @@
 """Tag one photo: clip-worker classifies it, then the application's own task gets the answer.
 
-    python examples/celery_chain/produce.py 7 https://example.org/cat.jpg cat dog
+python examples/celery_chain/produce.py 7 https://example.org/cat.jpg cat dog
 """
 
 from __future__ import annotations

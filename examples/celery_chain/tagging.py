@@ -1,6 +1,6 @@
 """A Celery application whose task follows clip-worker's; it does not need this package.
 
-    celery --workdir examples/celery_chain -A tagging worker -Q tagging
+celery --workdir examples/celery_chain -A tagging worker -Q tagging
 """
 
 from __future__ import annotations

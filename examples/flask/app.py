@@ -1,7 +1,7 @@
 """Photos in Flask: accept an upload, queue it for clip-worker, answer when it is tagged.
 
-    pip install flask clip-worker
-    flask --app examples/flask/app run
+pip install flask clip-worker
+flask --app examples/flask/app run
 
 Settings are read from the environment: FLASK_REDIS_URL, FLASK_LABELS='["cat", "dog"]' and so on.
 """
@@ -15,11 +15,9 @@ from flask import Blueprint, Flask, abort, current_app, request, url_for
 from clip_worker import (
     Client,
     ClipWorkerError,
-    ImageInvalidError,
-    ImageUnavailableError,
-    InvalidRequestError,
+    QueueFullError,
+    QueueUnavailableError,
     ResultTimeoutError,
-    TemporaryError,
 )
 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
@@ -38,12 +36,15 @@ def create_app() -> Flask:
         MAX_FORM_PARTS=1,  # one file a request
         MAX_WAITING=500,  # messages in the queue; 503 beyond
         EXPIRES_S=120,  # a photo that waits longer fails instead of running
+        UPLOAD_TTL_S=300,  # Redis keeps no upload for longer
     )
     app.config.from_prefixed_env()
     app.extensions["clip"] = Client(
         app.config["REDIS_URL"], max_queue_length=app.config["MAX_WAITING"]
     )
     app.register_blueprint(photos)
+    app.register_error_handler(QueueFullError, busy)
+    app.register_error_handler(QueueUnavailableError, busy)
     app.register_error_handler(ClipWorkerError, failed)
     return app
 
@@ -54,9 +55,9 @@ def upload() -> Answer:
     photo = request.files.get("photo") or abort(400, "Send a form with the file 'photo'.")
     if photo.mimetype not in current_app.config["TYPES"]:
         abort(415)
-    client, expires_s = current_app.extensions["clip"], current_app.config["EXPIRES_S"]
-    image = client.upload(photo.read(), ttl_s=expires_s)
-    handle = client.classify(image, current_app.config["LABELS"], k=3, expires_s=expires_s)
+    client, config = current_app.extensions["clip"], current_app.config
+    image = client.upload(photo.read(), ttl_s=config["UPLOAD_TTL_S"])
+    handle = client.classify(image, config["LABELS"], k=3, expires_s=config["EXPIRES_S"])
     location = url_for("photos.show", photo_id=handle.id)
     return {"id": handle.id}, 202, {"Location": location}
 
@@ -71,12 +72,13 @@ def show(photo_id: object) -> Answer:
         return {"id": handle.id}, 202, {"Retry-After": "1"}
 
 
+def busy(error: ClipWorkerError) -> Answer:
+    """The queue is full, or Redis is away: the same request may succeed later."""
+    current_app.logger.warning("%s", error)
+    return {"code": error.code}, 503, {"Retry-After": "5"}
+
+
 def failed(error: ClipWorkerError) -> Answer:
-    """503 for what may succeed later, 422 for a photo without labels, 500 for the rest."""
-    answer = {"code": error.code, "message": error.message}
-    if isinstance(error, TemporaryError):
-        return answer, 503, {"Retry-After": "5"}
-    if isinstance(error, (ImageInvalidError, ImageUnavailableError, InvalidRequestError)):
-        return answer, 422, {}
-    current_app.logger.error("%s: %s", error.code, error)
-    return {"code": error.code}, 500, {}
+    """This photo gets no labels. The message is for logs, the code for programs."""
+    current_app.logger.warning("%s: %s", error.code, error)
+    return {"code": error.code}, 422, {}

@@ -120,6 +120,7 @@ def unnamed(paths: list[Path], known: set[str]) -> dict[str, str]:
         ("worker", ()),
         ("tests", ("test",)),
         ("scripts", ("dev",)),
+        ("examples", ("examples",)),
         ("benchmarks", ("bench",)),
         (DRILLS, ("test", "bench")),
     ],

@@ -7,14 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import urllib3
 from support.waiting import LIMIT_S, wait_until
 from support.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from worker.cli.demo.images import DemoImage
 
@@ -79,7 +79,7 @@ def run(*command: str, cwd: Path | None = None, status: int = 0, **environment: 
     return ended.stdout
 
 
-def photo_form(image: DemoImage, mimetype: str = "image/jpeg") -> Mapping[str, tuple[str, bytes, str]]:
+def photo_form(image: DemoImage, mimetype: str = "image/jpeg") -> dict[str, Any]:
     """A form with an image as the file `photo`, for urllib3."""
     return {"photo": (image.file_name, image.path.read_bytes(), mimetype)}
 
