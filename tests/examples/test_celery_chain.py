@@ -9,7 +9,7 @@ import pytest
 import redis
 from support.recipe import EXAMPLES, run
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 FOLDER = EXAMPLES / "celery_chain"
 
@@ -26,9 +26,9 @@ def backend(recipe):
     return worker
 
 
-def produce(backend, uri, labels, **ends):
+def produce(backend, uri, labels, **options):
     script = str(FOLDER / "produce.py")
-    return run(sys.executable, script, "7", uri, *labels, REDIS_URL=backend.redis, **ends)
+    return run(sys.executable, script, "7", uri, *labels, REDIS_URL=backend.redis, **options)
 
 
 def test_the_applications_own_task_gets_the_classification_or_the_failure(
@@ -40,6 +40,9 @@ def test_the_applications_own_task_gets_the_classification_or_the_failure(
     produce(backend, image_uri + ".missing", image.labels, status=1)
     backend.wait_for_log("'photo': 7, 'error': 'ImageUnavailableError'")
     assert "FILE_NOT_FOUND" in backend.log
+
+    produce(backend, image_uri, image.labels, status=1, EXPIRES_S="-1")
+    backend.wait_for_log("'photo': 7, 'error': 'ExpiredError'")
 
 
 def test_nothing_is_sent_while_the_queue_is_full(redis_url, image, image_uri):

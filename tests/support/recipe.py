@@ -35,22 +35,23 @@ class Recipe:
         self._folder = folder
         self._started: list[WorkerProcess] = []
 
-    def start(self, module: str, *arguments: str, **environment: str) -> WorkerProcess:
-        """Start `python -m module …`."""
+    def start(self, program: str, *arguments: str, **environment: str) -> WorkerProcess:
+        """Start `python -m program …`, or `python program.py …`."""
+        module = () if program.endswith(".py") else ("-m",)
         process = WorkerProcess(
             self.redis_url,
             self._folder,
-            name=f"{module}-{len(self._started)}",
-            command=(sys.executable, "-m", module, *arguments),
+            name=f"process-{len(self._started)}",
+            command=(sys.executable, *module, program, *arguments),
             environment={"PYTHONUNBUFFERED": "1"} | environment,
         )
         self._started.append(process)
         process.start()
         return process
 
-    def serve(self, module: str, *arguments: str, **environment: str) -> str:
+    def serve(self, program: str, *arguments: str, **environment: str) -> str:
         """Start a web server on a free port; its address."""
-        server = self.start(module, *arguments, **environment)
+        server = self.start(program, *arguments, **environment)
         server.wait_for_log("http://127.0.0.1:")
         found = _ADDRESS.search(server.log)
         assert found, server.log
