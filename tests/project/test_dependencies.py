@@ -19,6 +19,7 @@ INSTALLED_AS = {"PIL": "pillow", "open_clip": "open-clip-torch", "pydantic_core"
 # The drills compare with celery-batches, as the benchmarks do.
 DRILLS = "tests/torture"
 TEST_PLACES = (ROOT / "tests", ROOT / "tests" / "integration")  # pytest's `pythonpath`
+DJANGO_PROJECT = ROOT / "examples" / "django"  # manage.py's folder
 
 
 @cache
@@ -74,7 +75,7 @@ def imported(path: Path) -> frozenset[str]:
 @cache
 def own_file(name: str, folder: Path) -> Path | None:
     """The file of a module of ours: in its importer's folder, or where tests and scripts look."""
-    for place in (folder, ROOT, *TEST_PLACES, ROOT / "scripts"):
+    for place in (folder, ROOT, *TEST_PLACES, ROOT / "scripts", DJANGO_PROJECT):
         stem = place / name.replace(".", "/")
         for path in (stem.with_suffix(".py"), stem / "__init__.py"):
             if path.exists():
