@@ -75,7 +75,7 @@ def test_errors_come_back_as_they_were() -> None:
         if not issubclass(each, errors.ClipWorkerError) or each in leaves:
             continue
         if each is not errors.ClipWorkerError:
-            back = decode_error(encode_error(each("A sentence. [A_CODE]")))
+            back = decode_error(encode_error(each("A sentence.", "A_CODE")))
             assert (type(back), back.args) == (each, ("A sentence. [A_CODE]",))
     error = errors.TemporaryError("Wait.", "FETCH_429")
     error.retry_after_s = 3.5
