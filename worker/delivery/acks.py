@@ -6,15 +6,18 @@ import logging
 import threading
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from clip_worker.contract.celery_result import failure, result_key, revoked, success
 from worker.delivery.ack_writer import AckWriter
-from worker.delivery.dead_lettering import dead_letter_of, rejected
+from worker.delivery.celery_bridge import message_of
+from worker.delivery.dead_lettering import dead_letter_of, rejected, unreadable
 from worker.delivery.delivery import Ack
 from worker.delivery.task_events import TaskEvents
+from worker.delivery.task_signals import TaskSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +43,7 @@ class Acks:
     Attributes:
         writer: Has to be started, and stopped last.
         events: Told how tasks fare.
+        signals: Likewise.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Acks:
     ) -> None:
         self.writer = AckWriter(ended)
         self.events = TaskEvents()
+        self.signals = TaskSignals(policy.task_of, partial(message_of, acks=self))
         self._policy = policy
         self._in_flight = in_flight
         self._ended = ended
@@ -67,7 +72,7 @@ class Acks:
         results = dict(done)
         claimed = self._in_flight.claim(results)
         self._count(claimed)
-        if self.events.wanted or logger.isEnabledFor(logging.INFO):
+        if self.events.wanted or self.signals.wanted or logger.isEnabledFor(logging.INFO):
             for delivery in claimed:
                 self._report_success(delivery, results[delivery])
         self.writer.add([self._ack(each, success, results[each]) for each in claimed])
@@ -77,6 +82,7 @@ class Acks:
         # Celery's own words, which its users look for.
         logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
         self.events.succeeded(delivery, result_json, taken_s)
+        self.signals.succeeded(delivery, result_json)
 
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
@@ -84,6 +90,7 @@ class Acks:
             self._count([delivery])
             logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self.events.failed(delivery, error)
+            self.signals.failed(delivery, error)
             self.writer.add([self._ack(delivery, failure, error)])
 
     def totals(self) -> dict[str, int]:
@@ -168,6 +175,11 @@ class Acks:
             stored = failure(delivery.envelope, error) if delivery.envelope.id else ""
             self._file(delivery, reason, stored)
 
+    def refuse(self, delivery: Delivery, error: BaseException) -> None:
+        """End a delivery whose message can't be read, or that Celery can't run."""
+        self.signals.rejected(delivery, error)
+        self.dead_letter(delivery, unreadable(error))
+
     def reject(self, delivery: Delivery) -> None:
         """End a delivery that a task has rejected, as a dead letter; its result is the task's."""
         if self._claim(delivery):
@@ -199,6 +211,7 @@ class Acks:
             reason = "expired" if expired else "revoked"
             logger.info("Task %s[%s] is not run: %s", *delivery.name, reason)
             self.events.revoked(delivery, expired=expired)
+            self.signals.revoked(delivery, expired=expired)
             self.writer.add([self._ack(delivery, revoked, reason)])
         return False
 

@@ -17,7 +17,6 @@ from kombu.message import Message
 from redis.exceptions import RedisError
 
 from clip_worker.contract.message_body import JSON
-from worker.delivery.dead_lettering import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +52,7 @@ class DeliveryChannel:
 
     def refuse(self, reason: BaseException) -> None:
         """End the delivery: Celery can't run it."""
-        self._acks.dead_letter(self.delivery, unreadable(reason))
+        self._acks.refuse(self.delivery, reason)
 
 
 class CeleryBridge:
@@ -130,7 +129,7 @@ class CeleryBridge:
             except Exception as error:
                 # Whatever a producer wrote must cost its own task, and never Celery's consumer.
                 logger.exception("Celery can't take task %s[%s]", *delivery.name)
-                self._acks.dead_letter(delivery, unreadable(error))
+                self._acks.refuse(delivery, error)
 
 
 def message_of(delivery: Delivery, acks: Acks) -> Message:
@@ -138,7 +137,7 @@ def message_of(delivery: Delivery, acks: Acks) -> Message:
     envelope = delivery.envelope
     info = envelope.properties.get("delivery_info") or {}
     return Message(  # type: ignore[no-untyped-call]  # kombu's
-        body=envelope.body,
+        body=envelope.body or delivery.message,  # the latter if it could not be read
         delivery_tag=delivery.tag,
         content_type=JSON,
         content_encoding="utf-8",

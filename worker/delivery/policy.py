@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clip_worker.errors import TemporaryError
 
@@ -48,6 +48,7 @@ class DeliveryPolicy:
         tell_dependents: Tells whoever depends on a task that is given up (its errbacks, its chord,
             the rest of its chain) of the error.
         is_registered: Whether the application has a task of this name.
+        task_of: The registered task of a name, whose signals are sent; None for none.
         uses_of: What a task uses in Redis, which is deleted with its last user.
         result_ttl_of: How long a task's result is to be kept, in seconds; None for as usual.
         everything_in_celery: Whether Celery runs all tasks, since it is configured to do more with
@@ -61,6 +62,7 @@ class DeliveryPolicy:
     revoked: Collection[str] = ()
     tell_dependents: Callable[[Delivery, BaseException], None] = lambda _delivery, _error: None
     is_registered: Callable[[str], bool] = lambda _name: True
+    task_of: Callable[[str], Any] = lambda _name: None
     uses_of: Callable[[Delivery], Uses] = lambda _delivery: ()
     result_ttl_of: Callable[[Delivery], float | None] = lambda _delivery: None
     everything_in_celery: bool = False

@@ -262,9 +262,12 @@ class QueueConsumer:
         new, copies = self.in_flight.add(kept)
         self.acks.acknowledge_copies(copies)
         self.acks.requeue(rest)
-        self._handler.handle(list(filter(self._router.is_for_handler, new)))
+        plain = list(filter(self._router.is_for_handler, new))
+        self.acks.signals.started(plain)
+        self._handler.handle(plain)
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
+        self.acks.signals.ended(deliveries)  # first, for the drain waits for those in flight
         self.in_flight.remove(deliveries)
         self._prefetch.finished(sum(delivery.size for delivery in deliveries))
 

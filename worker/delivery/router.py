@@ -12,7 +12,7 @@ from clip_worker.contract.message_reader import Envelope, UnreadableMessageError
 from clip_worker.contract.requests import TASK_PREFIX
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import quote
-from worker.delivery.dead_lettering import is_condemned, poison, unknown_task, unreadable
+from worker.delivery.dead_lettering import is_condemned, poison, unknown_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ class Router:
             delivery.envelope = Envelope.decode(delivery.message)
         except UnreadableMessageError as error:
             delivery.envelope = error.envelope
-            self._acks.dead_letter(delivery, unreadable(error))
+            self._acks.refuse(delivery, error)
             return False
         delivery.waits_for_eta = bool(delivery.envelope.headers.get("eta"))
         delivery.size = self._policy.size_of(delivery)
@@ -71,13 +71,16 @@ class Router:
         """Whether the handler shall have a delivery; if not, it goes where it belongs."""
         try:
             if is_condemned(delivery.crashes, self._policy.max_deliveries):
-                self._acks.dead_letter(delivery, poison(delivery))
+                reason = poison(delivery)
+                self._acks.signals.failed(delivery, reason)
+                self._acks.dead_letter(delivery, reason)
             elif not self._policy.is_registered(delivery.envelope.task):
                 self._park_or_dead_letter(delivery)
             elif not self._is_plain(delivery.envelope):
                 self._celery.deliver(delivery)
             elif self._acks.is_wanted(delivery):
                 self._acks.events.received(delivery)
+                self._acks.signals.received(delivery)
                 return True
         except RedisError as error:  # the heartbeat requeues it
             logger.warning("Task %s[%s] waits because Redis fails: %s", *delivery.name, error)
@@ -98,7 +101,9 @@ class Router:
         task = delivery.envelope.task
         is_ours = task.startswith(TASK_PREFIX)
         if is_ours or not self._acks.park(delivery, UNKNOWN_PATIENCE_S):
-            self._acks.dead_letter(delivery, unknown_task(delivery), NotRegistered(task))
+            error = NotRegistered(task)
+            self._acks.signals.unknown(delivery, error)
+            self._acks.dead_letter(delivery, unknown_task(delivery), error)
             return
         self._give_way(UNKNOWN_PATIENCE_S)
         if task not in self._unknown_tasks and len(self._unknown_tasks) < MOST_UNKNOWN_LOGGED:

@@ -58,6 +58,7 @@ class QueueStep(Tasks):  # type: ignore[misc]  # Celery has no type information
             super().start(c)
             return
         self.is_ours = True
+        here.consumer.acks.signals.listen(c)
         c.update_strategies()
         c.task_consumer = NullConsumer(  # type: ignore[no-untyped-call]  # kombu's
             c.connection.default_channel, list(c.app.amqp.queues.consume_from.values())

@@ -126,4 +126,5 @@ def _policy(settings: Settings) -> DeliveryPolicy:
         uses_of=uploads_of,
         result_ttl_of=result_ttl_of,
         is_registered=app.tasks.__contains__,
+        task_of=app.tasks.get,
     )
