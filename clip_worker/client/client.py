@@ -20,8 +20,9 @@ from clip_worker.client.arguments import (
     uri_of,
 )
 from clip_worker.client.handle import Handle
+from clip_worker.client.image_chunks import decode_outcomes
 from clip_worker.client.image_request import ImageRequest
-from clip_worker.client.outcome_stream import OutcomeStream, decode_outcomes
+from clip_worker.client.outcome_stream import OutcomeStream
 from clip_worker.client.parts import ClientParts
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S

@@ -6,29 +6,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from celery.states import PENDING
 
-from clip_worker.client.result_error import result_error
 from clip_worker.client.result_reader import ResultReader
+from clip_worker.client.sent_task import Result, SentTask, timeout_message
 from clip_worker.client.subscription import ResultSubscription
-from clip_worker.errors import (
-    ClipWorkerError,
-    QueueUnavailableError,
-    ResultTimeoutError,
-    ServiceError,
-)
-from clip_worker.quoting import quote
+from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
 
-Result = TypeVar("Result")
 Some = TypeVar("Some", bound="Handle[Any]")
 
 WINDOW = 1000  # results that are read at a time
 PATIENCE_S = 60.0  # how long waiting goes on while Redis is away; a failover takes half of that
 
 
-class Handle(Generic[Result]):
+class Handle(SentTask[Result]):
     """A task that was sent.
 
     It holds no connection, so one thread may create it and another wait on it. A result that was
@@ -46,14 +39,8 @@ class Handle(Generic[Result]):
         decode: Callable[[Any], Result],
         sent_at: float | None = None,
     ) -> None:
-        self.id = task_id
-        self.sent_at = sent_at
+        super().__init__(task_id, decode, sent_at)
         self._results = results
-        self._decode = decode
-        self._ended: dict[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"Handle({self.id!r})"
 
     @property
     def state(self) -> str:
@@ -82,18 +69,7 @@ class Handle(Generic[Result]):
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
         _wait_for_some(OrderedDict({self.id: self}), timeout)
-        assert self._ended is not None
-        result = self._ended["result"]
-        if isinstance(result, BaseException):
-            raise result_error(result, self.id) from _unless_same(result)
-        try:
-            return self._decode(result)
-        except (ValueError, TypeError) as error:  # of another task, or from a newer worker
-            raise ServiceError(
-                f"Task {self.id} has a result that this client can't read ({quote(result)}); it "
-                "is another task's, or from a newer worker: update the client.",
-                "BAD_RESULT",
-            ) from error
+        return self._result()
 
 
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
@@ -120,13 +96,16 @@ def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> li
     limit_s = results.ttl_s if timeout is None else timeout
     subscription = results.subscribe(list(waiting))
     try:
-        return _read_until_some_ended(waiting, subscription, limit_s)
+        return _read_until_some_ended(waiting, subscription, limit_s, results.ttl_s)
     finally:
         subscription.close()
 
 
 def _read_until_some_ended(
-    waiting: OrderedDict[str, Some], subscription: ResultSubscription, limit_s: float
+    waiting: OrderedDict[str, Some],
+    subscription: ResultSubscription,
+    limit_s: float,
+    ttl_s: float,
 ) -> list[str]:
     start = reached = time.monotonic()
     while True:
@@ -141,7 +120,7 @@ def _read_until_some_ended(
         if away and now - reached > PATIENCE_S:
             raise away
         if now - start > limit_s:
-            raise away or ResultTimeoutError(_timeout_message(list(waiting.values()), limit_s))
+            raise away or ResultTimeoutError(timeout_message([*waiting.values()], limit_s, ttl_s))
         waited_s = now - start
         # Pause for as long as the reads took, so as not to overload a slow Redis.
         published = subscription.wait(waited_s, left_s=limit_s - waited_s, least_s=now - began)
@@ -174,30 +153,3 @@ def _ended(handles: Sequence[Handle[Any]]) -> list[str]:
     for handle in handles:
         handle._ended = ended.get(handle.id)  # noqa: SLF001  # likewise
     return list(ended)
-
-
-def _timeout_message(handles: Sequence[Handle[Any]], limit_s: float) -> str:
-    first, *others = handles
-    which = (
-        f"None of {len(handles)} tasks has a result" if others else f"Task {first.id} has no result"
-    )
-    return (
-        f"{which} after {limit_s:g} s; {_perhaps_expired(first)}wait longer, or check that a "
-        "worker is running (`clip-worker start`)."
-    )
-
-
-def _perhaps_expired(handle: Handle[Any]) -> str:
-    ttl_s = handle._results.ttl_s  # noqa: SLF001  # of this module
-    if handle.sent_at is None:
-        return f"its result may have expired, {ttl_s:g} s after it was stored; if not, "
-    if (age_s := time.time() - handle.sent_at) < ttl_s:
-        return ""
-    return (
-        f"it was sent {age_s:.0f} s ago and results are kept for {ttl_s:g} s, so its result may "
-        "have expired: send it again; if not, "
-    )
-
-
-def _unless_same(error: BaseException) -> BaseException | None:
-    return None if isinstance(error, ClipWorkerError) else error

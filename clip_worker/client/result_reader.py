@@ -12,18 +12,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from celery.states import READY_STATES
-from kombu.exceptions import DecodeError
 
+from clip_worker.client.result_decoder import ResultDecoder
 from clip_worker.client.subscription import ResultSubscription, SubscriptionPool
 from clip_worker.contract.keys import RESULT_PREFIX
-from clip_worker.contract.text import read_json
 from clip_worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
 
-_SUCCESS = b'{"status": "SUCCESS", "result": '
 DEFAULT_TTL_S = 86_400.0  # how long workers keep results by default
 
 
@@ -51,6 +49,7 @@ class ResultReader:
         self._redis = redis
         self._url = url
         self._app = app
+        self._decoder = ResultDecoder(app)
         self._subscribed = subscribed
         self._subscriptions = SubscriptionPool(subscribed)
 
@@ -78,26 +77,15 @@ class ResultReader:
         Raises:
             QueueUnavailableError: Redis can't be reached.
         """
-        backend = self._app.backend
-        keys = [backend.get_key_for_task(task_id) for task_id in task_ids]
+        keys = [RESULT_PREFIX + task_id for task_id in task_ids]
         with translated(self._url):
             stored = cast("list[bytes | None]", self._redis.mget(keys))
         # Outside the block: an exception that a task failed with is not an error of Redis.
-        return [None if value is None else self._decoded(value) for value in stored]
+        return [None if value is None else self._decoder.decode(value) for value in stored]
 
     def if_ended(self, published: bytes) -> dict[str, Any] | None:
         """A published message, as `read` returns it; None if the task has not ended with it."""
-        try:
-            stored = self._decoded(published)
-            return stored if stored["status"] in READY_STATES else None
-        except (DecodeError, KeyError, TypeError, ValueError):  # anybody may publish anything
-            return None
-
-    def _decoded(self, stored: bytes) -> dict[str, Any]:
-        # For a success without kombu's own types Celery returns the plain JSON, only slower.
-        if stored.startswith(_SUCCESS) and b'"__type__"' not in stored:
-            return cast("dict[str, Any]", read_json(stored))
-        return cast("dict[str, Any]", self._app.backend.decode_result(stored))
+        return self._decoder.if_ended(published)
 
     def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is stored for those tasks that have ended, with a result or a failure.

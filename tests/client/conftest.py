@@ -30,6 +30,7 @@ def time(monkeypatch):
     """The time that waiting for results goes by."""
     time = FakeTime()
     monkeypatch.setattr("clip_worker.client.handle.time", time)
+    monkeypatch.setattr("clip_worker.client.sent_task.time", time)
     return time
 
 
