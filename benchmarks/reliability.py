@@ -26,20 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from torture.drills import (
-    BATCHES,
-    OUR_PATH,
-    OURS,
-    STOCK,
-    Losses,
-    Recovery,
-    Stops,
-    Subject,
-    losses,
-    recovery,
-    slow_repeats,
-    stops,
-)
+from torture.drills import Losses, Recovery, Stops, losses, recovery, slow_repeats, stops
+from torture.rig import BATCHES, OUR_PATH, OURS, STOCK, Subject
 from torture.verdict import print_table
 
 Found = TypeVar("Found")
@@ -194,7 +182,7 @@ def recovery_row(name: str, ran: tuple[int, Recovery | str]) -> Sequence[str]:
     return (
         name,
         str(times),
-        f"{min(found.in_hand)}-{max(found.in_hand)}",
+        f"{min(found.in_flight)}-{max(found.in_flight)}",
         f"{statistics.median(found.seconds):.1f}" if found.seconds else "",
         f"{max(found.seconds):.1f}" if found.seconds else "",
         str(found.never),

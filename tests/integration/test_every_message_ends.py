@@ -56,7 +56,7 @@ class Service:
     def answers_a_good_task(self) -> bool:
         return bool(self.client.classify(self.picture, LABELS).get(LIMIT_S).predictions)
 
-    def is_nothing_in_hand(self) -> bool:
+    def is_nothing_in_flight(self) -> bool:
         left = self.redis.llen(QUEUE) + unacked(self.redis, KEYS)
         return not left + self.redis.llen(KEYS.suspects)
 
@@ -103,7 +103,7 @@ def test_what_cant_be_read_is_a_failure_and_a_dead_letter_with_one_log_line(
     # then
     assert service.answers_a_good_task()
     wait_until(lambda: len(service.log_of("became a dead letter")) > lines)
-    wait_until(service.is_nothing_in_hand)
+    wait_until(service.is_nothing_in_flight)
     reported = [
         line for line in service.worker.log[size:].splitlines() if "succeeded in" not in line
     ]
@@ -154,7 +154,7 @@ def test_what_celery_may_stumble_over_ends_with_a_result(service, change, state,
     stored = service.result(task_id)
     assert stored is not None
     assert stored["status"] in ([state] if state else ["SUCCESS", "FAILURE"])
-    wait_until(service.is_nothing_in_hand)
+    wait_until(service.is_nothing_in_flight)
     assert service.is_the_same_process()
 
 
@@ -178,7 +178,7 @@ def test_a_task_that_nobody_knows_is_put_back_for_a_while_and_then_fails(service
         letter = service.dead.get(task_id)
         assert letter is not None
         assert letter.code == "UNKNOWN_TASK"
-    wait_until(service.is_nothing_in_hand)
+    wait_until(service.is_nothing_in_flight)
     # and one line says that it was put back, one each that it was given up
     reported = [line for line in service.worker.log[size:].splitlines() if "succeeded" not in line]
     assert len([line for line in reported if "Put back the task" in line]) == 1
@@ -196,7 +196,7 @@ def test_a_compressed_message_takes_no_more_memory_than_it_may(service):
     service.push(json.dumps(raw).encode())
     # then
     assert service.answers_a_good_task()
-    wait_until(service.is_nothing_in_hand)
+    wait_until(service.is_nothing_in_flight)
     assert peak.own_growth_bytes() < 120_000_000
 
 
@@ -233,7 +233,7 @@ def test_whatever_a_producer_writes_the_worker_goes_on(service, headers, propert
     assert service.is_the_same_process()
 
 
-def test_after_all_of_these_nothing_is_left_in_hand(service):
+def test_after_all_of_these_nothing_is_left_in_flight(service):
     # what Celery holds until its ETA stays: that is what was asked for
     wait_until(lambda: service.redis.llen(QUEUE) == 0)
     wait_until(lambda: unacked(service.redis, KEYS) == 0, lambda: service.worker.log)

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from torture.drills import (
-    OUR_PATH,
-    OURS,
-    STOCK,
-    Subject,
-    losses,
-    recovery,
-    slow_repeats,
-    stops,
-)
+from torture.drills import losses, recovery, slow_repeats, stops
+from torture.rig import OUR_PATH, OURS, STOCK, Subject
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -37,9 +29,9 @@ def test_20_kills_of_a_busy_worker_on_our_queue_path_lose_none() -> None:
     assert lost.lost == 0
 
 
-def test_what_a_killed_worker_had_in_hand_runs_again_and_nothing_else_does() -> None:
+def test_what_a_killed_worker_had_in_flight_runs_again_and_nothing_else_does() -> None:
     seen = recovery(Subject("ours", OURS, work_s=0.25, settings=LEASE), kills=2)
-    assert min(seen.in_hand) > 0
+    assert min(seen.in_flight) > 0
     assert (seen.never, seen.needless, seen.unfinished) == (0, 0, 0)
 
 

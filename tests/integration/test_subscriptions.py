@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 from support.answers import ANSWER
-from support.redis_server import RedisServer
+from support.waiting import wait_until
 
 from clip_worker import Client
 from clip_worker.client.subscription import MOST_IDLE, SubscriptionPool
@@ -36,7 +36,7 @@ def ask(client: Client) -> Handle[Classification]:
     return client.classify("data:,x", ["a"])
 
 
-def store(client: Client, task_id: str) -> None:
+def store(client: Client, task_id: str):
     client._app.backend.store_result(task_id, ANSWER.model_dump(mode="json"), "SUCCESS")
 
 
@@ -46,12 +46,10 @@ def later(call: Callable[..., Any], *arguments: Any) -> threading.Timer:
     return timer
 
 
-def once_waited_for(
-    server: RedisServer, call: Callable[..., Any], *arguments: Any
-) -> threading.Thread:
+def once_waited_for(server, call: Callable[..., Any], *arguments: Any) -> threading.Thread:
     """Call when somebody has subscribed."""
 
-    def wait_and_call() -> None:
+    def wait_and_call():
         with server.client() as redis:
             wait_for_subscribers(redis, 1)
         call(*arguments)
@@ -65,7 +63,7 @@ def calls(redis: Redis, command: str) -> int:
     return int(redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
 
 
-def wait_for_subscribers(redis: Redis, count: int) -> None:
+def wait_for_subscribers(redis: Redis, count: int):
     wait_until(lambda: len(redis.pubsub_channels()) == count)
 
 
@@ -73,36 +71,25 @@ def subscribers(redis: Redis) -> int:
     return len(redis.client_list(_type="pubsub"))
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def test_who_waits_is_told_and_need_not_ask(server: RedisServer) -> None:
+def test_who_waits_is_told_and_need_not_ask(server):
     with Client(server.url) as client, Client(server.url) as worker:
         handle = ask(client)
         stored = later(store, worker, handle.id)
-
         assert handle.get(LIMIT_S) == ANSWER
-
         # Asking alone would take some 50 looks.
         assert calls(server.client(), "mget") < 15
         stored.join()
 
 
-def test_what_is_there_already_needs_no_subscription(server: RedisServer) -> None:
+def test_what_is_there_already_needs_no_subscription(server):
     with Client(server.url) as client:
         handle = ask(client)
         store(client, handle.id)
-
         assert handle.get(LIMIT_S) == ANSWER
-
         assert calls(server.client(), "subscribe") == 0
 
 
-def test_a_subscription_serves_one_wait_after_the_other(server: RedisServer) -> None:
+def test_a_subscription_serves_one_wait_after_the_other(server):
     with Client(server.url) as client, Client(server.url) as worker:
         for _ in range(3):
             handle = ask(client)
@@ -111,7 +98,6 @@ def test_a_subscription_serves_one_wait_after_the_other(server: RedisServer) -> 
             assert handle.get(LIMIT_S) == ANSWER
             stored.join()
         redis = server.client()
-
         assert calls(redis, "subscribe") == 3
         assert subscribers(redis) == 1
         assert len(redis.pubsub_channels()) == 1
@@ -136,7 +122,7 @@ def wait_at_once(client: Client, worker: Client, redis: Redis, count: int) -> in
     return got.count(ANSWER)
 
 
-def test_many_wait_at_once_and_few_connections_stay(server: RedisServer) -> None:
+def test_many_wait_at_once_and_few_connections_stay(server):
     waiting = 3 * MOST_IDLE
     redis = server.client()
     with Client(server.url) as client, Client(server.url) as worker:
@@ -145,11 +131,11 @@ def test_many_wait_at_once_and_few_connections_stay(server: RedisServer) -> None
             wait_until(lambda: 1 <= subscribers(redis) <= MOST_IDLE)
 
 
-def test_a_subscription_that_is_cut_off_costs_no_answer(server: RedisServer) -> None:
+def test_a_subscription_that_is_cut_off_costs_no_answer(server):
     with Client(server.url) as client, Client(server.url) as worker:
         handle = ask(client)
 
-        def cut_off_and_answer() -> None:
+        def cut_off_and_answer():
             assert server.client().client_kill_filter(_type="pubsub") == 1
             store(worker, handle.id)
 
@@ -159,7 +145,7 @@ def test_a_subscription_that_is_cut_off_costs_no_answer(server: RedisServer) -> 
         cut.join()
 
 
-def test_where_nobody_may_subscribe_the_answer_comes_all_the_same(server: RedisServer) -> None:
+def test_where_nobody_may_subscribe_the_answer_comes_all_the_same(server):
     server.client().acl_setuser(
         "deaf", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all", "-@pubsub"]
     )
@@ -174,7 +160,7 @@ def test_where_nobody_may_subscribe_the_answer_comes_all_the_same(server: RedisS
         stored.join()
 
 
-def test_what_is_published_is_not_read_again(server: RedisServer) -> None:
+def test_what_is_published_is_not_read_again(server):
     with Client(server.url) as client, Client(server.url) as worker:
         handle, other = ask(client), ask(client)
         store(worker, other.id)
@@ -207,11 +193,11 @@ def test_what_is_published_is_not_read_again(server: RedisServer) -> None:
         b'{"status": "STARTED", "result": {"pid": 1}}',
     ],
 )
-def test_what_is_published_and_is_no_end_is_not_believed(server: RedisServer, noise: bytes) -> None:
+def test_what_is_published_and_is_no_end_is_not_believed(server, noise: bytes):
     with Client(server.url) as client, Client(server.url) as worker:
         handle = ask(client)
 
-        def publish_and_answer() -> None:
+        def publish_and_answer():
             assert server.client().publish(f"celery-task-meta-{handle.id}", noise) == 1
             time.sleep(0.1)
             store(worker, handle.id)
@@ -222,7 +208,7 @@ def test_what_is_published_and_is_no_end_is_not_believed(server: RedisServer, no
         answered.join()
 
 
-def test_a_failure_that_is_published_is_raised(server: RedisServer) -> None:
+def test_a_failure_that_is_published_is_raised(server):
     with Client(server.url) as client, Client(server.url) as worker:
         handle = ask(client)
         failed = once_waited_for(
@@ -239,7 +225,7 @@ def test_a_failure_that_is_published_is_raised(server: RedisServer) -> None:
         failed.join()
 
 
-def test_what_nobody_published_is_found_by_looking(server: RedisServer) -> None:
+def test_what_nobody_published_is_found_by_looking(server):
     with Client(server.url) as client:
         handle, other = ask(client), ask(client)
         store(client, other.id)
@@ -258,19 +244,19 @@ def test_what_nobody_published_is_found_by_looking(server: RedisServer) -> None:
         stored.join()
 
 
-def test_a_wait_ends_when_its_time_is_over(server: RedisServer) -> None:
+def test_a_wait_ends_when_its_time_is_over(server):
     with Client(server.url) as client:
         for limit_s in (0.0, 0.02, 0.3):
             with pytest.raises(ResultTimeoutError):
                 ask(client).get(limit_s)
 
 
-def _wait_in_child(client: Client, handle: Handle[Classification], done: Any) -> None:
+def _wait_in_child(client: Client, handle: Handle[Classification], done: Any):
     done.put(handle.get(LIMIT_S) == ANSWER)
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork beside threads
-def test_a_forked_process_waits_on_connections_of_its_own(server: RedisServer) -> None:
+def test_a_forked_process_waits_on_connections_of_its_own(server):
     with Client(server.url) as client, Client(server.url) as worker:
         # given a connection that the parent keeps
         first = ask(client)
@@ -295,16 +281,12 @@ def test_a_forked_process_waits_on_connections_of_its_own(server: RedisServer) -
         later_its.join()
 
 
-def test_a_wait_that_is_interrupted_keeps_no_half_read_subscription(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
+def test_a_wait_that_is_interrupted_keeps_no_half_read_subscription(server, monkeypatch):
+    def interrupted(*_: object, **__: object):
         raise KeyboardInterrupt
 
     with Client(server.url) as client:
-        handle = ask(client)
-        acquire = SubscriptionPool.acquire
-        acquired = []
+        handle, acquire, acquired = ask(client), SubscriptionPool.acquire, []
 
         def acquire_and_break(pool: SubscriptionPool, channel: str, wait_s: float) -> Any:
             acquired.append(acquire(pool, channel, wait_s))
@@ -312,9 +294,7 @@ def test_a_wait_that_is_interrupted_keeps_no_half_read_subscription(
             return acquired[0]
 
         monkeypatch.setattr(SubscriptionPool, "acquire", acquire_and_break)
-
         with pytest.raises(KeyboardInterrupt):
             handle.get(LIMIT_S)
-
         assert acquired[0].connection is None
         wait_until(lambda: subscribers(server.client()) == 0)

@@ -66,7 +66,7 @@ def test_a_picture_is_tried_alone_after_one_death_and_given_up_after_two(bench: 
     second = bench.who_decodes(SLOW_URI)
     assert second != first
     (process,) = [each for each in bench.processes() if each["pid"] == second]
-    assert process["in_hand"] == 1
+    assert process["in_flight"] == 1
     end(second, signal.SIGSEGV)
     (outcome,) = bench.wait([slow])
     assert type(outcome.error) is ImageError
@@ -86,7 +86,7 @@ def test_an_innocent_picture_is_answered_after_a_death(bench: Bench) -> None:
 def test_decodes_that_take_too_much_processor_time_are_ended(bench: Bench) -> None:
     # given as many as there are processes
     slow = bench.submit(ENDLESS, ENDLESS, first=1000)
-    wait_until(lambda: sum(each["in_hand"] for each in bench.processes()) == 2)
+    wait_until(lambda: sum(each["in_flight"] for each in bench.processes()) == 2)
     # then others go to processes that stand in, and are there before
     keys = bench.submit(*[jpeg(seed) for seed in range(40)])
     assert bench.codes(keys) == [None] * 40

@@ -13,6 +13,8 @@ from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
 TINY_VIT = CLIPConfig(
@@ -77,3 +79,14 @@ def tiny_engine(config: CLIPConfig = TINY_VIT, **options: Any) -> Engine:
         preprocessor=Preprocessor(config.image_resolution),
         **{"device": torch.device("cpu"), **options},
     )
+
+
+def write_tiny(
+    folder: Path, name: str = "tiny.pt", config: CLIPConfig = TINY_VIT, **options: Any
+) -> Path:
+    """The checkpoint file of a small model."""
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    state = {key: value.to(**options) for key, value in tiny_state(config).items()}
+    torch.save(state, file)
+    return file

@@ -2,188 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import random
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from support.redis_server import NO_SERVER, RedisServer, find_executable
-
-from torture.journal import RUN
-from torture.message import Messages
-from torture.proxy import Proxy
-from torture.spawner import Command, FreshSpawner, ZygoteSpawner, python_environment
-from torture.supervisor import Life, Supervisor, Way
-
-POLL_S = 0.01
-LIMIT_S = 60.0
-OURS, OUR_PATH, STOCK, BATCHES = (
-    "torture.poisoned_app",
-    "torture.path_app",
-    "torture.stock_app",
-    "torture.batches_app",
-)
-PRELOADED = {
-    OURS: ("worker.tasks", "worker.runtime.signals", "worker.runtime.state", "worker.cli.start",
-           "torch._dynamo", "torch._refs"),
-    OUR_PATH: ("worker.runtime.queue_assembly",),
-    STOCK: ("celery.bin.worker", "celery.concurrency.thread", "kombu.transport.redis"),
-    BATCHES: ("celery.bin.worker", "celery.concurrency.thread", "kombu.transport.redis"),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A kind of worker.
-
-    Attributes:
-        module: Its program.
-        work_s: How long a task's work takes; of ours, a forward pass, whatever is in its batch.
-        settings: Ours: environment variables without `CLIP_WORKER_`. Celery's: its settings.
-        fresh: Not from the zygote: a pool of processes that was forked from a fork ends only after
-            half a minute.
-    """
-
-    name: str
-    module: str
-    work_s: float = 0.0
-    arguments: tuple[str, ...] = ()
-    settings: dict[str, object] = field(default_factory=dict)
-    fresh: bool = False
-
-    @property
-    def is_ours(self) -> bool:
-        return self.module in (OURS, OUR_PATH)
-
-    def environment(self, url: str) -> dict[str, str]:
-        """What its process gets."""
-        if not self.is_ours:
-            return {"STOCK_REDIS_URL": url, "STOCK_SETTINGS": json.dumps(self.settings)}
-        settings = {"REDIS_URL": url, "MODEL": "demo"} | self.settings
-        return {f"CLIP_WORKER_{name}": str(value) for name, value in settings.items()}
-
-
-class Rig:
-    """A Redis, some workers of one kind, and their messages.
-
-    Args:
-        ways: The Redis URL that each worker gets.
-    """
-
-    def __init__(
-        self, subject: Subject, server: RedisServer, supervisor: Supervisor, messages: Messages
-    ) -> None:
-        self.subject = subject
-        self.server = server
-        self.supervisor = supervisor
-        self.messages = messages
-
-    def runs(self) -> dict[int, list[tuple[float, Life]]]:
-        """When and by whom each task was begun, in the order of time."""
-        found: dict[int, list[tuple[float, Life]]] = {}
-        for life in self.supervisor.lives:
-            for entry in life.journal.read():
-                if entry.what == RUN:
-                    found.setdefault(entry.number, []).append((entry.at_s, life))
-        return {number: sorted(runs, key=lambda run: run[0]) for number, runs in found.items()}
-
-    def repeated(self) -> set[int]:
-        """Tasks that were begun more than once."""
-        return {number for number, runs in self.runs().items() if len(runs) > 1}
-
-    def wait(self, holds: Callable[[], bool], limit_s: float = LIMIT_S) -> bool:
-        """Whether it held within the limit."""
-        end = time.monotonic() + limit_s
-        while not holds():
-            if time.monotonic() > end:
-                return False
-            time.sleep(POLL_S)
-        return True
-
-    def wait_until_busy(self) -> Life:
-        """The life of the only worker, once it has begun a task.
-
-        Raises:
-            RuntimeError: It begins none.
-        """
-        if self.supervisor.wait_until_ready():
-            [life] = self.supervisor.current
-            if self.wait(lambda: any(entry.what == RUN for entry in life.journal.read())):
-                return life
-        raise RuntimeError(f"the worker of {self.subject.name!r} begins no task")
-
-    def wait_until_done(self, limit_s: float = LIMIT_S) -> bool:
-        """Whether all that was sent had a result within the limit."""
-        return self.wait(lambda: len(self.messages.done()) == len(self.messages.numbers), limit_s)
-
-
-@contextlib.contextmanager
-def rig(subject: Subject, workers: int, *, delay_s: float = 0.0) -> Iterator[Rig]:
-    """Start so many workers of a kind on a Redis of their own.
-
-    Args:
-        delay_s: Of the network between them and Redis, each way.
-    """
-    executable = find_executable()
-    if executable is None:
-        raise SystemExit(NO_SERVER)
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-worker-drill-")))
-        server = stack.enter_context(RedisServer(executable))
-        modules = (subject.module, *PRELOADED[subject.module])
-        spawner: FreshSpawner | ZygoteSpawner = (
-            FreshSpawner() if subject.fresh else ZygoteSpawner(modules, folder / "zygote.log")
-        )
-        stack.enter_context(spawner)
-        ways: list[Way] = [server] * workers
-        if delay_s:
-            ways = [
-                stack.enter_context(Proxy(server.port, delay_s=delay_s)) for _ in range(workers)
-            ]
-
-        def command(slot: int, url: str, journal: Path) -> Command:
-            probes = {
-                "TORTURE_JOURNAL": str(journal),
-                "TORTURE_FORWARD_S": str(subject.work_s),
-                "TORTURE_WORK_S": str(subject.work_s),
-                "CLIP_WORKER_FILE_ROOTS": str(folder),
-            }
-            arguments = ("start",) if subject.module == OURS else subject.arguments
-            environment = python_environment() | probes | subject.environment(url)
-            return Command(subject.module, arguments, environment, folder / f"worker-{slot}.log")
-
-        client = stack.enter_context(server.client())
-        messages = Messages(client, server.url, _pictures(subject, folder))
-        supervisor = stack.enter_context(
-            Supervisor(spawner, ways, command, folder, least_life_s=0.0)
-        )
-        if not supervisor.wait_until_ready():
-            logs = [path.read_text() for path in sorted(folder.glob("worker-*.log"))]
-            raise RuntimeError("the workers do not start:\n" + "\n".join(logs))
-        yield Rig(subject, server, supervisor, messages)
-
-
-def _pictures(subject: Subject, folder: Path) -> Callable[[int], str]:
-    """Where a task's picture lies: for our real worker one picture, under many marked copies."""
-    if subject.module != OURS:
-        return "drill-{}".format
-    from torture.mark import Mark
-    from torture.workload import SOUND, drawn_jpeg
-
-    jpeg = drawn_jpeg()
-
-    def image(number: int) -> str:
-        mark = Mark(number, SOUND)
-        path = folder / mark.file_name
-        path.write_bytes(mark.stamp(jpeg))
-        return path.as_uri()
-
-    return image
+from torture.rig import LIMIT_S, Rig, Subject, rig
+from torture.supervisor import Life
 
 
 @dataclass(frozen=True)
@@ -193,7 +18,7 @@ class Recovery:
     Attributes:
         seconds: From each kill until all that the killed one had in flight was begun again.
         first_s: Until the first of it was.
-        in_hand: How much that was.
+        in_flight: How much that was.
         never: Kills after which that did not happen within the limit.
         needless: Tasks that were begun again although their first worker was not killed.
         unfinished: Tasks without a result at the end.
@@ -201,7 +26,7 @@ class Recovery:
 
     seconds: list[float]
     first_s: list[float]
-    in_hand: list[int]
+    in_flight: list[int]
     never: int
     needless: int
     unfinished: int
@@ -225,14 +50,14 @@ def recovery(
                 raise RuntimeError(f"no worker of {subject.name!r} began any of {tasks} tasks")
             killed.add(victim.pid)
             drill.supervisor.end(victim, signal.SIGSTOP, "kill")  # nothing moves while we look
-            in_hand = _in_hand(drill, sent, victim)
-            if not in_hand:
+            in_flight = _in_flight(drill, sent, victim)
+            if not in_flight:
                 raise RuntimeError(f"the worker {victim.pid} had nothing in flight any more")
-            counts.append(len(in_hand))
+            counts.append(len(in_flight))
             start = time.monotonic()
             victim.kill_all()
-            if drill.wait(lambda: _begun_again(drill, in_hand, victim), limit_s):  # noqa: B023
-                begins = _begins(drill, in_hand, victim)
+            if drill.wait(lambda: _begun_again(drill, in_flight, victim), limit_s):  # noqa: B023
+                begins = _begins(drill, in_flight, victim)
                 seconds.append(max(begins) - start)
                 first_s.append(min(begins) - start)
                 drill.wait_until_done()
@@ -258,21 +83,21 @@ def _busiest(drill: Rig, sent: set[int]) -> Life | None:
     return best if counts[best.pid] else None
 
 
-def _in_hand(drill: Rig, sent: set[int], victim: Life) -> set[int]:
+def _in_flight(drill: Rig, sent: set[int], victim: Life) -> set[int]:
     """What only the victim can have: not done, not begun by another, not in the queue."""
     others = {n for n, runs in drill.runs().items() if any(life is not victim for _, life in runs)}
     return sent - drill.messages.done() - others - drill.messages.queued()
 
 
-def _begun_again(drill: Rig, in_hand: set[int], victim: Life) -> bool:
+def _begun_again(drill: Rig, in_flight: set[int], victim: Life) -> bool:
     runs = drill.runs()
-    return all(any(life is not victim for _, life in runs.get(n, ())) for n in in_hand)
+    return all(any(life is not victim for _, life in runs.get(n, ())) for n in in_flight)
 
 
-def _begins(drill: Rig, in_hand: set[int], victim: Life) -> list[float]:
+def _begins(drill: Rig, in_flight: set[int], victim: Life) -> list[float]:
     """When each was begun by another."""
     runs = drill.runs()
-    return [next(at_s for at_s, life in runs[n] if life is not victim) for n in in_hand]
+    return [next(at_s for at_s, life in runs[n] if life is not victim) for n in in_flight]
 
 
 @dataclass(frozen=True)
@@ -280,7 +105,7 @@ class Losses:
     """What kills of a busy worker lost.
 
     Attributes:
-        lost: Messages that are in no queue, in nobody's hand and without a result.
+        lost: Messages that are in no queue, not in flight and without a result.
         begun: Tasks that were begun in all.
     """
 
@@ -317,7 +142,7 @@ class Stops:
 
     Attributes:
         redelivered: Tasks that were begun more than once.
-        left: Messages in a stopped worker's hand.
+        left: Messages in flight in a stopped worker.
         unfinished: Tasks without a result at the end.
         seconds: From each SIGTERM to the process's end.
         wrong_ends: Exit statuses other than 0.

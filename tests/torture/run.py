@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import redis
@@ -16,16 +15,17 @@ from support.redis_server import NO_SERVER, RedisServer, find_executable
 
 from clip_worker import Client
 from clip_worker.contract.keys import dead_key
-from torture.accounting import Account, Evidence, account
+from torture.accounting import Evidence, account
 from torture.chaos import KINDS, Chaos
 from torture.journal import RUN
 from torture.message import QUEUE
 from torture.monitor import RESULT_PREFIX, FinalState, Monitor
 from torture.picture_server import picture_server
+from torture.plan import Outcome, Plan
 from torture.proxy import Proxy
 from torture.spawner import Command, FreshSpawner, ZygoteSpawner, python_environment
 from torture.supervisor import Life, Supervisor
-from torture.verdict import Aftermath, Rule, print_events, print_rules, rules
+from torture.verdict import Aftermath, rules
 from torture.workload import Job, Shares, Workload
 
 APP = "torture.poisoned_app"
@@ -42,48 +42,6 @@ POLL_S = 0.25
 HELP_AFTER_S = 45.0  # without any sign, undisturbed, while tasks wait
 PROBES = 40
 PROBE_LIMIT_S = 60.0
-DEFAULT_SHARES = Shares()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do. Times in seconds.
-
-    Attributes:
-        limit_s: After so long the run ends, whatever is open; `stall_s`: without a new final state.
-        settings: More settings of the workers, by their environment variable.
-    """
-
-    tasks: int = 20_000
-    workers: int = 3
-    seed: int = 1
-    interval_s: float = 3.0
-    stop_s: float = 13.0
-    partition_s: float = 5.0
-    limit_s: float = 3600.0
-    stall_s: float = 180.0
-    shares: Shares = DEFAULT_SHARES
-    fresh: bool = False
-    settings: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run showed."""
-
-    evidence: Evidence
-    account: Account
-    rules: list[Rule]
-    seconds: float
-
-    @property
-    def holds(self) -> bool:
-        return all(rule.holds for rule in self.rules)
-
-    def print(self) -> None:
-        print_events(self.evidence, self.account)
-        print()
-        print_rules(self.rules)
 
 
 def torture(plan: Plan, folder: Path) -> Outcome:

@@ -189,7 +189,7 @@ class ProcessHandle:
         return {
             "pid": self.pid,
             "images": self.prepared,
-            "in_hand": len(self.images),
-            "bytes_in_hand": self.size_bytes,
+            "in_flight": len(self.images),
+            "bytes_in_flight": self.size_bytes,
             "decoding": shown_uri(image.request.uri) if image else None,
         }

@@ -1,0 +1,127 @@
+"""`clip-worker models info`, and invalid input of all its commands."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.tiny_clip import TINY_RESNET, TINY_VIT, write_tiny
+from support.weights_server import published
+
+from clip_engine.model import CLIP, CLIPConfig
+
+# --- info ---
+
+
+@pytest.mark.parametrize("config", [TINY_VIT, TINY_RESNET])
+def test_a_checkpoint_is_described(described, tmp_path, config: CLIPConfig):
+    path = write_tiny(tmp_path, config=config, dtype=torch.float32)
+
+    description = described(path)
+
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in CLIP(config).parameters())
+    expected = {"path": str(path), "published": None, "parameters": parameters}
+    assert description.items() >= expected.items()
+    assert "state dict" in description["format"]
+    assert list(description["dtypes"]) == ["float32"]
+    for name in ("embed_dim", "vision_patch_size"):
+        assert description["config"][name] == getattr(config, name)
+
+
+def test_the_numbers_of_vit_b_32_are_the_published_ones(models, tmp_path):
+    # given: a model of that architecture, in half precision
+    config = CLIPConfig(
+        embed_dim=512,
+        image_resolution=224,
+        vision_layers=12,
+        vision_width=768,
+        vision_patch_size=32,
+        transformer_width=512,
+        transformer_layers=12,
+    )
+    with torch.device("meta"):
+        shapes = CLIP(config).state_dict()
+    state = {name: torch.zeros(like.shape, dtype=torch.float16) for name, like in shapes.items()}
+    torch.save(state, tmp_path / "zeros.pt")
+
+    _, lines, _ = models("info", tmp_path / "zeros.pt")
+
+    description = {name: value.strip() for name, value in (line.split("  ", 1) for line in lines)}
+    assert description["parameters"] == "151,277,313"
+    assert description["stored as"] == "float16 (151,277,313)"
+    assert (description["image resolution"], description["vision layers"]) == ("224", "12")
+    assert "None" not in description.values()
+
+
+def test_a_published_model_is_found_by_its_name_and_recognised_by_its_bytes(
+    described, publish, cache, tmp_path
+):
+    path = write_tiny(cache)
+    entry = published("http://publisher.invalid/", path.read_bytes())
+    publish(entry)
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(path.read_bytes())
+
+    by_name, by_path = described("tiny"), described(copy)
+
+    assert (by_name["published"], by_name["digest"]) == ("tiny", entry.sha256)
+    assert by_path == by_name | {"path": str(copy)}
+
+
+def test_the_demo_model_is_described(described):
+    assert described("demo")["parameters"] > 0
+
+
+# --- invalid input ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["download", "ViT-B-32"], "no published model 'ViT-B-32'; the names are RN50, RN101"),
+        (["verify", "RN50", "vit"], "no published model 'vit'"),
+        (["info", "nowhere.pt"], "no 'nowhere.pt'; give the path of a checkpoint, or one of demo"),
+        (["info", "x" * 5000], "There is no 'xxx"),
+        (["info", "RN50"], "RN50.pt'; download it with `clip-worker models download RN50`"),
+        (["download", "RN50", "--mirror", "mirror.example"], "'mirror.example' is no mirror"),
+        (["list", "--mirror", "ftp://a.example"], "'ftp://a.example' is no mirror"),
+    ],
+)
+def test_invalid_input_is_one_sentence_and_status_2(models, arguments, part):
+    status, printed, [error] = models(*arguments)
+
+    assert (status, printed) == (2, [])
+    assert part in error
+
+
+@pytest.mark.parametrize("command", ["list", "download", "verify", "info"])
+def test_a_cache_that_is_a_file_is_invalid_input(models, tmp_path, command):
+    (tmp_path / "file").touch()
+    names = [] if command == "list" else ["RN50"]
+
+    status, _, errors = models(command, *names, "--cache-dir", tmp_path / "file")
+
+    assert status == 2
+    assert f"'{tmp_path / 'file'}' is a file" in errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        *(
+            (content, "wrong.pt'")
+            for content in (b"", b"<html>404</html>", b"PK\x03\x04 and no more", b"text")
+        ),
+        ({"fc.weight": torch.zeros(3, 3)}, "fc.weight"),
+    ],
+    ids=["an empty file", "a web page", "a truncated archive", "text", "another network"],
+)
+def test_a_file_that_is_not_a_checkpoint_is_invalid_input(models, tmp_path, content, words):
+    path = tmp_path / "wrong.pt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+
+    status, printed, errors = models("info", path)
+
+    assert (status, printed) == (2, [])
+    assert words in errors[0]
+    assert not any("Traceback" in line for line in errors)
