@@ -33,4 +33,4 @@ def keep_label(classification: dict[str, Any], photo_id: int) -> dict[str, Any]:
 def keep_failure(task_id: str, photo_id: int) -> dict[str, Any]:
     """Gets the id of the task that failed; its result is the exception."""
     error = app.AsyncResult(task_id).result
-    return {"photo": photo_id, "error": type(error).__name__, "details": error.args}
+    return {"photo": photo_id, "error": type(error).__name__, "message": str(error)}

@@ -65,11 +65,11 @@ class Recipe:
             process.kill()
 
 
-def run(*command: str, cwd: Path | None = None, status: int = 0, **environment: str) -> str:
-    """Run a command to its end; what it printed on its standard output."""
+def run(*command: str, stdin: str = "", status: int = 0, **environment: str) -> str:
+    """Run a command to its end; what it printed, on its standard error if it has to fail."""
     ended = subprocess.run(
         command,
-        cwd=cwd,
+        input=stdin,
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -77,7 +77,7 @@ def run(*command: str, cwd: Path | None = None, status: int = 0, **environment: 
         check=False,
     )
     assert ended.returncode == status, ended.stdout + ended.stderr
-    return ended.stdout
+    return ended.stderr if status else ended.stdout
 
 
 def photo_form(image: DemoImage, mimetype: str = "image/jpeg") -> dict[str, Any]:
