@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.text import decoded
+from clip_worker.contract.uri import MAX_IMAGE_BYTES
 from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote, without_password
 from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
@@ -152,7 +153,7 @@ class Settings(BaseSettings):
     object_store_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("s3", "gs", "az"), description="URI schemes handed to fsspec."
     )
-    max_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Largest image, in bytes.")
+    max_bytes: int = Field(MAX_IMAGE_BYTES, ge=1, description="Largest image, in bytes.")
     max_pixels: int = Field(
         89_478_485,
         ge=1,

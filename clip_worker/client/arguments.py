@@ -146,18 +146,18 @@ def task_id_of(task_id: object) -> str:
     return task_id
 
 
-def image_bytes(data: Bytes | os.PathLike[str]) -> bytes:
+def image_bytes(data: Bytes | os.PathLike[str], max_bytes: int) -> bytes:
     """An image file's bytes, read from disk if a path is given.
 
     Raises:
         InvalidRequestError: `BAD_UPLOAD`: it is neither bytes nor a path.
-        ImageUnavailableError: The file can't be read, or is too large for Redis.
+        ImageUnavailableError: The file can't be read, or there are more bytes.
     """
     if isinstance(data, _BYTES):
-        check_size(len(data), "The upload")
+        check_size(memoryview(data).nbytes, "The upload", max_bytes)
         return bytes(data)
     if isinstance(data, os.PathLike):
-        return read_image(Path(os.fsdecode(data)))
+        return read_image(Path(os.fsdecode(data)), max_bytes=max_bytes)
     hint = f"Path({shown_uri(data)}) to upload that file" if isinstance(data, str) else "a Path"
     raise InvalidRequestError(
         f"The upload is {shown(data)}; pass the bytes of an image file, or {hint}.",

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Self
 
 from clip_worker.client.arguments import (
-    Bytes,
     Labels,
     check_count,
-    image_bytes,
     iterated,
-    listed,
     name_of,
     options_of,
     uri_of,
 )
 from clip_worker.client.handle import Handle
 from clip_worker.client.image_chunks import decode_outcomes
+from clip_worker.client.image_file import check_max_bytes
 from clip_worker.client.image_request import ImageRequest
 from clip_worker.client.outcome_stream import OutcomeStream
 from clip_worker.client.parts import ClientParts
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
+from clip_worker.client.storage import Storage
 from clip_worker.client.task_encoder import SendOptions
 from clip_worker.contract import DEFAULT_K, MAX_IMAGES, RequestOptions, parse
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.message_writer import EncodedRequest
 from clip_worker.contract.results import Classification, Outcome
-from clip_worker.errors import InvalidRequestError
-from clip_worker.redis.error_translation import translated
-from clip_worker.redis.uploads import DEFAULT_TTL_S, UploadStore
+from clip_worker.contract.uri import MAX_IMAGE_BYTES
 from clip_worker.redis.url import DEFAULT_REDIS_URL
 
 DEFAULT_CHUNK = 32  # images per message of `classify_many`
@@ -41,7 +35,7 @@ MAX_IN_FLIGHT = 10_000
 DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` in flight at a time
 
 
-class Client:
+class Client(Storage):
     """Sends images to the workers and reads the results. Thread-safe.
 
     Args:
@@ -54,6 +48,8 @@ class Client:
         when_full: `"error"` to raise `QueueFullError`, `"wait"` to wait for room.
         wait_limit_s: Longest wait for room, in seconds; after that it raises as well.
         result_ttl_s: How long the workers keep results, in seconds: the longest wait for one.
+        max_upload_bytes: The largest image that `upload` sends: by default the largest that workers
+            accept by default (`CLIP_WORKER_MAX_BYTES`).
 
     Raises:
         InvalidRequestError: `BAD_REDIS_URL`, or another argument is invalid.
@@ -69,30 +65,15 @@ class Client:
         when_full: WhenFull = "error",
         wait_limit_s: float = 60.0,
         result_ttl_s: float = RESULT_TTL_S,
+        max_upload_bytes: int = MAX_IMAGE_BYTES,
     ) -> None:
-        self.url = url
         limit = QueueLimit.of(max_queue_length, when_full, wait_limit_s)
-        self._parts = ClientParts.build(url, result_url, queue, limit, result_ttl_s)
-        self._app = self._parts.app
-        self._redis = self._parts.redis
-        self._results = self._parts.results
-        self._submission = self._parts.submission
-        self.dead_letters = self._parts.dead_letters
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._parts.close()
+        parts = ClientParts.build(url, result_url, queue, limit, result_ttl_s)
+        super().__init__(url, parts, check_max_bytes(max_upload_bytes))
+        self._app = parts.app
+        self._results = parts.results
+        self._submission = parts.submission
+        self.dead_letters = parts.dead_letters
 
     def classify(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
@@ -130,7 +111,8 @@ class Client:
                 before, within a day or `result_ttl_s` of the client, nothing is sent.
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task fails instead of running.
-            result_ttl_s: How long its result is kept, in seconds.
+            result_ttl_s: How long its result is kept, in seconds; at most, and by default, as long
+                as the workers keep results.
             webhook: URL that the worker posts the result to.
 
         Raises:
@@ -140,7 +122,8 @@ class Client:
         """
         request = {**options_of(locals()), "image": uri_of(image)}
         sent = self._submission.send_one(request, SendOptions(priority, expires_s), task_id)
-        return Handle(self._results, sent, Classification.model_validate, time.time())
+        decode = Classification.model_validate
+        return Handle(self._results, sent, decode, time.time(), result_ttl_s)
 
     def submit_many(  # noqa: D417, PLR0913  # likewise, and described above
         self,
@@ -185,7 +168,7 @@ class Client:
         each = iterated(requests, "requests", "call classify() for a single image")
         ids = self._submission.send_many(each, shared, SendOptions(priority, expires_s))
         now, decode = time.time(), Classification.model_validate
-        return [Handle(self._results, task_id, decode, now) for task_id in ids]
+        return [Handle(self._results, task_id, decode, now, result_ttl_s) for task_id in ids]
 
     def handle(self, task_id: str) -> Handle[Classification]:
         """The handle of a `clip.classify` task that was sent earlier, perhaps by another process.
@@ -214,6 +197,7 @@ class Client:
         priority: int = 0,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
+        keep_results: bool = False,
     ) -> Iterator[tuple[int, Outcome]]:
         """Send many images with the same options, and yield each outcome as it arrives.
 
@@ -227,6 +211,7 @@ class Client:
             chunk: Images per message, 1 to 512.
             in_flight: Maximum number of messages in flight.
             timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
+            keep_results: Whether results stay in Redis for their lifetime once they were read.
 
         All others are as for `classify`; `expires_s` is counted from when a message is sent.
 
@@ -246,54 +231,15 @@ class Client:
 
         def send(uris: list[str]) -> Handle[list[Outcome]]:
             task_id = self._submission.send_chunk(encoded, uris, send_options)
-            return Handle(self._results, task_id, decode_outcomes, time.time())
+            return Handle(self._results, task_id, decode_outcomes, time.time(), result_ttl_s)
 
         each = iterated(images, "images", "call classify() for a single image")
-        stream = OutcomeStream(each, send, chunk=chunk, in_flight=in_flight, timeout=timeout)
+        stream = OutcomeStream(
+            each,
+            send,
+            chunk=chunk,
+            in_flight=in_flight,
+            timeout=timeout,
+            keep_results=keep_results,
+        )
         return stream.outcomes()
-
-    def upload(self, data: Bytes | os.PathLike[str], ttl_s: float = DEFAULT_TTL_S) -> str:
-        """Store an image's bytes in Redis for a while, for workers that can't read your files.
-
-        Args:
-            data: The bytes of an image file, or its path.
-            ttl_s: How long it is kept, in seconds; a day by default.
-
-        Returns:
-            A URI for `classify`. The same bytes have the same URI and are stored once.
-
-        Raises:
-            InvalidRequestError: It is neither bytes nor a path, or it is empty.
-            ImageUnavailableError: The file can't be read, or is too large for Redis.
-            QueueUnavailableError: Redis can't be reached or is full.
-        """
-        encoded = image_bytes(data)
-        if not 0 < ttl_s < float("inf"):
-            raise InvalidRequestError(f"ttl_s is {ttl_s!r}; pass a number of seconds above 0.")
-        with translated(self.url):
-            return UploadStore(self._redis, ttl_s).put(encoded)
-
-    def put_label_set(self, name: str, labels: Labels) -> str:
-        """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.
-
-        Returns:
-            The version: 12 hexadecimal digits that depend only on the labels.
-
-        Raises:
-            InvalidRequestError: The name or the labels are invalid.
-            QueueUnavailableError: Redis can't be reached.
-        """
-        parse(RequestOptions, {"label_set": name})
-        stored = listed(labels, "labels", "BAD_LABELS")
-        parse(RequestOptions, {"labels": stored})
-        with translated(self.url):
-            return self._parts.label_sets.put(name, stored)
-
-    def ping(self) -> None:
-        """Check that Redis answers.
-
-        Raises:
-            QueueUnavailableError: It does not answer within 5 seconds.
-        """
-        with translated(self.url):
-            self._redis.ping()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from celery.states import PENDING
 
 from clip_worker.client.result_reader import ResultReader
-from clip_worker.client.sent_task import Result, SentTask, timeout_message
+from clip_worker.client.sent_task import Result, SentTask, longest_wait_s, timeout_message
 from clip_worker.client.subscription import ResultSubscription
 from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
 
@@ -30,6 +30,7 @@ class Handle(SentTask[Result]):
     Attributes:
         id: Celery's task id; `AsyncResult(id)` of any Celery client reads the same result.
         sent_at: Unix time in seconds at which it was sent; None if another process sent it.
+        result_ttl_s: How long its result is kept, in seconds; None for as long as others.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Handle(SentTask[Result]):
         task_id: str,
         decode: Callable[[Any], Result],
         sent_at: float | None = None,
+        result_ttl_s: float | None = None,
     ) -> None:
-        super().__init__(task_id, decode, sent_at)
+        super().__init__(task_id, decode, sent_at, result_ttl_s)
         self._results = results
 
     @property
@@ -60,16 +62,28 @@ class Handle(SentTask[Result]):
 
         Args:
             timeout: In seconds; None for as long as workers keep results (`result_ttl_s` of the
-                client, a day by default). Waiting longer would make no sense, since a result that
-                came earlier would have been seen.
+                client, a day by default), or longer if this one is kept longer. Waiting longer
+                would make no sense, since a result that came earlier would have been seen.
 
         Raises:
             ClipWorkerError: The task failed; one of the subclasses in `clip_worker.errors`.
             ResultTimeoutError: There is no result yet, or it has expired.
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
-        _wait_for_some(OrderedDict({self.id: self}), timeout)
+        limit_s = longest_wait_s([self], timeout, self._results.ttl_s)
+        _wait_for_some(OrderedDict({self.id: self}), limit_s)
         return self._result()
+
+    def forget(self) -> None:
+        """Delete the stored result, and the note that the task's `task_id` was sent.
+
+        For a task that has ended: one that has not stores its result later. What this handle has
+        read it keeps.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        self._results.forget(self.id)
 
 
 def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> Iterator[Some]:
@@ -86,14 +100,16 @@ def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> It
         QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
     """
     waiting = OrderedDict((handle.id, handle) for handle in handles)
+    limit_s = 0.0
+    if handles:
+        limit_s = longest_wait_s(handles, timeout, handles[0]._results.ttl_s)  # noqa: SLF001  # ours
     while waiting:
-        for task_id in _wait_for_some(waiting, timeout):
+        for task_id in _wait_for_some(waiting, limit_s):
             yield waiting.pop(task_id)
 
 
-def _wait_for_some(waiting: OrderedDict[str, Some], timeout: float | None) -> list[str]:
+def _wait_for_some(waiting: OrderedDict[str, Some], limit_s: float) -> list[str]:
     results = next(iter(waiting.values()))._results  # noqa: SLF001  # of this module
-    limit_s = results.ttl_s if timeout is None else timeout
     subscription = results.subscribe(list(waiting))
     try:
         return _read_until_some_ended(waiting, subscription, limit_s, results.ttl_s)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from clip_worker.client.handle import Handle, as_completed
 from clip_worker.client.image_chunks import Ended, Image, ImageChunks
 from clip_worker.contract import Outcome
-from clip_worker.errors import ClipWorkerError
+from clip_worker.errors import ClipWorkerError, QueueUnavailableError
 
 
 class OutcomeStream:
@@ -20,9 +21,10 @@ class OutcomeStream:
         chunk: Images per message.
         in_flight: Maximum number of messages in flight.
         timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
+        keep_results: Whether results that were read stay in Redis.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         images: Iterable[object],
         send: Callable[[list[str]], Handle[list[Outcome]]],
@@ -30,10 +32,12 @@ class OutcomeStream:
         chunk: int,
         in_flight: int,
         timeout: float | None,
+        keep_results: bool = False,
     ) -> None:
         self._images = iter(images)
         self._send = send
         self._timeout = timeout
+        self._keep_results = keep_results
         self._chunks = ImageChunks(chunk, in_flight)
         self._sent: dict[str, Handle[list[Outcome]]] = {}
 
@@ -75,3 +79,6 @@ class OutcomeStream:
             self._chunks.fail(handle.id, error)
         else:
             self._chunks.end(handle.id, outcomes)
+        if not self._keep_results:
+            with suppress(QueueUnavailableError):  # then it expires
+                handle.forget()

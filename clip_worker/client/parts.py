@@ -12,6 +12,7 @@ from clip_worker.client.result_reader import ResultReader
 from clip_worker.client.submission import Submission
 from clip_worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
 from clip_worker.client.task_encoder import TaskEncoder
+from clip_worker.contract.keys import QueueKeys
 from clip_worker.redis.celery_app import RedisCelery, redis_configuration
 from clip_worker.redis.dead_letters import DeadLetters
 from clip_worker.redis.label_sets import LabelSets
@@ -58,6 +59,7 @@ class ClientParts:
         redis = connect(url)
         results = redis if results_url == url else connect(results_url)
         subscribed = connect(results_url, most=MOST_SUBSCRIPTIONS + MOST_IDLE)
+        keys = QueueKeys(queue)
         return cls(
             app,
             redis,
@@ -65,7 +67,7 @@ class ClientParts:
                 TaskEncoder(queue),
                 Publisher(redis, PushPlan(url, queue, limit, once_s=result_ttl_s)),
             ),
-            ResultReader(results, subscribed, results_url, app, result_ttl_s),
+            ResultReader(results, subscribed, results_url, app, result_ttl_s, sent=(redis, keys)),
             LabelSets(redis),
             DeadLetters(redis, url, queue, None if results is redis else results),
         )

@@ -10,6 +10,7 @@ import time
 from bisect import bisect
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeAlias
 
 from clip_worker.contract.keys import PRIORITY_STEPS, QueueKeys
@@ -23,9 +24,12 @@ FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
 
 # Pushes messages in order, up to the queue's limit, and none whose id was sent before.
+# A task becomes a user of its uploads, in place of the claim that kept them for it until now. An
+# upload of a task that was sent before is deleted unless it has another user.
 # KEYS: the queue's four lists; then for each message its marker ('' for none), or nothing at all.
 # ARGV: index of the list to push to; maximum queue length ('' for none); how many messages must fit
-# for any to be pushed, those sent before not counted; seconds that markers are kept; messages.
+# for any to be pushed, those sent before not counted; seconds that markers are kept; then for each
+# message the message and its uploads: '' for none, or JSON, [key, task's id, claim, key, ...].
 # -> how many were pushed or had been sent before, how many are waiting
 PUSH_SCRIPT = """
 local room, waiting = math.huge, 0
@@ -37,19 +41,34 @@ local function was_sent(i)
   local marker = KEYS[4 + i] or ''
   return marker ~= '' and redis.call('EXISTS', marker) == 1
 end
-local needed = tonumber(ARGV[3])
-for i = 1, #ARGV - 4 do
+local function use(uploads, is_fresh)
+  for i = 1, #uploads, 3 do
+    local key, user, claim = unpack(uploads, i, i + 2)
+    local users, left = key .. ':users', redis.call('PTTL', key)
+    if is_fresh and left ~= -2 then
+      redis.call('SADD', users, user)
+      if left > 0 then redis.call('PEXPIRE', users, left) end
+    end
+    if redis.call('SREM', users, claim) == 1 and redis.call('EXISTS', users) == 0 then
+      redis.call('DEL', key)
+    end
+  end
+end
+local count, needed = (#ARGV - 4) / 2, tonumber(ARGV[3])
+for i = 1, count do
   if was_sent(i) then needed = needed - 1 end
 end
 if room < needed then return {0, waiting} end
 local done, fresh = 0, {}
-for i = 1, #ARGV - 4 do
-  if not was_sent(i) then
+for i = 1, count do
+  local is_fresh, uploads = not was_sent(i), ARGV[4 + 2 * i]
+  if is_fresh then
     if #fresh >= room then break end
-    fresh[#fresh + 1] = ARGV[4 + i]
+    fresh[#fresh + 1] = ARGV[3 + 2 * i]
     local marker = KEYS[4 + i] or ''
     if marker ~= '' then redis.call('SET', marker, 1, 'EX', ARGV[4]) end
   end
+  if uploads ~= '' then use(cjson.decode(uploads), is_fresh) end
   done = i
 end
 if #fresh > 0 then redis.call('LPUSH', KEYS[tonumber(ARGV[1])], unpack(fresh)) end
@@ -63,10 +82,13 @@ class Message(NamedTuple):
     Attributes:
         text: The message.
         marker: Key that notes that it was sent, so that it is sent once; empty for none.
+        uploads: As JSON, for each upload that its task uses its key, the task's id and the claim;
+            empty for none.
     """
 
     text: str
     marker: str = ""
+    uploads: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,8 +206,8 @@ class PushPlan:
         limit = self._limit
         for chunk in _chunks(messages, self._most):
             if limit is None:
-                marked = any(message.marker for message in chunk)
-                pushed = self._script(index, chunk, "", 0) if marked else None
+                is_plain = not any(message.marker or message.uploads for message in chunk)
+                pushed = None if is_plain else self._script(index, chunk, "", 0)
                 yield pushed or Push(0.0, chunk, self._lists[index])
             else:
                 yield from self._within(limit, index, chunk, count if all_or_none else 1)
@@ -194,7 +216,8 @@ class PushPlan:
     def _script(self, index: int, chunk: Sequence[Message], most: int | str, needed: int) -> Push:
         markers = [message.marker for message in chunk]
         keys = [*self._lists, *(markers if any(markers) else ())]
-        args = [index + 1, most, needed, self._once_s, *(message.text for message in chunk)]
+        args = [index + 1, most, needed, self._once_s]
+        args += chain.from_iterable((message.text, message.uploads) for message in chunk)
         return Push(0.0, chunk, keys=keys, args=args)
 
     def _within(self, limit: QueueLimit, index: int, chunk: list[Message], needed: int) -> Pushes:
@@ -224,7 +247,7 @@ def _chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
     chunk: list[Message] = []
     size = 0
     for message in messages:
-        length = len(message.text)
+        length = len(message.text) + len(message.uploads)
         if chunk and (len(chunk) == most or size + length > MOST_BYTES):
             yield chunk
             chunk, size = [], 0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
 
+    from clip_worker.contract.keys import QueueKeys
+
 DEFAULT_TTL_S = 86_400.0  # how long workers keep results by default
 
 
@@ -35,16 +37,20 @@ class ResultReader:
         url: URL of that Redis, for error messages.
         app: Celery application whose backend has the same URL; it never connects.
         ttl_s: How long the workers keep results, in seconds.
+        sent: The Redis with the queue and the names there, to forget that a task was sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         redis: Redis,
         subscribed: Redis,
         url: str,
         app: Celery,
         ttl_s: float = DEFAULT_TTL_S,
+        *,
+        sent: tuple[Redis, QueueKeys] | None = None,
     ) -> None:
+        self._sent = sent
         self.ttl_s = ttl_s
         self._redis = redis
         self._url = url
@@ -82,6 +88,18 @@ class ResultReader:
             stored = cast("list[bytes | None]", self._redis.mget(keys))
         # Outside the block: an exception that a task failed with is not an error of Redis.
         return [None if value is None else self._decoder.decode(value) for value in stored]
+
+    def forget(self, task_id: str) -> None:
+        """Delete a task's result, and the note that it was sent.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        with translated(self._url):
+            self._redis.delete(self._app.backend.get_key_for_task(task_id))
+            if self._sent:
+                redis, keys = self._sent
+                redis.delete(keys.sent(task_id))
 
     def if_ended(self, published: bytes) -> dict[str, Any] | None:
         """A published message, as `read` returns it; None if the task has not ended with it."""

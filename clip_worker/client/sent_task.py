@@ -20,13 +20,19 @@ class SentTask(Generic[Result]):
         task_id: Celery's task id.
         decode: Converts the result from JSON.
         sent_at: Unix time in seconds at which it was sent; None if another process sent it.
+        result_ttl_s: How long its result is kept, in seconds; None for as long as others.
     """
 
     def __init__(
-        self, task_id: str, decode: Callable[[Any], Result], sent_at: float | None
+        self,
+        task_id: str,
+        decode: Callable[[Any], Result],
+        sent_at: float | None,
+        result_ttl_s: float | None = None,
     ) -> None:
         self.id = task_id
         self.sent_at = sent_at
+        self.result_ttl_s = result_ttl_s
         self._ended: dict[str, Any] | None = None  # what is stored about it, once it was read
         self._decode = decode
 
@@ -53,6 +59,21 @@ class SentTask(Generic[Result]):
             ) from error
 
 
+def longest_wait_s(tasks: Sequence[SentTask[Any]], timeout: float | None, ttl_s: float) -> float:
+    """How long to wait for tasks, in seconds.
+
+    A task may be queued for longer than its own result is kept, so a short lifetime is no limit.
+
+    Args:
+        tasks: The tasks.
+        timeout: What the caller asked for, if anything.
+        ttl_s: How long workers keep results, in seconds.
+    """
+    if timeout is not None:
+        return timeout
+    return max([ttl_s, *(task.result_ttl_s or 0.0 for task in tasks)])
+
+
 def timeout_message(tasks: Sequence[SentTask[Any]], limit_s: float, ttl_s: float) -> str:
     """Why waiting for tasks was given up.
 
@@ -72,6 +93,7 @@ def timeout_message(tasks: Sequence[SentTask[Any]], limit_s: float, ttl_s: float
 
 
 def _perhaps_expired(task: SentTask[Any], ttl_s: float) -> str:
+    ttl_s = task.result_ttl_s or ttl_s
     if task.sent_at is None:
         return f"its result may have expired, {ttl_s:g} s after it was stored; if not, "
     if (age_s := time.time() - task.sent_at) < ttl_s:

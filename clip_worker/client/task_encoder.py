@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from clip_worker.client.arguments import given, task_id_of, uri_of
 from clip_worker.client.push_plan import Message
 from clip_worker.contract import RequestOptions, parse
-from clip_worker.contract.keys import QueueKeys
+from clip_worker.contract.keys import QueueKeys, upload_key
 from clip_worker.contract.message_writer import Arguments, EncodedRequest, MessageWriter
 from clip_worker.contract.request_cache import RequestCache
 from clip_worker.contract.uri import validate_uri
@@ -122,7 +124,11 @@ class TaskEncoder:
                 priority=options.priority,
                 expires_s=options.expires_s,
             )
-            yield Message(text, self._keys.sent(task.id) if task.is_chosen else "")
+            yield Message(
+                text,
+                self._keys.sent(task.id) if task.is_chosen else "",
+                _uses(task) if task.arguments.uploads else "",
+            )
 
     def _one_of_many(
         self,
@@ -145,3 +151,11 @@ def _task(arguments: Arguments, task_id: str | None = None) -> Task:
     if task_id is None:
         return Task(str(uuid.uuid4()), arguments)
     return Task(task_id_of(task_id), arguments, is_chosen=True)
+
+
+def _uses(task: Task) -> str:
+    """A task's uploads, as `Message` has them."""
+    uploads = task.arguments.uploads
+    return json.dumps(
+        [*chain.from_iterable((upload_key(each.digest), task.id, each.claim) for each in uploads)]
+    )

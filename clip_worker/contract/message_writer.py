@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery.utils.saferepr import saferepr
 
 from clip_worker.contract import SENT_AT_HEADER
+from clip_worker.contract.uri import find_uploads
 from clip_worker.quoting import without_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clip_worker.contract import RequestOptions
+    from clip_worker.contract.uri import Upload
 
 MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own limit
 MOST_SHOWN_IMAGE = 256
@@ -32,10 +36,17 @@ _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
 class Arguments(NamedTuple):
-    """A task's keyword arguments: as JSON, and as shown in logs."""
+    """A task's keyword arguments.
+
+    Attributes:
+        encoded: As JSON.
+        shown: As shown in logs.
+        uploads: Those among its images.
+    """
 
     encoded: str
     shown: str
+    uploads: Sequence[Upload] = ()
 
 
 class EncodedRequest:
@@ -55,20 +66,19 @@ class EncodedRequest:
     def with_image(self, image: str, webhook: str | None = None) -> Arguments:
         """Arguments of `clip.classify`; with a webhook if the request has none."""
         encoded, shown = self._with("image", image, _shown(image))
-        if webhook is None:
-            return Arguments(encoded, shown)
-        return Arguments(
-            f'{encoded[:-1]}, "webhook": {json.dumps(webhook)}}}',
-            f"{shown[:-1]}, 'webhook': {_shown(webhook)}}}",
-        )
+        if webhook is not None:
+            encoded = f'{encoded[:-1]}, "webhook": {json.dumps(webhook)}}}'
+            shown = f"{shown[:-1]}, 'webhook': {_shown(webhook)}}}"
+        return Arguments(encoded, shown, find_uploads((image,)))
 
     def with_images(self, images: list[str]) -> Arguments:
         """Arguments of `clip.classify_many`."""
         shown = [without_secrets(image) for image in images[:MOST_SHOWN_IMAGES]]
-        return self._with("images", images, saferepr(shown, MOST_SHOWN))
+        arguments = self._with("images", images, saferepr(shown, MOST_SHOWN))
+        return Arguments(*arguments, find_uploads(images))
 
-    def _with(self, name: str, value: Any, shown: str) -> Arguments:
-        return Arguments(
+    def _with(self, name: str, value: Any, shown: str) -> tuple[str, str]:
+        return (
             f'{self._encoded}, "{name}": {json.dumps(value)}}}',
             f"{self._shown}, '{name}': {shown}}}",
         )

@@ -7,6 +7,7 @@ results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
@@ -216,6 +217,17 @@ class ClassifyManyRequest(RequestOptions):
     """
 
     images: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_IMAGES)]
+
+
+def asked_ttl_s(arguments: Mapping[str, Any]) -> int | None:
+    """How long a task, not validated yet, asks for its result to be kept, in whole seconds.
+
+    None if it does not ask, or if what it asks is invalid.
+    """
+    ttl_s = arguments.get("result_ttl_s")
+    if not isinstance(ttl_s, int | float) or isinstance(ttl_s, bool):
+        return None
+    return math.ceil(ttl_s) if 0 < ttl_s < math.inf else None
 
 
 def parse(request: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import shown_uri
 
 MAX_URI_CHARS = 8192  # except for data:, which contains the image itself
+MAX_IMAGE_BYTES = 64 * 1024 * 1024  # by default: CLIP_WORKER_MAX_BYTES, max_upload_bytes
 UPLOAD_PREFIX = "redis://uploads/"
 
 # Two characters at least: in C:\cat.jpg the C is a drive.
@@ -145,6 +147,12 @@ def find_upload(uri: str) -> Upload | None:
     """
     match = uri.startswith("redis:") and _UPLOAD.fullmatch(uri)
     return Upload(match[1], match[2] or "") if match else None
+
+
+def find_uploads(images: Iterable[object]) -> list[Upload]:
+    """The uploads among images, which may be anything that a message contains."""
+    uris = (image.strip() for image in images if isinstance(image, str))
+    return [upload for uri in uris if (upload := find_upload(uri))]
 
 
 def _checked_text(uri: str) -> str:

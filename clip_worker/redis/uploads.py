@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import secrets
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
 
+from clip_worker.contract.keys import upload_key, upload_users_key
 from clip_worker.contract.uri import UPLOAD_PREFIX, upload_digest
 from clip_worker.contract.uri_errors import too_large
 from clip_worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from redis import Redis
+    from redis.client import Pipeline
 
 DEFAULT_TTL_S = 86_400.0
+KEEP = "keep"  # a user that never ends
 SMALL_BYTES = 512 * 1024
 _REDIS_STRING_MAX_BYTES = 512 * 1024 * 1024
 
@@ -31,23 +35,21 @@ class UploadStore:
     Args:
         redis_client: A client that returns bytes (`decode_responses=False`).
         ttl_s: Seconds that an upload is kept after it was last stored.
-        prefix: Prefix of the keys.
     """
 
-    def __init__(
-        self,
-        redis_client: Redis,
-        ttl_s: float = DEFAULT_TTL_S,
-        prefix: str = "clip-worker:upload:",
-    ) -> None:
+    def __init__(self, redis_client: Redis, ttl_s: float = DEFAULT_TTL_S) -> None:
         self._redis = redis_client
         self._ttl_s = ttl_s
-        self._prefix = prefix
 
-    def put(self, data: bytes) -> str:
-        """Store an image and return its URI, `redis://uploads/<sha256>`.
+    def put(self, data: bytes, *, keep: bool = False) -> str:
+        """Store an image and return its URI, `redis://uploads/<sha256>#<claim>`.
 
-        The same bytes have the same URI; storing them again restarts their lifetime.
+        The same bytes are stored once; storing them again restarts their lifetime.
+
+        Args:
+            data: The bytes of an image file.
+            keep: Whether it is kept until it expires; else it is deleted with its last task. Then
+                the URI has no claim.
 
         Raises:
             InvalidRequestError: `EMPTY_UPLOAD`.
@@ -57,12 +59,16 @@ class UploadStore:
             raise InvalidRequestError(
                 "The upload has 0 bytes; pass the bytes of an image file.", "EMPTY_UPLOAD"
             )
-        digest = hashlib.sha256(data).hexdigest()
         try:
-            self._redis.set(self._prefix + digest, data, px=int(self._ttl_s * 1000))
+            with self._redis.pipeline(transaction=False) as pipe:
+                uri = queue_put(pipe, data, self._ttl_s, keep=keep)
+                replies = pipe.execute(raise_on_error=False)
         except RedisError as error:
             raise _store_failed(error) from error
-        return UPLOAD_PREFIX + digest
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise _store_failed(reply) from reply
+        return uri
 
     def get(self, uri: str, max_bytes: int = _REDIS_STRING_MAX_BYTES - 1) -> bytes:
         """Read an upload.
@@ -76,7 +82,7 @@ class UploadStore:
             ImageUnavailableError: `UPLOAD_NOT_FOUND`: never stored, or expired; `FETCH_TOO_LARGE`.
             TemporaryError: `UPLOAD_STORE`: Redis can't be reached.
         """
-        key = self._prefix + upload_digest(uri)
+        key = upload_key(upload_digest(uri))
         try:
             # One byte more than allowed, so that a value that is too large is not read whole.
             data = cast("bytes", self._redis.getrange(key, 0, max_bytes))
@@ -98,7 +104,7 @@ class UploadStore:
             For each its bytes; None if it is larger than `SMALL_BYTES`, to be read with `get`; or
             the error that `get` would raise.
         """
-        keys = [self._key(uri) for uri in uris]
+        keys = [_key(uri) for uri in uris]
         parts: Iterator[bytes | RedisError]
         try:
             with self._redis.pipeline(transaction=False) as pipe:
@@ -113,11 +119,25 @@ class UploadStore:
             for key, uri in zip(keys, uris, strict=True)
         ]
 
-    def _key(self, uri: str) -> str | InvalidRequestError:
-        try:
-            return self._prefix + upload_digest(uri)
-        except InvalidRequestError as error:
-            return error
+
+def queue_put(pipe: Pipeline, data: bytes, ttl_s: float, *, keep: bool) -> str:
+    """Add what stores an image to a pipeline, synchronous or not, and return its URI.
+
+    The claim comes before the image, or a task that ends in between could delete it.
+    """
+    digest, claim = hashlib.sha256(data).hexdigest(), secrets.token_hex(8)
+    users, ttl_ms = upload_users_key(digest), int(ttl_s * 1000)
+    pipe.sadd(users, KEEP if keep else claim)
+    pipe.set(upload_key(digest), data, px=ttl_ms)
+    pipe.pexpire(users, ttl_ms)
+    return UPLOAD_PREFIX + digest + ("" if keep else f"#{claim}")
+
+
+def _key(uri: str) -> str | InvalidRequestError:
+    try:
+        return upload_key(upload_digest(uri))
+    except InvalidRequestError as error:
+        return error
 
 
 def _small(part: bytes | RedisError, uri: str) -> bytes | Exception | None:
@@ -130,8 +150,8 @@ def _small(part: bytes | RedisError, uri: str) -> bytes | Exception | None:
 
 def _not_found(uri: str) -> ImageUnavailableError:
     return ImageUnavailableError(
-        f"There is no upload {shown_uri(uri)}: it has expired, or is in another Redis; upload it "
-        "again.",
+        f"There is no upload {shown_uri(uri)}: it was deleted with its last task, has expired, or "
+        "is in another Redis; upload it again, with keep=True if tasks to come need it too.",
         "UPLOAD_NOT_FOUND",
     )
 

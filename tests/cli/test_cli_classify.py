@@ -202,7 +202,7 @@ def test_without_redis_the_error_is_one_sentence_without_the_password(folder, ca
 def test_a_lost_redis_and_ctrl_c_end_it_without_a_traceback(
     client, folder, capsys, monkeypatch, *, error, status, sentence
 ):
-    def fail(_data: bytes, _ttl_s: float) -> str:
+    def fail(_data: bytes, **_options: float) -> str:
         raise error
 
     monkeypatch.setattr(client, "upload", fail)

@@ -13,8 +13,7 @@ from support.failure import code_of, failure_of
 from support.sent_messages import IMAGE, LABELS
 
 from clip_worker import Client
-from clip_worker.client.image_file import MOST_BYTES
-from clip_worker.errors import ImageUnavailableError, InvalidRequestError
+from clip_worker.errors import InvalidRequestError
 
 SURROGATE = "\ud83d"  # half an emoji
 
@@ -133,52 +132,6 @@ def test_a_single_image_is_rejected_where_many_are_expected(client, sent, images
         assert isinstance(error, InvalidRequestError)
         assert words in error.message
     assert sent == []
-
-
-# --- uploads ---
-
-
-def test_a_file_is_uploaded_by_its_path(client, tmp_path):
-    (tmp_path / "cat.jpg").write_bytes(b"picture")
-    uri = client.upload(tmp_path / "cat.jpg")
-    for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
-        assert client.upload(data) == uri
-
-
-def test_a_file_that_cannot_be_uploaded_is_named(client, tmp_path):
-    with (tmp_path / "huge.jpg").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)  # sparse
-    for path, code, reason in (
-        (tmp_path / "cat.jpg", "READ_FAILED", "No such file"),
-        (tmp_path, "READ_FAILED", "Is a directory"),
-        (tmp_path / "huge.jpg", "FETCH_TOO_LARGE", "the most that Redis stores"),
-    ):
-        error = failure_of(client.upload, path)
-        assert (type(error), error.code) == (ImageUnavailableError, code)
-        assert path.name in error.message
-        assert reason in error.message
-
-
-@pytest.mark.parametrize(
-    ("data", "code", "words"),
-    [
-        ("cat.jpg", "BAD_UPLOAD", "or Path('cat.jpg') to upload that file"),
-        (io.BytesIO(b"picture"), "BAD_UPLOAD", "an object of type BytesIO; pass the bytes"),
-        (np.zeros((9, 9, 3)), "BAD_UPLOAD", "an object of type ndarray; pass the bytes"),
-        (None, "BAD_UPLOAD", "The upload is None; pass the bytes of an image file"),
-        (b"", "EMPTY_UPLOAD", "0 bytes"),
-        (Path("a\0b"), "READ_FAILED", "can't be read"),
-    ],
-)
-def test_an_upload_that_is_neither_bytes_nor_a_path_is_rejected(client, data, code, words):
-    error = failure_of(client.upload, data)
-    assert error.code == code
-    assert words in error.message
-
-
-@pytest.mark.parametrize("ttl_s", [0, -1, float("nan"), float("inf")])
-def test_an_upload_needs_a_finite_lifetime(client, ttl_s):
-    assert "ttl_s is" in failure_of(client.upload, b"picture", ttl_s).message
 
 
 # --- names ---

@@ -12,8 +12,8 @@ from clip_worker.errors import ImageInvalidError, QueueUnavailableError, ResultT
 @pytest.fixture
 def handle(results):
     """Makes the handle of a task."""
-    return lambda task_id="some-id", sent_at=NOON: Handle(
-        results, task_id, lambda answer: answer, sent_at
+    return lambda task_id="some-id", sent_at=NOON, result_ttl_s=None: Handle(
+        results, task_id, lambda answer: answer, sent_at, result_ttl_s
     )
 
 
@@ -69,6 +69,21 @@ def test_a_timeout_is_kept(handle, time, timeout):
 def test_the_error_says_whether_the_result_may_have_expired(handle, sent_at, sentence):
     with pytest.raises(ResultTimeoutError, match=sentence):
         handle(sent_at=sent_at).get(0)
+
+
+@pytest.mark.parametrize(("own_s", "waited_s"), [(7.0, 100.0), (200.0, 200.0)])
+def test_a_wait_lasts_for_a_longer_lifetime_but_not_less_for_a_shorter_one(
+    handle, results, time, own_s, waited_s
+):
+    # given a task that is queued for longer than its result is kept
+    results.ttl_s = 100.0
+    results.put("late", "answer", at_s=waited_s - 10)
+    assert handle("late", result_ttl_s=own_s).get() == "answer"
+    # then
+    one = handle("never", result_ttl_s=own_s, sent_at=NOON)
+    with pytest.raises(ResultTimeoutError, match=f"results are kept for {own_s:g} s"):
+        next(as_completed([one]))
+    assert 2 * waited_s - 10 < time.passed_s < 2 * waited_s + 10
 
 
 # --- a Redis that is away ---

@@ -42,9 +42,9 @@ class Queue:
             self._results.put(task_id, result)
         return Handle(self._results, task_id, lambda answer: answer)
 
-    def outcomes(self, images, *, chunk=3, in_flight=2, timeout=None):
-        stream = OutcomeStream(images, self.send, chunk=chunk, in_flight=in_flight, timeout=timeout)
-        return stream.outcomes()
+    def outcomes(self, images, *, chunk=3, in_flight=2, timeout=None, **options):
+        limits = {"chunk": chunk, "in_flight": in_flight, "timeout": timeout}
+        return OutcomeStream(images, self.send, **limits, **options).outcomes()
 
 
 @pytest.fixture
@@ -70,6 +70,20 @@ def test_if_one_image_may_have_failed_its_message_each_image_is_sent_again_alone
     assert codes(poisoned.outcomes(URIS)) == dict.fromkeys(range(7), "ok") | {4: error.code}
     again = [[URIS[3]], [URIS[4]], [URIS[5]]]
     assert sorted(poisoned.sent) == sorted([URIS[:3], URIS[3:6], URIS[6:], *again])
+
+
+def test_results_that_were_read_are_deleted_unless_they_are_to_be_kept(queue, results):
+    mixed = queue(lambda uris: REVOKED if URIS[0] in uris else [FINE] * len(uris))
+    list(mixed.outcomes(URIS, keep_results=True))
+    assert results.forgotten == []
+    list(mixed.outcomes(URIS))
+    assert sorted(results.forgotten) == ["4", "5", "6"]
+
+
+def test_a_result_that_cannot_be_deleted_is_read_nevertheless(queue, results):
+    sent = queue()
+    results.forget = lambda _: (_ for _ in ()).throw(QueueUnavailableError("Redis is away."))
+    assert codes(sent.outcomes(URIS)) == dict.fromkeys(range(7), "ok")
 
 
 def test_an_image_that_was_sent_alone_is_not_sent_again(queue):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.fake_clock import FakeClock
 
@@ -167,3 +169,64 @@ def test_a_message_that_redis_refuses_leaves_no_marker(redis, limit):
     finally:
         redis.config_set("maxmemory", 0)
     assert redis.keys() == []
+
+
+# --- uploads ---
+
+KEY = "clip-worker:upload:0"
+USERS = f"{KEY}:users"
+
+
+def using(task_id: str, claim: str = "claim", **fields: str) -> Message:
+    return Message(f"message {task_id}", uploads=json.dumps([KEY, task_id, claim]), **fields)
+
+
+def store(redis, *users: str) -> None:
+    redis.set(KEY, "picture", px=60_000)
+    redis.sadd(USERS, *users)
+
+
+@LARGE_LIMITS
+def test_a_task_becomes_a_user_of_its_upload_in_place_of_the_claim(redis, limit):
+    store(redis, "claim", "other claim", "keep")
+    other_claim = using("c", "other claim")
+    list(send(redis, limit, [using("a"), using("b", ""), "another", other_claim]))
+    assert redis.smembers(USERS) == {b"a", b"b", b"c", b"keep"}
+    assert 59_000 < redis.pttl(USERS) <= 60_000
+    assert received(redis) == ["message a", "message b", "another", "message c"]
+
+
+@LARGE_LIMITS
+def test_of_an_upload_that_is_gone_nothing_is_noted(redis, limit):
+    list(send(redis, limit, [using("a")]))
+    assert redis.keys() == [QUEUE.encode()]
+
+
+def test_an_upload_without_a_lifetime_has_users_without_one(redis):
+    redis.set(KEY, "picture")  # by a producer of its own
+    list(send(redis, None, [using("a")]))
+    assert (redis.smembers(USERS), redis.ttl(USERS)) == ({b"a"}, -1)
+
+
+def test_the_upload_of_a_task_that_was_sent_before_is_deleted_unless_another_uses_it(redis):
+    store(redis, "claim")
+    list(send(redis, None, [using("a", marker="sent:a")]))
+    # when it is sent again, with another upload of the same bytes
+    redis.sadd(USERS, "second claim")
+    list(send(redis, None, [using("a", "second claim", marker="sent:a")]))
+    assert redis.smembers(USERS) == {b"a"}
+    # and again, when the first has ended and its upload was deleted
+    redis.delete(USERS)
+    store(redis, "third claim")
+    list(send(redis, None, [using("a", "third claim", marker="sent:a")]))
+    assert redis.exists(KEY, USERS) == 0
+    assert received(redis) == ["message a"]
+
+
+@pytest.mark.parametrize("limit", [QueueLimit(1), QueueLimit(1, "wait", wait_limit_s=0)])
+def test_an_upload_whose_task_does_not_fit_keeps_its_claim(redis, limit):
+    store(redis, "claim")
+    redis.lpush(QUEUE, "waiting")
+    with pytest.raises(QueueFullError):
+        list(send(redis, limit, [using("a")]))
+    assert redis.smembers(USERS) == {b"claim"}

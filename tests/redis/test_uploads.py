@@ -32,13 +32,26 @@ def store(server):
 def test_an_upload_is_read_by_the_digest_of_its_bytes(store):
     uri = store.put(b"picture")
 
-    assert uri == "redis://uploads/" + hashlib.sha256(b"picture").hexdigest()
-    assert store.get(uri) == b"picture"
+    plain, _, claim = uri.partition("#")
+    assert plain == "redis://uploads/" + hashlib.sha256(b"picture").hexdigest()
+    assert len(claim) == 16
+    assert store.get(uri) == store.get(plain) == b"picture"
+
+
+def test_an_upload_is_kept_for_each_claim_or_for_its_whole_lifetime(server, store):
+    claims = {store.put(b"picture").partition("#")[2].encode() for _ in range(2)}
+    [users] = server.keys("*:users")
+    assert server.smembers(users) == claims
+    assert 0 < server.pttl(users) <= 1500
+
+    assert "#" not in store.put(b"picture", keep=True)
+
+    assert server.smembers(users) == claims | {b"keep"}
 
 
 def test_an_upload_expires_and_uploading_it_again_restarts_its_lifetime(server, store):
     uri = store.put(b"picture")
-    (key,) = server.keys("clip-worker:upload:*")
+    key = min(server.keys("clip-worker:upload:*"), key=len)
     assert 0 < server.pttl(key) <= 1500
 
     # when: half of its lifetime is over, and it is uploaded again
@@ -50,17 +63,12 @@ def test_an_upload_expires_and_uploading_it_again_restarts_its_lifetime(server, 
     assert code_of(store.get, uri) == "UPLOAD_NOT_FOUND"
 
 
-def test_stores_with_different_prefixes_are_separate(server):
-    uri = UploadStore(server, prefix="one:").put(b"picture")
-
-    assert code_of(UploadStore(server, prefix="two:").get, uri) == "UPLOAD_NOT_FOUND"
-
-
 def test_an_unknown_upload_is_not_found(store):
     failure = failure_of(store.get, ABSENT)
 
     assert failure.code == "UPLOAD_NOT_FOUND"
-    assert "upload it again" in failure.message
+    assert "was deleted with its last task, has expired" in failure.message
+    assert "upload it again, with keep=True" in failure.message
 
 
 def test_an_empty_upload_is_rejected(store):
@@ -113,11 +121,11 @@ def test_uploads_are_not_fetched_like_other_images():
     "lower", [redis.ConnectionError("gone"), redis.TimeoutError("slow"), redis.ResponseError("OOM")]
 )
 def test_errors_of_redis_are_translated(lower):
-    class BrokenRedis:
+    class BrokenRedis(fakeredis.FakeRedis):
         def getrange(self, *_args: object):
             raise lower
 
-        def set(self, *_args: object, **_options: object):
+        def pipeline(self, **_options: object):
             raise lower
 
     store = UploadStore(BrokenRedis())

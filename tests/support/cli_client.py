@@ -29,7 +29,7 @@ class FakeClient:
         self.opened: list[tuple[str, str]] = []
         self.most_in_flight = 0
 
-    def __call__(self, url: str, *, queue: str) -> Self:
+    def __call__(self, url: str, *, queue: str, **_limits: int) -> Self:
         """Stand for the class."""
         self.opened.append((url, queue))
         return self
@@ -43,7 +43,7 @@ class FakeClient:
     def ping(self) -> None:
         pass
 
-    def upload(self, data: bytes, ttl_s: float) -> str:
+    def upload(self, data: bytes, *, ttl_s: float) -> str:
         self.uploads.append(data)
         return f"redis://uploads/{len(self.uploads) - 1}"
 

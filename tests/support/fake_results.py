@@ -34,6 +34,7 @@ class FakeResults:
         appears: When each task's result is stored, and the result.
         is_away: Whether Redis is unreachable at a time.
         reads: How many results each read was about.
+        forgotten: Ids of tasks whose results were deleted.
     """
 
     def __init__(self, time: FakeTime, ttl_s: float = DAY_S) -> None:
@@ -41,6 +42,7 @@ class FakeResults:
         self.appears: dict[str, tuple[float, dict[str, Any]]] = {}
         self.is_away = lambda _now_s: False
         self.reads: list[int] = []
+        self.forgotten: list[str] = []
         self._time = time
 
     def put(self, task_id: str, result: Any = None, *, at_s: float = 0.0) -> None:
@@ -66,3 +68,8 @@ class FakeResults:
     def ended(self, task_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         pairs = zip(task_ids, self.read(task_ids), strict=True)
         return {task_id: stored for task_id, stored in pairs if stored}
+
+    def forget(self, task_id: str) -> None:
+        if self.is_away(self._time.passed_s):
+            raise QueueUnavailableError("Redis is away.")
+        self.forgotten.append(task_id)

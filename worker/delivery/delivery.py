@@ -170,7 +170,7 @@ class Ack(NamedTuple):
     delivery: Delivery
     key: str = ""
     result: str = ""
-    ttl_s: float | None = None
+    ttl_s: int | None = None
     uses: Uses = ()
 
 

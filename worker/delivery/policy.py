@@ -64,7 +64,7 @@ class DeliveryPolicy:
     is_registered: Callable[[str], bool] = lambda _name: True
     task_of: Callable[[str], Any] = lambda _name: None
     uses_of: Callable[[Delivery], Uses] = lambda _delivery: ()
-    result_ttl_of: Callable[[Delivery], float | None] = lambda _delivery: None
+    result_ttl_of: Callable[[Delivery], int | None] = lambda _delivery: None
     everything_in_celery: bool = False
 
 

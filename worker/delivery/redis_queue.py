@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -176,7 +175,7 @@ class RedisQueue:
     def _written(self, ack: Ack) -> tuple[str, str, str, int, str]:
         ttl_s = self._result_ttl_s
         if ack.ttl_s is not None:
-            ttl_s = max(1, min(ttl_s, math.ceil(ack.ttl_s)))
+            ttl_s = max(1, min(ttl_s, ack.ttl_s))
         uses = json.dumps([*itertools.chain.from_iterable(ack.uses)]) if ack.uses else ""
         return ack.delivery.tag, ack.key, ack.result, ttl_s, uses
 

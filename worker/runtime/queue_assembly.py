@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from celery.app.task import Context
@@ -10,7 +9,8 @@ from celery.worker import state
 
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY
 from clip_worker.contract.keys import QueueKeys, upload_key
-from clip_worker.contract.uri import find_upload
+from clip_worker.contract.requests import asked_ttl_s
+from clip_worker.contract.uri import find_uploads
 from clip_worker.redis.url import connect
 from worker.celery import app
 from worker.delivery.policy import DeliveryPolicy
@@ -88,12 +88,12 @@ def images_of(delivery: Delivery) -> int:
 
 def uploads_of(delivery: Delivery) -> Uses:
     """The uploads among a task's images: their keys, with the task and the URI's claim as users."""
-    uses: list[tuple[str, str]] = []
-    for image in _images(delivery):
-        if isinstance(image, str) and (upload := find_upload(image.strip())):
-            key = upload_key(upload.digest)
-            uses += [(key, user) for user in (delivery.id, upload.claim) if user]
-    return uses
+    return [
+        (upload_key(upload.digest), user)
+        for upload in find_uploads(_images(delivery))
+        for user in (delivery.id, upload.claim)
+        if user
+    ]
 
 
 def _images(delivery: Delivery) -> Sequence[object]:
@@ -105,12 +105,9 @@ def _images(delivery: Delivery) -> Sequence[object]:
     return images if isinstance(images, list) else ()
 
 
-def result_ttl_of(delivery: Delivery) -> float | None:
+def result_ttl_of(delivery: Delivery) -> int | None:
     """How long a task asks for its result to be kept, in seconds; None if it does not."""
-    ttl_s = delivery.arguments.kwargs.get("result_ttl_s")
-    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float):
-        return None
-    return ttl_s if 0 < ttl_s < math.inf else None
+    return asked_ttl_s(delivery.arguments.kwargs)
 
 
 def _policy(settings: Settings) -> DeliveryPolicy:

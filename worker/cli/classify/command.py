@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from clip_worker import Client
+from clip_worker.client.image_file import REDIS_MAX_BYTES
 from clip_worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.quoting import quote, without_password
@@ -89,7 +90,8 @@ def command(  # noqa: PLR0913  # one argument per option
     prompts = {"templates": list(templates) or None, "ensemble": ensemble}
     options = _checked(labels=_labels(labels, labels_file), k=k, threshold=threshold, **prompts)
     found = find_images(images)
-    with Client(redis_url, queue=queue) as client, _hint_at_worker(redis_url, queue, timeout_s):
+    opened = Client(redis_url, queue=queue, max_upload_bytes=REDIS_MAX_BYTES)
+    with opened as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
         outcomes = send(client, found, timeout_s=timeout_s, **options)
         failed = _print(found, outcomes, options["labels"], as_json=as_json)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from clip_worker import Client
-from clip_worker.client.image_file import read_image
+from clip_worker.client.image_file import REDIS_MAX_BYTES, read_image
 from clip_worker.contract import Failure, Outcome
 from clip_worker.errors import ImageUnavailableError, InvalidRequestError
 from clip_worker.quoting import quote, shown_uri
@@ -100,4 +100,6 @@ class _Sender:
     def _uri(self, image: ImageArgument) -> str:
         if image.path is None:
             return image.name
-        return self._client.upload(read_image(image.path, image.name), UPLOAD_TTL_S)
+        # The worker decides what is too large for it.
+        data = read_image(image.path, image.name, REDIS_MAX_BYTES)
+        return self._client.upload(data, ttl_s=UPLOAD_TTL_S)

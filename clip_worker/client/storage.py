@@ -1,0 +1,115 @@
+"""What a client stores in Redis besides tasks: uploads and label sets."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+from clip_worker.client.arguments import Bytes, Labels, image_bytes, listed
+from clip_worker.client.parts import ClientParts
+from clip_worker.client.shrinking import shrink
+from clip_worker.contract import RequestOptions, parse
+from clip_worker.errors import InvalidRequestError
+from clip_worker.redis.error_translation import translated
+from clip_worker.redis.uploads import DEFAULT_TTL_S, UploadStore
+
+
+class Storage:
+    """The part of a `Client` that stores images and labels. Thread-safe.
+
+    Args:
+        url: URL of the Redis, for error messages.
+        parts: Of the client.
+        max_upload_bytes: The largest image that `upload` sends.
+    """
+
+    def __init__(self, url: str, parts: ClientParts, max_upload_bytes: int) -> None:
+        self.url = url
+        self._parts = parts
+        self._redis = parts.redis
+        self._max_upload_bytes = max_upload_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._parts.close()
+
+    def upload(
+        self,
+        data: Bytes | os.PathLike[str],
+        *,
+        ttl_s: float = DEFAULT_TTL_S,
+        keep: bool = False,
+        shrink_to: int | None = None,
+    ) -> str:
+        """Store an image's bytes in Redis for a while, for workers that can't read your files.
+
+        The upload is deleted when the last task that was sent with its URI has ended: send all of
+        them before the first ends, or keep it.
+
+        Args:
+            data: The bytes of an image file, or its path.
+            ttl_s: How long it is kept at most, in seconds; a day by default.
+            keep: Whether it is kept for that long, whatever tasks use it.
+            shrink_to: Largest shortest side, in pixels: a larger image is made smaller first, with
+                Pillow, and sent as JPEG, or as PNG if it has transparency.
+
+        Returns:
+            A URI for `classify`. The same bytes are stored once.
+
+        Raises:
+            InvalidRequestError: It is neither bytes nor a path, or it is empty.
+            ImageUnavailableError: The file can't be read, or has more than `max_upload_bytes`.
+            ImageInvalidError: Pillow can't decode it, for `shrink_to`.
+            ServiceError: `NO_PILLOW`: Pillow is not installed, for `shrink_to`.
+            QueueUnavailableError: Redis can't be reached or is full.
+        """
+        encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
+        with translated(self.url):
+            return UploadStore(self._redis, ttl_s).put(encoded, keep=keep)
+
+    def put_label_set(self, name: str, labels: Labels) -> str:
+        """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.
+
+        Returns:
+            The version: 12 hexadecimal digits that depend only on the labels.
+
+        Raises:
+            InvalidRequestError: The name or the labels are invalid.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        parse(RequestOptions, {"label_set": name})
+        stored = listed(labels, "labels", "BAD_LABELS")
+        parse(RequestOptions, {"labels": stored})
+        with translated(self.url):
+            return self._parts.label_sets.put(name, stored)
+
+    def ping(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            QueueUnavailableError: It does not answer within 5 seconds.
+        """
+        with translated(self.url):
+            self._redis.ping()
+
+
+def prepared_upload(
+    data: Bytes | os.PathLike[str], max_bytes: int, ttl_s: float, shrink_to: int | None
+) -> bytes:
+    """An image as it is uploaded; the arguments are those of `Storage.upload`."""
+    encoded = image_bytes(data, max_bytes)
+    if not 0 < ttl_s < float("inf"):
+        raise InvalidRequestError(f"ttl_s is {ttl_s!r}; pass a number of seconds above 0.")
+    return encoded if shrink_to is None else shrink(encoded, shrink_to)
