@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.text import decoded
@@ -20,6 +20,7 @@ from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote, without_password
 from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
 from worker.mirror_url import EXAMPLE, check_mirror_url
+from worker.webhook_settings import SECRETS, WebhookSettings
 
 ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
@@ -48,7 +49,7 @@ class SettingsError(ServiceError, code="BAD_SETTINGS"):
     """Settings are wrong; the message has one line for each."""
 
 
-class Settings(BaseSettings):
+class Settings(WebhookSettings):
     """Everything an operator can set. Field `x_y` is the environment variable `CLIP_WORKER_X_Y`.
 
     Times are seconds, sizes are bytes, lists are written `a,b,c` (paths with the system's path
@@ -291,6 +292,8 @@ def _line(fault: Any) -> str:
     place = str(fault["loc"][0])  # a field's name, or the variable itself where it has several
     name = place if place.isupper() else ENV_PREFIX + place.upper()
     message = fault["msg"].removeprefix("Value error, ")
+    if place in SECRETS:
+        return f"{name} is not valid: {message}."
     value = fault["input"]
     shown = quote(without_password(value) if isinstance(value, str) else value)
     return f"{name} is {shown}: {message[0].lower()}{message[1:]}."

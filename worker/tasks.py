@@ -13,11 +13,13 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import Any, TypeVar
 
-from celery import Task
+from celery import Task, states
 from celery.exceptions import Reject
+from pydantic_core import to_json
 
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, ClassifyManyRequest, ClassifyRequest
 from clip_worker.contract.uri import validate_uri
+from clip_worker.contract.webhooks import success_body
 from clip_worker.errors import ClipWorkerError, TemporaryError
 from worker.celery import app
 from worker.delivery.policy import timeout_error
@@ -26,11 +28,28 @@ from worker.pipeline.message_outcomes import STOPPING, MessageOutcomes, is_stopp
 from worker.runtime import state as runtime
 from worker.runtime.batch_handler import image_tasks
 from worker.runtime.job_builder import queue_s, read_request, tagging_request
+from worker.runtime.webhook_assembly import check_webhook, webhook_of
+from worker.webhooks.post import error_body
 
 Answer = TypeVar("Answer")
 
 
-@app.task(name=CLASSIFY, bind=True, throws=(ClipWorkerError,))
+class TaggingTask(Task):  # type: ignore[misc]  # Celery has no type information
+    """Notes how a task ended, for its webhook: its acknowledgement follows."""
+
+    def after_return(self, status: str, retval: Any, task_id: str, *_: object) -> None:
+        """Celery's hook after a task has run and its result is stored."""
+        here = runtime.running()
+        delivery = here.consumer.in_flight.get(_delivery_tag(self)) if here else None
+        if delivery is None or not webhook_of(delivery):
+            return
+        if status == states.SUCCESS:
+            delivery.event_body = success_body(task_id, to_json(retval).decode())
+        elif status == states.FAILURE:
+            delivery.event_body = error_body(task_id, retval)
+
+
+@app.task(name=CLASSIFY, base=TaggingTask, bind=True, throws=(ClipWorkerError,))
 def classify(
     self: Task, image: object = None, labels: object = None, **options: object
 ) -> dict[str, Any]:
@@ -47,7 +66,7 @@ def classify(
     return _Task(self).result(request)
 
 
-@app.task(name=CLASSIFY_MANY, bind=True, throws=(ClipWorkerError,))
+@app.task(name=CLASSIFY_MANY, base=TaggingTask, bind=True, throws=(ClipWorkerError,))
 def classify_many(
     self: Task, images: object = None, labels: object = None, **options: object
 ) -> list[dict[str, Any]]:
@@ -94,6 +113,7 @@ class _Task:
         self._queue_s = queue_s(task.request.headers or {})
 
     def result(self, asked: ClassifyRequest) -> dict[str, Any]:
+        check_webhook(asked.webhook, self._delivery, self._here.settings)
         owner = _Result()
         task = ImageTask(
             validate_uri(asked.image),
@@ -109,6 +129,7 @@ class _Task:
             raise timeout_error(self._here.settings.task_timeout_s) from error
 
     def outcomes(self, asked: ClassifyManyRequest) -> list[dict[str, Any]]:
+        check_webhook(asked.webhook, self._delivery, self._here.settings)
         done: Future[list[dict[str, Any]]] = Future()
         outcomes = MessageOutcomes(
             self._here.pipeline,

@@ -76,6 +76,16 @@ class QueueKeys:
         """String: Unix time at which a worker last looked for lapsed leases."""
         return self._named("tick")
 
+    @property
+    def webhooks(self) -> str:
+        """Sorted set, id of a webhook's post to the Unix time at which it is due."""
+        return self._named("webhooks")
+
+    @property
+    def webhook_posts(self) -> str:
+        """Hash, id of a webhook's post to what is posted, and where."""
+        return self._named("webhook-posts")
+
     def _named(self, what: str) -> str:
         return f"{PREFIX}:{self.queue}:{what}"
 

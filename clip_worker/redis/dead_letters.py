@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from clip_worker.contract.keys import RESULT_PREFIX, dead_index_key, dead_key
+from clip_worker.contract.keys import RESULT_PREFIX, QueueKeys, dead_index_key, dead_key
 from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote
 from clip_worker.redis.error_translation import translated
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 UNREADABLE = "UNREADABLE"  # code of a message that no worker can read
+UNDELIVERED = "WEBHOOK_UNDELIVERED"  # code of what could not be posted to a webhook
 
 # KEYS: letters, index, queue, result ('' if in another Redis). ARGV: id, letter as it was read,
 # message. -> 1 if it was replayed, 0 if the letter was changed or removed meanwhile.
@@ -32,14 +33,23 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """
+# KEYS: letters, index, webhooks, their posts. ARGV: id, letter as it was read, post. -> as above
+_REPLAY_POST = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[3], 0, ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+"""
 
 
 class Incident(BaseModel):
-    """One crash of a worker in the history of a message.
+    """One crash of a worker in the history of a message, or one failed attempt at a post.
 
     Attributes:
-        kind: What happened; `crash`: the worker died.
-        at: Unix time in seconds at which the task was started.
+        kind: What happened; `crash`: the worker died; `post`: the webhook's server failed.
+        at: Unix time in seconds at which the task, or the attempt, was started.
         worker: Name of the worker.
         together: Number of messages that were started, including this one; 0 if unknown.
     """
@@ -53,16 +63,16 @@ class Incident(BaseModel):
 
 
 class DeadLetter(BaseModel):
-    """A message that was given up.
+    """A message, or a post to a webhook, that was given up.
 
     Attributes:
-        id: The task's id.
+        id: The task's id; of a post its own.
         task: The task's name.
         reason: The error message.
         code: The error's code.
         died_at: Unix time in seconds at which it was given up.
-        history: Earlier crashes, oldest first.
-        message: The message as the producer wrote it, in JSON.
+        history: Earlier crashes, or attempts, oldest first.
+        message: The message as the producer wrote it, in JSON; or what was to be posted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -74,6 +84,11 @@ class DeadLetter(BaseModel):
     died_at: float
     history: tuple[Incident, ...]
     message: str
+
+    @property
+    def is_post(self) -> bool:
+        """Whether it is a post to a webhook."""
+        return self.code == UNDELIVERED
 
     def encode(self) -> str:
         """The letter as JSON, as it is stored in Redis."""
@@ -112,6 +127,7 @@ class DeadLetters:
         self._url = url
         self._results = results
         self._replay = redis.register_script(_REPLAY)
+        self._replay_post = redis.register_script(_REPLAY_POST)
 
     def __len__(self) -> int:
         with translated(self._url):
@@ -150,7 +166,8 @@ class DeadLetters:
     def replay(self, task_ids: Iterable[str]) -> list[str]:
         """Put messages back onto the queue and delete the errors stored as their results.
 
-        Each is replayed in one atomic step: it is either in the queue or a dead letter.
+        Posts to webhooks are due again, as if none had been tried. Each is replayed in one atomic
+        step: it is either in the queue or a dead letter.
 
         Returns:
             The ids that are not dead letters (any more).
@@ -189,12 +206,17 @@ class DeadLetters:
                 "corrected task, then purge this one.",
                 UNREADABLE,
             )
+        letters = [dead_key(self.queue), dead_index_key(self.queue)]
+        args: list[str | bytes] = [task_id, stored, letter.message]
+        if letter.is_post:
+            keys = QueueKeys(self.queue)
+            places = [*letters, keys.webhooks, keys.webhook_posts]
+            return bool(self._replay_post(keys=places, args=args))
         result = RESULT_PREFIX + task_id
         if self._results is not None:  # before the task can run again and store a new result
             self._results.delete(result)
-        keys = [dead_key(self.queue), dead_index_key(self.queue), self.queue]
         here = result if self._results is None else ""
-        return bool(self._replay(keys=[*keys, here], args=[task_id, stored, letter.message]))
+        return bool(self._replay(keys=[*letters, self.queue, here], args=args))
 
     def _purge_one(self, task_id: str) -> bool:
         with self._redis.pipeline(transaction=True) as both:

@@ -27,7 +27,7 @@ LAYERS = {
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
         ("worker.pipeline", "worker.delivery"),
-        ("worker.preparation",),
+        ("worker.preparation", "worker.webhooks"),
         ("worker.sources",),
         ("worker.settings",),
     ),

@@ -6,21 +6,24 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from clip_worker.contract.celery_result import failure, result_key, revoked, success
+from clip_worker.contract.webhooks import success_body
 from worker.delivery.ack_writer import AckWriter
 from worker.delivery.celery_bridge import message_of
 from worker.delivery.dead_lettering import dead_letter_of, rejected, unreadable
 from worker.delivery.delivery import Ack
 from worker.delivery.task_events import TaskEvents
 from worker.delivery.task_signals import TaskSignals
+from worker.webhooks.post import WebhookPost, error_body, revoked_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from clip_worker.contract.message_reader import Envelope
     from clip_worker.errors import ClipWorkerError
@@ -29,6 +32,12 @@ if TYPE_CHECKING:
     from worker.delivery.policy import DeliveryPolicy
 
 logger = logging.getLogger(__name__)
+
+EVENT_BODIES: dict[Callable[[Envelope, Any], str], Callable[[str, Any], str]] = {
+    success: success_body,
+    failure: error_body,
+    revoked: revoked_body,
+}
 
 
 class Acks:
@@ -105,7 +114,8 @@ class Acks:
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
         if self._claim(delivery):
-            self.writer.add([Ack(delivery, uses=self._policy.uses_of(delivery))])
+            post = self._post(delivery, lambda: delivery.event_body or self._not_run(delivery))
+            self.writer.add([Ack(delivery, uses=self._policy.uses_of(delivery), post=post)])
 
     def acknowledge_copies(self, copies: Sequence[Delivery]) -> None:
         """End deliveries of messages that are in flight already: their results come from those."""
@@ -187,7 +197,9 @@ class Acks:
 
     def _file(self, delivery: Delivery, reason: ClipWorkerError, stored: str) -> None:
         logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
-        ack = Ack(delivery, result_key(delivery.id) if stored else "", stored)
+        key = result_key(delivery.id) if stored else ""
+        post = self._post(delivery, partial(error_body, delivery.id, reason))
+        ack = Ack(delivery, key, stored, post=post)
         letter = dead_letter_of(delivery, reason, self._now())
         try:
             delivery.queue.finish(delivery.lease, [ack], letter)
@@ -203,8 +215,7 @@ class Acks:
 
     def is_wanted(self, delivery: Delivery) -> bool:
         """Whether it is to run; if it was revoked or has expired it ends here."""
-        expires = delivery.envelope.expires()
-        expired = expires is not None and self._now() > expires
+        expired = self._has_expired(delivery)
         if not expired and delivery.id not in self._policy.revoked:
             return True
         if self._claim(delivery):
@@ -215,13 +226,28 @@ class Acks:
             self.writer.add([self._ack(delivery, revoked, reason)])
         return False
 
+    def _has_expired(self, delivery: Delivery) -> bool:
+        expires = delivery.envelope.expires()
+        return expires is not None and self._now() > expires
+
     def _claim(self, delivery: Delivery) -> bool:
         """Whether this is its first end."""
         return bool(self._in_flight.claim([delivery]))
 
     def _ack(self, delivery: Delivery, state: Callable[[Envelope, Any], str], what: object) -> Ack:
         uses = self._policy.uses_of(delivery)
+        post = self._post(delivery, partial(EVENT_BODIES[state], delivery.id, what))
         if delivery.envelope.headers.get("ignore_result"):
-            return Ack(delivery, uses=uses)
+            return Ack(delivery, uses=uses, post=post)
         stored, ttl_s = state(delivery.envelope, what), self._policy.result_ttl_of(delivery)
-        return Ack(delivery, result_key(delivery.id), stored, ttl_s, uses)
+        return Ack(delivery, result_key(delivery.id), stored, ttl_s, uses, post)
+
+    def _post(self, delivery: Delivery, body: Callable[[], str]) -> WebhookPost | None:
+        url = self._policy.webhook_of(delivery)
+        if not url:
+            return None
+        return WebhookPost(url=url, body=body(), task=delivery.envelope.task, task_id=delivery.id)
+
+    def _not_run(self, delivery: Delivery) -> str:
+        """What is posted of a task that Celery ended without running it."""
+        return revoked_body(delivery.id, "expired" if self._has_expired(delivery) else "revoked")

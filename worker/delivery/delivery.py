@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clip_worker.contract.message_body import Arguments
     from clip_worker.errors import ClipWorkerError
     from worker.delivery.redis_queue import RedisQueue
+    from worker.webhooks.post import WebhookPost
 
 Uses: TypeAlias = "Sequence[tuple[str, str]]"  # keys in Redis, each with a user of it
 
@@ -106,6 +107,7 @@ class Delivery:
         taken_at: `time.monotonic()`.
         progressed_at: `time.monotonic()` of the last progress, or when it was taken.
         time_out: Ends it after too long without progress; None to let it fail.
+        event_body: What its webhook gets, of a task that Celery runs.
     """
 
     lease: Lease
@@ -122,6 +124,7 @@ class Delivery:
     taken_at: float = field(default_factory=time.monotonic)
     progressed_at: float = field(default_factory=time.monotonic)
     time_out: Callable[[ClipWorkerError], None] | None = None
+    event_body: str = ""
 
     @classmethod
     def decode(cls, lease: Lease, tag: bytes, entry: bytes) -> Delivery:
@@ -165,6 +168,7 @@ class Ack(NamedTuple):
         ttl_s: How long it is kept, in seconds; None, and at most, as the queue keeps results.
         uses: Keys that the task used and the user that it was of each; a key is deleted with its
             last user.
+        post: What is posted to the task's webhook, if it has one.
     """
 
     delivery: Delivery
@@ -172,6 +176,7 @@ class Ack(NamedTuple):
     result: str = ""
     ttl_s: int | None = None
     uses: Uses = ()
+    post: WebhookPost | None = None
 
 
 def _shown(text: str) -> str:

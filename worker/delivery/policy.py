@@ -51,6 +51,8 @@ class DeliveryPolicy:
         task_of: The registered task of a name, whose signals are sent; None for none.
         uses_of: What a task uses in Redis, which is deleted with its last user.
         result_ttl_of: How long a task's result is to be kept, in seconds; None for as usual.
+        webhook_of: URL that a task's end is posted to; empty for none, and where this worker can't
+            post.
         everything_in_celery: Whether Celery runs all tasks, since it is configured to do more with
             them than the handler does.
     """
@@ -65,6 +67,7 @@ class DeliveryPolicy:
     task_of: Callable[[str], Any] = lambda _name: None
     uses_of: Callable[[Delivery], Uses] = lambda _delivery: ()
     result_ttl_of: Callable[[Delivery], int | None] = lambda _delivery: None
+    webhook_of: Callable[[Delivery], str] = lambda _delivery: ""
     everything_in_celery: bool = False
 
 

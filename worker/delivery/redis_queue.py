@@ -21,6 +21,7 @@ from clip_worker.redis.commands import Commands
 from clip_worker.redis.errors import Fault, fault_of
 from worker.delivery.arrivals import ListWait
 from worker.delivery.delivery import Ack, Crash, Delivery, Lease, lease_clock
+from worker.webhooks.post import new_event_id
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -61,16 +62,18 @@ class RedisQueue:
         keys: Of the queue.
         lease_s: How long this worker's messages are held without renewal.
         result_ttl_s: How long a result is kept, unless its task asks for less.
+        posts_due: Called when posts to webhooks are due.
         clock: See `lease_clock`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what may be set, by name
         self,
         redis: Redis,
         keys: QueueKeys,
         *,
         lease_s: float,
         result_ttl_s: float,
+        posts_due: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
         self.keys = keys
@@ -80,6 +83,7 @@ class RedisQueue:
         self._result_ttl_s = max(1, round(result_ttl_s))
         self._commands = Commands(redis)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
+        self._posts_due = posts_due
         self._clock = clock
         self._takes = itertools.count()
         self._losing = threading.Lock()
@@ -165,19 +169,22 @@ class RedisQueue:
         dead = (letter.id, letter.encode(), letter.died_at) if letter else ("", "", "")
         keys, name = self.keys, lease.name
         places = [keys.unacked(name), keys.started(name), dead_key(self.name)]
-        places += [dead_index_key(self.name)]
+        places += [dead_index_key(self.name), keys.webhooks, keys.webhook_posts]
         held: list[int] = []
         for some in _parts(acks):
             args = [*dead, *itertools.chain.from_iterable(map(self._written, some))]
             held += self.run("finish", places, args)
+        if any(ack.post for ack in acks):
+            self._posts_due()
         return [bool(flag) for flag in held]
 
-    def _written(self, ack: Ack) -> tuple[str, str, str, int, str]:
+    def _written(self, ack: Ack) -> tuple[str | int, ...]:
         ttl_s = self._result_ttl_s
         if ack.ttl_s is not None:
             ttl_s = max(1, min(ttl_s, ack.ttl_s))
         uses = json.dumps([*itertools.chain.from_iterable(ack.uses)]) if ack.uses else ""
-        return ack.delivery.tag, ack.key, ack.result, ttl_s, uses
+        post = (new_event_id(), ack.post.encode()) if ack.post else ("", "")
+        return ack.delivery.tag, ack.key, ack.result, ttl_s, uses, *post
 
     def requeue(self, lease: Lease, tags: Sequence[str]) -> int:
         """Put messages back, the last of them to be taken first; how many were held."""
@@ -218,18 +225,21 @@ class RedisQueue:
         """
         keys, lease, sent = self.keys, self.lease, self._clock()
         was_new = lease.is_new  # a take on another thread may begin it meanwhile
-        places = [keys.leases, keys.tick, keys.suspects, *keys.arrived, *keys.lists]
+        places = [keys.leases, keys.tick, keys.webhooks]
+        places += [keys.suspects, *keys.arrived, *keys.lists]
         lease_s = self.lease_s if lease_s is None else lease_s
         args = [lease.name, lease_s, longest_gap_s, MOST_MESSAGES, MOST_BYTES]
         args += [keys.unacked(""), keys.started("")]
-        is_ours, count, blamed, is_more, waiting, since = self.run("reap", places, args)
+        is_ours, count, blamed, is_more, waiting, since, posts = self.run("reap", places, args)
         if is_ours:
             lease.ends_at = sent + lease_s
         elif not was_new:
             self._lose(lease)
         while is_more:
-            _, more, more_blamed, is_more, waiting, _ = self.run("reap", places, args)
+            _, more, more_blamed, is_more, waiting, _, posts = self.run("reap", places, args)
             count, blamed = count + more, blamed + more_blamed
+        if posts:
+            self._posts_due()
         return Look(count, blamed, bool(waiting), float(since))
 
     def tags(self, lease: Lease) -> set[str]:

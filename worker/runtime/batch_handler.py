@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,6 @@ from worker.pipeline.message_outcomes import MessageOutcomes, is_stopping
 from worker.runtime.job_builder import named_arguments, queue_s, tagging_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.delivery.delivery import Delivery
     from worker.delivery.queue_consumer import QueueConsumer
     from worker.pipeline.pipeline import Pipeline
@@ -36,13 +34,22 @@ class BatchHandler:
         consumer: Where deliveries come from and go to.
         pipeline: Does the work.
         pool: Prepares the images of the pipeline.
+        check_webhook: Raises an error of `clip_worker.errors` for a request with a webhook that
+            would not be posted to.
     """
 
-    def __init__(self, consumer: QueueConsumer, pipeline: Pipeline, pool: PreparationPool) -> None:
+    def __init__(
+        self,
+        consumer: QueueConsumer,
+        pipeline: Pipeline,
+        pool: PreparationPool,
+        check_webhook: Callable[[str | None, Delivery], None] = lambda _webhook, _delivery: None,
+    ) -> None:
         self._consumer = consumer
         self._acks = consumer.acks
         self._pipeline = pipeline
         self._pool = pool
+        self._check_webhook = check_webhook
         self._requests: RequestCache[TaggingRequest] = RequestCache(tagging_request)
 
     def handle(self, deliveries: Sequence[Delivery]) -> None:
@@ -87,9 +94,12 @@ class BatchHandler:
             given = named_arguments(delivery.envelope.task, args, kwargs)
             waited_s = queue_s(delivery.envelope.headers)
             if delivery.envelope.task == CLASSIFY:
-                request, image, _ = self._requests.read(given)
+                request, image, webhook = self._requests.read(given)
+                self._check_webhook(webhook, delivery)
                 return ImageTask(image, request, self, delivery, queue_s=waited_s)
-            self._begin_many(delivery, parse(ClassifyManyRequest, given), waited_s)
+            many = parse(ClassifyManyRequest, given)
+            self._check_webhook(many.webhook, delivery)
+            self._begin_many(delivery, many, waited_s)
         except ClipWorkerError as error:
             self._acks.fail(delivery, error)
         except Exception as error:  # noqa: BLE001  # a bug must cost one task, not the worker

@@ -56,7 +56,11 @@ def stats(state: Any, **_: object) -> dict[str, Any]:
     answer: dict[str, Any] = _celerys["stats"](state)
     total = Counter(answer["total"])
     total.update(runtime.current().consumer.acks.totals())
-    return answer | {"total": dict(total), "preparation": runtime.current().pool.stats()}
+    here = runtime.current()
+    ours = {"total": dict(total), "preparation": here.pool.stats()}
+    if here.poster:
+        ours["webhooks"] = here.poster.stats()
+    return answer | ours
 
 
 def _held(state: Any, stage: str) -> list[dict[str, Any]]:

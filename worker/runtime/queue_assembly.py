@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.app.task import Context
@@ -17,24 +18,28 @@ from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
+from worker.runtime.webhook_assembly import webhook_of
+from worker.webhooks.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.delivery.delivery import Delivery, Uses
     from worker.settings import Settings
+    from worker.webhooks.poster import WebhookPoster
 
 LEAST_CEILING = 1024
 FLOOR_A_REPLICA = 4
 
 
-def build_queue_consumer(
+def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its start, by name
     settings: Settings,
     *,
     queues: Sequence[str],
     worker: str,
     replicas: int,
     watch: Callable[[], None],
+    poster: WebhookPoster | None = None,
 ) -> QueueConsumer:
     """A consumer that has not been started.
 
@@ -44,14 +49,17 @@ def build_queue_consumer(
         worker: This worker's name.
         replicas: Batches that run at the same time.
         watch: Called about once a second.
+        poster: Posts to webhooks; None where that is not possible.
     """
 
     def open_queue(name: str) -> RedisQueue:
+        redis, keys = connect(settings.redis_url), QueueKeys(name)
         return RedisQueue(
-            connect(settings.redis_url),
-            QueueKeys(name),
+            redis,
+            keys,
             lease_s=settings.lease_s,
             result_ttl_s=settings.result_ttl_s,
+            posts_due=partial(poster.wake, Outbox(redis, keys)) if poster else lambda: None,
         )
 
     return QueueConsumer(
@@ -63,7 +71,7 @@ def build_queue_consumer(
             initial=2 * settings.largest_batch,
         ),
         lease_s=settings.lease_s,
-        policy=_policy(settings),
+        policy=_policy(settings, posts_webhooks=poster is not None),
         watch=watch,
         worker=worker,
     )
@@ -110,7 +118,7 @@ def result_ttl_of(delivery: Delivery) -> int | None:
     return asked_ttl_s(delivery.arguments.kwargs)
 
 
-def _policy(settings: Settings) -> DeliveryPolicy:
+def _policy(settings: Settings, *, posts_webhooks: bool) -> DeliveryPolicy:
     return DeliveryPolicy(
         tasks=(CLASSIFY, CLASSIFY_MANY),
         max_deliveries=settings.max_deliveries,
@@ -122,6 +130,7 @@ def _policy(settings: Settings) -> DeliveryPolicy:
         tell_dependents=tell_dependents,
         uses_of=uploads_of,
         result_ttl_of=result_ttl_of,
+        webhook_of=webhook_of if posts_webhooks else lambda _delivery: "",
         is_registered=app.tasks.__contains__,
         task_of=app.tasks.get,
     )

@@ -25,16 +25,19 @@ from worker.runtime.queue_assembly import build_queue_consumer
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
 from worker.runtime.watchdog import DEVICE_LOST, check_for_hang, end_process
+from worker.runtime.webhook_assembly import build_poster, check_webhook
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
     from worker.settings import Settings
+    from worker.webhooks.poster import WebhookPoster
 
 logger = logging.getLogger(__name__)
 
 LEAST_ARENAS = 4
 POOL_START_S = 30.0  # for the first preparation process
 POOL_STOP_S = 2.0  # for all of them to end
+POSTER_STOP_S = 1.0  # for webhooks that are being posted
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,16 @@ class Runtime:
     consumer: QueueConsumer
     stopping: Stopping
     signals: StopSignals
+    poster: WebhookPoster | None
 
     def serve(self) -> None:
         """Take tasks from the queue from now on; again after a reconnect does nothing."""
         if not self.consumer.is_started:
             self.stopping.start()
             self.signals.install()
-            self.consumer.start(BatchHandler(self.consumer, self.pipeline, self.pool))
+            check = partial(check_webhook, settings=self.settings)
+            handler = BatchHandler(self.consumer, self.pipeline, self.pool, check)
+            self.consumer.start(handler)
 
 
 _current: Runtime | None = None
@@ -107,6 +113,7 @@ def start(
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
     engine = load(settings, device.name, progress)
     settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
+    poster = build_poster(settings, worker)
     consumer = build_queue_consumer(
         settings,
         queues=queues or (settings.queue,),
@@ -115,6 +122,7 @@ def start(
         watch=lambda: check_for_hang(
             pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.end_leases
         ),
+        poster=poster,
     )
     pool, pipeline = assemble(
         settings,
@@ -123,10 +131,12 @@ def start(
         begin=consumer.begin_all,
         device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.end_leases),
     )
-    drain = partial(_drain, consumer, settings)
+    drain = partial(_drain, consumer, poster, settings)
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
     signals = StopSignals(stopping, wake=consumer.celery.wake)
-    _current = Runtime(settings, device, engine, pool, pipeline, consumer, stopping, signals)
+    _current = Runtime(
+        settings, device, engine, pool, pipeline, consumer, stopping, signals, poster
+    )
     pool.start()  # the processes start while the model warms up
     with named_in_errors(settings):
         engine.warm()
@@ -156,8 +166,15 @@ def stop(status: int = 0) -> int:
     return given_up
 
 
-def _drain(consumer: QueueConsumer, settings: Settings, is_urgent: Callable[[], bool]) -> bool:
+def _drain(
+    consumer: QueueConsumer,
+    poster: WebhookPoster | None,
+    settings: Settings,
+    is_urgent: Callable[[], bool],
+) -> bool:
     must_end = consumer.drain(settings.images_drain_s, settings.drain_timeout_s, is_urgent)
+    if poster:
+        poster.stop(0.0 if is_urgent() else POSTER_STOP_S)
     if consumer.given_back:
         logger.warning("Requeued %d tasks that this worker did not finish.", consumer.given_back)
     return must_end

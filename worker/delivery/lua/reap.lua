@@ -5,12 +5,13 @@
 -- could renew either: then nothing is reclaimed, and every lease lasts as long again, for its worker
 -- to renew it. Where Redis's clock was set back by more than that, the leases from before would last
 -- longer by as much: each gets what it had left when a worker last looked, and no less than that time.
--- KEYS: leases, time of the last look, suspects, then all other lists to take from. ARGV: the lease's
+-- KEYS: leases, time of the last look, webhooks, suspects, then all other lists to take from. ARGV: the lease's
 -- name, for how many seconds it is renewed; that time in seconds; most entries, and a number of bytes
 -- that ends the reclaiming too; what the keys of unacknowledged and of started messages begin with.
 -- -> 1 if the lease is ours; messages reclaimed from workers, of these started; 1 if there is more to
--- reclaim at once; how many of the lists hold something; seconds since the last look
-local leases, tick, suspects = KEYS[1], KEYS[2], KEYS[3]
+-- reclaim at once; how many of the lists hold something; seconds since the last look; how many posts
+-- to webhooks are due
+local leases, tick, suspects = KEYS[1], KEYS[2], KEYS[4]
 redis.call('ZREM', leases, '') -- lets the writes below pass where memory is full
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -73,5 +74,6 @@ for _, lease in ipairs(due) do
   end
 end
 local is_more = redis.call('ZSCORE', leases, due[#due] or '') and 1 or 0
-local waiting = redis.call('EXISTS', unpack(KEYS, 3))
-return {is_ours and 1 or 0, count, blamed, is_more, waiting, string.format('%.6f', now - last)}
+local waiting = redis.call('EXISTS', unpack(KEYS, 4))
+local posts = redis.call('ZCOUNT', KEYS[3], '-inf', string.format('%.6f', now))
+return {is_ours and 1 or 0, count, blamed, is_more, waiting, string.format('%.6f', now - last), posts}

@@ -1,0 +1,47 @@
+"""Settings of webhooks; a part of `worker.settings.Settings`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from clip_worker.contract.webhooks import signing_key
+
+SECRETS = ("webhook_secret",)  # settings whose values are never shown
+
+
+class WebhookSettings(BaseSettings):
+    """What an operator can set about webhooks."""
+
+    webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Secrets that sign what is posted to webhooks; without one none is posted."
+    )
+    webhook_timeout_s: float = Field(
+        10.0, gt=0, le=300, description="Longest attempt to post to a webhook."
+    )
+    webhook_attempts: int = Field(
+        12, ge=1, le=100, description="Attempts, after which a post becomes a dead letter."
+    )
+    webhook_retry_s: float = Field(
+        5.0, gt=0, le=86_400, description="Pause after the first attempt; each next is longer."
+    )
+    webhook_total_s: float = Field(
+        86_400.0, ge=0, le=2_592_000, description="After which no further attempt starts."
+    )
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The keys of the secrets."""
+        return tuple(signing_key(each.get_secret_value()) for each in self.webhook_secret)
+
+    @field_validator("webhook_secret", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        secrets = [part.strip() for part in value.split(",") if part.strip()]
+        for secret in secrets:
+            signing_key(secret)
+        return secrets
