@@ -1,0 +1,247 @@
+"""The threads that post: attempts, pauses, dead letters, and being woken. Redis is real."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import ConnectionError as LostConnectionError
+from support.queue_state import KEYS
+from support.waiting import wait_until
+from support.webhook_post import POST
+
+from clip_worker.redis.dead_letters import DeadLetters
+from worker.webhooks.outbox import Outbox
+from worker.webhooks.poster import MOST_THREADS, WebhookPoster
+from worker.webhooks.schedule import RetrySchedule
+from worker.webhooks.sender import UndeliveredError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import redis
+
+pytestmark = pytest.mark.integration
+
+DOWN = UndeliveredError("the server answered with status 500")
+GONE = UndeliveredError("the server answered with status 410", is_final=True)
+
+
+class Bench:
+    """A poster whose server and clock are the test's."""
+
+    def __init__(self, server: redis.Redis, outbox: Outbox, **schedule: Any) -> None:
+        self.now = 1_700_000_000.0
+        self.answers: list[Exception | None] = []
+        self.sent: list[tuple[str, str, bytes]] = []
+        self.outbox = outbox
+        self.dead = DeadLetters(server, "redis://", KEYS.queue)
+        self._server = server
+        self.poster = WebhookPoster(
+            self.send,
+            RetrySchedule(**schedule),
+            timeout_s=10,
+            insist=lambda settle: settle(),
+            worker="w@h",
+            now=lambda: self.now,
+            draw=lambda: 0.5,
+        )
+
+    def send(self, *call: Any) -> None:
+        self.sent.append(call)
+        if self.answers and (error := self.answers.pop(0)):
+            raise error
+
+    def post(self) -> bool:
+        return self.poster.post_one(self.outbox)
+
+    def pause_s(self) -> float:
+        """Let the pause of the only post end; how long it was."""
+        seconds, parts = self._server.time()
+        due = self._server.zscore(KEYS.webhooks, "e")
+        assert due is not None
+        pause_s = round(float(due) - seconds - parts / 1e6)
+        self._server.zadd(KEYS.webhooks, {"e": 0})
+        self.now += pause_s
+        return pause_s
+
+
+@pytest.fixture
+def bench(server: redis.Redis, outbox: Outbox) -> Bench:
+    return Bench(server, outbox)
+
+
+@pytest.fixture
+def slow(server: redis.Redis, outbox: Outbox) -> Bench:
+    """A bench whose pauses are a thousand times as long, so that a busy machine's are nothing."""
+    return Bench(server, outbox, first_s=5000.0, total_s=1e9)
+
+
+def test_a_post_is_made_once_and_removed(bench: Bench, put: Callable[..., None]) -> None:
+    put("e")
+    assert bench.post()
+    assert not bench.post()
+    assert bench.sent == [("e", POST.url, POST.body.encode())]
+    assert bench.poster.stats() == {"waiting": 0, "posted": 1, "retried": 0, "failed": 0}
+
+
+def test_a_server_that_fails_and_recovers_gets_the_same_event_after_growing_pauses(
+    slow: Bench, put: Callable[..., None]
+) -> None:
+    put("e")
+    slow.answers = [DOWN, DOWN, ZeroDivisionError("a bug of ours"), None]
+    pauses = []
+    for _ in range(3):
+        assert slow.post()
+        pauses.append(slow.pause_s())
+    assert slow.post()
+
+    assert pauses == [pytest.approx(each, abs=100) for each in (5000, 12_000, 28_800)]
+    assert len(set(slow.sent)) == 1
+    assert slow.outbox.waiting() == len(slow.dead) == 0
+    assert slow.poster.stats() == {"waiting": 0, "posted": 1, "retried": 3, "failed": 0}
+
+
+def test_after_the_last_attempt_it_is_a_dead_letter_with_one_line_in_the_log(
+    bench: Bench, put: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    put("e")
+    bench.answers = [DOWN] * 12
+    for _ in range(11):
+        assert bench.post()
+        bench.pause_s()
+    with caplog.at_level(logging.INFO):
+        assert bench.post()
+
+    [letter] = bench.dead.newest(5)
+    assert len(letter.history) == 12
+    assert {(each.kind, each.worker) for each in letter.history} == {("post", "w@h")}
+    assert 10 * 3600 < letter.history[-1].at - letter.history[0].at < 24 * 3600
+    assert letter.died_at == bench.now
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "Webhook e became a dead letter: The result of task 't' was not delivered to the webhook "
+        "'http://127.0.0.1/hooks?...' in 12 attempts: the server answered with status 500."
+    )
+    assert bench.outbox.waiting() == 0
+
+
+def test_what_makes_no_sense_to_try_again_is_a_dead_letter_at_once(
+    slow: Bench, put: Callable[..., None]
+) -> None:
+    put("e")
+    slow.answers = [GONE]
+    assert slow.post()
+    [letter] = slow.dead.newest(5)
+    assert letter.reason.endswith("in 1 attempt: the server answered with status 410.")
+    # and a replay tries it as if for the first time
+    slow.dead.replay(["e"])
+    slow.answers = [DOWN]
+    assert slow.post()
+    assert slow.pause_s() == pytest.approx(5000, abs=100)
+    assert slow.post()
+    assert slow.outbox.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    ("tried", "trying_s", "asked_s", "draw", "pause_s"),
+    [
+        (1, 0, None, 0.5, 5.0),
+        (1, 0, None, 0.0, 3.75),
+        (2, 0, None, 0.5, 12.0),
+        (11, 0, None, 0.5, 5 * 2.4**10),
+        (12, 0, None, 0.5, None),
+        (1, 0, 120.0, 0.5, 120.0),  # as long as the server asks
+        (1, 0, 1.0, 0.5, 5.0),  # but no sooner
+        (1, 0, 1e9, 0.5, 3600.0),  # and not for as long as it likes
+        (2, 86_395, None, 0.5, None),  # it would start after the last moment
+        (2, 86_380, None, 0.5, 12.0),
+    ],
+)
+def test_pauses_grow_with_jitter_and_follow_the_server_within_bounds(
+    tried: int, trying_s: float, asked_s: float | None, draw: float, pause_s: float | None
+) -> None:
+    schedule = RetrySchedule()
+    found = schedule.pause_s(tried=tried, trying_s=trying_s, asked_s=asked_s, draw=lambda: draw)
+    assert found == (None if pause_s is None else pytest.approx(pause_s))
+
+
+@pytest.fixture
+def running(server: redis.Redis, outbox: Outbox) -> Iterator[Bench]:
+    """A bench whose threads are stopped in the end."""
+    bench = Bench(server, outbox)
+    yield bench
+    bench.poster.stop(60)
+    assert not [t for t in threading.enumerate() if t.name.startswith("webhooks-")]
+
+
+def test_once_woken_threads_post_all_that_is_due_and_then_wait_for_more(
+    running: Bench, put: Callable[..., None]
+) -> None:
+    for number in range(100):
+        put(f"e{number}")
+    running.poster.wake(running.outbox)
+    wait_until(lambda: running.outbox.waiting() == 0)
+    put("later")
+    running.poster.wake(running.outbox)
+    wait_until(lambda: running.outbox.waiting() == 0)
+    assert sorted(call[0] for call in running.sent) == sorted(
+        ["later", *(f"e{number}" for number in range(100))]
+    )
+
+
+def test_a_server_that_hangs_holds_up_a_bounded_number_of_threads(
+    running: Bench, put: Callable[..., None]
+) -> None:
+    go = threading.Event()
+    hanging = threading.Semaphore(0)
+    send = running.send
+
+    def hang(*call: Any) -> None:
+        hanging.release()
+        go.wait(60)
+        send(*call)
+
+    running.poster._send = hang
+    for number in range(MOST_THREADS + 2):
+        put(f"e{number}")
+    running.poster.wake(running.outbox)
+    for _ in range(MOST_THREADS):  # each wakes the next one
+        assert hanging.acquire(timeout=60)
+    assert not hanging.acquire(blocking=False)
+    go.set()
+    wait_until(lambda: running.outbox.waiting() == 0)
+    assert len(running.sent) == MOST_THREADS + 2
+
+
+def test_a_redis_that_fails_costs_no_thread_and_no_post(
+    running: Bench, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("e")
+    claim, failing = running.outbox.claim, [LostConnectionError("Connection reset")]
+
+    def fail_once(claim_s: float) -> Any:
+        if failing:
+            raise failing.pop()
+        return claim(claim_s)
+
+    monkeypatch.setattr(running.outbox, "claim", fail_once)
+    running.poster.wake(running.outbox)
+    wait_until(lambda: not failing)
+    running.poster.wake(running.outbox)  # as the heartbeat does
+    wait_until(lambda: running.outbox.waiting() == 0)
+
+
+def test_two_outboxes_take_turns(
+    running: Bench, put: Callable[..., None], server: redis.Redis
+) -> None:
+    other = Outbox(server, type(KEYS)("other"))
+    put("mine")
+    server.hset("clip-worker:other:webhook-posts", "theirs", POST.encode())
+    server.zadd("clip-worker:other:webhooks", {"theirs": 0})
+    running.poster.wake(running.outbox)
+    running.poster.wake(other)
+    wait_until(lambda: running.poster.stats()["waiting"] == 0)
+    assert sorted(call[0] for call in running.sent) == ["mine", "theirs"]
