@@ -67,7 +67,7 @@ def show(photo_id: object) -> Answer:
     """The labels of a photo; 202 while there are none yet."""
     handle = current_app.extensions["clip"].handle(str(photo_id))
     try:
-        return handle.get(timeout=0).model_dump(mode="json"), 200, {}
+        return handle.get(timeout=0).model_dump(include={"predictions"}), 200, {}
     except ResultTimeoutError:
         return {"id": handle.id}, 202, {"Retry-After": "1"}
 

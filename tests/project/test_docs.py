@@ -11,6 +11,7 @@ from worker.settings import ENV_PREFIX, START_OPTIONS, TEST_PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.md"))  # test_recipes.py says what lists them
 FOLDERS = "worker|clip_engine|tests|benchmarks|scripts|examples|docs"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]+\.\w+")
 MODULE = re.compile(r"(?<![\w./-])(?:worker|clip_engine|benchmarks)(?:\.\w+)+")
@@ -65,7 +66,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *RECIPES], ids=lambda page: page.name)
 def test_files_modules_settings_and_links_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text()
     named = {each for each in VARIABLE.findall(text) if not each.startswith(TEST_PREFIX)}

@@ -11,7 +11,7 @@ from photos.tasks import classify
 
 
 @receiver(post_save, sender=Photo)
-def queue_new_photo(instance: Photo, created: bool, **_: object) -> None:  # noqa: FBT001
+def queue_new_photo(*, instance: Photo, created: bool, **_: object) -> None:
     """Queue it once its row can be seen by other processes."""
     if created:
         transaction.on_commit(partial(classify.delay, instance.pk))
