@@ -8,6 +8,7 @@ Settings are read from the environment: FLASK_REDIS_URL, FLASK_LABELS='["cat", "
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Blueprint, Flask, abort, current_app, request, url_for
@@ -15,9 +16,11 @@ from flask import Blueprint, Flask, abort, current_app, request, url_for
 from clip_worker import (
     Client,
     ClipWorkerError,
+    InvalidRequestError,
     QueueFullError,
     QueueUnavailableError,
     ResultTimeoutError,
+    verify_webhook,
 )
 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
@@ -37,8 +40,11 @@ def create_app() -> Flask:
         MAX_WAITING=500,  # messages in the queue; 503 beyond
         EXPIRES_S=120,  # a photo that waits longer fails instead of running
         UPLOAD_TTL_S=300,  # Redis keeps no upload for longer
+        WEBHOOK_URL=None,  # where the workers post results, such as https://…/photos/hook
+        WEBHOOK_SECRET=None,  # the workers' CLIP_WORKER_WEBHOOK_SECRET
     )
     app.config.from_prefixed_env()
+    app.logger.setLevel(logging.INFO)
     app.extensions["clip"] = Client(
         app.config["REDIS_URL"], max_queue_length=app.config["MAX_WAITING"]
     )
@@ -57,7 +63,13 @@ def upload() -> Answer:
         abort(415)
     client, config = current_app.extensions["clip"], current_app.config
     image = client.upload(photo.read(), ttl_s=config["UPLOAD_TTL_S"])
-    handle = client.classify(image, config["LABELS"], k=3, expires_s=config["EXPIRES_S"])
+    handle = client.classify(
+        image,
+        config["LABELS"],
+        k=3,
+        expires_s=config["EXPIRES_S"],
+        webhook=config["WEBHOOK_URL"],
+    )
     location = url_for("photos.show", photo_id=handle.id)
     return {"id": handle.id}, 202, {"Location": location}
 
@@ -70,6 +82,20 @@ def show(photo_id: object) -> Answer:
         return handle.get(timeout=0).model_dump(include={"predictions"}), 200, {}
     except ResultTimeoutError:
         return {"id": handle.id}, 202, {"Retry-After": "1"}
+
+
+@photos.post("/hook")
+def tagged() -> Answer:
+    """The workers post here what became of a photo."""
+    secret = current_app.config["WEBHOOK_SECRET"] or abort(404)
+    try:
+        event = verify_webhook(request.get_data(), request.headers, secret)
+    except InvalidRequestError as error:
+        abort(400, str(error))
+    # It may be posted more than once: in place of this line, write it into the row of its task.
+    outcome = event.error.code if event.error else event.result.predictions[0].label
+    current_app.logger.info("Photo %s: %s", event.task_id, outcome)
+    return {}, 200, {}
 
 
 def busy(error: ClipWorkerError) -> Answer:

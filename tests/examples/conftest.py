@@ -23,7 +23,7 @@ def redis_url(shared_worker: WorkerProcess) -> str:
 def recipe(redis_url: str, tmp_path: Path) -> Iterator[Recipe]:
     recipe = Recipe(redis_url, tmp_path)
     yield recipe
-    recipe.end()
+    recipe.close()
 
 
 @pytest.fixture

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
-from support.recipe import EXAMPLES, photo_form, poll
+from support.recipe import EXAMPLES, Recipe, photo_form, poll
+from support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.integration
 
+SECRET = "whsec_" + "A" * 44
 
-@pytest.fixture
-def site(recipe, image):
+
+def serve(recipe, image, **config):
     return recipe.serve(
         *("flask", "--app", str(EXAMPLES / "flask" / "app.py"), "run", "--port", "0"),
         FLASK_REDIS_URL=recipe.redis_url,
         FLASK_LABELS=json.dumps(image.labels),
-        FLASK_MAX_CONTENT_LENGTH="100000",
+        **{f"FLASK_{name}": value for name, value in config.items()},
     )
+
+
+@pytest.fixture
+def site(recipe, image):
+    return serve(recipe, image, MAX_CONTENT_LENGTH="100000")
 
 
 def test_an_uploaded_photo_is_tagged_and_what_is_no_photo_is_refused(site, http, image):
@@ -42,3 +50,22 @@ def test_an_uploaded_photo_is_tagged_and_what_is_no_photo_is_refused(site, http,
     queued = http.request("POST", f"{site}/photos", fields=claimed)
     answer = poll(http, site + queued.headers["Location"], lambda answer: answer.status != 202)
     assert (answer.status, answer.json()["code"]) == (422, "DECODE_UNRECOGNIZED")
+
+
+@pytest.mark.slow
+def test_the_worker_posts_the_label_to_the_application(server, tmp_path, image, http):
+    # given a worker with a secret, an application that receives its posts, one that uploads
+    settings = {"webhook_secret": SECRET, "allow_networks": "127.0.0.1/32"}
+    with (
+        WorkerProcess(server.url, tmp_path, **settings),
+        closing(Recipe(server.url, tmp_path)) as recipe,
+    ):
+        receiver = serve(recipe, image, WEBHOOK_SECRET=SECRET)
+        hook = f"{receiver}/photos/hook"
+        site = serve(recipe, image, WEBHOOK_URL=hook)
+        # when
+        queued = http.request("POST", f"{site}/photos", fields=photo_form(image)).json()
+        # then
+        recipe.started[0].wait_for_log(f"Photo {queued['id']}: {image.answer}")
+        # and what a stranger posts is refused
+        assert http.request("POST", hook, body=b"{}").status == 400

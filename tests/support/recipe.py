@@ -33,7 +33,7 @@ class Recipe:
     def __init__(self, redis_url: str, folder: Path) -> None:
         self.redis_url = redis_url
         self._folder = folder
-        self._started: list[WorkerProcess] = []
+        self.started: list[WorkerProcess] = []
 
     def start(self, program: str, *arguments: str, **environment: str) -> WorkerProcess:
         """Start `python -m program …`, or `python program.py …`."""
@@ -41,11 +41,11 @@ class Recipe:
         process = WorkerProcess(
             self.redis_url,
             self._folder,
-            name=f"process-{len(self._started)}",
+            name=f"process-{len(self.started)}",
             command=(sys.executable, *module, program, *arguments),
             environment={"PYTHONUNBUFFERED": "1"} | environment,
         )
-        self._started.append(process)
+        self.started.append(process)
         process.start()
         return process
 
@@ -57,11 +57,8 @@ class Recipe:
         assert found, server.log
         return found.group()
 
-    def logs(self) -> str:
-        return "\n".join(process.log for process in self._started)
-
-    def end(self) -> None:
-        for process in self._started:
+    def close(self) -> None:
+        for process in self.started:
             process.kill()
 
 
