@@ -61,6 +61,7 @@ class Settings(WebhookSettings):
         frozen=True,
         extra="ignore",
         populate_by_name=True,
+        hide_input_in_errors=True,  # a secret's or a URL's password
     )
 
     redis_url: str = Field(

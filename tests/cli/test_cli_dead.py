@@ -14,6 +14,7 @@ from clip_worker.contract.message_reader import Envelope
 from clip_worker.errors import ResultTimeoutError, ServiceError
 from clip_worker.redis.dead_letters import DeadLetter, Incident
 from worker.cli.entry import run
+from worker.webhooks.post import WebhookPost
 
 pytestmark = pytest.mark.integration
 
@@ -125,7 +126,7 @@ def test_callers_of_a_replayed_task_wait_again(dead, client, redis, letter):
     with pytest.raises(ServiceError, match="2 workers"):
         client.handle(task_id).get(5)
     # when
-    assert dead("replay", task_id) == (0, ["Put 1 message back onto the queue 'images'."], [])
+    assert dead("replay", task_id) == (0, ["Replayed 1 message of the queue 'images'."], [])
     # then
     assert redis.llen(QUEUE) == 1
     assert len(client.dead_letters) == 0
@@ -140,11 +141,47 @@ def test_all_are_replayed_but_those_that_no_worker_can_read(dead, client, redis,
 
     status, printed, [error] = dead("replay", "--all")
 
-    assert (status, printed) == (1, ["Put 3 messages back onto the queue 'images'."])
+    assert (status, printed) == (1, ["Replayed 3 messages of the queue 'images'."])
     assert f"The dead letter '{bad}' can't be replayed. {reason}" in error
     assert client.dead_letters.ids() == [bad]
     messages = map(Envelope.decode, redis.lrange(QUEUE, 0, -1))
     assert {message.id for message in messages} == good
+
+
+def test_what_was_not_delivered_to_a_webhook_is_listed_shown_and_posted_again(dead, redis):
+    # given
+    post = WebhookPost(
+        url="https://example.com/hook?token=hidden",
+        body=json.dumps({"task_id": "t-1", "status": "SUCCESS", "result": 100 * "x"}),
+        task="clip.classify",
+        task_id="t-1",
+    )
+    tried = post.failed(1763730000.0, "clip@one").failed(1763730060.0, "clip@two")
+    letter = tried.dead_letter("msg_1", "the server answered with status 500", 1763730100.0)
+    redis.hset(dead_key(QUEUE), letter.id, letter.encode())
+    redis.zadd(dead_index_key(QUEUE), {letter.id: letter.died_at})
+    reason = (
+        "The result of task 't-1' was not delivered to the webhook 'https://example.com/hook?...' "
+        "in 2 attempts: the server answered with status 500."
+    )
+    # then
+    [_, row] = dead("list")[1]
+    assert row.split(maxsplit=6)[2:6] == ["msg_1", "clip.classify", "WEBHOOK_UNDELIVERED", "2"]
+    status, shown, _ = dead("show", "msg_1")
+    assert status == 0
+    assert shown[3:] == [
+        "code       WEBHOOK_UNDELIVERED",
+        f"reason     {reason}",
+        "history    1. post on clip@one, started 2025-11-21 13:00:00 UTC",
+        "           2. post on clip@two, started 2025-11-21 13:01:00 UTC",
+        "webhook    'https://example.com/hook?...'",
+        f"body       {post.body[:80]}...",
+    ]
+    assert dead("replay", "msg_1") == (0, ["Replayed 1 message of the queue 'images'."], [])
+    assert redis.zrange(f"clip-worker:{QUEUE}:webhooks", 0, -1, withscores=True) == [(b"msg_1", 0)]
+    stored = redis.hget(f"clip-worker:{QUEUE}:webhook-posts", "msg_1")
+    assert WebhookPost.decode(stored) == post
+    assert redis.llen(QUEUE) == 0
 
 
 def test_purging_has_to_be_confirmed(dead, client, redis, letter):

@@ -243,6 +243,8 @@ def test_a_request_that_is_refused_does_not_show_its_uris_secret(uri: str) -> No
         (ClassifyRequest, {"image": {uri: uri}, "labels": ["cat"]}),
         (ClassifyManyRequest, {"images": uri, "labels": ["cat"]}),
         (ClassifyManyRequest, {"images": [[uri]], "labels": ["cat"]}),
+        (RequestOptions, {"labels": [], "webhook": uri}),
+        (RequestOptions, {"labels": ["cat"], "webhook": [uri]}),
     ]
     for request, arguments in wrong:
         with pytest.raises(InvalidRequestError) as caught:
@@ -255,6 +257,7 @@ def test_what_a_message_shows_to_logs_and_flower_holds_no_secret(uri: str) -> No
     written = EncodedRequest(parse(RequestOptions, {"labels": LABELS}))
     assert SECRET not in written.with_image(uri).shown
     assert SECRET not in written.with_images([uri] * 3).shown
+    assert SECRET not in written.with_image("data:,", uri).shown
     # while the message itself has all of it
     assert SECRET in written.with_image(uri).encoded
     assert written.with_images([uri] * 3).encoded.count(SECRET) == 3 * uri.count(SECRET)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import traceback
 from importlib import import_module
 from inspect import signature
 from ipaddress import ip_network
@@ -190,6 +192,21 @@ def test_a_wrong_url_is_told_without_its_password(monkeypatch: pytest.MonkeyPatc
     [line] = wrong_lines(monkeypatch, REDIS_URL="http://user:hunter2@host:6379/0")
     assert "hunter2" not in line
     assert "'http://user:***@host:6379/0'" in line
+
+
+def test_secrets_of_webhooks_are_read_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, other = ("whsec_" + base64.b64encode(each * 30).decode() for each in (b"a", b"b"))
+    settings = load(monkeypatch, WEBHOOK_SECRET=f"{secret}, {other},")
+    assert settings.webhook_keys == (b"a" * 30, b"b" * 30)
+    assert secret not in repr(settings)
+    assert Settings.load(webhook_secret="").webhook_keys == ()
+    # and one that is too short, or misspelt
+    for wrong in (f"{secret},whsec_c2hvcnQ=", f"{secret},whsec_{30 * '!'}"):
+        with pytest.raises(SettingsError) as caught:
+            load(monkeypatch, WEBHOOK_SECRET=wrong)
+        assert caught.value.message.startswith("CLIP_WORKER_WEBHOOK_SECRET is not valid: give whs")
+        shown = "".join(traceback.format_exception(caught.value))
+        assert not {part for part in wrong.split(",") if part in shown}
 
 
 # --- how values are shown ---

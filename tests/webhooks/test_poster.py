@@ -48,6 +48,7 @@ class Bench:
             now=lambda: self.now,
             draw=lambda: 0.5,
         )
+        self.wake = self.poster.add(outbox)
 
     def send(self, *call: Any) -> None:
         self.sent.append(call)
@@ -182,10 +183,10 @@ def test_once_woken_threads_post_all_that_is_due_and_then_wait_for_more(
 ) -> None:
     for number in range(100):
         put(f"e{number}")
-    running.poster.wake(running.outbox)
+    running.wake()
     wait_until(lambda: running.outbox.waiting() == 0)
     put("later")
-    running.poster.wake(running.outbox)
+    running.wake()
     wait_until(lambda: running.outbox.waiting() == 0)
     assert sorted(call[0] for call in running.sent) == sorted(
         ["later", *(f"e{number}" for number in range(100))]
@@ -207,7 +208,7 @@ def test_a_server_that_hangs_holds_up_a_bounded_number_of_threads(
     running.poster._send = hang
     for number in range(MOST_THREADS + 2):
         put(f"e{number}")
-    running.poster.wake(running.outbox)
+    running.wake()
     for _ in range(MOST_THREADS):  # each wakes the next one
         assert hanging.acquire(timeout=60)
     assert not hanging.acquire(blocking=False)
@@ -228,9 +229,9 @@ def test_a_redis_that_fails_costs_no_thread_and_no_post(
         return claim(claim_s)
 
     monkeypatch.setattr(running.outbox, "claim", fail_once)
-    running.poster.wake(running.outbox)
+    running.wake()
     wait_until(lambda: not failing)
-    running.poster.wake(running.outbox)  # as the heartbeat does
+    running.wake()  # as the heartbeat does
     wait_until(lambda: running.outbox.waiting() == 0)
 
 
@@ -241,7 +242,7 @@ def test_two_outboxes_take_turns(
     put("mine")
     server.hset("clip-worker:other:webhook-posts", "theirs", POST.encode())
     server.zadd("clip-worker:other:webhooks", {"theirs": 0})
-    running.poster.wake(running.outbox)
-    running.poster.wake(other)
+    running.wake()
+    running.poster.add(other)()
     wait_until(lambda: running.poster.stats()["waiting"] == 0)
     assert sorted(call[0] for call in running.sent) == ["mine", "theirs"]

@@ -16,6 +16,7 @@ from support.webhook_receiver import SECRET, read, receiver
 
 from clip_worker.contract.webhooks import signing_key
 from worker.sources import FetchPolicy
+from worker.sources.http_connection import Dialer
 from worker.sources.ssrf_guard import AddressGuard
 from worker.webhooks.sender import UndeliveredError, WebhookSender
 
@@ -34,9 +35,8 @@ def sender(
 ) -> WebhookSender:
     keys = [signing_key(each) for each in secrets or (SECRET,)]
     policy = options.pop("policy", LOOPBACK)
-    return WebhookSender(
-        keys, AddressGuard(policy, resolve), ssl.create_default_context(), **options
-    )
+    dialer = Dialer(ssl.create_default_context(), 5.0)
+    return WebhookSender(keys, AddressGuard(policy, resolve), dialer, **options)
 
 
 def undelivered(script: Script, host: str = "127.0.0.1", **options: Any) -> UndeliveredError:
@@ -214,6 +214,14 @@ def test_a_connection_that_is_reset_or_makes_no_sense_is_tried_again(script: Scr
     error = undelivered(script)
     assert error.reason == "the server can't be reached, or closed the connection"
     assert not error.is_final
+
+
+def test_an_answer_with_malformed_headers_counts_and_its_url_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer = b"HTTP/1.1 500 Oops\r\nno header\r\nA: b\r\n\r\n"
+    assert undelivered(answering_after_body(answer)).reason.endswith("status 500")
+    assert "hidden" not in caplog.text
 
 
 def test_an_answer_counts_although_the_server_has_not_read_the_body_yet() -> None:

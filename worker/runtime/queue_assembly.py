@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.app.task import Context
@@ -59,7 +58,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
             keys,
             lease_s=settings.lease_s,
             result_ttl_s=settings.result_ttl_s,
-            posts_due=partial(poster.wake, Outbox(redis, keys)) if poster else lambda: None,
+            posts_due=poster.add(Outbox(redis, keys)) if poster else lambda: None,
         )
 
     return QueueConsumer(

@@ -11,6 +11,7 @@ from clip_worker.contract.webhooks import validate_webhook
 from clip_worker.errors import InvalidRequestError, ServiceError
 from worker.delivery.throttled_warning import ThrottledWarning
 from worker.sources import FetchPolicy
+from worker.sources.http_connection import Dialer
 from worker.sources.ssrf_guard import AddressGuard
 from worker.webhooks.poster import WebhookPoster
 from worker.webhooks.schedule import RetrySchedule
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+CONNECT_S = 5.0  # to one address, and again for its TLS handshake
 
 
 def build_poster(settings: Settings, worker: str) -> WebhookPoster | None:
@@ -33,7 +36,7 @@ def build_poster(settings: Settings, worker: str) -> WebhookPoster | None:
     sender = WebhookSender(
         settings.webhook_keys,
         AddressGuard(policy),
-        ssl.create_default_context(),
+        Dialer(ssl.create_default_context(), CONNECT_S),
         settings.webhook_timeout_s,
     )
     schedule = RetrySchedule(

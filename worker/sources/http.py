@@ -7,7 +7,6 @@ checked address. This prevents DNS rebinding and redirects to internal addresses
 from __future__ import annotations
 
 import io
-import logging
 import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
@@ -56,8 +55,6 @@ class HttpSource:
         clock: Clock,
         now: Clock = time.time,
     ) -> None:
-        # urllib3's warnings about malformed headers contain the whole URL.
-        logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
         self._limits = limits
         self._guard = guard
         self._dialer = Dialer(ssl_context, limits.connect_s)

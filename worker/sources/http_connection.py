@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import http.client
 import io
+import logging
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ class Dialer:
 
     ssl_context: ssl.SSLContext
     connect_s: float
+
+    def __post_init__(self) -> None:
+        # urllib3's warnings about malformed headers contain the whole URL.
+        logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
     def dial(
         self, url: HttpUrl, addresses: Sequence[str], deadline: Deadline, cleanup: ExitStack

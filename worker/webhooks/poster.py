@@ -61,17 +61,23 @@ class WebhookPoster:
         self._now = now
         self._draw = draw
         self._counts: Counter[str] = Counter(posted=0, retried=0, failed=0)
-        self._outboxes: dict[Outbox, None] = {}
+        self._outboxes: list[Outbox] = []
         self._woken: dict[Outbox, None] = {}  # where a thread has to look
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._is_stopping = False
         self._changed = threading.Condition()
 
+    def add(self, outbox: Outbox) -> Callable[[], None]:
+        """Post from one more outbox; what it returns is called when something in it is due."""
+        with self._changed:
+            self._outboxes.append(outbox)
+        return partial(self.wake, outbox)
+
     def wake(self, outbox: Outbox) -> None:
         """Let a thread look for what is due in an outbox."""
         with self._changed:
-            self._outboxes[outbox] = self._woken[outbox] = None
+            self._woken[outbox] = None
             if self._idle >= len(self._woken):
                 self._changed.notify()
             elif len(self._threads) < MOST_THREADS and not self._is_stopping:

@@ -23,14 +23,13 @@ from clip_worker.contract.webhooks import (
 from clip_worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
 from clip_worker.version import __version__
 from worker.sources.deadline import Deadline
-from worker.sources.http_connection import Dialer
 from worker.sources.retry_after import retry_after_s
 
 if TYPE_CHECKING:
     from worker.sources.deadline import Clock
+    from worker.sources.http_connection import Dialer
     from worker.sources.ssrf_guard import AddressGuard
 
-CONNECT_S = 5.0
 # 4xx that may not recur: time-out, too early, too many requests.
 TEMPORARY_4XX = frozenset({408, 425, 429})
 
@@ -60,7 +59,7 @@ class WebhookSender:
     Attributes:
         keys: Those that sign, at least one: a post has a signature of each.
         guard: Resolves hosts and checks their addresses.
-        ssl_context: Verifies certificates and host names.
+        dialer: Opens connections.
         timeout_s: Longest attempt, in seconds, from connecting to the answer's head.
         clock: Monotonic seconds.
         now: Unix time in seconds.
@@ -68,7 +67,7 @@ class WebhookSender:
 
     keys: Sequence[bytes]
     guard: AddressGuard
-    ssl_context: ssl.SSLContext
+    dialer: Dialer
     timeout_s: float = 10.0
     clock: Clock = time.monotonic
     now: Clock = time.time
@@ -83,8 +82,7 @@ class WebhookSender:
             target = HttpUrl.parse(url)
             deadline = Deadline.after(self.timeout_s, self.clock)
             addresses = self.guard.permitted_addresses(target)
-            dialer = Dialer(self.ssl_context, CONNECT_S)
-            connection = dialer.dial(target, addresses, deadline, cleanup)
+            connection = self.dialer.dial(target, addresses, deadline, cleanup)
             headers = self._headers(target, event_id, body)
             # A server that refuses a body may answer and close before it has all of it.
             with suppress(BrokenPipeError, ConnectionResetError):

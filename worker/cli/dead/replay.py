@@ -30,7 +30,8 @@ def command(
 ) -> int:
     """Put dead letters back onto the queue, with their ids and without their crash history.
 
-    The errors stored as their tasks' results are deleted, so callers wait for a result again.
+    The errors stored as their tasks' results are deleted, so callers wait for a result again. What
+    could not be posted to a webhook is posted again instead.
     """
     check_choice(ids, everything=everything)
     refused: list[str] = []
@@ -38,7 +39,7 @@ def command(
         chosen = dead.ids() if everything else list(dict.fromkeys(ids))
         missing = [task_id for task_id in chosen if not _replay(dead, task_id, refused)]
     replayed = len(chosen) - len(missing) - len(refused)
-    click.echo(f"Put {counted(replayed)} back onto the queue {queue!r}.")
+    click.echo(f"Replayed {counted(replayed)} of the queue {queue!r}.")
     for sentence in refused:
         say(sentence)
     return report_missing(missing) or bool(refused)

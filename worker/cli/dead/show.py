@@ -15,9 +15,11 @@ from clip_worker.redis.dead_letters import DeadLetter, Incident
 from worker.cli.dead.options import dead_letters, report_missing
 from worker.cli.options import queue_option, redis_url_option, text
 from worker.cli.output.table import printable
+from worker.webhooks.post import WebhookPost
 
 IMAGES = ("image", "images")
 MOST_ITEMS = 5  # of a list of labels or images
+MOST_BODY_CHARS = 80
 
 
 @click.command("show")
@@ -26,7 +28,7 @@ MOST_ITEMS = 5  # of a list of labels or images
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with nothing cut.")
 @click.argument("task_id", type=text, metavar="ID")
 def command(redis_url: str, queue: str, task_id: str, *, as_json: bool) -> int:
-    """Show the dead letter of a task: reason, history and arguments."""
+    """Show a dead letter: reason, history, and a task's arguments or a webhook's body."""
     with dead_letters(redis_url, queue) as dead:
         letter = dead.get(task_id)
     if letter is None:
@@ -47,13 +49,23 @@ def _lines(letter: DeadLetter) -> Iterator[str]:
     yield f"reason     {letter.reason}"
     for number, incident in enumerate(letter.history, start=1):
         yield f"{'history' if number == 1 else '':<11}{number}. {_described(incident)}"
-    yield from _arguments(letter)
+    yield from _post(letter) if letter.is_post else _arguments(letter)
 
 
 def _described(incident: Incident) -> str:
     others = f", with {incident.together - 1} other messages" if incident.together > 1 else ""
     alone = ", alone" if incident.together == 1 else ""
     return f"{incident.kind} on {incident.worker}, started {_time(incident.at)}{others}{alone}"
+
+
+def _post(letter: DeadLetter) -> Iterator[str]:
+    try:
+        post = WebhookPost.decode(letter.message.encode())
+    except ValueError:
+        yield "webhook    can't be read"
+        return
+    yield f"webhook    {shown_uri(post.url)}"
+    yield f"body       {post.body[:MOST_BODY_CHARS]}{'...' * (len(post.body) > MOST_BODY_CHARS)}"
 
 
 def _arguments(letter: DeadLetter) -> Iterator[str]:
