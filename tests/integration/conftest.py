@@ -35,14 +35,15 @@ def running_worker(shared_worker: WorkerProcess) -> Iterator[WorkerProcess]:
 
 @pytest.fixture
 def redis_url(request: pytest.FixtureRequest) -> str:
-    """An empty Redis; or the running worker's, without results and dead letters of other tests."""
+    """An empty Redis; or the running worker's, without what other tests have left there."""
     if "running_worker" not in request.fixturenames:
         server = request.getfixturevalue("redis_server")
         server.client().flushall()
         return str(server.url)
     url = str(request.getfixturevalue("shared_worker").redis)
     with redis.Redis.from_url(url) as server:
-        for pattern in ("celery-task-meta-*", "clip-worker:*:dead*"):
+        left = ("celery-task-meta-*", "clip-worker:*:dead*", "clip-worker:upload:*")
+        for pattern in (*left, "clip-worker:*:sent:*"):
             server.delete("", *server.scan_iter(pattern))
     return url
 

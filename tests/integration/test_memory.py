@@ -64,7 +64,7 @@ def test_images_of_a_gigabyte_and_more_are_answered_within_the_memory_that_is_se
             server.url("/large.jpg"),
             server.url("/unknown.jpg"),
             (tmp_path / "large.jpg").as_uri(),
-            client.upload(large),
+            client.upload(large, keep=True),
         ]
         uris = [uri for _ in range(15) for uri in (*places, server.url("/small.jpg"))]
         assert ends(client, [server.url("/small.jpg")]) == ["ok"]

@@ -40,7 +40,7 @@ def test_a_worker_and_a_client_meet_over_tls(tls, tmp_path, image_file, monkeypa
     with WorkerProcess(tls.url(), tmp_path) as worker, Client(tls.url()) as client:
         # when a task goes the batch path
         client.put_label_set("set", LABELS)
-        image = client.upload(image_file.read_bytes())
+        image = client.upload(image_file.read_bytes(), keep=True)
         assert client.classify(image, label_set="set").get(LIMIT_S).predictions
         assert [position for position, _ in client.classify_many([image], LABELS)] == [0]
         # and one goes Celery's own
