@@ -24,7 +24,7 @@ ARG TORCH_INDEX_URL=""
 RUN if [ -n "$TORCH_INDEX_URL" ]; then \
         pip install --index-url "$TORCH_INDEX_URL" --constraint constraints.txt torch torchvision; \
     fi \
-    && python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+    && python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["worker"], sep="\n")' \
         > /tmp/dependencies.txt \
     && pip install --constraint constraints.txt --requirement /tmp/dependencies.txt \
     && rm /tmp/dependencies.txt
@@ -35,7 +35,7 @@ COPY clip_worker clip_worker
 COPY worker worker
 COPY scripts/container_health.py /usr/local/lib/clip-worker/container_health.py
 ARG EXTRAS=""
-RUN pip install --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}" && rm -r /app/*
+RUN pip install --constraint constraints.txt ".[worker${EXTRAS:+,$EXTRAS}]" && rm -r /app/*
 
 USER clip
 VOLUME /var/cache/clip-worker

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and installs into it, with one line a step; what pip prints goes to .venv/setup-*.log.
-#   setup.sh runtime   the package and its extra `demo`
+#   setup.sh runtime   the package with its extra `demo`, which includes `worker`
 #   setup.sh dev       what tests and lint need, on top of that
 #   setup.sh bench     what the benchmark compares with and draws with, on top of the first
 set -euo pipefail

@@ -8,14 +8,17 @@ configuration.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from click import ClickException
 from kombu.entity import Exchange, Queue
 
 from clip_worker.contract.requests import TASK_PREFIX
 from clip_worker.redis.celery_app import RedisCelery, redis_configuration
-from worker.settings import Settings, SettingsError
+from worker.extra import missing_extra
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
 CELERY_PREFIX = "celery."  # of the tasks that every application has: `celery.map`, `celery.chord`
 
@@ -82,7 +85,14 @@ def _route(queue: str, name: str, *_: object, **__: object) -> dict[str, str] | 
 
 
 def _configuration() -> dict[str, Any]:
-    """Read the settings when Celery first needs one; wrong ones end its command cleanly."""
+    """Read the settings when Celery first needs one; wrong ones end its command cleanly.
+
+    So does an installation of the client only.
+    """
+    if missing := missing_extra("The worker"):
+        raise ClickException(missing)
+    from worker.settings import Settings, SettingsError
+
     try:
         return worker_configuration(Settings.load())
     except SettingsError as error:

@@ -20,9 +20,9 @@ from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote, without_password
 from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
 from worker.mirror_url import EXAMPLE, check_mirror_url
+from worker.variables import ENV_PREFIX, OBJECT_STORE_SCHEMES
 from worker.webhook_settings import SECRETS, WebhookSettings
 
-ENV_PREFIX = "CLIP_WORKER_"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 IMAGES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
@@ -153,7 +153,7 @@ class Settings(WebhookSettings):
         default=False, description="Whether http may reach private addresses."
     )
     object_store_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("s3", "gs", "az"), description="URI schemes handed to fsspec."
+        OBJECT_STORE_SCHEMES, description="URI schemes handed to fsspec."
     )
     max_bytes: int = Field(MAX_IMAGE_BYTES, ge=1, description="Largest image, in bytes.")
     max_pixels: int = Field(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 
+import click
 import pytest
-from rich.console import Console
 from support.answers import ANSWER
 
 from clip_worker.contract import Failure, Outcome, Prediction
+from worker.cli.classify.progress import with_progress
 from worker.cli.output.bar import bar, has_blocks
+from worker.cli.output.screen import Screen
 from worker.cli.output.table import OutcomeTable
 
 PREDICTIONS = (
@@ -22,13 +24,14 @@ LONG_NAME = "/a/very/long/path/" + 20 * "folder/" + "cat.jpg"
 def printed(*rows: tuple[str, Outcome], terminal: bool, encoding: str = "utf-8") -> list[str]:
     """The lines that are printed for images with these outcomes."""
     file = io.TextIOWrapper(io.BytesIO(), encoding)
-    console = Console(file=file, force_terminal=terminal, width=80, color_system=None)
-    table = OutcomeTable(console, [name for name, _ in rows], [one.label for one in PREDICTIONS])
+    table = OutcomeTable(
+        Screen(file, terminal, 80), [name for name, _ in rows], [one.label for one in PREDICTIONS]
+    )
     table.print_header()
     for name, outcome in rows:
         table.print_outcome(name, outcome)
     file.flush()
-    return file.buffer.getvalue().decode(encoding).splitlines()
+    return click.unstyle(file.buffer.getvalue().decode(encoding)).splitlines()
 
 
 def outcome(k: int = 2) -> Outcome:
@@ -94,3 +97,32 @@ def test_an_output_without_block_characters_gets_plain_bars():
 )
 def test_a_bar_is_exact_to_an_eighth_of_a_character(fraction, drawn):
     assert bar(fraction, 4) == drawn
+
+
+def test_the_progress_line_is_erased_before_an_outcome_is_printed():
+    # given a terminal, as a list of what it shows after each carriage return
+    file = io.StringIO()
+    screen = Screen(file, is_terminal=True, width=80)
+    seen = []
+    # when
+    for index, _ in with_progress([(0, outcome()), (1, outcome())], 2, screen):
+        seen.append((index, file.getvalue().split("\r")[-3:]))
+    # then
+    blank = [" " * len("waiting for a worker"), ""]
+    assert seen[0] == (0, ["waiting for a worker", *blank])
+    line = f"classifying {bar(0.5, 30, unicode=True)} 1/2"
+    assert seen[1] == (1, [line, " " * len(line), ""])
+    assert file.getvalue().endswith("\r")
+
+
+def test_a_progress_line_is_erased_when_waiting_fails_and_elsewhere_there_is_none():
+    def failing():
+        yield 0, outcome()
+        raise KeyboardInterrupt
+
+    for is_terminal in (True, False):
+        file = io.StringIO()
+        with pytest.raises(KeyboardInterrupt):
+            list(with_progress(failing(), 2, Screen(file, is_terminal, 80)))
+        assert file.getvalue().endswith("\r") == is_terminal
+        assert bool(file.getvalue()) == is_terminal

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from worker.extra import MODULES
+
 ROOT = Path(__file__).parents[2]
 # Import names that differ from the name of what is installed, or belong to a part of it.
 INSTALLED_AS = {"PIL": "pillow", "open_clip": "open-clip-torch", "pydantic_core": "pydantic"}
@@ -36,6 +38,11 @@ def group(name: str) -> list[str]:
     for entry in project()["dependency-groups"][name]:
         found += [entry] if isinstance(entry, str) else group(entry["include-group"])
     return found
+
+
+def client() -> set[str]:
+    """What the project installs without extras."""
+    return {normalized(Requirement(line).name) for line in project()["project"]["dependencies"]}
 
 
 def named(*groups: str) -> set[str]:
@@ -136,6 +143,19 @@ def test_each_third_party_module_that_is_imported_is_named_in_pyproject(
     assert paths
     # then
     assert unnamed(paths, named(*groups)) == {}
+
+
+def test_the_client_imports_only_what_is_installed_without_extras():
+    assert unnamed(files("clip_worker"), client()) == {}
+
+
+def test_the_command_line_knows_all_that_the_worker_needs():
+    # given the packages of the extra that are not the client's too
+    extra = project()["project"]["optional-dependencies"]["worker"]
+    packages = {normalized(Requirement(line).name) for line in extra} - client()
+    # then
+    known = {normalized(INSTALLED_AS.get(name, name)) for name in MODULES}
+    assert known == packages - SPARED - {"billiard"}  # which Celery brings
 
 
 def test_a_module_whose_package_is_not_named_is_found():

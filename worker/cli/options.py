@@ -8,7 +8,7 @@ from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.text import decoded
 from clip_worker.quoting import quote
 from clip_worker.redis.url import DEFAULT_REDIS_URL
-from worker.settings import ENV_PREFIX
+from worker.variables import ENV_PREFIX
 
 
 def text(value: str) -> str:

@@ -21,7 +21,8 @@ from clip_worker.redis.url import DEFAULT_REDIS_URL
 from worker.celery import app
 from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.redis_wait import wait_for_redis
-from worker.settings import ENV_PREFIX, Settings, SettingsError
+from worker.settings import Settings, SettingsError
+from worker.variables import ENV_PREFIX
 
 READY_SENTENCE = "taking tasks; press Ctrl-C to finish those in flight and exit"
 LEVELS = ("debug", "info", "warning", "error", "critical")

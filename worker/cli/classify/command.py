@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from clip_worker import Client
 from clip_worker.client.image_file import REDIS_MAX_BYTES
@@ -18,9 +17,10 @@ from clip_worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyReques
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.quoting import quote, without_password
 from worker.cli.classify.image_arguments import ImageArgument, find_images
-from worker.cli.classify.progress import OutcomeProgress
+from worker.cli.classify.progress import with_progress
 from worker.cli.classify.sender import in_order, send
 from worker.cli.options import json_lines_option, queue_option, redis_url_option, text
+from worker.cli.output.screen import Screen
 from worker.cli.output.table import OutcomeTable
 from worker.cli.output.usage_error import WrongInputError, say
 
@@ -151,19 +151,16 @@ def _print(
     images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str], *, as_json: bool
 ) -> int:
     """Print all outcomes and return how many images failed."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    with OutcomeProgress(len(images), console) as progress:
-        counted = progress.counted(outcomes)
-        if as_json:
-            return _print_json(console, images, counted)
-        return _print_table(console, images, counted, labels)
+    shown = with_progress(outcomes, len(images), Screen.of(sys.stderr))
+    if as_json:
+        return _print_json(images, shown)
+    return _print_table(images, shown, labels)
 
 
-def _print_json(console: Console, images: Sequence[ImageArgument], outcomes: Outcomes) -> int:
+def _print_json(images: Sequence[ImageArgument], outcomes: Outcomes) -> int:
     failed = 0
     for position, outcome in outcomes:
-        line = json.dumps(_json_object(images[position].name, outcome))
-        console.print(Text(line), soft_wrap=True)
+        click.echo(json.dumps(_json_object(images[position].name, outcome)))
         failed += outcome.status == "error"
     return failed
 
@@ -176,10 +173,8 @@ def _json_object(name: str, outcome: Outcome) -> dict[str, Any]:
     return {"image": name, "error": outcome.error.model_dump(mode="json")}
 
 
-def _print_table(
-    console: Console, images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str]
-) -> int:
-    table = OutcomeTable(console, [image.name for image in images], labels)
+def _print_table(images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str]) -> int:
+    table = OutcomeTable(Screen.of(sys.stdout), [image.name for image in images], labels)
     table.print_header()
     failed = 0
     for position, outcome in in_order(outcomes):

@@ -14,7 +14,7 @@ from clip_worker.contract.uri import scheme_of, validate_uri
 from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import quote
 from worker.cli.output.usage_error import WrongInputError
-from worker.settings import Settings
+from worker.variables import OBJECT_STORE_SCHEMES
 
 # Common suffixes of the formats that a worker decodes.
 SUFFIXES = frozenset(
@@ -23,14 +23,7 @@ SUFFIXES = frozenset(
         *(".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".ico"),
     }
 )
-SCHEMES = (
-    "http",
-    "https",
-    *Settings.model_fields["object_store_schemes"].default,
-    "data",
-    "file",
-    "redis",
-)
+SCHEMES = ("http", "https", *OBJECT_STORE_SCHEMES, "data", "file", "redis")
 
 
 @dataclass(frozen=True, slots=True)

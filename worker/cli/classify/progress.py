@@ -3,67 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from click import echo
 
 from clip_worker.contract import Outcome
+from worker.cli.output.bar import bar
+from worker.cli.output.screen import Screen
 
-FEW = 3  # images that need no bar
+BAR_WIDTH = 30
 
 
-class OutcomeProgress:
-    """Context manager that shows a progress line on stderr, if that is a terminal.
+def with_progress(
+    outcomes: Iterable[tuple[int, Outcome]], total: int, screen: Screen
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield the outcomes, with a line below what is printed that counts them.
+
+    The line is there only while the next outcome is awaited, so that what the caller prints does
+    not run into it.
 
     Args:
+        outcomes: The outcomes.
         total: Number of images.
-        console: Prints the outcomes. If it is a terminal too, it also draws the line, so that the
-            two don't overwrite each other.
+        screen: Shows the line, if it is a terminal.
     """
-
-    def __init__(self, total: int, console: Console) -> None:
-        errors = Console(stderr=True)
-        self._progress = Progress(
-            *_columns(total),
-            console=console if console.is_terminal else errors,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=not errors.is_terminal,
-        )
-        self._task = self._progress.add_task("waiting for a worker", total=total)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def counted(self, outcomes: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
-        """Yield the outcomes and count them."""
+    if not screen.is_terminal:
+        yield from outcomes
+        return
+    done, shown = 0, ""
+    try:
+        shown = _draw(screen, "waiting for a worker")
         for outcome in outcomes:
-            self._progress.update(self._task, advance=1, description="classifying")
+            done += 1
+            shown = _erase(screen, shown)
             yield outcome
+            drawn = bar(done / total, BAR_WIDTH, unicode=screen.unicode)
+            shown = _draw(screen, f"classifying {drawn} {done}/{total}")
+    finally:
+        _erase(screen, shown)
 
 
-def _columns(total: int) -> list[ProgressColumn]:
-    columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
-    if total > FEW:
-        columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return columns
+def _draw(screen: Screen, line: str) -> str:
+    line = line[: screen.width - 1]
+    echo(f"\r{line}", screen.file, nl=False)
+    return line
+
+
+def _erase(screen: Screen, line: str) -> str:
+    echo(f"\r{len(line) * ' '}\r" if line else "", screen.file, nl=False)
+    return ""

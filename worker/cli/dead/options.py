@@ -12,7 +12,7 @@ from clip_worker.redis.dead_letters import DeadLetters
 from clip_worker.redis.url import check_redis_url, connect
 from worker.cli.options import text
 from worker.cli.output.usage_error import WrongInputError, say
-from worker.settings import ENV_PREFIX
+from worker.variables import ENV_PREFIX
 
 result_url_option = click.option(
     "--result-url",

@@ -13,7 +13,7 @@ from clip_worker.errors import ServiceError
 from worker.cli.demo.child_process import ChildProcess
 from worker.cli.demo.embedded_redis import EmbeddedRedis
 from worker.cli.start import READY_SENTENCE
-from worker.settings import ENV_PREFIX
+from worker.variables import ENV_PREFIX
 
 START_LIMIT_S = 120.0  # torch from a cold disk is slow
 STOP_LIMIT_S = 5.0

@@ -12,7 +12,7 @@ from clip_engine.weights.cache import fetch_weights
 from worker.cli.models.options import cache_dir_option, find_published, mirror_option
 from worker.cli.output.usage_error import say
 from worker.runtime.download_progress import download_progress
-from worker.settings import ENV_PREFIX
+from worker.variables import ENV_PREFIX
 
 
 @click.command("download")

@@ -14,7 +14,7 @@ from clip_engine.weights.catalog import PUBLISHED, Published
 from clip_worker.quoting import quote
 from worker.cli.output.usage_error import WrongInputError
 from worker.mirror_url import EXAMPLE, check_mirror_url
-from worker.settings import ENV_PREFIX
+from worker.variables import ENV_PREFIX
 
 cache_dir_option = click.option(
     "--cache-dir",
