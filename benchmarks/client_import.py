@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 ROUNDS = 9
 CASES = {
@@ -50,11 +51,11 @@ def main() -> None:
         print(f"{name:24} {seconds:6.3f} s {megabytes:5.1f} MB")
 
 
-def measure(statement: str) -> tuple[float, float]:
+def measure(statement: str, python: str | Path = sys.executable) -> tuple[float, float]:
     """Seconds and peak resident MB of one fresh interpreter."""
     code = PROBE.format(statement=statement)
     printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [str(python), "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     return float(printed[0]), float(printed[1])
 
