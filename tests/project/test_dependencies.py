@@ -17,7 +17,12 @@ from worker.extra import MODULES
 
 ROOT = Path(__file__).parents[2]
 # Import names that differ from the name of what is installed, or belong to a part of it.
-INSTALLED_AS = {"PIL": "pillow", "open_clip": "open-clip-torch", "pydantic_core": "pydantic"}
+INSTALLED_AS = {
+    "PIL": "pillow",
+    "open_clip": "open-clip-torch",
+    "opentelemetry": "opentelemetry-sdk",
+    "pydantic_core": "pydantic",
+}
 # The drills compare with celery-batches, as the benchmarks do.
 DRILLS = "tests/torture"
 TEST_PLACES = (ROOT / "tests", ROOT / "tests" / "integration")  # pytest's `pythonpath`

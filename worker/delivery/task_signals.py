@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextvars
 import logging
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -35,15 +36,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Those of a task that has begun, from its beginning to its end.
-OF_RUNS = (
-    signals.task_prerun,
-    signals.task_success,
-    signals.task_failure,
-    signals.task_retry,
-    signals.task_revoked,
-    signals.task_postrun,
-)
+OF_ENDS = {
+    states.SUCCESS: signals.task_success,
+    states.FAILURE: signals.task_failure,
+    states.RETRY: signals.task_retry,
+    states.REVOKED: signals.task_revoked,
+}
+OF_RUNS = (signals.task_prerun, *OF_ENDS.values(), signals.task_postrun)
+EXPIRED = "expired"
 REQUEUED = "Requeued for any worker: this one is stopping, or no longer holds the task."
 
 
@@ -112,7 +112,7 @@ class TaskSignals:
     def revoked(self, delivery: Delivery, *, expired: bool) -> None:
         """A task is not to run; sent once it has ended."""
         if run := self._run(delivery):
-            run.outcome = (states.REVOKED, expired)
+            run.outcome = (states.REVOKED, EXPIRED if expired else "revoked")
 
     def ended(self, deliveries: Sequence[Delivery]) -> None:
         """Redis has the ends of these deliveries. What has no outcome was requeued."""
@@ -146,7 +146,7 @@ class TaskSignals:
 
     def _new_run(self, delivery: Delivery) -> _Run | None:
         task = self._task_of(delivery.envelope.task)
-        return _Run(task, self._request(delivery, task)) if task else None
+        return _Run(task, partial(self._request, delivery, task)) if task else None
 
     def _request(self, delivery: Delivery, task: Any) -> Request:
         return Request(
@@ -160,90 +160,92 @@ class TaskSignals:
 
 
 class _Run:
-    """The signals of one task."""
+    """The signals of one task.
 
-    def __init__(self, task: Any, request: Request) -> None:
+    Args:
+        task: As it is registered.
+        read: Makes Celery's request of its message, which takes time: only for who listens.
+    """
+
+    def __init__(self, task: Any, read: Callable[[], Request]) -> None:
         self.outcome: tuple[str, Any] = (states.RETRY, REQUEUED)
         self._task = task
+        self._read = read
+        self._request: Context | None = None
         self._has_begun = False
         self._context = contextvars.copy_context()
-        _args, _kwargs, embed = request.body
-        fields = {**request.request_dict, **embed}
-        self._request = Context(fields, called_directly=False, is_eager=False)
-        self._call = {"task_id": request.id, "args": request.args, "kwargs": request.kwargs}
 
     def begin(self) -> None:
         self._has_begun = True
-        self._send(signals.task_prerun, task=self._task, **self._call)
+        if signals.task_prerun.receivers:
+            self._context.run(self._within_request, self._send_start)
 
     def end(self) -> None:
-        value = self._end()
-        if self._has_begun:
-            state = self.outcome[0]
-            self._send(
-                signals.task_postrun, task=self._task, retval=value, state=state, **self._call
-            )
+        has_run = self._has_begun and signals.task_postrun.receivers
+        if has_run or OF_ENDS[self.outcome[0]].receivers:
+            self._context.run(self._within_request, self._send_end)
 
-    def _end(self) -> object:
-        """Send the end; what Celery takes for the task's return value then."""
-        state, what = self.outcome
-        match state:
-            case states.SUCCESS:
-                return self._succeed(what)
-            case states.FAILURE:
-                return self._fail(what)
-            case states.REVOKED:
-                return self._revoke(expired=what)
-        return self._retry(what)
-
-    def _succeed(self, result_json: str) -> object:
-        if not (signals.task_success.receivers or signals.task_postrun.receivers):
-            return None
-        result = from_json(result_json)
-        self._send(signals.task_success, result=result)
-        return result
-
-    def _fail(self, error: BaseException) -> object:
-        if signals.task_failure.receivers:
-            with _raised(error) as einfo:
-                self._send(
-                    signals.task_failure,
-                    exception=error,
-                    traceback=error.__traceback__,
-                    einfo=einfo,
-                    **self._call,
-                )
-        return error
-
-    def _retry(self, why: str) -> object:
-        reason = Retry(why)
-        if signals.task_retry.receivers:
-            with _raised(reason) as einfo:
-                self._send(signals.task_retry, request=self._request, reason=reason, einfo=einfo)
-        return reason
-
-    def _revoke(self, *, expired: bool) -> object:
-        self._send(
-            signals.task_revoked,
-            request=self._request,
-            terminated=False,
-            signum=None,
-            expired=expired,
-        )
-        return TaskRevokedError("expired" if expired else "revoked")
-
-    def _send(self, signal: Any, **fields: Any) -> None:
-        if signal.receivers:
-            self._context.run(self._send_here, signal, fields)
-
-    def _send_here(self, signal: Any, fields: dict[str, Any]) -> None:
+    def _within_request(self, send: Callable[[Context], None]) -> None:
+        """Send while `task.request` and `celery.current_task` are set."""
+        if self._request is None:
+            request = self._read()
+            _args, _kwargs, embed = request.body
+            fields = {**request.request_dict, **embed}
+            self._request = Context(fields, called_directly=False, is_eager=False)
         _task_stack.push(self._task)
         self._task.request_stack.push(self._request)
         try:
-            signal.send(sender=self._task, **fields)
+            send(self._request)
         finally:
             self._task.request_stack.pop()
             _task_stack.pop()
+
+    def _send_start(self, request: Context) -> None:
+        self._send(signals.task_prerun, task=self._task, **_call(request))
+
+    def _send_end(self, request: Context) -> None:
+        state, what = self.outcome
+        match state:
+            case states.SUCCESS:
+                value = self._succeed(what)
+            case states.FAILURE:
+                value = self._fail(what, request)
+            case states.REVOKED:
+                value = self._revoke(what, request)
+            case _:
+                value = self._retry(what, request)
+        if self._has_begun:
+            fields = {"task": self._task, "retval": value, "state": state, **_call(request)}
+            self._send(signals.task_postrun, **fields)
+
+    def _succeed(self, result_json: str) -> object:
+        result: object = from_json(result_json)
+        self._send(signals.task_success, result=result)
+        return result
+
+    def _fail(self, error: BaseException, request: Context) -> BaseException:
+        with _raised(error) as einfo:
+            fields = {"exception": error, "traceback": error.__traceback__, "einfo": einfo}
+            self._send(signals.task_failure, **fields, **_call(request))
+        return error
+
+    def _retry(self, why: str, request: Context) -> Retry:
+        reason = Retry(why)
+        with _raised(reason) as einfo:
+            self._send(signals.task_retry, request=request, reason=reason, einfo=einfo)
+        return reason
+
+    def _revoke(self, why: str, request: Context) -> TaskRevokedError:
+        fields = {"terminated": False, "signum": None, "expired": why == EXPIRED}
+        self._send(signals.task_revoked, request=request, **fields)
+        return TaskRevokedError(why)
+
+    def _send(self, signal: Any, **fields: Any) -> None:
+        signal.send(sender=self._task, **fields)
+
+
+def _call(request: Context) -> dict[str, Any]:
+    return {"task_id": request.id, "args": request.args, "kwargs": request.kwargs}
 
 
 @contextmanager
