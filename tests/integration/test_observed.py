@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ pytestmark = pytest.mark.integration
 
 LIMIT_S = 120.0
 LABELS = {"labels": ["red", "green"], "k": 1}
+ROOT = Path(__file__).parent
+PAGE = "../../docs/observing.md"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 NO_LABELS = {"labels": []}
@@ -30,6 +33,13 @@ def seen(broker, name: str, count: int) -> list[Any]:
 
 def by_task(spans: list[Any]) -> dict[str, Any]:
     return {span["attributes"]["messaging.message.id"]: span for span in spans}
+
+
+def test_the_page_about_watching_tasks_has_the_receiver_that_is_tested():
+    app, page = (Path(ROOT, name).read_text() for name in ("observed_app.py", PAGE))
+    receiver = app.partition("@task_failure.connect\n")[2].partition("\n\n")[0]
+
+    assert receiver in page
 
 
 def test_a_task_is_one_span_and_a_failure_one_event_on_both_ways(
