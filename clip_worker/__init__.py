@@ -21,6 +21,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clip_worker.client.async_client import AsyncClient
+    from clip_worker.client.async_handle import AsyncHandle, async_as_completed
     from clip_worker.client.client import Client
     from clip_worker.client.handle import Handle, as_completed
     from clip_worker.client.image_request import ImageRequest
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from clip_worker.version import __version__
 
 __all__ = [
+    "AsyncClient",
+    "AsyncHandle",
     "Classification",
     "Client",
     "ClipWorkerError",
@@ -63,10 +67,14 @@ __all__ = [
     "WebhookEvent",
     "__version__",
     "as_completed",
+    "async_as_completed",
     "verify_webhook",
 ]
 
 _MODULES = {
+    "AsyncClient": "client.async_client",
+    "AsyncHandle": "client.async_handle",
+    "async_as_completed": "client.async_handle",
     "Client": "client.client",
     "Handle": "client.handle",
     "as_completed": "client.handle",

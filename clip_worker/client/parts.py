@@ -13,7 +13,7 @@ from clip_worker.client.submission import Submission
 from clip_worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
 from clip_worker.client.task_encoder import TaskEncoder
 from clip_worker.contract.keys import QueueKeys
-from clip_worker.redis.celery_app import RedisCelery, redis_configuration
+from clip_worker.redis.celery_app import RedisCelery, client_app
 from clip_worker.redis.dead_letters import DeadLetters
 from clip_worker.redis.label_sets import LabelSets
 from clip_worker.redis.url import check_redis_url, connect
@@ -54,8 +54,7 @@ class ClientParts:
         """The parts of a client, which connect when they are first used; see `Client`."""
         url, results_url = check_redis_url(url), check_redis_url(result_url or url)
         name_of("queue", queue)
-        app = RedisCelery("clip-worker-client", set_as_current=False)
-        app.conf.update(redis_configuration(url, results_url), task_default_queue=queue)
+        app = client_app(url, results_url, queue)
         redis = connect(url)
         results = redis if results_url == url else connect(results_url)
         subscribed = connect(results_url, most=MOST_SUBSCRIPTIONS + MOST_IDLE)

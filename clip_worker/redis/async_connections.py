@@ -21,6 +21,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from clip_worker.redis.connections import demotion
+from clip_worker.redis.one_loop import OneLoop
 from clip_worker.redis.pool import WAIT_S, PoolBusyError
 from clip_worker.redis.sentinel_url import SCHEME as SENTINEL_SCHEME
 from clip_worker.redis.sentinel_url import SentinelUrl
@@ -159,6 +160,7 @@ class AsyncPool:
     Args:
         connector: Makes a connection.
         most: Maximum number of connections.
+        loop: The event loop in which the pool is used.
 
     Attributes:
         wait_s: Longest wait for a connection, in seconds.
@@ -166,9 +168,12 @@ class AsyncPool:
 
     wait_s = WAIT_S
 
-    def __init__(self, connector: Callable[[], AsyncMasterOnlyConnection], most: int) -> None:
+    def __init__(
+        self, connector: Callable[[], AsyncMasterOnlyConnection], most: int, loop: OneLoop
+    ) -> None:
         self._connector = connector
         self._most = most
+        self._loop = loop
         self._reset()
 
     def _reset(self) -> None:
@@ -181,7 +186,9 @@ class AsyncPool:
 
         Raises:
             PoolBusyError: All connections stayed in use for `wait_s`.
+            RuntimeError: The pool is used in another event loop.
         """
+        self._loop.check()
         try:
             async with asyncio.timeout(self.wait_s if self._free.locked() else None):
                 await self._free.acquire()

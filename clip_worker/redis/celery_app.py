@@ -77,6 +77,19 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
     }
 
 
+def client_app(url: str, result_url: str, queue: str) -> RedisCelery:
+    """The application of a client; it decodes results, and never connects.
+
+    Args:
+        url: URL of the broker, checked by `clip_worker.redis.url`.
+        result_url: URL of the result backend, likewise.
+        queue: Name of the queue.
+    """
+    app = RedisCelery("clip-worker-client", set_as_current=False)
+    app.conf.update(redis_configuration(url, result_url), task_default_queue=queue)
+    return app
+
+
 def _for_celery(url: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
     """URL, transport options and TLS options."""
     if not url.startswith(SENTINEL_SCHEME):

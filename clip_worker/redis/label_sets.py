@@ -45,8 +45,7 @@ class LabelSets:
         Raises:
             QueueUnavailableError: Redis can't be reached.
         """
-        version = hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()[:12]
-        stored = json.dumps({"version": version, "labels": list(labels)})
+        version, stored = encode_label_set(labels)
         try:
             self._redis.set(KEY_PREFIX + name, stored)
         except RedisError as error:
@@ -95,6 +94,12 @@ class LabelSets:
                 "Client.put_label_set.",
                 "BAD_LABEL_SET",
             ) from error
+
+
+def encode_label_set(labels: Sequence[str]) -> tuple[str, str]:
+    """A label set's version, and what is stored."""
+    version = hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()[:12]
+    return version, json.dumps({"version": version, "labels": list(labels)})
 
 
 def _label(stored: object) -> str:

@@ -1,0 +1,99 @@
+"""Sends requests from coroutines, one or many at a time, without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clip_worker.client.pacer import Pacer
+from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, RequestOptions, parse
+from clip_worker.contract.message_writer import EncodedRequest
+from clip_worker.errors import TemporaryError
+
+if TYPE_CHECKING:
+    from clip_worker.client.async_publisher import AsyncPublisher
+    from clip_worker.client.task_encoder import SendOptions, Task, TaskEncoder
+
+Encoded = TypeVar("Encoded")
+
+AT_A_TIME = 16  # requests that are encoded before other coroutines run; each takes 0.1 ms
+MANY_LABELS = 1000  # more are validated in a thread: 100,000 take 0.2 s
+
+
+class AsyncSubmission:
+    """Writes messages and sends them, in one event loop.
+
+    Args:
+        encoder: Writes the messages.
+        publisher: Sends them.
+    """
+
+    def __init__(self, encoder: TaskEncoder, publisher: AsyncPublisher) -> None:
+        self._encoder = encoder
+        self._publisher = publisher
+        self.reset()
+
+    def reset(self) -> None:
+        """Allow another event loop."""
+        self._turns = asyncio.Semaphore(AT_A_TIME)
+
+    async def send_one(
+        self, request: Mapping[str, Any], options: SendOptions, task_id: str | None = None
+    ) -> str:
+        """Send one `clip.classify` task and return its id; see `Submission.send_one`."""
+        task = await self._encoded(request, lambda: self._encoder.one(request, task_id))
+        return (await self._send(CLASSIFY, [task], options))[0]
+
+    async def send_chunk(
+        self, request: EncodedRequest, images: list[str], options: SendOptions
+    ) -> str:
+        """Send one `clip.classify_many` task and return its id; see `Submission.send_chunk`."""
+        return (await self._send(CLASSIFY_MANY, [self._encoder.chunk(request, images)], options))[0]
+
+    async def send_many(
+        self,
+        requests: Iterable[str | Mapping[str, Any]],
+        shared: Mapping[str, Any],
+        options: SendOptions,
+    ) -> list[str]:
+        """Send one `clip.classify` task for each request; see `Submission.send_many`."""
+        tasks, pacer = [], Pacer()
+        for task in self._encoder.many(requests, shared):
+            tasks.append(task)
+            await pacer.step()
+        return await self._send(CLASSIFY, tasks, options)
+
+    async def encode(self, request: Mapping[str, Any]) -> EncodedRequest:
+        """Validate and encode the options of `clip.classify_many`.
+
+        Raises:
+            InvalidRequestError: They are invalid.
+        """
+        return await self._encoded(request, lambda: EncodedRequest(parse(RequestOptions, request)))
+
+    async def _encoded(self, request: Mapping[str, Any], encode: Callable[[], Encoded]) -> Encoded:
+        if has_many_labels(request):
+            return await asyncio.to_thread(encode)
+        async with self._turns:
+            encoded = encode()
+            await asyncio.sleep(0)  # a thousand calls may begin at once
+        return encoded
+
+    async def _send(self, name: str, tasks: Sequence[Task], options: SendOptions) -> list[str]:
+        ids = [task.id for task in tasks]
+        messages = self._encoder.messages(name, tasks, options)
+        sent = 0
+        try:
+            async for count in self._publisher.send(messages, len(ids), options.priority):
+                sent += count
+        except TemporaryError as error:
+            error.sent = tuple(ids[:sent])
+            raise
+        return ids
+
+
+def has_many_labels(request: Mapping[str, Any]) -> bool:
+    """Whether it takes long to validate a request."""
+    labels = request.get("labels")
+    return isinstance(labels, Sequence) and len(labels) > MANY_LABELS
