@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
-from types import TracebackType
-from typing import Self
 
 from clip_worker.client.arguments import (
     Labels,
     check_count,
     iterated,
-    listed,
     name_of,
     options_of,
     uri_of,
@@ -21,25 +17,27 @@ from clip_worker.client.arguments import (
 from clip_worker.client.async_handle import AsyncHandle
 from clip_worker.client.async_outcomes import AsyncOutcomeStream
 from clip_worker.client.async_parts import AsyncParts
-from clip_worker.client.async_submission import has_many_labels
+from clip_worker.client.async_storage import AsyncStorage
 from clip_worker.client.client import DEFAULT_CHUNK, DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT
 from clip_worker.client.image_chunks import decode_outcomes
+from clip_worker.client.image_file import check_max_bytes
 from clip_worker.client.image_request import ImageRequest
 from clip_worker.client.pacer import Pacer
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from clip_worker.client.task_encoder import SendOptions
-from clip_worker.contract import DEFAULT_K, MAX_IMAGES, RequestOptions, parse
+from clip_worker.contract import DEFAULT_K, MAX_IMAGES
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.results import Classification, Outcome
-from clip_worker.redis.error_translation import translated
-from clip_worker.redis.label_sets import KEY_PREFIX, encode_label_set
+from clip_worker.contract.uri import MAX_IMAGE_BYTES
 from clip_worker.redis.url import DEFAULT_REDIS_URL
 
 MAX_CONNECTIONS = 10
 
+_decode = Classification.model_validate
 
-class AsyncClient:
+
+class AsyncClient(AsyncStorage):
     """Sends images to the workers and reads the results, from coroutines of one event loop.
 
     Its methods are those of `Client`, and raise the same errors. It starts no thread for a call,
@@ -54,6 +52,7 @@ class AsyncClient:
         when_full: Likewise.
         wait_limit_s: Likewise.
         result_ttl_s: Likewise.
+        max_upload_bytes: Likewise.
         max_connections: Maximum number of connections to each Redis; calls wait for a free one.
 
     Raises:
@@ -70,11 +69,11 @@ class AsyncClient:
         when_full: WhenFull = "error",
         wait_limit_s: float = 60.0,
         result_ttl_s: float = RESULT_TTL_S,
+        max_upload_bytes: int = MAX_IMAGE_BYTES,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        self.url = url
         limit = QueueLimit.of(max_queue_length, when_full, wait_limit_s)
-        self._parts = AsyncParts.build(
+        parts = AsyncParts.build(
             url,
             result_url,
             queue,
@@ -82,27 +81,9 @@ class AsyncClient:
             result_ttl_s=result_ttl_s,
             max_connections=max_connections,
         )
-        self._results = self._parts.results
-        self._submission = self._parts.submission
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections and end the background tasks.
-
-        Raises:
-            RuntimeError: The client is used in another event loop.
-        """
-        await self._parts.aclose()
+        super().__init__(url, parts, check_max_bytes(max_upload_bytes))
+        self._results = parts.results
+        self._submission = parts.submission
 
     async def classify(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
@@ -135,7 +116,7 @@ class AsyncClient:
         """
         request = {**options_of(locals()), "image": uri_of(image)}
         sent = await self._submission.send_one(request, SendOptions(priority, expires_s), task_id)
-        return AsyncHandle(self._results, sent, Classification.model_validate, time.time())
+        return AsyncHandle(self._results, sent, _decode, time.time(), result_ttl_s)
 
     async def submit_many(  # noqa: PLR0913  # likewise
         self,
@@ -168,13 +149,9 @@ class AsyncClient:
         shared = options_of(locals())
         each = iterated(requests, "requests", "call classify() for a single image")
         ids = await self._submission.send_many(each, shared, SendOptions(priority, expires_s))
-        return await self._handles(ids)
-
-    async def _handles(self, ids: list[str]) -> list[AsyncHandle[Classification]]:
-        now, pacer = time.time(), Pacer()
-        handles = []
-        for task_id in ids:
-            handles.append(AsyncHandle(self._results, task_id, Classification.model_validate, now))
+        now, pacer, handles = time.time(), Pacer(), []
+        for sent in ids:
+            handles.append(AsyncHandle(self._results, sent, _decode, now, result_ttl_s))
             await pacer.step()
         return handles
 
@@ -184,9 +161,7 @@ class AsyncClient:
         Raises:
             InvalidRequestError: The id is not a string, or is empty.
         """
-        return AsyncHandle(
-            self._results, name_of("task_id", task_id), Classification.model_validate
-        )
+        return AsyncHandle(self._results, name_of("task_id", task_id), _decode)
 
     async def classify_many(  # noqa: PLR0913  # likewise
         self,
@@ -207,6 +182,7 @@ class AsyncClient:
         priority: int = 0,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
+        keep_results: bool = False,
     ) -> AsyncIterator[tuple[int, Outcome]]:
         """Send many images with the same options, and yield each outcome as it arrives.
 
@@ -229,41 +205,12 @@ class AsyncClient:
 
         async def send(uris: list[str]) -> AsyncHandle[list[Outcome]]:
             task_id = await self._submission.send_chunk(encoded, uris, send_options)
-            return AsyncHandle(self._results, task_id, decode_outcomes, time.time())
+            return AsyncHandle(self._results, task_id, decode_outcomes, time.time(), result_ttl_s)
 
         each = iterated(images, "images", "call classify() for a single image")
-        stream = AsyncOutcomeStream(each, send, chunk=chunk, in_flight=in_flight, timeout=timeout)
+        stream = AsyncOutcomeStream(
+            each, send, chunk=chunk, in_flight=in_flight, timeout=timeout, keep_results=keep_results
+        )
         async with aclosing(stream.outcomes(self._results)) as outcomes:
             async for ended in outcomes:
                 yield ended
-
-    async def put_label_set(self, name: str, labels: Labels) -> str:
-        """Store labels under a name, for `label_set=name`; see `Client.put_label_set`.
-
-        Raises:
-            InvalidRequestError: The name or the labels are invalid.
-            QueueUnavailableError: Redis can't be reached.
-        """
-        parse(RequestOptions, {"label_set": name})
-        stored = listed(labels, "labels", "BAD_LABELS")
-        if has_many_labels({"labels": stored}):
-            version, encoded = await asyncio.to_thread(_label_set, stored)
-        else:
-            version, encoded = _label_set(stored)
-        with translated(self.url):
-            await self._parts.commands("SET", KEY_PREFIX + name, encoded)
-        return version
-
-    async def ping(self) -> None:
-        """Check that Redis answers.
-
-        Raises:
-            QueueUnavailableError: It does not answer within 5 seconds.
-        """
-        with translated(self.url):
-            await self._parts.commands("PING")
-
-
-def _label_set(labels: list[str]) -> tuple[str, str]:
-    parse(RequestOptions, {"labels": labels})
-    return encode_label_set(labels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from celery.states import PENDING
 
 from clip_worker.client.pacer import Pacer
-from clip_worker.client.sent_task import Result, SentTask, timeout_message
+from clip_worker.client.sent_task import Result, SentTask, longest_wait_s, timeout_message
 from clip_worker.errors import ResultTimeoutError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class AsyncHandle(SentTask[Result]):
     Attributes:
         id: Celery's task id; `AsyncResult(id)` of any Celery client reads the same result.
         sent_at: Unix time in seconds at which it was sent; None if another process sent it.
+        result_ttl_s: How long its result is kept, in seconds; None for as long as others.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class AsyncHandle(SentTask[Result]):
         task_id: str,
         decode: Callable[[Any], Result],
         sent_at: float | None = None,
+        result_ttl_s: float | None = None,
     ) -> None:
-        super().__init__(task_id, decode, sent_at)
+        super().__init__(task_id, decode, sent_at, result_ttl_s)
         self._results = results
 
     def __await__(self) -> Generator[Any, None, Result]:
@@ -69,6 +71,14 @@ class AsyncHandle(SentTask[Result]):
                 await wait.next()
         return self._result()
 
+    async def forget(self) -> None:
+        """Delete the stored result; see `Handle.forget`.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        await self._results.forget(self.id)
+
 
 class TaskWait(Generic[Some]):
     """A coroutine's wait for some tasks to end; close it afterwards.
@@ -82,7 +92,8 @@ class TaskWait(Generic[Some]):
     def __init__(self, results: AsyncResults, timeout: float | None) -> None:
         self._wait = results.wait()
         self._ttl_s = results.ttl_s
-        self._limit_s = self._ttl_s if timeout is None else timeout
+        self._timeout = timeout
+        self._limit_s = longest_wait_s([], timeout, self._ttl_s)
         self._waiting: dict[str, Some] = {}
         self._ended: list[Some] = []
 
@@ -92,6 +103,7 @@ class TaskWait(Generic[Some]):
             self._ended.append(handle)
         elif handle.id not in self._waiting:
             self._waiting[handle.id] = handle
+            self._limit_s = longest_wait_s([handle], self._timeout, self._limit_s)
             self._wait.add(handle.id)
 
     async def next(self) -> list[Some]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from clip_worker.client.async_handle import AsyncHandle, TaskWait
 from clip_worker.client.image_chunks import Ended, Image, ImageChunks
 from clip_worker.client.pacer import Pacer
 from clip_worker.contract import Outcome
-from clip_worker.errors import ClipWorkerError
+from clip_worker.errors import ClipWorkerError, QueueUnavailableError
 
 if TYPE_CHECKING:
     from clip_worker.client.async_results import AsyncResults
@@ -27,9 +27,10 @@ class AsyncOutcomeStream:
         chunk: Images per message.
         in_flight: Maximum number of messages in flight.
         timeout: Longest wait for the next message to end, in seconds; None as for `Handle.get`.
+        keep_results: Whether results that were read stay in Redis.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         images: Iterable[object],
         send: Callable[[list[str]], Awaitable[AsyncHandle[list[Outcome]]]],
@@ -37,10 +38,12 @@ class AsyncOutcomeStream:
         chunk: int,
         in_flight: int,
         timeout: float | None,
+        keep_results: bool = False,
     ) -> None:
         self._images = iter(images)
         self._send = send
         self._timeout = timeout
+        self._keep_results = keep_results
         self._chunks = ImageChunks(chunk, in_flight)
         self._pacer = Pacer()
 
@@ -88,3 +91,6 @@ class AsyncOutcomeStream:
             self._chunks.fail(handle.id, error)
         else:
             self._chunks.end(handle.id, outcomes)
+        if not self._keep_results:
+            with suppress(QueueUnavailableError):  # then it expires
+                await handle.forget()

@@ -12,6 +12,7 @@ from clip_worker.client.async_submission import AsyncSubmission
 from clip_worker.client.push_plan import PushPlan, QueueLimit
 from clip_worker.client.result_decoder import ResultDecoder
 from clip_worker.client.task_encoder import TaskEncoder
+from clip_worker.contract.keys import QueueKeys
 from clip_worker.errors import InvalidRequestError
 from clip_worker.redis.async_commands import AsyncCommands
 from clip_worker.redis.async_connections import AsyncConnector, AsyncPool
@@ -75,6 +76,7 @@ class AsyncParts:
                 decoder=ResultDecoder(client_app(url, urls[-1], queue)),
                 ttl_s=result_ttl_s,
                 loop=loop,
+                sent=(commands[0], QueueKeys(queue)),
             ),
             connectors,
             pools,

@@ -25,6 +25,7 @@ from clip_worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
     from clip_worker.client.result_decoder import ResultDecoder
+    from clip_worker.contract.keys import QueueKeys
     from clip_worker.redis.async_commands import AsyncCommands
     from clip_worker.redis.async_connections import AsyncMasterOnlyConnection
     from clip_worker.redis.one_loop import OneLoop
@@ -42,6 +43,7 @@ class AsyncResults:
         decoder: Decodes results.
         ttl_s: How long the workers keep results, in seconds.
         loop: The event loop.
+        sent: The Redis with the queue and the names there, to forget that a task was sent.
 
     Attributes:
         outage: Why the last read failed; None if it did not.
@@ -56,7 +58,9 @@ class AsyncResults:
         decoder: ResultDecoder,
         ttl_s: float,
         loop: OneLoop,
+        sent: tuple[AsyncCommands, QueueKeys],
     ) -> None:
+        self._sent = sent
         self.ttl_s = ttl_s
         self.outage: QueueUnavailableError | None = None
         self._commands = commands
@@ -78,6 +82,17 @@ class AsyncResults:
         """
         [value] = await self._stored([task_id])
         return None if value is None else self._decoder.decode(value)
+
+    async def forget(self, task_id: str) -> None:
+        """Delete a task's result, and the note that it was sent.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        queue, keys = self._sent
+        with translated(self._url):
+            await self._commands("DEL", RESULT_PREFIX + task_id)
+            await queue("DEL", keys.sent(task_id))
 
     def wait(self) -> ResultWait:
         """A wait for tasks that are then added to it.
@@ -119,11 +134,10 @@ class AsyncResults:
         """Do so no longer."""
         self._active.discard(wait)
 
-    def forget(self, wait: ResultWait) -> None:
-        """Deliver nothing more to a wait."""
+    def unwatch(self, wait: ResultWait) -> None:
+        """Deliver nothing more to a wait, and unsubscribe within half a second."""
         if wait.task_ids:
             self._closed.append(wait)
-            self._wake.set()
 
     def lasting_outage(self, since: float) -> QueueUnavailableError | None:
         """Why Redis has been away for longer than `PATIENCE_S`, seen by a wait that began then."""
@@ -171,7 +185,8 @@ class AsyncResults:
             if not (self._unread or self._closed):
                 # Pause for as long as the reads took, so as not to overload a slow Redis.
                 now = time.monotonic()
-                await self._sleep(max(due - now, now - began) if self._waits else None)
+                is_idle = not (self._waits or self._subscription.has_changes)
+                await self._sleep(None if is_idle else max(due - now, now - began))
                 began = time.monotonic()
 
     @property
@@ -219,11 +234,11 @@ class AsyncResults:
         while self._closed:
             wait = self._closed[-1]
             while wait.task_ids:
-                self._unwatch(wait, wait.task_ids.pop())
+                self._remove(wait, wait.task_ids.pop())
                 await pacer.step()
             self._closed.remove(wait)
 
-    def _unwatch(self, wait: ResultWait, task_id: str) -> None:
+    def _remove(self, wait: ResultWait, task_id: str) -> None:
         waits = self._waits[task_id]
         waits.remove(wait)
         if not waits:
@@ -244,7 +259,6 @@ class AsyncResults:
             self.ask([task_id] if task_id in self._waits else [])
         elif stored := self._decoder.if_ended(published):
             self._deliver(task_id, stored)
-            self._wake.set()
 
     def _connected(self) -> Iterable[str]:
         self._wake.set()

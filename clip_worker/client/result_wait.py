@@ -37,7 +37,7 @@ class ResultWait:
 
     def close(self) -> None:
         """Wait no longer."""
-        self._results.forget(self)
+        self._results.unwatch(self)
 
     def put(self, task_id: str, stored: Stored) -> None:
         """Take what is stored about a task that has ended."""

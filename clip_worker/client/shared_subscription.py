@@ -52,6 +52,11 @@ class SharedSubscription:
         """Whether Redis has confirmed a subscription over the present connection."""
         return self._confirmed
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is something to tell Redis with the next `update`."""
+        return bool(self._joining or self._leaving)
+
     def add(self, task_id: str) -> None:
         """Subscribe to a task's channel with the next `update`."""
         self._leaving.discard(task_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import secrets
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import RedisError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from redis import Redis
-    from redis.client import Pipeline
 
 DEFAULT_TTL_S = 86_400.0
 KEEP = "keep"  # a user that never ends
@@ -55,13 +54,11 @@ class UploadStore:
             InvalidRequestError: `EMPTY_UPLOAD`.
             TemporaryError: `UPLOAD_STORE`: Redis can't be reached, or is full.
         """
-        if not data:
-            raise InvalidRequestError(
-                "The upload has 0 bytes; pass the bytes of an image file.", "EMPTY_UPLOAD"
-            )
+        uri, commands = put_commands(data, self._ttl_s, keep=keep)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                uri = queue_put(pipe, data, self._ttl_s, keep=keep)
+                for command in commands:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's
                 replies = pipe.execute(raise_on_error=False)
         except RedisError as error:
             raise _store_failed(error) from error
@@ -120,17 +117,26 @@ class UploadStore:
         ]
 
 
-def queue_put(pipe: Pipeline, data: bytes, ttl_s: float, *, keep: bool) -> str:
-    """Add what stores an image to a pipeline, synchronous or not, and return its URI.
+def put_commands(data: bytes, ttl_s: float, *, keep: bool) -> tuple[str, list[tuple[Any, ...]]]:
+    """An image's URI, and the commands that store it, in order; see `UploadStore.put`.
 
     The claim comes before the image, or a task that ends in between could delete it.
+
+    Raises:
+        InvalidRequestError: `EMPTY_UPLOAD`.
     """
+    if not data:
+        raise InvalidRequestError(
+            "The upload has 0 bytes; pass the bytes of an image file.", "EMPTY_UPLOAD"
+        )
     digest, claim = hashlib.sha256(data).hexdigest(), secrets.token_hex(8)
     users, ttl_ms = upload_users_key(digest), int(ttl_s * 1000)
-    pipe.sadd(users, KEEP if keep else claim)
-    pipe.set(upload_key(digest), data, px=ttl_ms)
-    pipe.pexpire(users, ttl_ms)
-    return UPLOAD_PREFIX + digest + ("" if keep else f"#{claim}")
+    commands = [
+        ("SADD", users, KEEP if keep else claim),
+        ("SET", upload_key(digest), data, "PX", ttl_ms),
+        ("PEXPIRE", users, ttl_ms),
+    ]
+    return UPLOAD_PREFIX + digest + ("" if keep else f"#{claim}"), commands
 
 
 def _key(uri: str) -> str | InvalidRequestError:

@@ -1,0 +1,119 @@
+"""What a client for coroutines stores in Redis besides tasks: uploads and label sets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from clip_worker.client.arguments import Bytes, Labels, listed
+from clip_worker.client.async_submission import has_many_labels
+from clip_worker.client.storage import prepared_upload
+from clip_worker.contract import RequestOptions, parse
+from clip_worker.redis.error_translation import translated
+from clip_worker.redis.label_sets import KEY_PREFIX, encode_label_set
+from clip_worker.redis.uploads import DEFAULT_TTL_S, put_commands
+
+if TYPE_CHECKING:
+    from clip_worker.client.async_parts import AsyncParts
+
+SMALL_BYTES = 256 * 1024  # what is larger is hashed in a thread; this much takes 1 ms
+
+
+class AsyncStorage:
+    """The part of an `AsyncClient` that stores images and labels.
+
+    Args:
+        url: URL of the Redis, for error messages.
+        parts: Of the client.
+        max_upload_bytes: The largest image that `upload` sends.
+    """
+
+    def __init__(self, url: str, parts: AsyncParts, max_upload_bytes: int) -> None:
+        self.url = url
+        self._parts = parts
+        self._max_upload_bytes = max_upload_bytes
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections and end the background tasks.
+
+        Raises:
+            RuntimeError: The client is used in another event loop.
+        """
+        await self._parts.aclose()
+
+    async def upload(
+        self,
+        data: Bytes | os.PathLike[str],
+        *,
+        ttl_s: float = DEFAULT_TTL_S,
+        keep: bool = False,
+        shrink_to: int | None = None,
+    ) -> str:
+        """Store an image's bytes in Redis for a while; see `Client.upload`.
+
+        A file is read in a thread, as is a large image hashed, or made smaller.
+
+        Raises:
+            InvalidRequestError: It is neither bytes nor a path, or it is empty.
+            ImageUnavailableError: The file can't be read, or has more than `max_upload_bytes`.
+            ImageInvalidError: Pillow can't decode it, for `shrink_to`.
+            ServiceError: `NO_PILLOW`: Pillow is not installed, for `shrink_to`.
+            QueueUnavailableError: Redis can't be reached or is full.
+        """
+        prepare = partial(self._prepared, data, ttl_s, shrink_to, keep=keep)
+        is_quick = isinstance(data, Bytes) and len(data) <= SMALL_BYTES and shrink_to is None
+        uri, commands = prepare() if is_quick else await asyncio.to_thread(prepare)
+        with translated(self.url):
+            await self._parts.commands.pipeline(commands)
+        return uri
+
+    def _prepared(
+        self, data: Bytes | os.PathLike[str], ttl_s: float, shrink_to: int | None, *, keep: bool
+    ) -> tuple[str, list[tuple[Any, ...]]]:
+        encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
+        return put_commands(encoded, ttl_s, keep=keep)
+
+    async def put_label_set(self, name: str, labels: Labels) -> str:
+        """Store labels under a name, for `label_set=name`; see `Client.put_label_set`.
+
+        Raises:
+            InvalidRequestError: The name or the labels are invalid.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        parse(RequestOptions, {"label_set": name})
+        stored = listed(labels, "labels", "BAD_LABELS")
+        if has_many_labels({"labels": stored}):
+            version, encoded = await asyncio.to_thread(_label_set, stored)
+        else:
+            version, encoded = _label_set(stored)
+        with translated(self.url):
+            await self._parts.commands("SET", KEY_PREFIX + name, encoded)
+        return version
+
+    async def ping(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            QueueUnavailableError: It does not answer within 5 seconds.
+        """
+        with translated(self.url):
+            await self._parts.commands("PING")
+
+
+def _label_set(labels: list[str]) -> tuple[str, str]:
+    parse(RequestOptions, {"labels": labels})
+    return encode_label_set(labels)
