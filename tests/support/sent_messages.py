@@ -51,3 +51,9 @@ class SentMessages(list[dict[str, Any]]):
     @property
     def arguments(self) -> list[dict[str, Any]]:
         return [json.loads(base64.b64decode(message["body"]))[1] for message in self]
+
+
+def read_message(text: str | bytes) -> tuple[str, dict[str, Any]]:
+    """The id and the keyword arguments of a message's task."""
+    message = json.loads(text)
+    return message["headers"]["id"], json.loads(base64.b64decode(message["body"]))[1]
