@@ -40,8 +40,6 @@ AccelerationName = Literal[
     "pinned_upload",
     "cuda_graphs",
 ]
-
-
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]  # likewise
 
 

@@ -13,6 +13,7 @@ from support.waiting import wait_until
 from support.webhook_post import POST
 
 from clip_worker.redis.dead_letters import DeadLetters
+from worker.webhooks.host_rests import FAILURES, REST_S, HostRests
 from worker.webhooks.outbox import Outbox
 from worker.webhooks.poster import MOST_THREADS, WebhookPoster
 from worker.webhooks.schedule import RetrySchedule
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+HANGING = UndeliveredError("the server did not answer within 10 s", has_hung=True)
 DOWN = UndeliveredError("the server answered with status 500")
 GONE = UndeliveredError("the server answered with status 410", is_final=True)
 
@@ -45,6 +47,7 @@ class Bench:
             timeout_s=10,
             insist=lambda settle: settle(),
             worker="w@h",
+            rests=HostRests(lambda: self.now),
             now=lambda: self.now,
             draw=lambda: 0.5,
         )
@@ -144,6 +147,63 @@ def test_what_makes_no_sense_to_try_again_is_a_dead_letter_at_once(
     assert slow.pause_s() == pytest.approx(5000, abs=100)
     assert slow.post()
     assert slow.outbox.waiting() == 0
+
+
+def test_a_host_that_hangs_rests_while_others_get_their_posts(
+    bench: Bench, put: Callable[..., None], server: redis.Redis
+) -> None:
+    # given a host that hung three times, and is not asked any more
+    other = POST.model_copy(update={"url": "http://127.0.0.1:81/"})
+    for number in range(10):
+        put(f"hanging{number}", number)
+    put("other", 100, other)
+    bench.answers = [HANGING] * FAILURES
+    while bench.post():
+        pass
+    assert [call[1] for call in bench.sent] == [POST.url] * FAILURES + [other.url]
+    assert bench.outbox.waiting() == 10
+
+    def make_due() -> None:
+        for event_id in server.zrange(KEYS.webhooks, 0, -1):
+            server.zadd(KEYS.webhooks, {event_id: 0})
+
+    # when its rest is over one post tries it; while it hangs, nobody else does
+    bench.sent.clear()
+    bench.now += REST_S
+    bench.answers = [HANGING]
+    make_due()
+    while bench.post():
+        pass
+    assert len(bench.sent) == 1
+    # then, once it answers, all are delivered
+    bench.now += REST_S
+    make_due()
+    while bench.post():
+        pass
+    assert bench.outbox.waiting() == len(bench.dead) == 0
+    assert len({call[0] for call in bench.sent}) == 10
+
+
+def test_a_post_that_was_never_tried_because_its_host_hangs_is_given_up_after_a_day(
+    bench: Bench, put: Callable[..., None], server: redis.Redis
+) -> None:
+    bench.answers = [HANGING] * FAILURES
+    for number in range(FAILURES + 1):
+        put(f"e{number}", number)
+        assert bench.post()
+    late = f"e{FAILURES}"
+    bench.now += 86_401
+    bench.poster._rests.hung(POST.host)
+    server.zadd(KEYS.webhooks, {late: 0})
+    assert bench.post()
+    letter = bench.dead.get(late)
+    assert letter is not None
+    assert letter.reason.endswith("in 0 attempts: its host did not answer other posts either.")
+    # and a replay tries it
+    bench.now += REST_S
+    bench.dead.replay([late])
+    assert bench.post()
+    assert bench.sent[-1][0] == late
 
 
 @pytest.mark.parametrize(

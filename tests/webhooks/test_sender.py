@@ -178,7 +178,7 @@ def test_a_server_that_hangs_ends_with_the_deadline() -> None:
         error = undelivered(script, timeout_s=0.2)
     finally:
         done.set()
-    assert error.reason == "the server did not answer within 0.2 s"
+    assert (error.reason, error.has_hung) == ("the server did not answer within 0.2 s", True)
 
 
 def test_an_endless_body_is_not_read() -> None:

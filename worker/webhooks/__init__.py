@@ -8,5 +8,6 @@ and acknowledges its message, so none is lost with a worker. Any worker posts wh
     finish ──▶ outbox in Redis ──claim──▶ sender ──settle──▶ removed, due again, or dead letter
 
 From the bottom: `post` (what is posted), `outbox` (the scripts), `sender` (HTTP, with the SSRF
-check of `worker.sources`), `schedule` (when the next attempt is made) and `poster` (the threads).
+check of `worker.sources`), `schedule` (when the next attempt is made), `host_rests` (which hosts
+are left alone) and `poster` (the threads).
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +25,7 @@ class WebhookPost(BaseModel):
         body: What is posted, as JSON.
         task: The task's name.
         task_id: The task's id.
+        since: Unix time in seconds at which it was first claimed; None if it was not yet.
         attempts: Those that failed, oldest first.
     """
 
@@ -33,6 +35,7 @@ class WebhookPost(BaseModel):
     body: str
     task: str
     task_id: str
+    since: float | None = None
     attempts: tuple[Incident, ...] = ()
 
     def encode(self) -> str:
@@ -47,6 +50,16 @@ class WebhookPost(BaseModel):
             ValueError: It is something else.
         """
         return cls.model_validate_json(stored)
+
+    @property
+    def host(self) -> str:
+        """Scheme, host and port of the URL."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def claimed(self, at: float) -> Self:
+        """It once it was claimed, at a Unix time in seconds."""
+        return self if self.since is not None else self.model_copy(update={"since": at})
 
     def failed(self, at: float, worker: str) -> Self:
         """It after one more failed attempt, which began at a Unix time in seconds."""
@@ -66,11 +79,11 @@ class WebhookPost(BaseModel):
             id=event_id,
             task=self.task,
             reason=f"The result of task {quote(self.task_id)} was not delivered to the webhook "
-            f"{shown_uri(self.url)} in {count} attempt{'s' if count > 1 else ''}: {reason}.",
+            f"{shown_uri(self.url)} in {count} attempt{'' if count == 1 else 's'}: {reason}.",
             code=UNDELIVERED,
             died_at=now,
             history=self.attempts,
-            message=self.model_copy(update={"attempts": ()}).encode(),
+            message=self.model_copy(update={"since": None, "attempts": ()}).encode(),
         )
 
 

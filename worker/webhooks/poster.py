@@ -12,10 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from clip_worker.quoting import redacted
+from worker.webhooks.host_rests import HostRests
 from worker.webhooks.sender import UndeliveredError
 
 if TYPE_CHECKING:
-    from worker.webhooks.outbox import Claim, Outbox
+    from worker.webhooks.outbox import Outbox
     from worker.webhooks.post import WebhookPost
     from worker.webhooks.schedule import Random, RetrySchedule
 
@@ -38,6 +39,7 @@ class WebhookPoster:
         timeout_s: Longest attempt, in seconds.
         insist: Calls what it is given until Redis does not fail.
         worker: This worker's name, for dead letters.
+        rests: Keeps posts away from hosts that hang.
         now: Unix time in seconds.
         draw: Draws the jitter.
     """
@@ -50,6 +52,7 @@ class WebhookPoster:
         timeout_s: float,
         insist: Callable[[Callable[[], bool]], bool],
         worker: str = "worker",
+        rests: HostRests | None = None,
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
     ) -> None:
@@ -58,6 +61,7 @@ class WebhookPoster:
         self._claim_s = CLAIM_S + 2 * timeout_s
         self._insist = insist
         self._worker = worker
+        self._rests = rests or HostRests()
         self._now = now
         self._draw = draw
         self._counts: Counter[str] = Counter(posted=0, retried=0, failed=0)
@@ -120,36 +124,63 @@ class WebhookPoster:
             return False
         if claim.is_more:
             self.wake(outbox)  # for another thread
+        event_id, post = claim.event_id, claim.post.claimed(self._now())
+        if rest_s := self._rests.ask(post.host):
+            self._defer(outbox, event_id, post, rest_s)
+            return True
         began = self._now()
-        try:
-            self._send(claim.event_id, claim.post.url, claim.post.body.encode())
-        except UndeliveredError as error:
-            self._failed(outbox, claim, began, error)
-        except Exception as error:  # noqa: BLE001  # a bug of ours must not lose the post
-            reason = f"the worker failed with {type(error).__name__}"
-            logger.error("Can't post: %s (%s)", reason, redacted(str(error), claim.post.url))  # noqa: TRY400  # a traceback may show the URL
-            self._failed(outbox, claim, began, UndeliveredError(reason))
+        error = self._attempt(event_id, post)
+        if error is None:
+            self._settle("posted", partial(outbox.remove, event_id))
         else:
-            self._settle("posted", partial(outbox.remove, claim.event_id))
+            self._failed(outbox, event_id, post.failed(began, self._worker), error)
         return True
 
-    def _failed(self, outbox: Outbox, claim: Claim, began: float, error: UndeliveredError) -> None:
-        post = claim.post.failed(began, self._worker)
-        pause_s = None if error.is_final else self._pause_s(post, error.retry_after_s)
-        if pause_s is not None:
-            self._settle("retried", partial(outbox.retry, claim.event_id, post, pause_s))
-            return
-        letter = post.dead_letter(claim.event_id, error.reason, self._now())
+    def _attempt(self, event_id: str, post: WebhookPost) -> UndeliveredError | None:
+        """Post it once; why that failed, if it did."""
+        failure = None
+        try:
+            self._send(event_id, post.url, post.body.encode())
+        except UndeliveredError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  # a bug of ours must not lose the post
+            failure = UndeliveredError(f"the worker failed with {type(error).__name__}")
+            shown = redacted(str(error), post.url)
+            logger.error("Can't post to a webhook: %s (%s)", failure, shown)  # noqa: TRY400  # a traceback may show the URL
+        has_hung = failure is not None and failure.has_hung
+        (self._rests.hung if has_hung else self._rests.answered)(post.host)
+        return failure
+
+    def _failed(
+        self, outbox: Outbox, event_id: str, post: WebhookPost, error: UndeliveredError
+    ) -> None:
+        pause_s = self._schedule.pause_s(
+            tried=len(post.attempts),
+            trying_s=self._trying_s(post),
+            asked_s=error.retry_after_s,
+            draw=self._draw,
+        )
+        if pause_s is None or error.is_final:
+            self._bury(outbox, event_id, post, error.reason)
+        else:
+            self._settle("retried", partial(outbox.retry, event_id, post, pause_s))
+
+    def _defer(self, outbox: Outbox, event_id: str, post: WebhookPost, rest_s: float) -> None:
+        """Let a post be due again when its host may have recovered; that is no attempt."""
+        if self._trying_s(post) > self._schedule.total_s:
+            self._bury(outbox, event_id, post, "its host did not answer other posts either")
+        else:
+            pause_s = rest_s * (1 + self._draw())
+            self._insist(partial(outbox.retry, event_id, post, pause_s))
+
+    def _bury(self, outbox: Outbox, event_id: str, post: WebhookPost, reason: str) -> None:
+        letter = post.dead_letter(event_id, reason, self._now())
         if self._settle("failed", partial(outbox.bury, letter)):
             logger.error("Webhook %s became a dead letter: %s", letter.id, letter.reason)
 
-    def _pause_s(self, post: WebhookPost, asked_s: float | None) -> float | None:
-        return self._schedule.pause_s(
-            tried=len(post.attempts),
-            trying_s=self._now() - post.attempts[0].at,
-            asked_s=asked_s,
-            draw=self._draw,
-        )
+    def _trying_s(self, post: WebhookPost) -> float:
+        now = self._now()
+        return now - (now if post.since is None else post.since)
 
     def _settle(self, outcome: str, settle: Callable[[], bool]) -> bool:
         with self._changed:

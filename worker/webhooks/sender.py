@@ -40,15 +40,22 @@ class UndeliveredError(Exception):
     Attributes:
         reason: Why, to complete a sentence; without the URL.
         is_final: Whether another attempt would make no sense.
+        has_hung: Whether it ended with a time-out.
         retry_after_s: Seconds that the server asked to wait, if it did.
     """
 
     def __init__(
-        self, reason: str, *, is_final: bool = False, retry_after_s: float | None = None
+        self,
+        reason: str,
+        *,
+        is_final: bool = False,
+        has_hung: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_final = is_final
+        self.has_hung = has_hung
         self.retry_after_s = retry_after_s
 
 
@@ -128,12 +135,12 @@ class WebhookSender:
         except ImageUnavailableError as error:  # from the guard
             raise _refused(error) from error
         except TemporaryError as error:  # likewise
-            raise UndeliveredError("the name server did not answer") from error
+            raise UndeliveredError("the name server did not answer", has_hung=True) from error
         except NewConnectionError as error:  # before time-outs, of which it is a subclass
             raise UndeliveredError("the server can't be reached") from error
         except (TimeoutError, Urllib3TimeoutError) as error:
             raise UndeliveredError(
-                f"the server did not answer within {self.timeout_s:g} s"
+                f"the server did not answer within {self.timeout_s:g} s", has_hung=True
             ) from error
         except ssl.SSLCertVerificationError as error:
             raise UndeliveredError(
