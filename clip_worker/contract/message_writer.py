@@ -17,6 +17,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celery.signals import before_task_publish
 from celery.utils.saferepr import saferepr
 
 from clip_worker.contract import SENT_AT_HEADER
@@ -92,6 +93,7 @@ class MessageWriter:
     """
 
     def __init__(self, queue: str) -> None:
+        self._queue = queue
         self._route = json.dumps({"exchange": "", "routing_key": queue})
         self._origin = json.dumps(f"gen{os.getpid()}@{socket.gethostname()}")
         self._reply_to = uuid.uuid4()
@@ -107,6 +109,9 @@ class MessageWriter:
     ) -> str:
         """Write one message.
 
+        Where somebody listens, Celery's signal `before_task_publish` is sent first; its receivers
+        may add headers, as those that trace requests do.
+
         Args:
             task_id: A UUID.
             task: Name of the task.
@@ -120,7 +125,7 @@ class MessageWriter:
         if expires_s is not None:
             expires = f'"{datetime.fromtimestamp(now + expires_s, UTC).isoformat()}"'
             expiration = f'"expiration": "{int(expires_s * 1000)}", '
-        return (
+        message = (
             f'{{"body": "{body}", "content-encoding": "utf-8", '
             '"content-type": "application/json", "headers": {"lang": "py", '
             f'"task": "{task}", "id": "{task_id}", "shadow": null, "eta": null, '
@@ -134,6 +139,24 @@ class MessageWriter:
             f'"priority": {priority}, "body_encoding": "base64", '
             f'"delivery_tag": "{uuid.uuid4()}"}}}}'
         )
+        return self._signalled(task, message) if before_task_publish.receivers else message
+
+    def _signalled(self, task: str, text: str) -> str:
+        """A message as the receivers of Celery's signal leave it."""
+        message = json.loads(text)
+        body = json.loads(base64.b64decode(message["body"]))
+        before_task_publish.send(
+            sender=task,
+            body=tuple(body),
+            exchange="",
+            routing_key=self._queue,
+            declare=[],
+            headers=message["headers"],
+            properties=message["properties"],
+            retry_policy=None,
+        )
+        message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
+        return json.dumps(message)
 
 
 def _shown(uri: str) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import celery
 import pytest
+from celery.signals import before_task_publish
 
 from clip_worker.contract import (
     CLASSIFY,
@@ -57,14 +58,14 @@ def theirs(redis_server):
     app.close()
 
 
-def ours(task, task_id, request, options):
+def ours(task, task_id, request, options=()):
     encoded = EncodedRequest(request)
     arguments = (
         encoded.with_image(request.image)
         if task == CLASSIFY
         else encoded.with_images(list(request.images))
     )
-    options = {"expires_s" if name == "expires" else name: v for name, v in options.items()}
+    options = {"expires_s" if name == "expires" else name: v for name, v in dict(options).items()}
     return MessageWriter(QUEUE).write(task_id, task, arguments, **options)
 
 
@@ -104,6 +105,34 @@ def test_without_ids_and_times_the_message_is_the_same_byte_for_byte(theirs, mon
     written = ours(CLASSIFY, str(constant), request, {})
     tag = json.loads(expected)["properties"]["delivery_tag"]  # kombu has imported uuid4 already
     assert written.replace(str(constant), tag) == expected.replace(str(constant), tag)
+
+
+@pytest.mark.integration
+def test_receivers_of_celerys_signal_get_the_same_and_may_add_headers(theirs, monkeypatch):
+    # given a receiver that traces
+    monkeypatch.setattr(time, "time", lambda: 1.5)
+    heard = []
+
+    @before_task_publish.connect
+    def trace(sender, body, headers, properties, **fields):
+        fields = {name: fields[name] for name in ("exchange", "routing_key", "retry_policy")}
+        fields["correlation_id"] = properties["correlation_id"]  # kombu adds others later
+        heard.append((sender, *map(json.dumps, (body, headers, fields))))
+        headers["traceparent"] = "00-a-b-01"
+
+    request = parse(ClassifyRequest, {"image": IMAGE} | REQUESTS[0])
+    # when Celery sends a task, and we do
+    try:
+        messages = [json.loads(send(CLASSIFY, "id", request)) for send in (theirs, ours)]
+    finally:
+        before_task_publish.disconnect(trace)
+    # then
+    assert heard[0] == heard[1]
+    assert [message["headers"].pop("traceparent") for message in messages] == ["00-a-b-01"] * 2
+    for message in messages:
+        for name in OWN:
+            message["properties"].pop(name)
+    assert messages[0] == messages[1]
 
 
 def test_a_task_expires_the_given_number_of_seconds_from_now(monkeypatch):
