@@ -1,6 +1,9 @@
 """Photos in the admin, with an action that tags them again."""
 
+from functools import partial
+
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -23,5 +26,5 @@ class PhotoAdmin(admin.ModelAdmin):
         ids = list(photos.values_list("pk", flat=True))
         photos.update(state=Photo.State.NEW, label="", probability=None, error="")
         for photo_id in ids:
-            classify.delay(photo_id)
+            transaction.on_commit(partial(classify.delay, photo_id))
         self.message_user(request, f"Queued {len(ids)} photos.")
