@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from support.consumer_stage import Stage
 from support.queue_state import KEYS
 
 from worker.delivery.redis_queue import RedisQueue
@@ -39,3 +41,15 @@ def queue(open_queue: Callable[[], RedisQueue]) -> RedisQueue:
 def other(open_queue: Callable[[], RedisQueue]) -> RedisQueue:
     """The same queue as another worker has it."""
     return open_queue()
+
+
+@pytest.fixture
+def open_stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
+    """Opens stages with a test's own policy, and closes them even if the test fails."""
+    with contextlib.ExitStack() as opened:
+        yield lambda **policy: opened.enter_context(contextlib.closing(Stage(redis_url, **policy)))
+
+
+@pytest.fixture
+def stage(open_stage: Callable[..., Stage]) -> Stage:
+    return open_stage()

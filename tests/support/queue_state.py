@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from clip_worker.contract.keys import QueueKeys
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
     import redis
 
+    from worker.delivery.redis_queue import Look, RedisQueue
+
+GAP_S = 5.0  # longest time between two looks for lapsed leases
+NOWHERE = {"queue": 0, "suspects": 0, "unacked": 0, "started": 0}
 KEYS = QueueKeys("q")  # of a queue that a test writes to by itself
 
 
@@ -40,3 +45,25 @@ def accuse(server: redis.Redis, keys: QueueKeys, crashes: int) -> None:
     assert isinstance(message, bytes)
     history = b"%s\n%d\n%s" % (keys.queue.encode(), crashes, line * crashes)
     server.lpush(keys.suspects, history + message)
+
+
+def lapse(server: redis.Redis, queue: RedisQueue, other: RedisQueue) -> Look:
+    """A worker's lease lapses, and another worker looks."""
+    other.reap(GAP_S)
+    server.zadd(KEYS.leases, {queue.lease.name: time.time() - 1}, xx=True)
+    return other.reap(GAP_S)
+
+
+def everywhere(server: redis.Redis) -> dict[str, int]:
+    """How many messages are in each place."""
+    return {
+        "queue": server.llen("q"),
+        "suspects": server.llen(KEYS.suspects),
+        "unacked": unacked(server, KEYS),
+        "started": len(started(server, KEYS)),
+    }
+
+
+def left_s(server: redis.Redis, queue: RedisQueue) -> float:
+    """Until a worker's lease lapses, by Redis's clock."""
+    return float(server.zscore(KEYS.leases, queue.lease.name) or 0) - time.time()
