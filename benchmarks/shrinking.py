@@ -2,10 +2,10 @@
 
     .venv/bin/python -W ignore benchmarks/shrinking.py [SCENES]
 
-Scenes of the demo model's world are drawn with 800x600 pixels and saved as JPEGs of quality 92,
-and classified by the demo model, whole and made smaller, with 32 labels such as "striped heart". 60
-by default, which take a minute. The demo model's images have 64 pixels a side; a model of 224 pixels
-sees finer detail, so measure with your own (CLIP_WORKER_MODEL) before you choose N below 2 R.
+Scenes of the demo model's world are drawn with 800x600 pixels, saved as JPEGs of quality 92, and
+classified by the demo model, whole and made smaller, with 32 labels such as "striped heart". 60 by
+default, which take a minute. Bias: the demo model sees 64 pixels a side and is sure of itself, so
+a probability either stays or changes much; N is to be read as a multiple of 64.
 """
 
 from __future__ import annotations

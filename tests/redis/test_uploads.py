@@ -13,6 +13,7 @@ from support.failure import code_of, failure_of
 
 from clip_worker.errors import TemporaryError
 from clip_worker.redis.uploads import SMALL_BYTES, UploadStore
+from clip_worker.redis.url import connect
 from worker.cli.demo.redis_server import find_free_port
 from worker.sources import Fetcher
 
@@ -134,3 +135,16 @@ def test_errors_of_redis_are_translated(lower):
         failure = failure_of(call, argument)
         assert (type(failure), failure.code) == (TemporaryError, "UPLOAD_STORE")
         assert failure.__cause__ is lower
+
+
+@pytest.mark.integration
+def test_an_upload_that_redis_has_no_memory_for_is_an_error_with_the_reason(redis_url):
+    with connect(redis_url) as server:
+        server.config_set("maxmemory", 1)
+        try:
+            failure = failure_of(UploadStore(server).put, b"picture")
+        finally:
+            server.config_set("maxmemory", 0)
+        assert server.keys() == []
+    assert failure.code == "UPLOAD_STORE"
+    assert isinstance(failure.__cause__, redis.exceptions.OutOfMemoryError)
