@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import uuid
 from typing import Any
@@ -65,6 +67,49 @@ def test_the_ways_that_celery_offers_to_send_a_task(running_worker, plain, broke
     wait_until(lambda: f"clip.classify[{quiet.id}] succeeded" in running_worker.log)
     wait_until(lambda: nothing_left(broker))
     assert broker.get(f"celery-task-meta-{quiet.id}") is None
+
+
+# An application with Celery but no package of ours, whatever is installed.
+FOREIGN = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Refuse(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("clip_worker", "clip_engine", "worker"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+import traceback
+from celery import Celery, chain, group
+from celery.result import AsyncResult
+
+app = Celery(broker=sys.argv[1], backend=sys.argv[1], set_as_current=False)
+ours = app.signature("clip.classify", ("data:,", []), queue="clip")
+links = chain(ours, app.signature("backend.best_label", queue="user"))
+for sent in (ours, links, group(ours, ours)):
+    result = sent.apply_async()
+    try:
+        AsyncResult(result.id, app=app).get(60) if sent is ours else result.get(60)
+    except Exception as error:
+        print("".join(traceback.format_exception_only(error)), end="")
+"""
+
+
+def test_an_application_without_our_package_gets_errors_that_people_can_read(
+    running_worker, redis_url, tmp_path
+):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FOREIGN, redis_url],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    shown = "InvalidRequestError: There are no labels; give at least one. [NO_LABELS]"
+    assert done.stdout.splitlines() == [f"celery.exceptions.{shown}"] * 3
 
 
 def test_inspection_shows_the_queues_and_what_is_in_flight(redis_url, tmp_path, plain, image):

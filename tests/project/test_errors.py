@@ -26,8 +26,6 @@ from redis.sentinel import MasterNotFoundError
 from clip_engine import errors as engine_errors
 from clip_worker import errors
 from clip_worker.client.result_error import result_error
-from clip_worker.contract.celery_result import failure
-from clip_worker.contract.message_reader import Envelope
 from clip_worker.errors import (
     ClipWorkerError,
     ExpiredError,
@@ -141,47 +139,6 @@ def test_every_error_reaches_another_process_through_celerys_json() -> None:
         ]
         for error in made
     ]
-
-
-# A reader that has no package of ours, whatever is installed.
-WITHOUT_OUR_PACKAGES = """
-import json, sys
-from importlib.abc import MetaPathFinder
-
-class Refuse(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("clip_worker", "clip_engine", "worker"):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Refuse())
-from celery import Celery
-
-backend = Celery("reader", backend="cache+memory://", set_as_current=False).backend
-for line in sys.stdin:
-    error = backend.exception_to_python(backend.decode_result(line)["result"])
-    print(json.dumps([type(error).__name__, str(error)]))
-assert not any(name.startswith("clip_worker") for name in sys.modules)
-"""
-
-
-def test_an_application_without_our_package_gets_errors_that_people_can_read() -> None:
-    # given a failure, as the two ways to run a task store it
-    error = ImageInvalidError(SENTENCE, "DECODE_BROKEN")
-    backend = Celery("writer", backend="cache+memory://", set_as_current=False).backend
-    by_celery = {"status": "FAILURE", "result": backend.prepare_exception(error, "json")}
-    stored = [failure(Envelope("an-id"), error), json.dumps(by_celery)]
-    # when a process that has Celery, but no package of ours, reads them
-    finished = subprocess.run(
-        [sys.executable, "-c", WITHOUT_OUR_PACKAGES],
-        input="\n".join(stored),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    # then it has the class's name, the sentence, and the code at its end
-    read = [json.loads(line) for line in finished.stdout.splitlines()]
-    assert read == [["ImageInvalidError", f"{SENTENCE} [DECODE_BROKEN]"]] * 2
 
 
 # --- what the client makes of lower errors ---
