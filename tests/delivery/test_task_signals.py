@@ -313,9 +313,13 @@ def test_what_is_attached_to_the_context_before_a_task_is_detached_after_it(work
     assert span.get() == "none"
 
 
-def test_a_receiver_that_raises_costs_neither_the_task_nor_the_other_receivers(worker, receivers):
+@pytest.mark.parametrize(
+    ("error", "heard"),
+    [(RuntimeError, ["prerun", "success", "postrun SUCCESS"]), (SystemExit, [])],
+)
+def test_a_receiver_that_raises_does_not_harm_the_task(worker, receivers, error, heard):
     def fail(**_: Any) -> None:
-        raise RuntimeError("not today")
+        raise error("not today")
 
     for name in RUNS:
         receivers.connect(name, fail)
@@ -324,7 +328,7 @@ def test_a_receiver_that_raises_costs_neither_the_task_nor_the_other_receivers(w
     worker.acks.succeed(worker.take(), "1")
     worker.wait_for_end()
 
-    assert receivers.heard == ["prerun", "success", "postrun SUCCESS"]
+    assert receivers.heard == heard
     assert len(worker.in_flight) == 0
 
 

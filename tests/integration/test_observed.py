@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def test_a_task_is_one_span_and_a_failure_one_event_on_both_ways(
         assert got[:2] == [with_errbacks.id, "InvalidRequestError"]
         assert got[3] == "NO_LABELS"
         wait_until(lambda: broker.llen("user") == 1)
+        message = json.loads(broker.lindex("user", 0))
+        assert json.loads(base64.b64decode(message["body"]))[0] == [with_errbacks.id]
 
         # when the worker stops while it waits for an image
         held = plain.send_task("clip.classify", (site.url(),), LABELS)

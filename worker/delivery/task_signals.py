@@ -253,7 +253,7 @@ def _logged(what: str, delivery: Delivery) -> Iterator[None]:
     """Log what fails: no task may suffer for want of a listener."""
     try:
         yield
-    except Exception:
+    except BaseException:  # SystemExit would end the thread that takes tasks, or that ends them
         logger.exception("The %s of task %s[%s] was not signalled", what, *delivery.name)
 
 
