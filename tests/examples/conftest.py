@@ -7,16 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import urllib3
-from support.recipe import Recipe
+from support.recipe import Recipe, full_queue_url
 from support.worker_process import WorkerProcess
 
+from clip_worker.contract.keys import DEFAULT_QUEUE
 from worker.cli.demo.images import DEMO_IMAGES, DemoImage
 
 
 @pytest.fixture
 def redis_url(shared_worker: WorkerProcess) -> str:
     return shared_worker.redis
+
+
+@pytest.fixture
+def full_queue(redis_url: str) -> Iterator[redis.Redis]:
+    """Another database of that Redis, where 500 messages wait that nobody reads."""
+    with redis.Redis.from_url(full_queue_url(redis_url)) as broker:
+        broker.lpush(DEFAULT_QUEUE, *["{}"] * 500)
+        yield broker
+        broker.flushdb()
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import json
 import sys
 
 import pytest
-import redis
-from support.recipe import EXAMPLES, run
+from support.recipe import EXAMPLES, full_queue_url, run
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -45,14 +44,7 @@ def test_the_applications_own_task_gets_the_classification_or_the_failure(
     backend.wait_for_log("'photo': 7, 'error': 'ExpiredError'")
 
 
-def test_nothing_is_sent_while_the_queue_is_full(redis_url, image, image_uri):
-    # given a queue that nobody reads, in another database
-    other = redis_url.replace("/0", "/1")
-    with redis.Redis.from_url(other) as broker:
-        broker.rpush("clip", *["{}"] * 500)
-        script = str(FOLDER / "produce.py")
-        # when
-        run(sys.executable, script, "7", image_uri, *image.labels, status=1, REDIS_URL=other)
-        # then
-        assert broker.llen("clip") == 500
-        broker.flushdb()
+def test_nothing_is_sent_while_the_queue_is_full(full_queue, redis_url, image, image_uri):
+    script, url = str(FOLDER / "produce.py"), full_queue_url(redis_url)
+    run(sys.executable, script, "7", image_uri, *image.labels, status=1, REDIS_URL=url)
+    assert full_queue.llen("clip") == 500

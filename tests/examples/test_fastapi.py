@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.recipe import EXAMPLES, photo_form
+from support.recipe import EXAMPLES, full_queue_url, photo_form
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def site(recipe, image):
+def serve(recipe, image, redis_url):
     return recipe.serve(
         *("uvicorn", "--app-dir", str(EXAMPLES / "fastapi"), "app:app", "--port", "0"),
-        REDIS_URL=recipe.redis_url,
+        REDIS_URL=redis_url,
         LABELS=",".join(image.labels),
     )
 
@@ -30,8 +29,9 @@ def event_of(http, url):
 
 
 def test_the_labels_of_an_upload_come_as_an_event_and_what_is_no_photo_is_refused(
-    site, http, image
+    recipe, http, image
 ):
+    site = serve(recipe, image, recipe.redis_url)
     # when a photo is uploaded
     queued = http.request("POST", f"{site}/photos", fields=photo_form(image))
     # then
@@ -57,3 +57,11 @@ def test_the_labels_of_an_upload_come_as_an_event_and_what_is_no_photo_is_refuse
 
     # and the page has the script that listens
     assert b"new EventSource(" in http.request("GET", site).data
+
+
+def test_while_the_queue_is_full_an_upload_is_refused_for_now(recipe, full_queue, http, image):
+    site = serve(recipe, image, full_queue_url(recipe.redis_url))
+    refused = http.request("POST", f"{site}/photos", fields=photo_form(image))
+    assert (refused.status, refused.json()) == (503, {"code": "QUEUE_FULL"})
+    assert refused.headers["Retry-After"]
+    assert full_queue.llen("clip") == 500

@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 
 import pytest
-from support.recipe import EXAMPLES, Recipe, photo_form, poll
+from support.recipe import EXAMPLES, Recipe, full_queue_url, photo_form, poll
 from support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.integration
@@ -15,10 +15,9 @@ SECRET = "whsec_" + "A" * 44
 
 
 def serve(recipe, image, **config):
+    config = {"REDIS_URL": recipe.redis_url, "LABELS": json.dumps(image.labels)} | config
     return recipe.serve(
         *("flask", "--app", str(EXAMPLES / "flask" / "app.py"), "run", "--port", "0"),
-        FLASK_REDIS_URL=recipe.redis_url,
-        FLASK_LABELS=json.dumps(image.labels),
         **{f"FLASK_{name}": value for name, value in config.items()},
     )
 
@@ -50,6 +49,14 @@ def test_an_uploaded_photo_is_tagged_and_what_is_no_photo_is_refused(site, http,
     queued = http.request("POST", f"{site}/photos", fields=claimed)
     answer = poll(http, site + queued.headers["Location"], lambda answer: answer.status != 202)
     assert (answer.status, answer.json()["code"]) == (422, "DECODE_UNRECOGNIZED")
+
+
+def test_while_the_queue_is_full_an_upload_is_refused_for_now(recipe, full_queue, http, image):
+    site = serve(recipe, image, REDIS_URL=full_queue_url(recipe.redis_url))
+    refused = http.request("POST", f"{site}/photos", fields=photo_form(image))
+    assert (refused.status, refused.json()) == (503, {"code": "QUEUE_FULL"})
+    assert refused.headers["Retry-After"]
+    assert full_queue.llen("clip") == 500
 
 
 @pytest.mark.slow

@@ -77,6 +77,11 @@ def run(*command: str, stdin: str = "", status: int = 0, **environment: str) -> 
     return ended.stderr if status else ended.stdout
 
 
+def full_queue_url(redis_url: str) -> str:
+    """The database of the fixture `full_queue`."""
+    return redis_url.removesuffix("/0") + "/1"
+
+
 def photo_form(image: DemoImage, mimetype: str = "image/jpeg") -> dict[str, Any]:
     """A form with an image as the file `photo`, for urllib3."""
     return {"photo": (image.file_name, image.path.read_bytes(), mimetype)}
