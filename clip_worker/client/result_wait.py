@@ -42,6 +42,7 @@ class ResultWait:
     def put(self, task_id: str, stored: Stored) -> None:
         """Take what is stored about a task that has ended."""
         self.task_ids.discard(task_id)
+        self.unread.discard(task_id)
         self.ended[task_id] = stored
         self._changed.set()
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CALLS = """
+from clip_worker import AsyncClient, AsyncHandle, async_as_completed
 from clip_worker import Classification, Client, Handle, Outcome, as_completed
 
 client = Client()
@@ -25,6 +26,17 @@ for ended in as_completed(handles):
 for position, outcome in client.classify_many(["data:,x"], label_set="pets"):
     number: int = position
     kind: Outcome = outcome
+
+async def coroutine(client: AsyncClient) -> None:
+    handle: AsyncHandle[Classification] = await client.classify("data:,x", labels, k=3)
+    result: Classification = await handle
+    handles = await client.submit_many([{"image": "data:,y", "k": 1}], labels)
+    async for ended in async_as_completed(handles):
+        label: str = (await ended.get(timeout=1)).predictions[0].label
+    async for position, outcome in client.classify_many(["data:,x"], label_set="pets"):
+        kind: Outcome = outcome
+
+another = AsyncClient()
 """
 MISTAKES = [
     'client.classify("data:,x", labels, kk=3)',
@@ -38,6 +50,9 @@ MISTAKES = [
     'client.classify_many(["data:,x"], labels, k="three")',
     "handle.get().predictions[0].score",
     'handle.get(timeout="1")',
+    'another.classify("data:,x", labels, k="three")',
+    'another.submit_many(["data:,x"], labels, kk=3)',
+    'another.classify_many(["data:,x"], labels, kk=3)',
 ]
 CHECKERS = {
     "mypy": [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--no-error-summary"],

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
 import pytest
 from celery import signature
+from redis import Redis
 from redis.exceptions import RedisError
+from support.answers import ANSWER
+from support.coroutines import put_result, run, until
 from support.redis_sentinel import SentinelDeployment
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from clip_worker import Client
+from clip_worker import AsyncClient, Client
 from clip_worker.errors import QueueUnavailableError
 from clip_worker.redis.url import connect
 
@@ -82,3 +86,32 @@ def test_our_connections_workers_and_producers_go_on_at_the_new_master(
         wait_until(client._app.control.inspect(timeout=INSPECT_S).ping)
         assert worker.running.poll() is None
         assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("disaster", ["fail_over", "kill_master"])
+def test_coroutines_go_on_at_the_new_master(deployment, disaster):
+    async def sends(client) -> bool:
+        try:
+            await client.classify("data:,x", LABELS)
+        except QueueUnavailableError:
+            return False
+        return True
+
+    async def main():
+        async with AsyncClient(deployment.url) as client:
+            await asyncio.gather(*(client.ping() for _ in range(20)))
+            waiting = asyncio.ensure_future(client.handle("some-id").get())
+            with Redis(port=deployment.master_port) as master:
+                await until(master.pubsub_channels)
+            # when
+            await asyncio.to_thread(getattr(deployment, disaster))
+            while not await sends(client):
+                pass
+            # then
+            with Redis(port=deployment.master_port) as master:
+                assert master.llen("clip") >= 1
+                await until(master.pubsub_channels)
+                put_result(master, "some-id")
+            assert await waiting == ANSWER
+
+    run(main())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import shutil
 
 import pytest
 from celery import signature
 from kombu.exceptions import OperationalError
+from support.coroutines import put_result, run, until
 from support.redis_tls import tls_server
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
-from clip_worker import Client
+from clip_worker import AsyncClient, Client
 from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
 
 pytestmark = [
@@ -108,3 +110,27 @@ def test_a_client_shows_the_certificate_that_is_asked_for(tls):
             client.ping()
     finally:
         operator.config_set("tls-auth-clients", "no")
+
+
+def test_coroutines_check_the_certificate_likewise(tls):
+    authority = {"ssl_ca_certs": tls.authority}
+    own = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+
+    async def main():
+        async with AsyncClient(tls.url(**authority, **own)) as client:
+            await asyncio.gather(*(client.ping() for _ in range(20)))
+            waiting = asyncio.ensure_future(client.handle("some-id").get())
+            await until(tls.server.client().pubsub_channels)
+            put_result(tls.server.client(), "some-id")
+            await waiting
+            uri = await client.upload(b"x" * 3_000_000)
+            assert tls.server.client().exists(f"clip-worker:upload:{uri[16:80]}")
+        for url in (tls.url(), tls.url(OTHER_NAME, **authority)):
+            async with AsyncClient(url) as client:
+                with pytest.raises(QueueUnavailableError, match="certificate can't be verified"):
+                    await client.ping()
+        unchecked = {"ssl_check_hostname": "false"}
+        async with AsyncClient(tls.url(OTHER_NAME, **authority, **unchecked)) as client:
+            await client.ping()
+
+    run(main())
