@@ -8,13 +8,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from clip_worker.client.arguments import Bytes, Labels, listed
+from clip_worker.client.arguments import Bytes, Labels, listed, uri_of
 from clip_worker.client.async_submission import has_many_labels
 from clip_worker.client.storage import prepared_upload
 from clip_worker.contract import RequestOptions, parse
 from clip_worker.redis.error_translation import translated
 from clip_worker.redis.label_sets import KEY_PREFIX, encode_label_set
-from clip_worker.redis.uploads import DEFAULT_TTL_S, put_commands
+from clip_worker.redis.uploads import DEFAULT_TTL_S, discard_command, put_commands
 
 if TYPE_CHECKING:
     from clip_worker.client.async_parts import AsyncParts
@@ -80,6 +80,17 @@ class AsyncStorage:
         with translated(self.url):
             await self._parts.commands.pipeline(commands)
         return uri
+
+    async def discard(self, uri: str) -> None:
+        """Give up an upload whose task was not sent; see `Client.discard`.
+
+        Raises:
+            InvalidRequestError: The URI is not one that `upload` returned.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        command = discard_command(uri_of(uri))
+        with translated(self.url):
+            await self._parts.commands(*command)
 
     def _prepared(
         self, data: Bytes | os.PathLike[str], ttl_s: float, shrink_to: int | None, *, keep: bool

@@ -6,7 +6,7 @@ import os
 from types import TracebackType
 from typing import Self
 
-from clip_worker.client.arguments import Bytes, Labels, image_bytes, listed
+from clip_worker.client.arguments import Bytes, Labels, image_bytes, listed, uri_of
 from clip_worker.client.parts import ClientParts
 from clip_worker.client.shrinking import shrink
 from clip_worker.contract import RequestOptions, parse
@@ -78,6 +78,19 @@ class Storage:
         encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
         with translated(self.url):
             return UploadStore(self._redis, ttl_s).put(encoded, keep=keep)
+
+    def discard(self, uri: str) -> None:
+        """Give up an upload whose task was not sent, for instance because the queue is full.
+
+        It is deleted, unless another task or upload has the same bytes. An upload that is kept, or
+        whose task was sent, stays.
+
+        Raises:
+            InvalidRequestError: The URI is not one that `upload` returned.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        with translated(self.url):
+            UploadStore(self._redis).discard(uri_of(uri))
 
     def put_label_set(self, name: str, labels: Labels) -> str:
         """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.

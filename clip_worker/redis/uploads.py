@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from redis import Redis
 
 DEFAULT_TTL_S = 86_400.0
+# KEYS: an upload, its users. ARGV: a claim.
+_DISCARD = """
+if redis.call('SREM', KEYS[2], ARGV[1]) == 1 and redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('DEL', KEYS[1])
+end
+"""
 KEEP = "keep"  # a user that never ends
 SMALL_BYTES = 512 * 1024
 _REDIS_STRING_MAX_BYTES = 512 * 1024 * 1024
@@ -66,6 +72,18 @@ class UploadStore:
             if isinstance(reply, RedisError):
                 raise _store_failed(reply) from reply
         return uri
+
+    def discard(self, uri: str) -> None:
+        """Give up the claim of a URI, and delete the upload if nobody else uses it.
+
+        Raises:
+            InvalidRequestError: `BAD_URI`.
+            TemporaryError: `UPLOAD_STORE`: Redis can't be reached.
+        """
+        try:
+            self._redis.execute_command(*discard_command(uri))  # type: ignore[no-untyped-call]  # redis-py's
+        except RedisError as error:
+            raise _store_failed(error) from error
 
     def get(self, uri: str, max_bytes: int = _REDIS_STRING_MAX_BYTES - 1) -> bytes:
         """Read an upload.
@@ -137,6 +155,17 @@ def put_commands(data: bytes, ttl_s: float, *, keep: bool) -> tuple[str, list[tu
         ("PEXPIRE", users, ttl_ms),
     ]
     return UPLOAD_PREFIX + digest + ("" if keep else f"#{claim}"), commands
+
+
+def discard_command(uri: str) -> tuple[Any, ...]:
+    """The command that gives up a URI's claim; see `UploadStore.discard`.
+
+    Raises:
+        InvalidRequestError: `BAD_URI`.
+    """
+    digest = upload_digest(uri)
+    claim = uri.partition("#")[2]
+    return "EVAL", _DISCARD, 2, upload_key(digest), upload_users_key(digest), claim
 
 
 def _key(uri: str) -> str | InvalidRequestError:

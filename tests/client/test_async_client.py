@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+from pathlib import Path
 
 import pytest
 from support.coroutines import STORED, run, serve, until
@@ -23,7 +24,10 @@ from worker.cli.demo.redis_server import find_free_port
 
 pytestmark = pytest.mark.integration
 
-METHODS = ("classify", "submit_many", "classify_many", "handle", "upload", "put_label_set", "ping")
+METHODS = (
+    *("classify", "submit_many", "classify_many", "handle", "upload", "discard", "put_label_set"),
+    "ping",
+)
 MANY = 5000  # labels, which are validated in a thread
 
 
@@ -96,6 +100,8 @@ CALLS = {
     "empty upload": lambda client: client.upload(b""),
     "large upload": lambda client: client.upload(b"x" * 2_000_000),
     "ttl": lambda client: client.upload(b"x", ttl_s=0),
+    "discard": lambda client: client.discard(IMAGE),
+    "discarded path": lambda client: client.discard(Path("cat.jpg")),
 }
 
 
@@ -125,6 +131,7 @@ def test_what_the_client_rejects_is_rejected_with_the_same_error(redis_url, redi
 UNREACHABLE = {
     "ping": lambda client: client.ping(),
     "upload": lambda client: client.upload(b"picture"),
+    "discard": lambda client: client.discard(f"redis://uploads/{64 * '0'}#claim"),
     "labels": lambda client: client.put_label_set("animals", LABELS),
     "classify": lambda client: client.classify(IMAGE, LABELS),
     "classify_many": lambda client: client.classify_many([IMAGE], LABELS),
@@ -208,6 +215,17 @@ def test_a_pool_that_stays_in_use_is_reported_as_such(redis_url):
             await client.ping()
 
     run(main())
+
+
+def test_a_discarded_upload_is_deleted(redis_url, redis):
+    async def main():
+        async with AsyncClient(redis_url) as client:
+            uri = await client.upload(b"picture")
+            assert len(redis.keys()) == 2
+            await client.discard(uri)
+
+    run(main())
+    assert redis.keys() == []
 
 
 def test_a_large_upload_arrives_whole_and_a_cancelled_one_does_no_harm(redis_url, redis, tmp_path):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 from support.fake_results import NOON
+from support.sent_messages import IMAGE, LABELS
 
+from clip_worker import Client
 from clip_worker.client.handle import PATIENCE_S, WINDOW, Handle, as_completed
+from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX
 from clip_worker.errors import ImageInvalidError, QueueUnavailableError, ResultTimeoutError
+from clip_worker.redis.url import connect
 
 
 @pytest.fixture
@@ -148,3 +152,25 @@ def test_a_result_that_was_read_before_comes_first(handle, results):
 
 def test_no_handles_yield_none():
     assert list(as_completed([])) == []
+
+
+# --- forgetting ---
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("database", [0, 1], ids=["the same Redis", "results in another Redis"])
+def test_forgetting_deletes_the_result_and_the_note_that_the_task_was_sent(redis_url, database):
+    result_url = f"{redis_url.rpartition('/')[0]}/{database}"
+    with Client(redis_url, result_url=result_url) as client, connect(result_url) as stored:
+        handle = client.classify(IMAGE, LABELS, task_id="once")
+        stored.set(f"{RESULT_PREFIX}once", '{"status": "SUCCESS", "result": 7}')
+        assert handle.state == "SUCCESS"
+
+        handle.forget()
+
+        assert handle.state == "PENDING"
+        assert stored.keys(f"{RESULT_PREFIX}*") == []
+        again = client.classify(IMAGE, LABELS, task_id="once")
+        assert again.id == "once"
+        with connect(redis_url) as queue:
+            assert queue.llen(DEFAULT_QUEUE) == 2

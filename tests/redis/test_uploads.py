@@ -148,3 +148,18 @@ def test_an_upload_that_redis_has_no_memory_for_is_an_error_with_the_reason(redi
         assert server.keys() == []
     assert failure.code == "UPLOAD_STORE"
     assert isinstance(failure.__cause__, redis.exceptions.OutOfMemoryError)
+
+
+def test_a_discarded_upload_is_deleted_unless_somebody_else_uses_it(redis_url):
+    with connect(redis_url) as server:
+        store = UploadStore(server)
+        first, second = store.put(b"picture"), store.put(b"picture")
+        store.discard(first)
+        store.discard(first)
+        assert store.get(second) == b"picture"
+        store.discard(second)
+        assert server.keys() == []
+        kept = store.put(b"picture", keep=True)
+        store.discard(kept)
+        assert store.get(kept) == b"picture"
+        assert code_of(store.discard, "https://example.org/cat.jpg") == "BAD_URI"
