@@ -5,6 +5,10 @@ Flower and Django beside it. It downloads about 20 MB for each from the package 
 configured for.
 
 .venv/bin/python -m benchmarks.client_install
+.venv/bin/python -m benchmarks.client_install --redis-url redis://localhost:6379/0
+
+The second also sends images from each environment to a worker that runs on that Redis with the demo
+model (`clip-worker start --model demo`).
 """
 
 from __future__ import annotations
@@ -26,6 +30,31 @@ CELERIES = ("celery==5.4.*", "celery[redis]==5.5.*", "celery==5.6.*", "celery==5
 NEIGHBOURS = ("flower", "django")
 ROUNDS = 9
 MADE = "from clip_worker import Client; Client()"
+BALLOON = ROOT / "clip_engine" / "demo" / "images" / "balloon.webp"
+ROUND_TRIP = """
+import asyncio, sys
+from pathlib import Path
+from clip_worker import AsyncClient, Client, ImageInvalidError
+
+labels = ["pink circle", "blue circle"]
+
+async def in_a_coroutine(image):
+    async with AsyncClient(sys.argv[1]) as client:
+        handle = await client.classify(image, labels, k=1)
+        print((await handle).predictions[0].label)
+
+with Client(sys.argv[1]) as client:
+    image = client.upload(Path(sys.argv[2]), keep=True)
+    print(client.classify(image, labels, k=1).get(timeout=60).predictions[0].label)
+    [(_, outcome)] = client.classify_many([image], labels, k=1, timeout=60)
+    print(outcome.result.predictions[0].label)
+    asyncio.run(in_a_coroutine(image))
+    try:
+        client.classify("data:,none", labels).get(timeout=60)
+    except ImageInvalidError as error:
+        print(error.code)
+"""
+PRINTED = [*["pink circle"] * 3, "DECODE_UNRECOGNIZED"]
 ABSENT = ("torch", "numpy", "pillow", "urllib3", "rich")
 HEADINGS = (
     *(
@@ -37,7 +66,7 @@ HEADINGS = (
         f"import, least of {ROUNDS}, s",
         "memory, MB",
     ),
-    *("`pip check`", "beside Flower and Django"),
+    *("`pip check`", "beside Flower and Django", "with a worker"),
 )
 
 
@@ -45,14 +74,18 @@ def main() -> None:
     """Measure each version and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--celery", nargs="+", default=CELERIES, help="requirements of Celery")
-    versions = parser.parse_args().celery
+    parser.add_argument("--redis-url", help="Redis of a running worker with the demo model")
+    given = parser.parse_args()
     print(f"{platform.system()} {platform.machine()}, Python {platform.python_version()}\n")
     print(row(HEADINGS))
     print(row(["---"] * len(HEADINGS)))
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
-        for number, celery in enumerate(versions):
-            print(row(measure_installation(Path(folder) / str(number), wheel, celery)), flush=True)
+        for number, celery in enumerate(given.celery):
+            environment = Path(folder) / str(number)
+            cells = measure_installation(environment, wheel, celery)
+            cells.append(round_trip(environment, given.redis_url) if given.redis_url else "not run")
+            print(row(cells), flush=True)
 
 
 def build_wheel(folder: Path) -> Path:
@@ -87,6 +120,13 @@ def measure_installation(environment: Path, wheel: Path, celery: str) -> list[st
         *(str(len(packages)), f"{megabytes:.0f}", f"{seconds:.2f}", f"{memory:.0f}"),
         *(alone, f"{check(python)} ({', '.join(f'{n} {both[n]}' for n in NEIGHBOURS)})"),
     ]
+
+
+def round_trip(environment: Path, redis_url: str) -> str:
+    """Send images to a worker and read results and an error: whether that works."""
+    command = [environment / "bin" / "python", "-c", ROUND_TRIP, redis_url, BALLOON]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return "works" if done.stdout.splitlines() == PRINTED else "fails"
 
 
 def pip(*arguments: str, python: Path | None = None) -> str:
