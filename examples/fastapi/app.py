@@ -86,7 +86,11 @@ async def upload(photo: UploadFile, clip: Clip) -> Queued:
     if photo.content_type not in TYPES:
         raise HTTPException(415, f"Send one of {', '.join(sorted(TYPES))}.")
     image = await clip.upload(await photo.read(), ttl_s=UPLOAD_TTL_S)
-    handle = await clip.classify(image, LABELS, k=3, expires_s=EXPIRES_S)
+    try:
+        handle = await clip.classify(image, LABELS, k=3, expires_s=EXPIRES_S)
+    except QueueFullError:
+        await clip.discard(image)  # else Redis keeps it for `ttl_s`
+        raise
     return Queued(id=handle.id, events=f"/photos/{handle.id}/events")
 
 

@@ -63,13 +63,17 @@ def upload() -> Answer:
         abort(415)
     client, config = current_app.extensions["clip"], current_app.config
     image = client.upload(photo.read(), ttl_s=config["UPLOAD_TTL_S"])
-    handle = client.classify(
-        image,
-        config["LABELS"],
-        k=3,
-        expires_s=config["EXPIRES_S"],
-        webhook=config["WEBHOOK_URL"],
-    )
+    try:
+        handle = client.classify(
+            image,
+            config["LABELS"],
+            k=3,
+            expires_s=config["EXPIRES_S"],
+            webhook=config["WEBHOOK_URL"],
+        )
+    except QueueFullError:
+        client.discard(image)  # else Redis keeps it for `ttl_s`
+        raise
     location = url_for("photos.show", photo_id=handle.id)
     return {"id": handle.id}, 202, {"Location": location}
 

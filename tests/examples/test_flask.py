@@ -57,6 +57,7 @@ def test_while_the_queue_is_full_an_upload_is_refused_for_now(recipe, full_queue
     assert (refused.status, refused.json()) == (503, {"code": "QUEUE_FULL"})
     assert refused.headers["Retry-After"]
     assert full_queue.llen("clip") == 500
+    assert full_queue.keys("clip-worker:upload:*") == []
 
 
 @pytest.mark.slow
