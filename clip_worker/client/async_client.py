@@ -84,6 +84,7 @@ class AsyncClient(AsyncStorage):
         super().__init__(url, parts, check_max_bytes(max_upload_bytes))
         self._results = parts.results
         self._submission = parts.submission
+        self._turns = parts.turns
 
     async def classify(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
@@ -114,8 +115,11 @@ class AsyncClient(AsyncStorage):
             QueueFullError: `max_queue_length` messages are waiting.
             QueueUnavailableError: Redis can't be reached or accepts no messages.
         """
-        request = {**options_of(locals()), "image": uri_of(image)}
-        sent = await self._submission.send_one(request, SendOptions(priority, expires_s), task_id)
+        async with self._turns:
+            request = {**options_of(locals()), "image": uri_of(image)}
+            options = SendOptions(priority, expires_s)
+            task = await self._submission.encode_one(request, task_id)
+        sent = await self._submission.send_one(task, options)
         return AsyncHandle(self._results, sent, _decode, time.time(), result_ttl_s)
 
     async def submit_many(  # noqa: PLR0913  # likewise

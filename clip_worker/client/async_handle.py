@@ -66,7 +66,9 @@ class AsyncHandle(SentTask[Result]):
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
         if self._ended is None:
-            with closing(TaskWait[AsyncHandle[Result]](self._results, timeout)) as wait:
+            async with self._results.turns:
+                wait = TaskWait[AsyncHandle[Result]](self._results, timeout)
+            with closing(wait):
                 wait.add(self)
                 await wait.next()
         return self._result()

@@ -66,9 +66,11 @@ class AsyncOutcomeStream:
                     raise
                 for ended in self._chunks.take_ended():
                     yield ended
-                    await self._pacer.step()
                 for handle in await wait.next():
                     await self._settle(handle)
+                    for ended in self._chunks.take_ended():
+                        yield ended
+                        await self._pacer.step()
 
     async def _fill(self, wait: TaskWait[AsyncHandle[list[Outcome]]]) -> None:
         for _ in range(self._chunks.room):

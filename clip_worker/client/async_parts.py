@@ -9,6 +9,7 @@ from clip_worker.client.arguments import name_of
 from clip_worker.client.async_publisher import MOST_MESSAGES, AsyncPublisher
 from clip_worker.client.async_results import AsyncResults
 from clip_worker.client.async_submission import AsyncSubmission
+from clip_worker.client.pacer import Turns
 from clip_worker.client.push_plan import PushPlan, QueueLimit
 from clip_worker.client.result_decoder import ResultDecoder
 from clip_worker.client.task_encoder import TaskEncoder
@@ -31,11 +32,13 @@ class AsyncParts:
         commands: Sends commands to the Redis with the queue.
         submission: Sends requests.
         results: Reads results.
+        turns: Taken by calls that begin.
     """
 
     commands: AsyncCommands
     submission: AsyncSubmission
     results: AsyncResults
+    turns: Turns
     _connectors: tuple[AsyncConnector, ...]
     _pools: tuple[AsyncPool, ...]
     _loop: OneLoop
@@ -61,7 +64,7 @@ class AsyncParts:
                 f"max_connections is {max_connections!r}; pass {LEAST_CONNECTIONS} or more, since "
                 "one of them receives results."
             )
-        loop = OneLoop()
+        loop, turns = OneLoop(), Turns()
         connectors = tuple(AsyncConnector(each) for each in urls)
         pools = tuple(AsyncPool(each, max_connections - 1, loop) for each in connectors)
         commands = [AsyncCommands(pool) for pool in pools]
@@ -77,7 +80,9 @@ class AsyncParts:
                 ttl_s=result_ttl_s,
                 loop=loop,
                 sent=(commands[0], QueueKeys(queue)),
+                turns=turns,
             ),
+            turns,
             connectors,
             pools,
             loop,
@@ -91,5 +96,5 @@ class AsyncParts:
             await pool.aclose()
         for connector in self._connectors:
             await connector.aclose()
-        self.submission.reset()
+        self.turns.reset()
         self._loop.forget()

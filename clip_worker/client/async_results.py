@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from clip_worker.client.handle import PATIENCE_S
-from clip_worker.client.pacer import Pacer
+from clip_worker.client.pacer import Pacer, Turns
 from clip_worker.client.result_wait import ResultWait, Stored
 from clip_worker.client.shared_subscription import SharedSubscription
 from clip_worker.client.subscription import LAST_POLL_S, SUBSCRIBED_POLL_S
@@ -44,8 +44,10 @@ class AsyncResults:
         ttl_s: How long the workers keep results, in seconds.
         loop: The event loop.
         sent: The Redis with the queue and the names there, to forget that a task was sent.
+        turns: Taken by waits that begin.
 
     Attributes:
+        turns: As above.
         outage: Why the last read failed; None if it did not.
     """
 
@@ -59,7 +61,9 @@ class AsyncResults:
         ttl_s: float,
         loop: OneLoop,
         sent: tuple[AsyncCommands, QueueKeys],
+        turns: Turns,
     ) -> None:
+        self.turns = turns
         self._sent = sent
         self.ttl_s = ttl_s
         self.outage: QueueUnavailableError | None = None

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Encoded = TypeVar("Encoded")
 
-AT_A_TIME = 16  # requests that are encoded before other coroutines run; each takes 0.1 ms
 MANY_LABELS = 1000  # more are validated in a thread: 100,000 take 0.2 s
 
 
@@ -32,17 +31,21 @@ class AsyncSubmission:
     def __init__(self, encoder: TaskEncoder, publisher: AsyncPublisher) -> None:
         self._encoder = encoder
         self._publisher = publisher
-        self.reset()
 
-    def reset(self) -> None:
-        """Allow another event loop."""
-        self._turns = asyncio.Semaphore(AT_A_TIME)
+    async def encode_one(self, request: Mapping[str, Any], task_id: str | None = None) -> Task:
+        """A `clip.classify` task to send.
 
-    async def send_one(
-        self, request: Mapping[str, Any], options: SendOptions, task_id: str | None = None
-    ) -> str:
-        """Send one `clip.classify` task and return its id; see `Submission.send_one`."""
-        task = await self._encoded(request, lambda: self._encoder.one(request, task_id))
+        Args:
+            request: `image` and the request's options.
+            task_id: Its id, if the caller chose it.
+
+        Raises:
+            InvalidRequestError: The request is invalid.
+        """
+        return await _encoded(request, lambda: self._encoder.one(request, task_id))
+
+    async def send_one(self, task: Task, options: SendOptions) -> str:
+        """Send a `clip.classify` task and return its id; see `Submission.send_one`."""
         return (await self._send(CLASSIFY, [task], options))[0]
 
     async def send_chunk(
@@ -70,15 +73,7 @@ class AsyncSubmission:
         Raises:
             InvalidRequestError: They are invalid.
         """
-        return await self._encoded(request, lambda: EncodedRequest(parse(RequestOptions, request)))
-
-    async def _encoded(self, request: Mapping[str, Any], encode: Callable[[], Encoded]) -> Encoded:
-        if has_many_labels(request):
-            return await asyncio.to_thread(encode)
-        async with self._turns:
-            encoded = encode()
-            await asyncio.sleep(0)  # a thousand calls may begin at once
-        return encoded
+        return await _encoded(request, lambda: EncodedRequest(parse(RequestOptions, request)))
 
     async def _send(self, name: str, tasks: Sequence[Task], options: SendOptions) -> list[str]:
         ids = [task.id for task in tasks]
@@ -91,6 +86,10 @@ class AsyncSubmission:
             error.sent = tuple(ids[:sent])
             raise
         return ids
+
+
+async def _encoded(request: Mapping[str, Any], encode: Callable[[], Encoded]) -> Encoded:
+    return await asyncio.to_thread(encode) if has_many_labels(request) else encode()
 
 
 def has_many_labels(request: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from clip_worker.contract.keys import RESULT_PREFIX
 from clip_worker.redis.async_connections import AsyncMasterOnlyConnection
 from clip_worker.redis.url import SOCKET_TIMEOUT_S
 
-MOST_CHANNELS = 500  # per command
+MOST_CHANNELS = 200  # per command
 FIRST_RECONNECT_S = 0.25
 LAST_RECONNECT_S = 10.0
 
@@ -92,6 +92,7 @@ class SharedSubscription:
         while some := list(islice(channels, MOST_CHANNELS)):
             await connection.send_command(command, *some)
             self._asked_at = self._asked_at or time.monotonic()
+            await asyncio.sleep(0)  # there may be thousands
 
     async def run(self) -> None:
         """Receive messages, and reconnect whenever the connection is lost, until cancelled."""
