@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,13 +112,24 @@ def test_a_post_that_an_unknown_version_wrote_costs_no_other_one(
     outbox: Outbox, put: Callable[..., None], server: redis.Redis
 ) -> None:
     put("unknown")
-    server.hset(KEYS.webhook_posts, "unknown", "{}")
+    server.hset(KEYS.webhook_posts, "unknown", '{"url": ["https://example.com/?token=hidden"]}')
     put("known", 1.0)
 
-    with pytest.raises(ValueError, match="validation errors"):
+    with pytest.raises(ValueError, match="a stored post can't be read") as caught:
         outbox.claim(CLAIM_S)
 
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
     assert outbox.claim(CLAIM_S) == Claim("known", POST, is_more=False)
+
+
+def test_an_id_whose_post_somebody_has_deleted_is_dropped(
+    outbox: Outbox, put: Callable[..., None], server: redis.Redis
+) -> None:
+    put("deleted")
+    put("kept", 1.0)
+    server.hdel(KEYS.webhook_posts, "deleted")
+    assert outbox.claim(CLAIM_S) == Claim("kept", POST, is_more=False)
+    assert outbox.waiting() == 1
 
 
 def test_all_of_it_works_where_memory_is_full(

@@ -73,13 +73,15 @@ class Bench:
 
 
 @pytest.fixture
-def bench(server: redis.Redis, outbox: Outbox) -> Bench:
+def bench(server: redis.Redis, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench without threads: the test makes the posts, one by one."""
+    monkeypatch.setattr(WebhookPoster, "wake", lambda _poster, _outbox: None)
     return Bench(server, outbox)
 
 
 @pytest.fixture
-def slow(server: redis.Redis, outbox: Outbox) -> Bench:
-    """A bench whose pauses are a thousand times as long, so that a busy machine's are nothing."""
+def slow(server: redis.Redis, outbox: Outbox, bench: Bench) -> Bench:
+    """The same with pauses a thousand times as long, so that a busy machine's are nothing."""
     return Bench(server, outbox, first_s=5000.0, total_s=1e9)
 
 

@@ -6,7 +6,7 @@ import secrets
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clip_worker.contract.results import Failure
 from clip_worker.contract.webhooks import failure_body
@@ -29,7 +29,7 @@ class WebhookPost(BaseModel):
         attempts: Those that failed, oldest first.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # a URL may hold a secret
 
     url: str
     body: str
@@ -47,9 +47,14 @@ class WebhookPost(BaseModel):
         """What `encode` wrote.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: It is something else; the message does not show it.
         """
-        return cls.model_validate_json(stored)
+        try:
+            return cls.model_validate_json(stored)
+        except ValidationError as error:
+            raise ValueError(
+                "a stored post can't be read, perhaps from another version of clip-worker"
+            ) from error
 
     @property
     def host(self) -> str:

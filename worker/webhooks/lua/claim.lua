@@ -6,8 +6,12 @@ redis.call('HDEL', KEYS[2], '') -- lets the writes below pass where memory is fu
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now), 'LIMIT', 0, 2)
-if #due == 0 then
-  return false
+for i, id in ipairs(due) do
+  local post = redis.call('HGET', KEYS[2], id)
+  if post then
+    redis.call('ZADD', KEYS[1], string.format('%.6f', now + ARGV[1]), id)
+    return {id, post, #due - i}
+  end
+  redis.call('ZREM', KEYS[1], id) -- somebody else has deleted its post
 end
-redis.call('ZADD', KEYS[1], string.format('%.6f', now + ARGV[1]), due[1])
-return {due[1], redis.call('HGET', KEYS[2], due[1]) or '', #due - 1}
+return false
