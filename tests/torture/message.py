@@ -24,7 +24,8 @@ QUEUE = DEFAULT_QUEUE
 CHUNK = 1000
 RESULTS = "celery-task-meta-"
 OURS = QueueKeys(QUEUE)
-UNACKNOWLEDGED = ("unacked", OURS.unacked("*"))  # patterns of kombu's keys, and ours
+# Patterns of keys: kombu's, the same as our workers name them, and those of our queue consumer.
+UNACKNOWLEDGED = ("unacked", "clip-worker:kombu:unacked", OURS.unacked("*"))
 QUEUED = (*OURS.lists, *OURS.arrived, OURS.suspects)
 # All values of the hashes whose keys match.
 _ALL_VALUES = """

@@ -46,5 +46,5 @@ def _move_all(worker, ids: list[str]):
         "redis.call('HDEL', KEYS[2], ARGV[1]); redis.call('SET', KEYS[1], 'done')"
     )
     for id_ in ids:  # the queue gives them in this order
-        take(keys=[QUEUE, UNACKNOWLEDGED[1]], args=[id_])
-        finish(keys=[RESULTS + id_, UNACKNOWLEDGED[1]], args=[id_])
+        take(keys=[QUEUE, UNACKNOWLEDGED[-1]], args=[id_])
+        finish(keys=[RESULTS + id_, UNACKNOWLEDGED[-1]], args=[id_])
