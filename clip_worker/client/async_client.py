@@ -22,7 +22,6 @@ from clip_worker.client.client import DEFAULT_CHUNK, DEFAULT_IN_FLIGHT, MAX_IN_F
 from clip_worker.client.image_chunks import decode_outcomes
 from clip_worker.client.image_file import check_max_bytes
 from clip_worker.client.image_request import ImageRequest
-from clip_worker.client.pacer import Pacer
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from clip_worker.client.task_encoder import SendOptions
@@ -30,6 +29,7 @@ from clip_worker.contract import DEFAULT_K, MAX_IMAGES
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.results import Classification, Outcome
 from clip_worker.contract.uri import MAX_IMAGE_BYTES
+from clip_worker.redis.pacer import Pacer
 from clip_worker.redis.url import DEFAULT_REDIS_URL
 
 MAX_CONNECTIONS = 10

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from celery.states import PENDING
 
-from clip_worker.client.pacer import Pacer
 from clip_worker.client.sent_task import Result, SentTask, longest_wait_s, timeout_message
 from clip_worker.errors import ResultTimeoutError
+from clip_worker.redis.pacer import Pacer
 
 if TYPE_CHECKING:
     from clip_worker.client.async_results import AsyncResults

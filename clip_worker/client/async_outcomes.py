@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from clip_worker.client.async_handle import AsyncHandle, TaskWait
 from clip_worker.client.image_chunks import Ended, Image, ImageChunks
-from clip_worker.client.pacer import Pacer
 from clip_worker.contract import Outcome
 from clip_worker.errors import ClipWorkerError, QueueUnavailableError
+from clip_worker.redis.pacer import Pacer
 
 if TYPE_CHECKING:
     from clip_worker.client.async_results import AsyncResults

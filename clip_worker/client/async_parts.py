@@ -9,7 +9,6 @@ from clip_worker.client.arguments import name_of
 from clip_worker.client.async_publisher import MOST_MESSAGES, AsyncPublisher
 from clip_worker.client.async_results import AsyncResults
 from clip_worker.client.async_submission import AsyncSubmission
-from clip_worker.client.pacer import Turns
 from clip_worker.client.push_plan import PushPlan, QueueLimit
 from clip_worker.client.result_decoder import ResultDecoder
 from clip_worker.client.task_encoder import TaskEncoder
@@ -19,6 +18,7 @@ from clip_worker.redis.async_commands import AsyncCommands
 from clip_worker.redis.async_connections import AsyncConnector, AsyncPool
 from clip_worker.redis.celery_app import client_app
 from clip_worker.redis.one_loop import OneLoop
+from clip_worker.redis.pacer import Turns
 from clip_worker.redis.url import check_redis_url
 
 LEAST_CONNECTIONS = 2

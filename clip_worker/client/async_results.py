@@ -15,13 +15,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from clip_worker.client.handle import PATIENCE_S
-from clip_worker.client.pacer import Pacer, Turns
 from clip_worker.client.result_wait import ResultWait, Stored
 from clip_worker.client.shared_subscription import SharedSubscription
 from clip_worker.client.subscription import LAST_POLL_S, SUBSCRIBED_POLL_S
 from clip_worker.contract.keys import RESULT_PREFIX
 from clip_worker.errors import QueueUnavailableError
 from clip_worker.redis.error_translation import translated
+from clip_worker.redis.pacer import Pacer, Turns
 
 if TYPE_CHECKING:
     from clip_worker.client.result_decoder import ResultDecoder

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clip_worker.client.pacer import Pacer
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, RequestOptions, parse
 from clip_worker.contract.message_writer import EncodedRequest
 from clip_worker.errors import TemporaryError
+from clip_worker.redis.pacer import Pacer
 
 if TYPE_CHECKING:
     from clip_worker.client.async_publisher import AsyncPublisher

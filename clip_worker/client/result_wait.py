@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from clip_worker.client.async_results import AsyncResults
+
+MOST_AT_A_TIME = 100  # results that a wait returns; thousands may arrive at once
 
 Stored: TypeAlias = dict[str, Any]  # a task's `status` and `result`
 
@@ -65,7 +68,7 @@ class ResultWait:
         self._changed.set()
 
     async def next(self, limit_s: float) -> dict[str, Stored]:
-        """Wait until some tasks have ended, and return what is stored about them.
+        """Wait until some tasks have ended, and return what is stored about a hundred at most.
 
         Args:
             limit_s: Longest wait, in seconds. The tasks are read once more at its end.
@@ -82,8 +85,10 @@ class ResultWait:
             await self._until_some_ended(self.since + limit_s)
         finally:
             self._results.end(self)
-        ended, self.ended = self.ended, {}
-        return ended
+        some = dict(islice(self.ended.items(), MOST_AT_A_TIME))
+        for task_id in some:
+            del self.ended[task_id]
+        return some
 
     async def _until_some_ended(self, end: float) -> None:
         while not self.ended:

@@ -10,9 +10,9 @@ from itertools import islice
 
 from redis.exceptions import RedisError
 
-from clip_worker.client.pacer import Pacer
 from clip_worker.contract.keys import RESULT_PREFIX
 from clip_worker.redis.async_connections import AsyncMasterOnlyConnection
+from clip_worker.redis.pacer import Pacer
 from clip_worker.redis.url import SOCKET_TIMEOUT_S
 
 MOST_CHANNELS = 200  # per command

@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from clip_worker.redis.connections import demotion
 from clip_worker.redis.one_loop import OneLoop
+from clip_worker.redis.pacer import Turns
 from clip_worker.redis.pool import WAIT_S, PoolBusyError
 from clip_worker.redis.sentinel_url import SCHEME as SENTINEL_SCHEME
 from clip_worker.redis.sentinel_url import SentinelUrl
@@ -180,6 +181,7 @@ class AsyncPool:
         self._idle: list[AsyncMasterOnlyConnection] = []
         self._used: set[AsyncMasterOnlyConnection] = set()
         self._free = asyncio.Semaphore(self._most)
+        self._openings = Turns(1)
 
     async def acquire(self) -> AsyncMasterOnlyConnection:
         """Take a connection, which may not be open; the caller releases it.
@@ -197,9 +199,17 @@ class AsyncPool:
                 f"all {self._most} connections stayed in use for {self.wait_s:g} s",
                 "Make fewer calls at a time, or pass a larger max_connections",
             ) from None
-        connection = self._idle.pop() if self._idle else self._connector()
+        try:
+            connection = self._idle.pop() if self._idle else await self._new()
+        except BaseException:  # cancelled
+            self._free.release()
+            raise
         self._used.add(connection)
         return connection
+
+    async def _new(self) -> AsyncMasterOnlyConnection:
+        async with self._openings:  # to open one takes a millisecond or two
+            return self._connector()
 
     async def release(self, connection: AsyncMasterOnlyConnection) -> None:
         """Return a connection to the pool; nothing may be left to read from it."""
