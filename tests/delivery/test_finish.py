@@ -201,13 +201,10 @@ def test_an_upload_is_dropped_when_its_task_ends_and_kept_while_it_may_run_again
     assert server.exists(*map(upload_key, digests)) == (0 if is_dropped else len(digests))
 
 
-def test_a_task_says_by_position_too_what_it_uses_and_by_name_how_long_its_result_is_kept(
+def test_an_image_that_is_given_by_position_is_used_too(
     server: redis.Redis, queue: RedisQueue, acks: Acks
 ) -> None:
-    # given a producer that sends the image as a positional argument
-    server.lpush(
-        KEYS.queue, json.dumps(message("t", args=(URI, ["cat"]), kwargs={"result_ttl_s": 9}))
-    )
+    server.lpush(KEYS.queue, json.dumps(message("t", args=(URI, ["cat"]))))
     _store(server, "t")
     [delivery] = queue.take(1)
     delivery.envelope = Envelope.decode(delivery.message)
@@ -216,7 +213,19 @@ def test_a_task_says_by_position_too_what_it_uses_and_by_name_how_long_its_resul
     acks.writer.stop(5)
 
     assert server.keys("clip-worker:upload:*") == []
-    assert 8 <= server.ttl("celery-task-meta-t") <= 9
+
+
+@pytest.mark.parametrize("end", ["success", "failure", "revoked", "dead letter"])
+@pytest.mark.parametrize(("task", "kept_s"), [("clip.classify", 9), ("users.task", 60)])
+def test_each_result_of_our_tasks_is_kept_as_long_as_they_ask(
+    server: redis.Redis, queue: RedisQueue, acks: Acks, end: str, task: str, kept_s: int
+) -> None:
+    delivery = _take(server, queue, "revoked", task, result_ttl_s=9)
+
+    ENDS[end][0](acks, delivery)
+    acks.writer.stop(5)
+
+    assert kept_s - 1 <= server.ttl("celery-task-meta-revoked") <= kept_s
 
 
 @pytest.mark.parametrize(

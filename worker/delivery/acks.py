@@ -199,7 +199,7 @@ class Acks:
         logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
         key = result_key(delivery.id) if stored else ""
         post = self._post(delivery, partial(error_body, delivery.id, reason))
-        ack = Ack(delivery, key, stored, post=post)
+        ack = Ack(delivery, key, stored, self._policy.result_ttl_of(delivery), post=post)
         letter = dead_letter_of(delivery, reason, self._now())
         try:
             delivery.queue.finish(delivery.lease, [ack], letter)

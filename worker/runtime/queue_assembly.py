@@ -113,8 +113,9 @@ def _images(delivery: Delivery) -> Sequence[object]:
 
 
 def result_ttl_of(delivery: Delivery) -> int | None:
-    """How long a task asks for its result to be kept, in seconds; None if it does not."""
-    return asked_ttl_s(delivery.arguments.kwargs)
+    """How long one of our tasks asks for its result to be kept, in seconds; None if it does not."""
+    is_ours = delivery.envelope.task in (CLASSIFY, CLASSIFY_MANY)
+    return asked_ttl_s(delivery.arguments.kwargs) if is_ours else None
 
 
 def _policy(settings: Settings, *, posts_webhooks: bool) -> DeliveryPolicy:
