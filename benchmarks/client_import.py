@@ -34,7 +34,7 @@ PROBE = (
 import time; start = time.perf_counter()
 {statement}
 seconds = time.perf_counter() - start
-print(seconds, peak_mb())
+print(seconds, peak_mb(), time.process_time())
 """
 )
 
@@ -51,13 +51,19 @@ def main() -> None:
         print(f"{name:24} {seconds:6.3f} s {megabytes:5.1f} MB")
 
 
-def measure(statement: str, python: str | Path = sys.executable) -> tuple[float, float]:
+def measure(statement: str) -> tuple[float, float]:
     """Seconds and peak resident MB of one fresh interpreter."""
+    seconds, megabytes, _ = probe(statement)
+    return seconds, megabytes
+
+
+def probe(statement: str, python: str | Path = sys.executable) -> tuple[float, float, float]:
+    """Seconds, peak resident MB, and processor seconds with the interpreter's own start."""
     code = PROBE.format(statement=statement)
     printed = subprocess.run(
         [str(python), "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    return float(printed[0]), float(printed[1])
+    return float(printed[0]), float(printed[1]), float(printed[2])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.client_import import measure
+from benchmarks.client_import import probe
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("clip_engine", "clip_worker", "worker")
@@ -57,15 +57,8 @@ with Client(sys.argv[1]) as client:
 PRINTED = [*["pink circle"] * 3, "DECODE_UNRECOGNIZED"]
 ABSENT = ("torch", "numpy", "pillow", "urllib3", "rich")
 HEADINGS = (
-    *(
-        "Celery",
-        "kombu",
-        "redis-py",
-        "packages",
-        "MB on disk",
-        f"import, least of {ROUNDS}, s",
-        "memory, MB",
-    ),
+    *("Celery", "kombu", "redis-py", "packages", "MB on disk"),
+    *(f"import, least of {ROUNDS}, s", "CPU, s", "memory, MB"),
     *("`pip check`", "beside Flower and Django", "with a worker"),
 )
 
@@ -110,14 +103,14 @@ def measure_installation(environment: Path, wheel: Path, celery: str) -> list[st
     packages = installed(python)
     heavy = [name for name in ABSENT if name in packages]
     assert not heavy, f"the client installs {heavy}"
-    runs = [measure(MADE, python) for _ in range(ROUNDS)]
-    seconds, memory = (min(figure) for figure in zip(*runs, strict=True))
+    runs = [probe(MADE, python) for _ in range(ROUNDS)]
+    seconds, memory, cpu = (min(figure) for figure in zip(*runs, strict=True))
     alone = check(python)
     pip("install", str(wheel), celery, *NEIGHBOURS, python=python)
     both = installed(python)
     return [
         *(packages[name] for name in ("celery", "kombu", "redis")),
-        *(str(len(packages)), f"{megabytes:.0f}", f"{seconds:.2f}", f"{memory:.0f}"),
+        *(str(len(packages)), f"{megabytes:.0f}", f"{seconds:.2f}", f"{cpu:.2f}", f"{memory:.0f}"),
         *(alone, f"{check(python)} ({', '.join(f'{n} {both[n]}' for n in NEIGHBOURS)})"),
     ]
 

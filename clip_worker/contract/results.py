@@ -13,6 +13,7 @@ class Wire(BaseModel):
     """Base class of requests and results: a frozen model that rejects unknown fields."""
 
     model_config = ConfigDict(
+        protected_namespaces=(),  # pydantic before 2.10 warns about `model_digest`
         frozen=True,
         extra="forbid",
         ser_json_inf_nan="constants",
