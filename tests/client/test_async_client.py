@@ -240,7 +240,7 @@ def test_a_large_upload_arrives_whole_and_a_cancelled_one_does_no_harm(redis_url
                 await asyncio.sleep(0)
             cancelled.cancel()
             uris = [await client.upload(data), await client.upload(path, keep=True)]
-            await client.ping()
+            await client.discard(await client.upload(data))
         return uris
 
     uris = run(main())

@@ -43,8 +43,10 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
-def put_result(redis: Redis, task_id: str, result: Any = STORED, *, publish: bool = True) -> None:
-    """Store a task's result as a worker does; an exception for one that failed."""
+def put_result(
+    redis: Redis, task_id: str, result: Any = STORED, *, store: bool = True, publish: bool = True
+) -> None:
+    """Store and publish a task's result as a worker does; an exception for one that failed."""
     status = "SUCCESS"
     if isinstance(result, Exception):
         kind = type(result)
@@ -57,7 +59,8 @@ def put_result(redis: Redis, task_id: str, result: Any = STORED, *, publish: boo
             },
         )
     stored = json.dumps({"status": status, "result": result, "traceback": None, "children": []})
-    redis.set(RESULT_PREFIX + task_id, stored)
+    if store:
+        redis.set(RESULT_PREFIX + task_id, stored)
     if publish:
         redis.publish(RESULT_PREFIX + task_id, stored)
 
