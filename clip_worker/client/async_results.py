@@ -115,6 +115,7 @@ class AsyncResults:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._fail("was closed")
 
     # --- for waits ---
 
@@ -167,10 +168,14 @@ class AsyncResults:
         self._wake = asyncio.Event()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
+        if task not in self._tasks:  # closed, or stopped since the other one has failed
+            return
         tasks, self._tasks = self._tasks, []
         for other in tasks:
             other.cancel()
-        reason = "was closed" if task.cancelled() else f"has failed ({task.exception()!r})"
+        self._fail("was closed" if task.cancelled() else f"has failed ({task.exception()!r})")
+
+    def _fail(self, reason: str) -> None:
         error = QueueUnavailableError(f"The client {reason} while results were waited for.")
         for wait in self._active:
             wait.fail(error)

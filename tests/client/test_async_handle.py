@@ -13,7 +13,6 @@ from support.sent_messages import IMAGE, LABELS
 
 from clip_worker import AsyncClient, Client, async_as_completed
 from clip_worker.errors import (
-    ClipWorkerError,
     ImageInvalidError,
     QueueUnavailableError,
     ResultTimeoutError,
@@ -243,6 +242,24 @@ def test_all_of_many_handles_are_yielded_and_the_rest_time_out(redis_url, redis)
 # --- outages ---
 
 
+def test_a_fault_in_the_background_ends_the_waits_and_later_ones_start_anew(redis_url, redis):
+    async def fault(_pacer):
+        raise ZeroDivisionError
+
+    async def main():
+        async with AsyncClient(redis_url) as client:
+            client._results._read_some = fault
+            with pytest.raises(QueueUnavailableError, match="has failed"):
+                await client.handle("some-id")
+            del client._results._read_some
+            waiting = asyncio.ensure_future(client.handle("some-id").get())
+            await until(lambda: channels(redis) == 1)
+            put_result(redis, "some-id")
+            assert await waiting == ANSWER
+
+    run(main())
+
+
 def test_waiting_and_sending_go_on_after_a_restart_of_redis(server):
     async def main():
         async with AsyncClient(server.url) as client:
@@ -272,56 +289,5 @@ def test_an_outage_is_the_reason_at_the_timeout_and_when_it_lasts(server, monkey
             monkeypatch.setattr("clip_worker.client.async_results.PATIENCE_S", 0.1)
             with pytest.raises(QueueUnavailableError, match=str(server.port)):
                 await lasting
-
-    run(main())
-
-
-# --- classify_many ---
-
-
-def outcome(uri: str) -> dict:
-    return {"status": "ok", "result": STORED | {"model": uri}}
-
-
-def test_many_images_are_sent_in_chunks_and_each_has_its_outcome(redis_url, redis):
-    uris = [f"https://example.org/{number}.jpg" for number in range(100)]
-
-    def reply(arguments):
-        images = arguments["images"]
-        if uris[7] in images:
-            return ServiceError("The task killed its worker 4 times.", "POISON")
-        return [outcome(uri) for uri in images]
-
-    async def main():
-        async with AsyncClient(redis_url) as client:
-            # 7 is in a chunk of 8, each of which is sent again; one URI is malformed
-            serving = asyncio.ensure_future(serve(redis, reply, 13 + 8))
-            many = client.classify_many([*uris, "cat.jpg"], LABELS, chunk=8, in_flight=3)
-            found = {position: each async for position, each in many}
-            await serving
-        return found
-
-    found = run(main())
-    assert len(found) == 101
-    assert {position for position, each in found.items() if each.error} == {7, 100}
-    assert [found[7].error.code, found[100].error.code] == ["POISON", "BAD_URI"]
-    assert all(each.result.model == uris[n] for n, each in found.items() if each.result)
-    assert redis.keys("celery-task-meta-*") == []
-
-
-@pytest.mark.parametrize("keep_results", [False, True])
-def test_who_stops_early_leaves_no_subscription(redis_url, redis, keep_results):
-    async def main():
-        async with AsyncClient(redis_url) as client:
-            serving = asyncio.ensure_future(serve(redis, lambda _: [outcome("x")], 1))
-            many = client.classify_many([IMAGE] * 9, LABELS, chunk=1, keep_results=keep_results)
-            async for _ in many:
-                break
-            await many.aclose()
-            await serving
-            await until(lambda: channels(redis) == 0)
-            assert len(redis.keys("celery-task-meta-*")) == keep_results
-            with pytest.raises(ClipWorkerError):
-                await anext(client.classify_many([IMAGE], LABELS, timeout=0))
 
     run(main())
