@@ -72,7 +72,7 @@ def recovery(
 
 def _busiest(drill: Rig, sent: set[int]) -> Life | None:
     """The worker that has begun the most, once all is taken or a moment has passed."""
-    drill.wait(lambda: any(number in drill.runs() for number in sent), limit_s=10.0)
+    drill.wait(lambda: not sent.isdisjoint(drill.runs()), limit_s=10.0)
     drill.wait(lambda: drill.messages.waiting == 0, limit_s=1.0)
     runs = drill.runs()
     counts = {
