@@ -50,11 +50,14 @@ def _id(value: Any) -> str | None:
 
 def _time(value: Any) -> str | None:
     try:
-        if value != "":
-            parse_time(value)
+        parse_time(value)
     except (TypeError, ValueError):
         return "send an ISO 8601 time or null"
     return None
+
+
+def _expiry(value: Any) -> str | None:
+    return None if value == "" else _time(value)  # Celery reads an empty one as none
 
 
 def _integer(value: Any) -> str | None:
@@ -103,7 +106,8 @@ def _first_fault(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> str 
 _HEADERS: Mapping[str, Check] = {
     **dict.fromkeys(("root_id", "parent_id", "group"), _id),
     **dict.fromkeys(("shadow", "origin", "argsrepr", "kwargsrepr", "compression"), _text),
-    **dict.fromkeys(("eta", "expires"), _time),
+    "eta": _time,
+    "expires": _expiry,
     **dict.fromkeys(("retries", "replaced_task_nesting"), _count),
     "group_index": _integer,
     "timelimit": _time_limits,

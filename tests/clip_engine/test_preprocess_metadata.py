@@ -113,7 +113,8 @@ def test_entries_that_share_their_bytes_are_not_copied_for_each(
 
 def pillow() -> Requirement:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    [pillow] = [r for r in map(Requirement, project["dependencies"]) if r.name == "pillow"]
+    worker = map(Requirement, project["optional-dependencies"]["worker"])
+    [pillow] = [requirement for requirement in worker if requirement.name == "pillow"]
     return pillow
 
 

@@ -147,7 +147,7 @@ def app():
 
     def classify(*_args: Any, **_kwargs: Any) -> None: ...
 
-    app.task(name=TASK)(classify)
+    app.task(name=TASK, shared=False)(classify)
     app.finalize()
     return app
 

@@ -45,7 +45,7 @@ def receivers() -> Iterator[Receivers]:
 def app() -> Iterator[Celery]:
     app = Celery("worker", broker="memory://", backend="cache+memory://", set_as_current=False)
 
-    @app.task(name=TASK, throws=(ClipWorkerError,))
+    @app.task(name=TASK, throws=(ClipWorkerError,), shared=False)
     def classify(_image: str, labels: list[str]) -> Any:
         if labels == ["fails"]:
             raise broken()
