@@ -46,13 +46,13 @@ class AsyncClient(AsyncStorage):
 
     Args:
         url: As for `Client`.
-        result_url: Likewise.
-        queue: Likewise.
-        max_queue_length: Likewise.
-        when_full: Likewise.
-        wait_limit_s: Likewise.
-        result_ttl_s: Likewise.
-        max_upload_bytes: Likewise.
+        result_url: As for `Client`.
+        queue: As for `Client`.
+        max_queue_length: As for `Client`.
+        when_full: As for `Client`.
+        wait_limit_s: As for `Client`.
+        result_ttl_s: As for `Client`.
+        max_upload_bytes: As for `Client`.
         max_connections: Maximum number of connections to each Redis; calls wait for a free one.
 
     Raises:

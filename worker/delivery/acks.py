@@ -51,8 +51,8 @@ class Acks:
 
     Attributes:
         writer: Has to be started, and stopped last.
-        events: Told how tasks fare.
-        signals: Likewise.
+        events: Sends task events.
+        signals: Sends task signals.
     """
 
     def __init__(
@@ -169,16 +169,16 @@ class Acks:
             self._ended([delivery])
 
     def dead_letter(
-        self, delivery: Delivery, reason: ClipWorkerError, told: BaseException | None = None
+        self, delivery: Delivery, reason: ClipWorkerError, caller_error: BaseException | None = None
     ) -> None:
         """End a delivery as a dead letter, and store its failure under its id.
 
         Args:
             delivery: In flight.
             reason: Why, for the operator.
-            told: What its caller gets, if that is another error.
+            caller_error: What its caller gets, if that is another error.
         """
-        error = told or reason
+        error = caller_error or reason
         if self._claim(delivery):
             self._tell_dependents(delivery, error)
             self.events.failed(delivery, error)

@@ -137,7 +137,7 @@ class FetchStage:
         try:
             image.data = self._fetcher.fetch(image.uri, reserve)
         except Exception as failure:  # noqa: BLE001  # whatever it is, the pool must hear of it
-            error = _told(failure, image.uri)
+            error = _error_of(failure, image.uri)
         self._memory.settle(image, len(image.data or b""))
         image.fetch_s = time.perf_counter() - start
         return error
@@ -149,7 +149,7 @@ class FetchStage:
             self._failed(image, error)
 
 
-def _told(error: Exception, uri: str) -> PreparationError:
+def _error_of(error: Exception, uri: str) -> PreparationError:
     if isinstance(error, MemoryError):
         return TemporaryError(
             f"{shown_uri(uri)} could not be fetched: the worker ran out of memory; send it again.",
