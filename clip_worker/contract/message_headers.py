@@ -56,10 +56,6 @@ def _time(value: Any) -> str | None:
     return None
 
 
-def _expiry(value: Any) -> str | None:
-    return None if value == "" else _time(value)  # Celery reads an empty one as none
-
-
 def _integer(value: Any) -> str | None:
     return None if type(value) is int else "send an integer or null"
 
@@ -106,8 +102,7 @@ def _first_fault(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> str 
 _HEADERS: Mapping[str, Check] = {
     **dict.fromkeys(("root_id", "parent_id", "group"), _id),
     **dict.fromkeys(("shadow", "origin", "argsrepr", "kwargsrepr", "compression"), _text),
-    "eta": _time,
-    "expires": _expiry,
+    **dict.fromkeys(("eta", "expires"), _time),
     **dict.fromkeys(("retries", "replaced_task_nesting"), _count),
     "group_index": _integer,
     "timelimit": _time_limits,
