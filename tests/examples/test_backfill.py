@@ -11,7 +11,7 @@ from support.recipe import EXAMPLES, run
 
 from worker.cli.demo.images import DEMO_IMAGES
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_a_second_run_tags_only_what_the_first_one_has_not(redis_url, tmp_path):

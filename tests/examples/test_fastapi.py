@@ -7,7 +7,7 @@ import json
 import pytest
 from support.recipe import EXAMPLES, full_queue_url, photo_form
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def serve(recipe, image, redis_url):

@@ -9,7 +9,7 @@ import pytest
 from support.recipe import EXAMPLES, Recipe, full_queue_url, photo_form, poll
 from support.worker_process import WorkerProcess
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SECRET = "whsec_" + "A" * 44
 
@@ -60,7 +60,6 @@ def test_while_the_queue_is_full_an_upload_is_refused_for_now(recipe, full_queue
     assert full_queue.keys("clip-worker:upload:*") == []
 
 
-@pytest.mark.slow
 def test_the_worker_posts_the_label_to_the_application(server, tmp_path, image, http):
     # given a worker with a secret, an application that receives its posts, one that uploads
     settings = {"webhook_secret": SECRET, "allow_networks": "127.0.0.1/32"}

@@ -11,6 +11,7 @@ from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("redis-cli"), reason="redis-cli is not installed"),
 ]
 

@@ -7,7 +7,7 @@ from support.client_install import link_client_packages, run_client
 
 from benchmarks.client_install import BALLOON, PRINTED, ROUND_TRIP
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 LABELS = ["pink circle", "blue circle"]
 
 

@@ -98,6 +98,7 @@ def produce(redis_url, share) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_images_from_three_producers_through_two_workers_answer_as_the_engine_alone(
     redis_url, tmp_path, engine
 ):

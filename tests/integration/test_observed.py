@@ -14,7 +14,7 @@ from support.worker_process import WorkerProcess
 
 from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 120.0
 LABELS = {"labels": ["red", "green"], "k": 1}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import redis
     from support.worker_process import WorkerProcess
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LIMIT_S = 120.0
 LABELS = ["red", "green"]

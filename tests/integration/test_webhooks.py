@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import redis
     from support.redis_server import RedisServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red", "blue"]
 KEYS = QueueKeys(DEFAULT_QUEUE)
@@ -179,7 +179,6 @@ def test_a_worker_counts_its_webhooks(worker: WorkerProcess, plain: Celery) -> N
     assert stats["webhooks"]["posted"] > 0
 
 
-@pytest.mark.slow  # another worker has to start
 def test_what_a_killed_worker_was_posting_another_one_posts(
     client: Client, hooks: Receiver, image: str, worker: WorkerProcess, broker: redis.Redis
 ) -> None:
