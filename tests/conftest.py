@@ -49,9 +49,14 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 def pytest_configure() -> None:
-    # A shell's background job ignores Ctrl-C, and so would all processes that the tests start.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell's background job ignores Ctrl-C, and what `nohup` starts ignores the end of its
+    # terminal; so would all processes that the tests start.
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

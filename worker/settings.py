@@ -21,7 +21,7 @@ from clip_worker.quoting import quote, without_password
 from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.variables import ENV_PREFIX, OBJECT_STORE_SCHEMES
-from worker.webhook_settings import SECRETS, WebhookSettings
+from worker.webhooks.settings import SECRETS, WebhookSettings
 
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable

@@ -122,7 +122,7 @@ class AsyncClient(AsyncStorage):
         sent = await self._submission.send_one(task, options)
         return AsyncHandle(self._results, sent, _decode, time.time(), result_ttl_s)
 
-    async def submit_many(  # noqa: PLR0913  # likewise
+    async def submit_many(  # noqa: PLR0913  # as for `classify`
         self,
         requests: Iterable[str | ImageRequest],
         labels: Labels | None = None,
@@ -167,7 +167,7 @@ class AsyncClient(AsyncStorage):
         """
         return AsyncHandle(self._results, name_of("task_id", task_id), _decode)
 
-    async def classify_many(  # noqa: PLR0913  # likewise
+    async def classify_many(  # noqa: PLR0913  # as for `classify`
         self,
         images: Iterable[str],
         labels: Labels | None = None,

@@ -125,7 +125,7 @@ class Client(Storage):
         decode = Classification.model_validate
         return Handle(self._results, sent, decode, time.time(), result_ttl_s)
 
-    def submit_many(  # noqa: D417, PLR0913  # likewise, and described above
+    def submit_many(  # noqa: D417, PLR0913  # as for `classify`, which describes them
         self,
         requests: Iterable[str | ImageRequest],
         labels: Labels | None = None,
@@ -178,7 +178,7 @@ class Client(Storage):
         """
         return Handle(self._results, name_of("task_id", task_id), Classification.model_validate)
 
-    def classify_many(  # noqa: D417, PLR0913  # likewise
+    def classify_many(  # noqa: D417, PLR0913  # as for `classify`
         self,
         images: Iterable[str],
         labels: Labels | None = None,

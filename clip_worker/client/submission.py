@@ -48,7 +48,7 @@ class Submission:
 
         Raises:
             QueueFullError: As for `send_one`.
-            QueueUnavailableError: Likewise.
+            QueueUnavailableError: See `Publisher.send`.
         """
         return self._send(CLASSIFY_MANY, [self._encoder.chunk(request, images)], options)[0]
 
@@ -68,7 +68,7 @@ class Submission:
         Raises:
             InvalidRequestError: A request is invalid; nothing was sent.
             QueueFullError: As for `send_one`; `sent` has the ids of the tasks sent before.
-            QueueUnavailableError: Likewise.
+            QueueUnavailableError: See `Publisher.send`.
         """
         # All are encoded first, so that an invalid one is reported before any is sent.
         return self._send(CLASSIFY, list(self._encoder.many(requests, shared)), options)

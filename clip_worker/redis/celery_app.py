@@ -48,7 +48,7 @@ def redis_configuration(broker_url: str, result_url: str) -> dict[str, Any]:
 
     Args:
         broker_url: URL of the broker, checked by `clip_worker.redis.url`.
-        result_url: URL of the result backend, likewise.
+        result_url: URL of the result backend.
     """
     broker, broker_options, broker_tls = _for_celery(broker_url)
     results, result_options, results_tls = _for_celery(result_url)
@@ -82,7 +82,7 @@ def client_app(url: str, result_url: str, queue: str) -> RedisCelery:
 
     Args:
         url: URL of the broker, checked by `clip_worker.redis.url`.
-        result_url: URL of the result backend, likewise.
+        result_url: URL of the result backend.
         queue: Name of the queue.
     """
     app = RedisCelery("clip-worker-client", set_as_current=False)

@@ -29,7 +29,7 @@ LAYERS = {
         ("worker.pipeline", "worker.delivery"),
         ("worker.preparation", "worker.webhooks"),
         ("worker.sources",),
-        ("worker.settings",),
+        ("worker.settings", "worker.webhooks.settings"),
     ),
     "clip_worker": (
         ("clip_worker.client",),
