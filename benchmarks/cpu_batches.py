@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from clip_engine import load_engine
 from clip_engine.acceleration import Acceleration
 from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
@@ -52,12 +53,11 @@ def engine_of(name: str) -> Engine:
         transformer_width=64,
         transformer_layers=1,
     )
+    model = CLIP(config).eval().requires_grad_(requires_grad=False)
     return Engine(
-        CLIP(config).eval().requires_grad_(requires_grad=False),
+        ClipDualEncoder(model, tokenizer=Tokenizer(), acceleration=Acceleration()),
         identity=ModelIdentity(name, ""),
-        tokenizer=Tokenizer(),
         preprocessor=Preprocessor(224),
-        device=torch.device("cpu"),
         buckets=SIZES,
         acceleration=Acceleration(),
     )

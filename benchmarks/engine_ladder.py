@@ -32,6 +32,7 @@ from PIL import Image
 from benchmarks.bench.pictures import LARGE, QUALITY, SMALL, Size, draw_picture
 from clip_engine.acceleration import PLAIN, Acceleration
 from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.model import build_model
 from clip_engine.model.config import StateDict
 from clip_engine.precision import Precision
@@ -193,13 +194,16 @@ def runner(rung: Rung, state: StateDict) -> Answer:
 
 def engine_of(rung: Rung, state: StateDict) -> Engine:
     """With weights of its own."""
-    return Engine(
+    encoder = ClipDualEncoder(
         build_model(state),
-        identity=ModelIdentity("random", ""),
         tokenizer=Tokenizer(),
-        preprocessor=Preprocessor(224, rung.mode),
-        device=torch.device("cpu"),
         precision=rung.precision,
+        acceleration=rung.acceleration,
+    )
+    return Engine(
+        encoder,
+        identity=ModelIdentity("random", ""),
+        preprocessor=Preprocessor(224, rung.mode),
         buckets=(rung.batch,),
         acceleration=rung.acceleration,
     )

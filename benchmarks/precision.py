@@ -125,7 +125,7 @@ def tower_rows(config: CLIPConfig) -> dict[Precision, Row]:
 def probabilities(engine: Engine, features: Tensor, scenes: Sequence[Scene]) -> Tensor:
     """Softmax over all labels but the right one, `[B, L]`."""
     texts = engine.labels.get(LABELS, ("a photo of a {}.",))
-    logits = engine.model.logit_scale.exp() * features @ texts.T
+    logits = engine.model.logit_scale * features @ texts.T
     for row, scene in zip(logits, scenes, strict=True):
         row[LABELS.index(f"{scene.colour} {scene.shape}")] = -torch.inf
     return logits.softmax(dim=-1)

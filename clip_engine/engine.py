@@ -12,24 +12,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate
+from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration
+from clip_engine.dual_encoder import DualEncoder
 from clip_engine.errors import ClipEngineError, ImageError, InputError
 from clip_engine.images.image_input import ImageInput, check_images, file_or_image
 from clip_engine.inference.buckets import buckets_up_to, usual_batch
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
 from clip_engine.label_cache import DEFAULT_CAPACITY, LabelFeatures
-from clip_engine.model import CLIP
-from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
-from clip_engine.precision import Precision
 from clip_engine.preprocess import Preprocessor, Reserve
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.quoting import quoted
-from clip_engine.tokenizer import Tokenizer
 from clip_engine.topk import check_k, top_k_of_numbers
 
-PIXEL_MEAN = OPENAI_NORMALISATION.mean
-PIXEL_STD = OPENAI_NORMALISATION.std
 LABELS_AT_ONCE = 1024  # 2 MB of features of 512 float32 each
 
 
@@ -62,63 +57,41 @@ class ModelIdentity:
 
 
 class Engine:
-    """A CLIP model with its tokenizer and preprocessing, ready to classify. Thread-safe.
+    """A model with its preprocessing, ready to classify. Thread-safe.
 
     Args:
-        model: In eval mode, on the CPU; it is moved to `device`.
+        model: Both towers, on their device.
         identity: The model's name and digest.
-        tokenizer: The model's tokenizer.
-        preprocessor: For the model's resolution.
-        normalisation: Of the pixels, as in the model's training.
-        device: Where both towers run.
-        precision: Of the image tower's weights and matrix products; its residual stream and
-            LayerNorm, and the whole text tower, stay in float32. The model's weights are converted.
+        preprocessor: For the model's transform.
         buckets: Batch sizes at which the image tower runs, ascending. A batch is padded to the next
             one. Within one batch size an image's feature is bit for bit independent of the other
             images. None for sizes that suit the model and the device.
-        acceleration: Which accelerations are on. By default those are off that change the model.
+        acceleration: Which accelerations around the model are on.
         replicas: Number of threads that may run the image tower at the same time; the text tower
             runs as many batches at once.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
-        model: CLIP,
+        model: DualEncoder,
         *,
         identity: ModelIdentity,
-        tokenizer: Tokenizer,
         preprocessor: Preprocessor,
-        normalisation: Normalisation = OPENAI_NORMALISATION,
-        device: torch.device,
-        precision: Precision = "float32",
         buckets: Sequence[int] | None = None,
         acceleration: Acceleration = AROUND_THE_MODEL,
         replicas: int = 1,
     ) -> None:
         self.identity = identity
-        self.tokenizer = tokenizer
+        self.model = model
         self.preprocessor = preprocessor
-        self.device = device
-        self.precision = precision
         self.acceleration = acceleration
-        usual = usual_batch(model.config, device.type)
+        usual = usual_batch(model.image_tokens, model.device.type)
         self.buckets = _check_buckets(buckets_up_to(usual) if buckets is None else buckets)
-        self.model = model.to(device)
-        accelerate(model, acceleration, precision)
-        self.texts = TextEncoder(
-            model, tokenizer=tokenizer, device=device, acceleration=acceleration, at_once=replicas
-        )
+        self.texts = TextEncoder(model, at_once=replicas)
         self.labels = LabelFeatures(
             self.texts.encode, DEFAULT_CAPACITY if acceleration.cached_text else 0
         )
-        self._logit_scale = float(model.logit_scale.exp())
-        self._images = ImageEncoder(
-            model,
-            normalisation=normalisation,
-            device=device,
-            buckets=self.buckets,
-            acceleration=acceleration,
-        )
+        self._images = ImageEncoder(model, buckets=self.buckets, acceleration=acceleration)
 
     @property
     def max_batch(self) -> int:
@@ -175,7 +148,7 @@ class Engine:
         check_k(k)
         # A batch of products, one an image, so that no result depends on the other images. Labels
         # are taken in chunks that stay in the processor's cache for all images.
-        rows = (self._logit_scale * image_features)[:, None]  # [B, 1, D]
+        rows = (self.model.logit_scale * image_features)[:, None]  # [B, 1, D]
         products = [
             rows.bmm(label_features[start : start + LABELS_AT_ONCE].T.expand(len(rows), -1, -1))
             for start in range(0, len(label_features), LABELS_AT_ONCE)
@@ -184,7 +157,7 @@ class Engine:
         probabilities = logits[:, 0].softmax(dim=-1)  # [B, L]
         if probabilities.isnan().any():  # also if a logit was infinite
             raise ClipEngineError(
-                f"The model {self.identity.name!r} gave NaN in {self.precision}; run it in "
+                f"The model {self.identity.name!r} gave NaN in {self.model.precision}; run it in "
                 "float32, or check its weights."
             )
         values, indices = top_k_of_numbers(probabilities, int(k))

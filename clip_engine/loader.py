@@ -11,6 +11,7 @@ import torch
 from clip_engine.acceleration import Acceleration
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.errors import DeviceError, ModelNotFoundError
+from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.formats import read_checkpoint
 from clip_engine.model import Activation
 from clip_engine.precision import Precision, default_precision
@@ -70,20 +71,24 @@ def load_engine(  # noqa: PLR0913  # each has a default
     target = resolve_device(device)
     path = locate_checkpoint(model, cache_dir, progress, mirror=mirror, offline=offline)
     checkpoint = read_checkpoint(path, activation)
-    clip = checkpoint.build()
-    most_pixels = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    return Engine(
-        clip,
-        identity=ModelIdentity(model_name(model), checkpoint.digest()),
+    acceleration = acceleration or Acceleration()
+    encoder = ClipDualEncoder(
+        checkpoint.build(),
         tokenizer=Tokenizer(),
-        preprocessor=Preprocessor(
-            clip.config.image_resolution, preprocessing, most_pixels, formats
-        ),
         normalisation=checkpoint.normalisation,
         device=target,
         precision=precision or default_precision(target),
+        acceleration=acceleration,
+    )
+    most_pixels = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    return Engine(
+        encoder,
+        identity=ModelIdentity(model_name(model), checkpoint.digest()),
+        preprocessor=Preprocessor(
+            encoder.transform.resolution, preprocessing, most_pixels, formats
+        ),
         buckets=buckets,
-        acceleration=acceleration or Acceleration(),
+        acceleration=acceleration,
         replicas=replicas,
     )
 

@@ -20,6 +20,7 @@ from demo_model.trainer import Schedule, StepLosses, Trainer
 from demo_model.world.scenes import AXES, all_scenes
 
 from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
@@ -86,11 +87,9 @@ def _data(options: argparse.Namespace) -> Dataset:
 def _evaluate(model: CLIP, started: float) -> float:
     """Held-out top-1 among all scenes; also logs how often each attribute is right."""
     engine = Engine(
-        model.eval(),
+        ClipDualEncoder(model.eval(), tokenizer=Tokenizer()),
         identity=ModelIdentity("demo", "in training"),
-        tokenizer=Tokenizer(),
         preprocessor=Preprocessor(CONFIG.image_resolution),
-        device=torch.device("cpu"),
     )
     scenes = sample_scenes(EVALUATED_PICTURES, EVALUATION_SEED, held_out=True)
     guessed = guess_scenes(engine, encode_scenes(engine, scenes), list(all_scenes()))

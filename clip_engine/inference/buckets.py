@@ -6,31 +6,25 @@ larger batches only add latency (docs/performance.md, "Batches on a CPU").
 
 from __future__ import annotations
 
-from clip_engine.model import CLIPConfig
-
 GPU_BATCH = 32
 CPU_BATCHES = (8, 4, 2)
 CPU_ROWS = 400  # tokens of eight images of ViT-B/32
-STRIDE = 16  # of a ResNet's third stage, which does most of its work
 
 
-def usual_batch(config: CLIPConfig, device: str) -> int:
+def usual_batch(image_tokens: int, device: str) -> int:
     """The default for a model's largest batch.
 
-    >>> from clip_engine.model import CLIPConfig
-    >>> large = CLIPConfig(embed_dim=768, image_resolution=224, vision_layers=24,
-    ...     vision_width=1024, vision_patch_size=14, transformer_width=768, transformer_layers=12)
-    >>> usual_batch(large, "cuda"), usual_batch(large, "cpu")
+    >>> usual_batch(257, "cuda"), usual_batch(257, "cpu")  # ViT-L/14
     (32, 2)
 
     Args:
-        config: Of the model.
+        image_tokens: Tokens of an image in the image tower.
         device: The device's type, such as `cpu` or `cuda`.
     """
     if device != "cpu":
         return GPU_BATCH
-    rows = (config.image_resolution // (config.vision_patch_size or STRIDE)) ** 2 + 1
-    return next((size for size in CPU_BATCHES if size * rows <= CPU_ROWS), CPU_BATCHES[-1])
+    fitting = (size for size in CPU_BATCHES if size * image_tokens <= CPU_ROWS)
+    return next(fitting, CPU_BATCHES[-1])
 
 
 def buckets_up_to(largest: int) -> tuple[int, ...]:

@@ -13,37 +13,32 @@ from torch.nn import functional
 
 from clip_engine.acceleration import Acceleration
 from clip_engine.acceleration.cuda_graphs import BucketGraphs
+from clip_engine.dual_encoder import DualEncoder
 from clip_engine.inference.memory_limit import BatchLimit
-from clip_engine.model import CLIP
-from clip_engine.normalisation import Normalisation
 
 
 class ImageEncoder:
     """Encodes images with a model's image tower. Thread-safe.
 
     Args:
-        model: On its device, in its precision.
-        normalisation: Of the pixels, as in the model's training.
-        device: The model's device.
+        model: The model.
         buckets: Batch sizes, ascending.
         acceleration: Which accelerations are on.
     """
 
     def __init__(
         self,
-        model: CLIP,
+        model: DualEncoder,
         *,
-        normalisation: Normalisation,
-        device: torch.device,
         buckets: tuple[int, ...],
         acceleration: Acceleration,
     ) -> None:
         self.buckets = buckets
         self.limit = BatchLimit(buckets[-1], "images")
         self._model = model
-        self._device = device
-        self._mean = torch.tensor(normalisation.mean, device=device).view(3, 1, 1)
-        self._std = torch.tensor(normalisation.std, device=device).view(3, 1, 1)
+        device = self._device = model.device
+        self._mean = torch.tensor(model.normalisation.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(model.normalisation.std, device=device).view(3, 1, 1)
         cuda = device.type == "cuda"
         self._pin = cuda and acceleration.pinned_upload
         self._records = cuda and acceleration.cuda_graphs
@@ -64,7 +59,7 @@ class ImageEncoder:
             DeviceLostError: The device failed for good.
         """
         features = self.limit.run(pixels, self._run_bucket, self._bucket)
-        return torch.cat(features) if features else torch.empty(0, self._model.config.embed_dim)
+        return torch.cat(features) if features else torch.empty(0, self._model.embed_dim)
 
     @torch.inference_mode()
     def warm(self) -> None:
@@ -73,7 +68,7 @@ class ImageEncoder:
         On CUDA that is a forward pass of each bucket, and recording its graph. On a CPU nothing
         depends on the batch size, so one image is enough.
         """
-        resolution = self._model.config.image_resolution
+        resolution = self._model.transform.resolution
         blank = torch.zeros(3, resolution, resolution, dtype=torch.uint8)
         for bucket in self.buckets if self._device.type == "cuda" else self.buckets[:1]:
             self.encode([blank] * bucket)

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clip_engine.acceleration import Acceleration, shared_prefixes
+from clip_engine.dual_encoder import DualEncoder
 from clip_engine.inference.call_combiner import CallCombiner
 from clip_engine.inference.memory_limit import BatchLimit
-from clip_engine.model import CLIP
-from clip_engine.tokenizer import Tokenizer
 
 TEXT_BATCH = 256  # prompts in a forward pass
 
@@ -24,27 +22,13 @@ class TextEncoder:
     """Encodes prompts with a model's text tower. Thread-safe; concurrent calls share batches.
 
     Args:
-        model: On its device.
-        tokenizer: The model's.
-        device: The model's device.
-        acceleration: Which accelerations are on.
+        model: The model.
         at_once: Number of batches that may run at the same time, each in a calling thread.
     """
 
-    def __init__(
-        self,
-        model: CLIP,
-        *,
-        tokenizer: Tokenizer,
-        device: torch.device,
-        acceleration: Acceleration,
-        at_once: int = 1,
-    ) -> None:
+    def __init__(self, model: DualEncoder, *, at_once: int = 1) -> None:
         self.limit = BatchLimit(TEXT_BATCH, "prompts")
         self._model = model
-        self._tokenizer = tokenizer
-        self._device = device
-        self._acceleration = acceleration
         self._combined = CallCombiner(self._encode_rows, most=TEXT_BATCH, at_once=at_once)
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
@@ -61,8 +45,7 @@ class TextEncoder:
             DeviceMemoryError: Not even one prompt fits into the device's memory.
             DeviceLostError: The device failed for good.
         """
-        length = self._model.config.context_length
-        return self._combined(list(self._tokenizer.tokenize(prompts, context_length=length)))
+        return self._combined(list(self._model.tokenize(prompts)))
 
     @torch.inference_mode()
     def encode_tokens(self, rows: Sequence[Tensor]) -> Tensor:
@@ -74,11 +57,7 @@ class TextEncoder:
         Returns:
             float32 `[N, D]`, not normalised, on the CPU.
         """
-        tokens = torch.stack(list(rows))  # [N, T]
-        if self._acceleration.shared_prefixes:
-            return shared_prefixes.encode_text(self._model, tokens).cpu()
-        tokens = tokens.to(self._device)
-        return self._model.encode_text(tokens, trim=self._acceleration.trimmed_text).cpu()
+        return self._model.encode_text(torch.stack(list(rows))).cpu()
 
     @torch.inference_mode()
     def _encode_rows(self, rows: Sequence[Tensor]) -> Tensor:

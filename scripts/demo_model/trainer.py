@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clip_engine.engine import PIXEL_MEAN, PIXEL_STD
 from clip_engine.model import CLIP
+from clip_engine.normalisation import OPENAI_NORMALISATION
 from clip_engine.prompts import fill
 from clip_engine.tokenizer import Tokenizer
 from demo_model.dataset import FULL_CAPTIONS, PARTIAL_CAPTIONS, TOKENS, WRONG_CAPTIONS, Dataset
@@ -135,7 +135,8 @@ class Trainer:
         pixels = pixels.roll((int(down), int(across)), (2, 3))
         contrast = 1 + 0.1 * self._uniform(len(rows), 1) + 0.03 * self._uniform(len(rows), 3)
         pixels = (pixels * contrast + 0.05 * self._uniform(len(rows), 1)).clamp(0, 1)
-        normalised = (pixels - _channels(PIXEL_MEAN)) / _channels(PIXEL_STD)
+        mean, std = map(_channels, (OPENAI_NORMALISATION.mean, OPENAI_NORMALISATION.std))
+        normalised = (pixels - mean) / std
         return normalised.contiguous(memory_format=torch.channels_last)
 
     def _uniform(self, batch: int, channels: int) -> Tensor:

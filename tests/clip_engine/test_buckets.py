@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from support.tiny_clip import TINY_RESNET, TINY_VIT
+from support.tiny_clip import TINY_RESNET, TINY_VIT, tokenizer
 
+from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.inference.buckets import GPU_BATCH, buckets_up_to, usual_batch
 from clip_engine.loader import load_engine
+from clip_engine.model import CLIP
 
 
 @pytest.mark.parametrize(
@@ -39,8 +41,9 @@ def test_on_a_cpu_a_batch_is_as_large_as_makes_it_faster_and_on_a_gpu_large(
 ) -> None:
     base = TINY_VIT if patch else TINY_RESNET
     config = dataclasses.replace(base, vision_patch_size=patch, image_resolution=resolution)
-    assert usual_batch(config, "cpu") == largest
-    assert usual_batch(config, "cuda") == GPU_BATCH
+    tokens = ClipDualEncoder(CLIP(config), tokenizer=tokenizer()).image_tokens
+    assert usual_batch(tokens, "cpu") == largest
+    assert usual_batch(tokens, "cuda") == GPU_BATCH
 
 
 def test_an_engine_is_loaded_with_the_batches_that_suit_its_model_or_those_given() -> None:

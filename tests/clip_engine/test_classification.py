@@ -11,8 +11,9 @@ from support.image_zoo import photo
 from support.tiny_clip import tiny_engine, tokenizer
 from support.watched_calls import watched_sizes
 
-from clip_engine.engine import PIXEL_MEAN, PIXEL_STD, Engine, Prediction
+from clip_engine.engine import Engine, Prediction
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
+from clip_engine.normalisation import OPENAI_NORMALISATION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +26,10 @@ def test_classification_is_the_models_own_softmax(engine: Engine) -> None:
     images = [photo((90, 70), seed=1), photo((70, 90), seed=2)]
     tokens = tokenizer().tokenize([f"a photo of a {label}." for label in LABELS])
     pixels = torch.stack([engine.prepare(image) for image in images]).float() / 255
-    mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
+    mean, std = torch.tensor(OPENAI_NORMALISATION.mean), torch.tensor(OPENAI_NORMALISATION.std)
     with torch.inference_mode():
         normalised = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-        probabilities = engine.model(normalised, tokens).softmax(dim=-1)
+        probabilities = engine.model.clip(normalised, tokens).softmax(dim=-1)
     # when
     answers = engine.classify(images, LABELS, k=len(LABELS))
     # then
@@ -44,7 +45,7 @@ def test_scores_by_hand() -> None:
     # given features of three labels, and an image's whose cosines with them are 0.6, 1 and 0; it
     # is 0.14 long, so that a logit scale of 1 / 0.07 makes that 1.2, 2 and 0
     engine = tiny_engine()
-    assert engine.model.logit_scale.exp().item() == pytest.approx(1 / 0.07)
+    assert engine.model.logit_scale == pytest.approx(1 / 0.07)
     image = 0.14 * torch.tensor([[0.6, 0.8]])
     labels = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, -0.6]])
     # when
@@ -124,7 +125,7 @@ def test_a_model_that_overflows_is_not_the_callers_fault() -> None:
     # given a tower whose features are no numbers
     engine = tiny_engine()
     with torch.no_grad():
-        engine.model.visual.ln_post.weight.fill_(float("inf"))
+        engine.model.clip.visual.ln_post.weight.fill_(float("inf"))
     with pytest.raises(ClipEngineError, match="'tiny' gave NaN") as caught:
         engine.classify([photo((40, 40), seed=0)], LABELS)
     assert not isinstance(caught.value, InputError)

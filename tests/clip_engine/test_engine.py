@@ -12,8 +12,9 @@ from support.tiny_clip import tiny_engine
 from support.watched_calls import watched_sizes
 from torch.nn import functional
 
-from clip_engine.engine import PIXEL_MEAN, PIXEL_STD, Engine
+from clip_engine.engine import Engine
 from clip_engine.errors import InputError
+from clip_engine.normalisation import OPENAI_NORMALISATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,9 +91,9 @@ def test_warming_on_a_cpu_runs_one_picture_for_a_size_needs_no_set_up(
 
 def test_pixels_are_normalised_with_clips_mean_and_deviation(engine: Engine) -> None:
     [picture] = pixels_of(engine, 1)
+    mean, std = np.array(OPENAI_NORMALISATION.mean), np.array(OPENAI_NORMALISATION.std)
     by_hand = torch.from_numpy(
-        (picture.numpy().astype(np.float64) / 255 - np.array(PIXEL_MEAN)[:, None, None])
-        / np.array(PIXEL_STD)[:, None, None]
+        (picture.numpy().astype(np.float64) / 255 - mean[:, None, None]) / std[:, None, None]
     )
     with torch.inference_mode():
         expected = functional.normalize(engine.model.encode_image(by_hand[None].float()), dim=-1)

@@ -196,7 +196,7 @@ def test_beginnings_are_shared_unless_that_is_disabled(monkeypatch: pytest.Monke
 def computed_rows(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[int]:
     """How many rows the MLP of the text tower's first block is given, as that happens."""
     rows: list[int] = []
-    block = engine.model.transformer.resblocks[0]
+    block = engine.model.clip.transformer.resblocks[0]
     compute = block.mlp.forward
 
     def watched(x: Tensor) -> Any:

@@ -89,7 +89,7 @@ def test_threads_that_replay_at_once_get_their_own_features(on_gpu: Any) -> None
 def test_labels_have_the_features_of_the_plain_path_on_a_cpu(on_gpu: Any) -> None:
     labels, templates = ["cat", "dog", "a very old tree", "a very old house"], ("a photo of a {}.",)
     engine = on_gpu(Acceleration())
-    plain = tiny_engine(engine.model.config, acceleration=PLAIN)
+    plain = tiny_engine(engine.model.clip.config, acceleration=PLAIN)
     expected = plain.labels.get(labels, templates)
     assert torch.allclose(engine.labels.get(labels, templates), expected, atol=1e-3)
 

@@ -240,7 +240,7 @@ def test_a_device_that_will_not_heal_is_told_apart(
     def fail(*_: object, **__: object) -> Tensor:
         raise error
 
-    for part in engine.model.get_submodule(tower).modules():
+    for part in engine.model.clip.get_submodule(tower).modules():
         monkeypatch.setattr(part, "forward", fail)
     with pytest.raises(DeviceLostError, match="restart the process") as caught:
         engine.classify([photo((40, 40), seed=0)], ["cat"])

@@ -26,7 +26,7 @@ def probabilities(engine: Engine, scenes: Sequence[Scene]) -> Tensor:
     size = (engine.preprocessor.resolution,) * 2
     pixels = [engine.prepare(draw_scene(scene, size, seed=i)) for i, scene in enumerate(scenes)]
     texts = engine.labels.get(LABELS, ("a photo of a {}.",))
-    logits = engine.model.logit_scale.exp() * engine.encode_pixels(pixels) @ texts.T
+    logits = engine.model.logit_scale * engine.encode_pixels(pixels) @ texts.T
     for row, scene in zip(logits, scenes, strict=True):
         row[LABELS.index(f"{scene.colour} {scene.shape}")] = -torch.inf
     return logits.softmax(dim=-1)
@@ -65,7 +65,7 @@ def test_the_default_precision_is_float16_on_cuda_and_float32_elsewhere() -> Non
 
 
 def test_only_the_image_towers_products_are_stored_in_lower_precision() -> None:
-    model = tiny_engine(precision="bfloat16").model
+    model = tiny_engine(precision="bfloat16").model.clip
     low = {name for name, weight in model.named_parameters() if weight.dtype == torch.bfloat16}
     assert "visual.transformer.resblocks.0.attn.in_proj_weight" in low
     assert "visual.transformer.resblocks.0.mlp.c_fc.weight" in low

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
 from support.image_files import encoded
 from support.image_zoo import photo, write_zoo
 from support.oracles import fill
-from support.tiny_clip import tokenizer
+from support.tiny_clip import engine_around
 from torch import Tensor
 from torchvision import transforms
 
-from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.engine import Engine
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Mode, Preprocessor
 
@@ -141,14 +140,7 @@ def tower() -> Engine:
     )
     model = CLIP(config).eval().requires_grad_(requires_grad=False)
     fill(model, seed=11)
-    return Engine(
-        model,
-        identity=ModelIdentity("random", ""),
-        tokenizer=tokenizer(),
-        preprocessor=Preprocessor(R),
-        device=torch.device("cpu"),
-        buckets=(8,),
-    )
+    return engine_around(model, buckets=(8,))
 
 
 @pytest.fixture(scope="module")

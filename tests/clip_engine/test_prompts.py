@@ -10,12 +10,11 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from support.tiny_clip import stir, tokenizer
+from support.tiny_clip import engine_around, stir
 
-from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.engine import Engine
 from clip_engine.errors import InputError
 from clip_engine.model import build_model
-from clip_engine.preprocess import Preprocessor
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates, ensemble, ensembles, fill
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_ensembles.py"
@@ -43,13 +42,7 @@ def oracle(**text: Any) -> Any:
 
 
 def engine_of(model: Any) -> Engine:
-    return Engine(
-        build_model(model.state_dict()),
-        identity=ModelIdentity("oracle", "0" * 64),
-        tokenizer=tokenizer(),
-        preprocessor=Preprocessor(32),
-        device=torch.device("cpu"),
-    )
+    return engine_around(build_model(model.state_dict()))
 
 
 def theirs(model: Any, labels: list[str], name: str) -> torch.Tensor:

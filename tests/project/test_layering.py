@@ -40,9 +40,15 @@ LAYERS = {
     "clip_engine": (
         ("clip_engine.loader",),
         ("clip_engine.engine",),
-        ("clip_engine.label_cache", "clip_engine.weights", "clip_engine.formats"),
+        (
+            "clip_engine.families",
+            "clip_engine.label_cache",
+            "clip_engine.weights",
+            "clip_engine.formats",
+        ),
         ("clip_engine.inference",),
         ("clip_engine.acceleration",),
+        ("clip_engine.dual_encoder",),
         (
             "clip_engine.model",
             "clip_engine.tokenizer",

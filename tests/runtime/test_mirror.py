@@ -54,7 +54,7 @@ def test_the_loader_fetches_from_the_mirror_and_later_needs_none(entry, checkpoi
 
         assert server.paths == [f"/clip/{entry.sha256}/tiny.pt"]
 
-    assert engine.model.config == TINY_VIT
+    assert engine.model.clip.config == TINY_VIT
     assert (engine.identity.name, engine.identity.digest) == ("tiny", entry.sha256)
     assert load_engine("tiny", cache_dir=tmp_path, offline=True).identity == engine.identity
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration
 from clip_engine.engine import Engine, ModelIdentity
+from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.model import CLIP, CLIPConfig, build_model
 from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -72,12 +75,26 @@ def tokenizer() -> Tokenizer:
 
 def tiny_engine(config: CLIPConfig = TINY_VIT, **options: Any) -> Engine:
     """An engine around random weights, on the CPU by default."""
+    return engine_around(build_model(tiny_state(config)), **options)
+
+
+def engine_around(
+    model: CLIP,
+    *,
+    name: str = "tiny",
+    acceleration: Acceleration = AROUND_THE_MODEL,
+    buckets: Sequence[int] | None = None,
+    replicas: int = 1,
+    **encoding: Any,
+) -> Engine:
+    """An engine around a model; `encoding` are arguments of `ClipDualEncoder`."""
     return Engine(
-        build_model(tiny_state(config)),
-        identity=ModelIdentity("tiny", "0" * 64),
-        tokenizer=tokenizer(),
-        preprocessor=Preprocessor(config.image_resolution),
-        **{"device": torch.device("cpu"), **options},
+        ClipDualEncoder(model, tokenizer=tokenizer(), acceleration=acceleration, **encoding),
+        identity=ModelIdentity(name, "0" * 64),
+        preprocessor=Preprocessor(model.config.image_resolution),
+        buckets=buckets,
+        acceleration=acceleration,
+        replicas=replicas,
     )
 
 

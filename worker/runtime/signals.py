@@ -52,7 +52,8 @@ def load_model(sender: Any, **_: object) -> None:
     garbage.settle(settings.gc_threshold)
     _say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
-        f"{here.device.name}, {here.engine.precision}, batches of up to {settings.largest_batch}, "
+        f"{here.device.name}, {here.engine.model.precision}, "
+        f"batches of up to {settings.largest_batch}, "
         f"{_named(queues)} at {without_password(settings.redis_url)}"
     )
 

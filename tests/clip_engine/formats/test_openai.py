@@ -113,9 +113,9 @@ def test_an_engine_may_be_told_the_activation(tmp_path: Path) -> None:
     # when
     engine = load_engine(str(tmp_path / "model.pt"), activation="gelu")
     # then
-    assert engine.model.config.activation == "gelu"
+    assert engine.model.clip.config.activation == "gelu"
     assert engine.identity.digest != read_checkpoint(tmp_path / "model.pt").digest()
-    assert_agree(our_answers(engine.model), open_clip_answers(model))
+    assert_agree(our_answers(engine.model.clip), open_clip_answers(model))
 
 
 # --- what is refused ---

@@ -1,0 +1,1 @@
+"""The model families: implementations of `clip_engine.dual_encoder.DualEncoder`."""
