@@ -17,7 +17,8 @@ import torch
 from demo_model.evaluation import evaluate
 from demo_model.report import headline, tables, with_tables
 
-from clip_engine.loader import DEMO_MODEL, load_engine
+from clip_engine.loader import load_engine
+from clip_engine.weights.locate import DEMO_MODEL
 
 DEMO_FOLDER = Path(__file__).resolve().parent.parent / "clip_engine" / "demo"
 

@@ -5,23 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clip_engine.errors import CheckpointError
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, LAYOUTS, OPEN_CLIP_CONFIG
 
-HUGGING_FACE_CONFIG = "config.json"
-OPEN_CLIP_CONFIG = "open_clip_config.json"
-# A config's name, and the names of the weights beside it; the first that exists is used. OpenCLIP's
-# folders often hold a Hugging Face config too, sometimes of timm's image tower alone.
-LAYOUTS = (
-    (OPEN_CLIP_CONFIG, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")),
-    (
-        HUGGING_FACE_CONFIG,
-        (
-            "model.safetensors",
-            "model.safetensors.index.json",
-            "pytorch_model.bin",
-            "pytorch_model.bin.index.json",
-        ),
-    ),
-)
 MOST_LISTED = 5  # files in an error message
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from clip_engine.errors import CheckpointError
 from clip_engine.formats.checkpoint import Checkpoint
 from clip_engine.formats.config_file import read_config
-from clip_engine.formats.find_weights import HUGGING_FACE_CONFIG
 from clip_engine.formats.hugging_face_config import HuggingFaceConfig, read_normalisation
 from clip_engine.formats.weights_file import WeightsFile
 from clip_engine.model.state_dict_diff import name_problems
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG
 
 # Their names to ours. A name that ends with a dot stands for a weight and a bias.
 OUTSIDE_LAYERS = {

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from clip_engine.formats.checkpoint import Checkpoint
 from clip_engine.formats.config_file import read_config
-from clip_engine.formats.find_weights import OPEN_CLIP_CONFIG
 from clip_engine.formats.open_clip_config import OpenCLIPConfig
 from clip_engine.formats.weights_file import WeightsFile
 from clip_engine.model import Activation, Traits
 from clip_engine.model.config import StateDict, count_resblocks
+from clip_engine.weights.layouts import OPEN_CLIP_CONFIG
 
 # Head widths other than 64, by the image tower's width and resblocks (open_clip/model_configs:
 # ViT-H-14 and -H-16, ViT-g-14, ViT-bigG-14, ViT-e-14). All of them are published with GELU, some,

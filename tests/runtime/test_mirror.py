@@ -13,9 +13,9 @@ from support.scripted_server import scripted_server
 from support.tiny_clip import TINY_VIT, tiny_state
 from support.weights_server import WeightsServer, published
 
-from clip_engine import loader
 from clip_engine.errors import DownloadError
 from clip_engine.loader import load_engine
+from clip_engine.weights import locate
 from clip_worker.errors import InvalidRequestError, ServiceError
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.runtime import state as runtime
@@ -41,7 +41,7 @@ def checkpoint() -> bytes:
 def entry(checkpoint, monkeypatch):
     """The catalog's only entry: that model, at a publisher who is not there."""
     entry = published("http://publisher.invalid/", checkpoint)
-    monkeypatch.setattr(loader, "PUBLISHED", MappingProxyType({"tiny": entry}))
+    monkeypatch.setattr(locate, "PUBLISHED", MappingProxyType({"tiny": entry}))
     return entry
 
 

@@ -13,7 +13,8 @@ from demo_model.report import headline, with_tables
 from demo_model.world.scenes import Scene, all_scenes
 
 from clip_engine.formats import read_checkpoint
-from clip_engine.loader import load_engine, locate_checkpoint
+from clip_engine.loader import load_engine
+from clip_engine.weights.locate import locate_model
 from worker.cli.demo.images import DEMO_IMAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,12 +36,12 @@ def held_out(engine):
 
 
 def test_the_file_is_small_enough_to_ship():
-    assert locate_checkpoint("demo").stat().st_size <= 8_000_000
+    assert locate_model("demo").path.stat().st_size <= 8_000_000
 
 
 def test_the_file_has_openais_layout_in_half_precision():
     # when
-    state = read_checkpoint(locate_checkpoint("demo")).state
+    state = read_checkpoint(locate_model("demo").path).state
     # then
     floats = [value for value in state.values() if value.is_floating_point()]
     assert {value.dtype for value in floats} == {torch.float16}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 from clip_engine.formats import Checkpoint, read_checkpoint
-from clip_engine.loader import DEMO_MODEL, locate_checkpoint
 from clip_engine.weights.catalog import PUBLISHED
+from clip_engine.weights.locate import DEMO_MODEL, locate_model
 from clip_worker.quoting import quote
 from worker.cli.models.options import cache_dir_option, download_hint
 from worker.cli.output.usage_error import WrongInputError
@@ -104,7 +104,7 @@ def _locate(model: str, cache_dir: Path) -> Path:
         WrongInputError: There is no such file.
     """
     if model == DEMO_MODEL:
-        return locate_checkpoint(model)
+        return locate_model(model).path
     if model in PUBLISHED:
         path = cache_dir / PUBLISHED[model].filename
         remedy = f"download it with {download_hint(model)}"
