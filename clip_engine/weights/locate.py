@@ -44,7 +44,7 @@ DEMO_MODEL = "demo"  # shipped with this package; see demo/MODEL_CARD.md
 HUB_PREFIX = "hf-hub:"  # as in open_clip
 EXTRA = "clip-worker[models]"
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _SUFFIXES_OF_FILES = (".pt", ".pth", ".bin", ".safetensors", ".json", ".ckpt")
 
 
@@ -146,8 +146,8 @@ class _Hub:
         self, located: LocatedModel, config: Mapping[str, Any], tokenizer: Path | None = None
     ) -> LocatedModel:
         """Add the folders of the repositories that a config's text tower names."""
-        text = config.get("model_cfg", config).get("text_cfg", {})
-        tokenizer_name, text_name = text.get("hf_tokenizer_name"), text.get("hf_model_name")
+        tokenizer_name = _text_entry(config, "hf_tokenizer_name")
+        text_name = _text_entry(config, "hf_model_name")
         if tokenizer_name and tokenizer is None:
             tokenizer = self._fetch(_text_repository(tokenizer_name))
         text_config = self._fetch(_text_repository(text_name)) if text_name else None
@@ -173,6 +173,15 @@ def _config_in(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def _text_entry(config: Mapping[str, Any], entry: str) -> str | None:
+    """What a config's `text_cfg` says under this name, if it is text."""
+    for section in ("model_cfg", "text_cfg"):
+        inner = config.get(section, config if section == "model_cfg" else {})
+        config = inner if isinstance(inner, dict) else {}
+    value = config.get(entry)
+    return value if isinstance(value, str) and value else None
 
 
 def _may_be_repository(reference: str) -> bool:

@@ -125,15 +125,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return answer(*match.groups())
         return self._send(404, b"")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  # as the standard library calls it
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Nothing: tests look at `requests`."""
 
     def _api(self, name: str, what: str | None, revision: str | None) -> None:
         found = self._commit(name, revision or "main")
         if found is None:
-            return
+            return None
         commit, files = found
         if what == "tree":
             listing = [self._listed(path, body) for path, body in files.items()]
@@ -183,7 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
         """The commit and its files; None if the request has been answered with an error."""
         repository = self.hub.repositories.get(name)
         sent = self.headers.get("Authorization")
-        if repository is None or repository.token not in (None, (sent or "").removeprefix("Bearer ")):
+        if repository is None or repository.token not in (
+            None,
+            (sent or "").removeprefix("Bearer "),
+        ):
             self._refuse(401 if sent is None else 404, "RepoNotFound")
             return None
         commit = repository.branches.get(revision, revision)
@@ -195,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -63,7 +63,7 @@ def test_an_option_that_is_not_built_here_is_named(
     # given
     edit_json(folder / CONFIG, "model_cfg", **{tower: SMALL[tower] | {option: value}})
     # then
-    message = refusal(folder)
+    message = refusal(folder, read_checkpoint)
     assert repr(str(folder / CONFIG)) in message
     assert option in message
 

@@ -1,0 +1,332 @@
+"""Models by name: what a name is read as, what is downloaded for it, and how each refusal reads."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.hub_server import Hub, hub_server
+
+from clip_engine.errors import DownloadError, ModelNotFoundError
+from clip_engine.weights import locate, open_clip_tags
+from clip_engine.weights.locate import locate_model
+
+CLIP = "openai/clip-vit-base-patch32"
+FILES = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"the same"}
+TAG = "ViT-B-16-SigLIP2-256/webli"
+TAG_REPOSITORY = "timm/ViT-B-16-SigLIP2-256"
+TAG_FILES = {
+    "open_clip_config.json": b"{}",
+    "open_clip_model.safetensors": b"weights",
+    "open_clip_pytorch_model.bin": b"the same",
+    "tokenizer.json": b"{}",
+}
+SECRET = "hf_notToBeShown"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """An empty hub that this process uses, with an empty cache."""
+    with hub_server() as hub:
+        hub.use(monkeypatch, tmp_path / "hub-home")
+        yield hub
+
+
+# --- what a name is read as ---
+
+
+def test_a_repository_is_downloaded_once_with_one_set_of_weights_and_no_code(hub: Hub) -> None:
+    # given
+    more = {"modeling.py": b"import os", "onnx/model.onnx": b"", "vocab.json": b"{}"}
+    commit = hub.add(CLIP, {**FILES, **more})
+    # when
+    located = locate_model(CLIP)
+    # then
+    assert (located.name, located.revision) == (CLIP, commit)
+    assert sorted(path.name for path in located.path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "vocab.json",
+    ]
+    # and the second time nobody is asked, however it is called
+    hub.requests.clear()
+    assert locate_model(CLIP) == located
+    assert locate_model(f"hf-hub:{CLIP}@{commit}").path == located.path
+    assert locate_model(f"{CLIP}@main", offline=True).path == located.path
+    assert hub.requests == []
+
+
+def test_all_shards_of_the_weights_are_downloaded(hub: Hub) -> None:
+    shards = {f"model-0000{n}-of-00002.safetensors": b"%d" % n for n in (1, 2)}
+    hub.add(CLIP, {"config.json": b"{}", "model.safetensors.index.json": b"{}", **shards})
+    names = {path.name for path in locate_model(CLIP).path.iterdir()}
+    assert names == {"config.json", "model.safetensors.index.json", *shards}
+
+
+def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: Hub) -> None:
+    # given
+    old = hub.add(CLIP, FILES)
+    new = hub.add(CLIP, {**FILES, "model.safetensors": b"better"})
+    hub.add(CLIP, {**FILES, "model.safetensors": b"another"}, branch="v2")
+    # then
+    assert locate_model(f"{CLIP}@{old}").revision == old
+    assert locate_model(CLIP).revision == new
+    weights = locate_model(f"{CLIP}@v2").path / "model.safetensors"
+    assert weights.read_bytes() == b"another"
+
+
+def test_a_branch_that_moved_is_followed_only_when_asked(hub: Hub) -> None:
+    old = hub.add(CLIP, FILES)
+    assert locate_model(CLIP).revision == old
+    new = hub.add(CLIP, {**FILES, "model.safetensors": b"better"})
+    assert locate_model(CLIP).revision == old
+    assert locate_model(CLIP, refresh=True).revision == new
+    assert locate_model(CLIP, offline=True).revision == new
+
+
+def test_a_tag_of_open_clip_has_its_weights_architecture_preprocessing_and_tokenizer(
+    hub: Hub,
+) -> None:
+    # given
+    commit = hub.add(TAG_REPOSITORY, TAG_FILES)
+    # when
+    located = locate_model(TAG)
+    # then
+    assert (located.name, located.architecture) == (TAG, "ViT-B-16-SigLIP2-256")
+    assert (located.path.name, located.revision) == ("open_clip_model.safetensors", commit)
+    assert located.overrides["resize_mode"] == "squash"
+    assert located.overrides["mean"] == (0.5, 0.5, 0.5)
+    assert located.tokenizer == located.path.parent
+    assert located.text_config is None
+    assert hub.downloads("open_clip_pytorch_model.bin") == 0
+
+
+def test_a_text_tower_of_another_repository_brings_its_tokenizer_and_config(hub: Hub) -> None:
+    # given
+    hub.add("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", TAG_FILES)
+    commit = hub.add("xlm-roberta-base", {"config.json": b"{}", "tokenizer.json": b"{}"})
+    # when
+    located = locate_model("xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k")
+    # then
+    assert located.tokenizer == located.text_config
+    assert located.tokenizer is not None
+    assert located.tokenizer.name == commit
+
+
+def test_a_path_that_exists_goes_before_a_name_of_the_hub(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    hub.add("models/mine", FILES)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    # then
+    assert locate_model("models/mine").revision is None
+    assert locate_model("hf-hub:models/mine").revision is not None
+
+
+@pytest.mark.parametrize(("own", "downloads"), [({}, 1), ({"tokenizer.json": b"{}"}, 0)])
+def test_a_folder_brings_its_own_tokenizer_or_the_one_that_its_config_names(
+    hub: Hub, tmp_path: Path, own: dict[str, bytes], downloads: int
+) -> None:
+    # given
+    hub.add("timm/ViT-B-16-SigLIP", {"tokenizer.json": b"{}"})
+    config = {"model_cfg": {"text_cfg": {"hf_tokenizer_name": "timm/ViT-B-16-SigLIP"}}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    for name, body in own.items():
+        (tmp_path / name).write_bytes(body)
+    # when
+    located = locate_model(str(tmp_path))
+    # then
+    assert (located.name, located.path) == (tmp_path.stem, tmp_path)
+    assert (located.tokenizer == tmp_path) == (downloads == 0)
+    assert hub.downloads("tokenizer.json") == downloads
+
+
+def test_the_progress_of_a_download_is_reported_in_bytes_and_nothing_is_printed(
+    hub: Hub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub.add(CLIP, {**FILES, "model.safetensors": b"x" * 3_000_000})
+    reported: list[tuple[int, int | None]] = []
+    locate_model(CLIP, progress=lambda done, total: reported.append((done, total)))
+    assert reported[-1] == (3_000_000, 3_000_000)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_private_repository_is_read_with_the_token_of_the_environment(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(CLIP, FILES, token=SECRET)
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    assert (locate_model(CLIP).path / "model.safetensors").read_bytes() == b"weights"
+
+
+# --- what is refused, and how ---
+
+
+def test_each_refusal_of_the_hub_is_one_sentence_with_a_remedy(hub: Hub) -> None:
+    hub.add("org/gated", FILES, gated=True)
+    hub.add("org/private", FILES, token="another")
+    hub.add("org/text", {"README.md": b""})
+    hub.add(CLIP, FILES)
+    for name, error, said in (
+        ("org/none", ModelNotFoundError, "There is no repository 'org/none' at http"),
+        ("org/private", ModelNotFoundError, "it is private; check the name, or set HF_TOKEN"),
+        ("org/gated", DownloadError, "gated; accept its terms"),
+        ("org/text", DownloadError, "no weights that this package reads (it has README.md)"),
+        (f"{CLIP}@v9", ModelNotFoundError, "has no revision 'v9'; give a branch, a tag"),
+        ("hf-hub:a/b/c", ModelNotFoundError, "'a/b/c' is not the name of a repository"),
+    ):
+        with pytest.raises(error) as caught:
+            locate_model(name)
+        _is_one_sentence_with(str(caught.value), said)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b"<html>log in</html>", "doesn't answer as a Hugging Face hub"),
+        (200, b"{}", "doesn't answer as a Hugging Face hub"),
+        (200, b"[]", "doesn't answer as a Hugging Face hub"),
+        (401, b"", "(status 401); check that HF_TOKEN is valid"),
+        (403, b"", "(status 403); check that HF_TOKEN is valid"),
+        (429, b"", "(status 429); try again later"),
+        (503, b"", "(status 503); try again later"),
+    ],
+)
+def test_whatever_the_endpoint_answers_is_one_sentence_without_the_token(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, said: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    hub.answer = (status, body)
+    with pytest.raises(DownloadError) as caught:
+        locate_model(CLIP)
+    _is_one_sentence_with(str(caught.value), said)
+
+
+def test_an_endpoint_that_is_not_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with hub_server() as gone:
+        pass
+    gone.url = gone.url.replace("//", f"//anna:{SECRET}@")
+    gone.use(monkeypatch, tmp_path)
+    with pytest.raises(DownloadError) as caught:
+        locate_model(CLIP)
+    _is_one_sentence_with(str(caught.value), "can't be reached")
+
+
+@pytest.mark.parametrize("by", ["the argument", "HF_HUB_OFFLINE"])
+def test_what_is_not_cached_is_refused_offline_without_a_request(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    from huggingface_hub import constants
+
+    hub.add(CLIP, FILES)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", by == "HF_HUB_OFFLINE")
+    with pytest.raises(DownloadError) as caught:
+        locate_model(CLIP, offline=by == "the argument")
+    _is_one_sentence_with(str(caught.value), f"The files of '{CLIP}' are not all in the cache")
+    assert hub.requests == []
+
+
+def test_a_half_downloaded_model_is_completed(hub: Hub) -> None:
+    # given
+    hub.add(CLIP, FILES)
+    (locate_model(CLIP).path / "model.safetensors").unlink()
+    # then
+    with pytest.raises(DownloadError, match="not all in the cache"):
+        locate_model(CLIP, offline=True)
+    assert (locate_model(CLIP).path / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_full_disk_is_one_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    with pytest.raises(DownloadError) as caught:
+        locate_model(CLIP)
+    _is_one_sentence_with(str(caught.value), "is full (No space left on device)")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ViT-B-32", "ViT-B/32"),
+        ("vit-l/14@336", "ViT-L/14@336px"),
+        ("Demo", "demo"),
+        ("ViT-B-16-SigLIP2-256/web", TAG),
+        ("ViT-B-16-SigLIP-256/datacomp", "ViT-B-16-SigLIP-256/webli"),
+    ],
+)
+def test_a_near_miss_gets_the_name_that_was_meant(hub: Hub, name: str, meant: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=f"Did you mean '{meant}'"):
+        locate_model(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.pt", "./none", "some/model.safetensors", "a b/c", "x" * 300]
+)
+def test_what_can_be_no_name_is_refused_without_a_request(hub: Hub, name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"Unknown model .* or the path of a checkpoint"):
+        locate_model(name)
+    assert hub.requests == []
+
+
+def test_without_the_extra_a_name_of_the_hub_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (locate, open_clip_tags):
+        monkeypatch.setattr(module, "find_spec", lambda _name: None)
+    with pytest.raises(ModelNotFoundError, match=r"install clip-worker\[models\]"):
+        locate_model(CLIP)
+
+
+# --- several processes ---
+
+LOCATE = """
+import sys
+from clip_engine.weights.locate import locate_model
+print(locate_model(sys.argv[1]).path)
+"""
+
+
+def test_eight_processes_that_start_at_once_download_once_and_the_second_start_asks_nobody(
+    tmp_path: Path,
+) -> None:
+    with hub_server() as hub:
+        # given
+        commit = hub.add(CLIP, {**FILES, "model.safetensors": os.urandom(8_000_000)})
+        environment = {**os.environ, **hub.environment(tmp_path)}
+        # when
+        command = [sys.executable, "-c", LOCATE, CLIP]
+        started = [
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            for _ in range(8)
+        ]
+        folders = {process.communicate()[0].strip() for process in started}
+        # then
+        assert [process.returncode for process in started] == [0] * 8
+        assert [Path(folder).name for folder in folders] == [commit]
+        assert hub.downloads("config.json") == 1
+        stored = [path for method, path in hub.requests if path.startswith("/storage/")]
+        assert len(stored) == 1
+        # and when
+        hub.requests.clear()
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        # then
+        assert hub.requests == []
+
+
+def _is_one_sentence_with(message: str, said: str) -> None:
+    assert said in message
+    assert "\n" not in message
+    assert message.endswith(".")
+    assert SECRET not in message
