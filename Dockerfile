@@ -1,7 +1,8 @@
 # The worker. Without build arguments torch comes with CUDA, which runs on CPUs too (about 6 GB).
 #   TORCH_INDEX_URL   package index of another torch build, such as the much smaller one for CPUs
 #                     that PyTorch's installation page names
-#   EXTRAS            of the package, for pictures in object stores: s3, gcs, azure
+#   EXTRAS            of the package, separated by commas: models for those of the Hugging Face hub;
+#                     s3, gcs, azure for pictures in object stores
 FROM python:3.12-slim
 
 RUN apt-get update \
@@ -15,7 +16,8 @@ ENV PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    CLIP_WORKER_CACHE_DIR=/var/cache/clip-worker
+    CLIP_WORKER_CACHE_DIR=/var/cache/clip-worker \
+    HF_HOME=/var/cache/clip-worker/huggingface
 
 WORKDIR /app
 # Dependencies first: a change of the code then leaves the layer with torch alone.

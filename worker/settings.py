@@ -97,11 +97,15 @@ class Settings(WebhookSettings):
     )
 
     model: str = Field(
-        "ViT-B/32", description="Published name, `demo`, or a checkpoint's file or folder."
+        "ViT-B/32",
+        description="OpenAI's name, `demo`, open_clip's tag, a repository of the Hugging Face hub, "
+        "or a path (docs/models.md).",
     )
-    cache_dir: Path | None = Field(None, description="Where weights are kept; or ~/.cache/clip.")
+    cache_dir: Path | None = Field(
+        None, description="Where OpenAI's weights are kept; or ~/.cache/clip."
+    )
     mirror: str | None = Field(
-        None, description="Base URL that weights are fetched from, as `<mirror>/<sha256>/<file>`."
+        None, description="Base URL of a copy of OpenAI's weights, as `<mirror>/<sha256>/<file>`."
     )
     offline: bool = Field(default=False, description="Whether to fetch no weights.")
     device: str = Field("auto", description="Where to run.")

@@ -30,7 +30,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 
 @click.command("start")
 @click.option("--redis-url", metavar="URL", help=f"Redis to take tasks from. [{DEFAULT_REDIS_URL}]")
-@click.option("--model", help="A published model's name, `demo`, or a file. [ViT-B/32]")
+@click.option("--model", help="Name of a model (docs/models.md), or a file or folder. [ViT-B/32]")
 @click.option("--device", help="auto, cpu, cuda or cuda:N. [auto]")
 @click.option("--queue", help=f"Queue to take tasks from. [{DEFAULT_QUEUE}]")
 @click.option(
