@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from clip_worker.client.handle import Handle, as_completed
     from clip_worker.client.image_request import ImageRequest
     from clip_worker.client.webhook import verify_webhook
-    from clip_worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
+    from clip_worker.contract.label_sets import LabelSet, LabelSetCalibration
+    from clip_worker.contract.option_types import Score
+    from clip_worker.contract.results import (
+        Classification,
+        Failure,
+        Outcome,
+        Prediction,
+        Timing,
+        UsedLabelSet,
+    )
     from clip_worker.contract.webhooks import WebhookEvent
     from clip_worker.errors import (
         ClipWorkerError,
@@ -56,14 +65,18 @@ __all__ = [
     "ImageRequest",
     "ImageUnavailableError",
     "InvalidRequestError",
+    "LabelSet",
+    "LabelSetCalibration",
     "Outcome",
     "Prediction",
     "QueueFullError",
     "QueueUnavailableError",
     "ResultTimeoutError",
+    "Score",
     "ServiceError",
     "TemporaryError",
     "Timing",
+    "UsedLabelSet",
     "WebhookEvent",
     "__version__",
     "as_completed",
@@ -84,6 +97,10 @@ _MODULES = {
     "Outcome": "contract.results",
     "Prediction": "contract.results",
     "Timing": "contract.results",
+    "UsedLabelSet": "contract.results",
+    "Score": "contract.option_types",
+    "LabelSet": "contract.label_sets",
+    "LabelSetCalibration": "contract.label_sets",
     "WebhookEvent": "contract.webhooks",
     "verify_webhook": "client.webhook",
     "__version__": "version",

@@ -25,7 +25,7 @@ from clip_worker.client.image_request import ImageRequest
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from clip_worker.client.task_encoder import SendOptions
-from clip_worker.contract import DEFAULT_K, MAX_IMAGES
+from clip_worker.contract import DEFAULT_K, DEFAULT_SCORE, MAX_IMAGES, Score
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.results import Classification, Outcome
 from clip_worker.contract.uri import MAX_IMAGE_BYTES
@@ -96,6 +96,8 @@ class AsyncClient(AsyncStorage):
         template: str | None = None,
         templates: Iterable[str] | None = None,
         ensemble: str | None = None,
+        score: Score = DEFAULT_SCORE,
+        none_of_these: bool = False,
         threshold: float | None = None,
         deadline: float | None = None,
         return_embedding: bool = False,
@@ -132,6 +134,8 @@ class AsyncClient(AsyncStorage):
         template: str | None = None,
         templates: Iterable[str] | None = None,
         ensemble: str | None = None,
+        score: Score = DEFAULT_SCORE,
+        none_of_these: bool = False,
         threshold: float | None = None,
         deadline: float | None = None,
         return_embedding: bool = False,
@@ -180,6 +184,8 @@ class AsyncClient(AsyncStorage):
         template: str | None = None,
         templates: Iterable[str] | None = None,
         ensemble: str | None = None,
+        score: Score = DEFAULT_SCORE,
+        none_of_these: bool = False,
         threshold: float | None = None,
         deadline: float | None = None,
         return_embedding: bool = False,

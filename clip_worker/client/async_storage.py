@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from clip_worker.client.arguments import Bytes, Labels, listed, uri_of
 from clip_worker.client.async_submission import has_many_labels
-from clip_worker.client.storage import prepared_upload
-from clip_worker.contract import RequestOptions, parse
+from clip_worker.client.storage import check_set_name, checked_label_set, prepared_upload
+from clip_worker.contract import LabelSet, LabelSetCalibration
 from clip_worker.redis.error_translation import translated
-from clip_worker.redis.label_sets import KEY_PREFIX, encode_label_set
+from clip_worker.redis.label_sets import KEY_PREFIX, read_label_set
 from clip_worker.redis.uploads import DEFAULT_TTL_S, discard_command, put_commands
 
 if TYPE_CHECKING:
@@ -98,22 +98,42 @@ class AsyncStorage:
         encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
         return put_commands(encoded, ttl_s, keep=keep)
 
-    async def put_label_set(self, name: str, labels: Labels) -> str:
+    async def put_label_set(
+        self,
+        name: str,
+        labels: Labels,
+        *,
+        hierarchical: bool = False,
+        calibration: LabelSetCalibration | None = None,
+    ) -> str:
         """Store labels under a name, for `label_set=name`; see `Client.put_label_set`.
 
         Raises:
-            InvalidRequestError: The name or the labels are invalid.
+            InvalidRequestError: The name, the labels or the calibration are invalid.
             QueueUnavailableError: Redis can't be reached.
         """
-        parse(RequestOptions, {"label_set": name})
-        stored = listed(labels, "labels", "BAD_LABELS")
-        if has_many_labels({"labels": stored}):
-            version, encoded = await asyncio.to_thread(_label_set, stored)
-        else:
-            version, encoded = _label_set(stored)
+        given = listed(labels, "labels", "BAD_LABELS")
+        encode = partial(_encoded, name, given, hierarchical, calibration)
+        many = has_many_labels({"labels": given})
+        version, stored = await asyncio.to_thread(encode) if many else encode()
         with translated(self.url):
-            await self._parts.commands("SET", KEY_PREFIX + name, encoded)
+            await self._parts.commands("SET", KEY_PREFIX + name, stored)
         return version
+
+    async def get_label_set(self, name: str) -> LabelSet:
+        """The labels that are stored under a name; see `Client.get_label_set`.
+
+        Raises:
+            InvalidRequestError: The name is invalid, or `UNKNOWN_LABEL_SET`.
+            ServiceError: `BAD_LABEL_SET`: something else is stored there.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        check_set_name(name)
+        with translated(self.url):
+            stored = await self._parts.commands("GET", KEY_PREFIX + name)
+        read = partial(read_label_set, name, stored)
+        is_small = stored is None or len(stored) <= SMALL_BYTES
+        return read() if is_small else await asyncio.to_thread(read)
 
     async def ping(self) -> None:
         """Check that Redis answers.
@@ -125,6 +145,12 @@ class AsyncStorage:
             await self._parts.commands("PING")
 
 
-def _label_set(labels: list[str]) -> tuple[str, str]:
-    parse(RequestOptions, {"labels": labels})
-    return encode_label_set(labels)
+def _encoded(
+    name: str,
+    labels: Labels,
+    hierarchical: bool,  # noqa: FBT001  # as in `AsyncStorage.put_label_set`
+    calibration: LabelSetCalibration | None,
+) -> tuple[str, str]:
+    """A label set's version, and what is stored."""
+    label_set = checked_label_set(name, labels, hierarchical, calibration)
+    return label_set.version, label_set.to_json()

@@ -23,7 +23,14 @@ from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
 from clip_worker.client.storage import Storage
 from clip_worker.client.task_encoder import SendOptions
-from clip_worker.contract import DEFAULT_K, MAX_IMAGES, RequestOptions, parse
+from clip_worker.contract import (
+    DEFAULT_K,
+    DEFAULT_SCORE,
+    MAX_IMAGES,
+    RequestOptions,
+    Score,
+    parse,
+)
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.message_writer import EncodedRequest
 from clip_worker.contract.results import Classification, Outcome
@@ -85,6 +92,8 @@ class Client(Storage):
         template: str | None = None,
         templates: Iterable[str] | None = None,
         ensemble: str | None = None,
+        score: Score = DEFAULT_SCORE,
+        none_of_these: bool = False,
         threshold: float | None = None,
         deadline: float | None = None,
         return_embedding: bool = False,
@@ -104,7 +113,12 @@ class Client(Storage):
             template: Prompt for a label, with one `{}`; or
             templates: several, whose features are averaged; or
             ensemble: the name of a set of templates that the worker has.
-            threshold: Omit predictions that are less probable; in [0, 1].
+            score: What orders the labels and is compared with `threshold`: `softmax`, the
+                probabilities over all labels; `sigmoid`, a probability for each label by itself;
+                `cosine` or `logit`, which come in addition to the softmax.
+            none_of_these: Add the probability that no label fits to the result.
+            threshold: Omit predictions with a lower score: in [0, 1] for softmax and sigmoid, in
+                [-1, 1] for cosine. By default those of the label set's calibration, if it has one.
             deadline: Unix time in seconds after which the task fails instead of running on.
             return_embedding: Add the image's embedding to the result.
             task_id: The task's id, if it must not be sent twice: where a task with it was sent
@@ -135,6 +149,8 @@ class Client(Storage):
         template: str | None = None,
         templates: Iterable[str] | None = None,
         ensemble: str | None = None,
+        score: Score = DEFAULT_SCORE,
+        none_of_these: bool = False,
         threshold: float | None = None,
         deadline: float | None = None,
         return_embedding: bool = False,
@@ -191,6 +207,8 @@ class Client(Storage):
         template: str | None = None,
         templates: Iterable[str] | None = None,
         ensemble: str | None = None,
+        score: Score = DEFAULT_SCORE,
+        none_of_these: bool = False,
         threshold: float | None = None,
         deadline: float | None = None,
         return_embedding: bool = False,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Required, TypedDict
 
+from clip_worker.contract.option_types import Score
+
 
 class ImageRequest(TypedDict, total=False):
     """An image and its own options; see `Client.classify` for their meaning.
@@ -19,6 +21,8 @@ class ImageRequest(TypedDict, total=False):
     template: str
     templates: Iterable[str]
     ensemble: str
+    score: Score
+    none_of_these: bool
     threshold: float
     deadline: float
     return_embedding: bool

@@ -9,7 +9,7 @@ from typing import Self
 from clip_worker.client.arguments import Bytes, Labels, image_bytes, listed, uri_of
 from clip_worker.client.parts import ClientParts
 from clip_worker.client.shrinking import shrink
-from clip_worker.contract import RequestOptions, parse
+from clip_worker.contract import LabelSet, LabelSetCalibration, RequestOptions, parse
 from clip_worker.errors import InvalidRequestError
 from clip_worker.redis.error_translation import translated
 from clip_worker.redis.uploads import DEFAULT_TTL_S, UploadStore
@@ -92,21 +92,46 @@ class Storage:
         with translated(self.url):
             UploadStore(self._redis).discard(uri_of(uri))
 
-    def put_label_set(self, name: str, labels: Labels) -> str:
+    def put_label_set(
+        self,
+        name: str,
+        labels: Labels,
+        *,
+        hierarchical: bool = False,
+        calibration: LabelSetCalibration | None = None,
+    ) -> str:
         """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.
 
+        Args:
+            name: Of the set.
+            labels: Distinct labels.
+            hierarchical: Whether they are paths, such as `animal > dog > beagle`. Prompts get the
+                last part, and results have the most probable nodes of each level.
+            calibration: What was fitted to labelled images (`clip-worker labels calibrate`).
+
         Returns:
-            The version: 12 hexadecimal digits that depend only on the labels.
+            The version: 12 hexadecimal digits that depend only on the content.
 
         Raises:
-            InvalidRequestError: The name or the labels are invalid.
+            InvalidRequestError: The name, the labels or the calibration are invalid.
             QueueUnavailableError: Redis can't be reached.
         """
-        parse(RequestOptions, {"label_set": name})
-        stored = listed(labels, "labels", "BAD_LABELS")
-        parse(RequestOptions, {"labels": stored})
+        label_set = checked_label_set(name, labels, hierarchical, calibration)
         with translated(self.url):
-            return self._parts.label_sets.put(name, stored)
+            self._parts.label_sets.put(name, label_set)
+        return label_set.version
+
+    def get_label_set(self, name: str) -> LabelSet:
+        """The labels that `put_label_set` has stored under a name.
+
+        Raises:
+            InvalidRequestError: The name is invalid, or `UNKNOWN_LABEL_SET`.
+            ServiceError: `BAD_LABEL_SET`: something else is stored there.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        check_set_name(name)
+        with translated(self.url):
+            return self._parts.label_sets.read(name)
 
     def ping(self) -> None:
         """Check that Redis answers.
@@ -126,3 +151,28 @@ def prepared_upload(
     if not 0 < ttl_s < float("inf"):
         raise InvalidRequestError(f"ttl_s is {ttl_s!r}; pass a number of seconds above 0.")
     return encoded if shrink_to is None else shrink(encoded, shrink_to)
+
+
+def check_set_name(name: str) -> None:
+    """Check the name of a label set.
+
+    Raises:
+        InvalidRequestError: It is not a string of 1 to 200 characters.
+    """
+    parse(RequestOptions, {"label_set": name})
+
+
+def checked_label_set(
+    name: str,
+    labels: Labels,
+    hierarchical: bool,  # noqa: FBT001  # as in `Storage.put_label_set`
+    calibration: LabelSetCalibration | None,
+) -> LabelSet:
+    """A label set to store; the arguments are those of `Storage.put_label_set`."""
+    check_set_name(name)
+    given = {
+        "labels": listed(labels, "labels", "BAD_LABELS"),
+        "hierarchical": hierarchical,
+        "calibration": calibration,
+    }
+    return parse(LabelSet, given)

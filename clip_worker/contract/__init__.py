@@ -4,14 +4,19 @@ Any Celery client in any language can be a producer; `clip_worker.client` is the
 package loads no torch.
 """
 
+from clip_worker.contract.label_sets import LabelSet, LabelSetCalibration
+from clip_worker.contract.option_types import (
+    DEFAULT_SCORE,
+    DEFAULT_TEMPLATE,
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
+    Score,
+)
 from clip_worker.contract.requests import (
     CLASSIFY,
     CLASSIFY_MANY,
     DEFAULT_K,
-    DEFAULT_TEMPLATE,
     MAX_IMAGES,
-    MAX_LABEL_CHARS,
-    MAX_LABELS,
     MAX_TEMPLATES,
     SENT_AT_HEADER,
     ClassifyManyRequest,
@@ -19,12 +24,20 @@ from clip_worker.contract.requests import (
     RequestOptions,
     parse,
 )
-from clip_worker.contract.results import Classification, Failure, Outcome, Prediction, Timing
+from clip_worker.contract.results import (
+    Classification,
+    Failure,
+    Outcome,
+    Prediction,
+    Timing,
+    UsedLabelSet,
+)
 
 __all__ = [
     "CLASSIFY",
     "CLASSIFY_MANY",
     "DEFAULT_K",
+    "DEFAULT_SCORE",
     "DEFAULT_TEMPLATE",
     "MAX_IMAGES",
     "MAX_LABELS",
@@ -35,9 +48,13 @@ __all__ = [
     "ClassifyManyRequest",
     "ClassifyRequest",
     "Failure",
+    "LabelSet",
+    "LabelSetCalibration",
     "Outcome",
     "Prediction",
     "RequestOptions",
+    "Score",
     "Timing",
+    "UsedLabelSet",
     "parse",
 ]

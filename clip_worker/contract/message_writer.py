@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own limit
 MOST_SHOWN_IMAGE = 256
 MOST_SHOWN_IMAGES = MOST_SHOWN // 4  # no more fit: each has a character, two quotes and a comma
+# Left out where they have their defaults, because earlier workers don't know them.
+_LATER_OPTIONS = ("score", "none_of_these")
 _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
@@ -58,7 +60,14 @@ class EncodedRequest:
     """
 
     def __init__(self, request: RequestOptions) -> None:
-        fields = request.model_dump(mode="json", exclude_none=True, exclude={"image", "images"})
+        usual = {
+            name
+            for name in _LATER_OPTIONS
+            if getattr(request, name) == type(request).model_fields[name].default
+        }
+        fields = request.model_dump(
+            mode="json", exclude_none=True, exclude={"image", "images", *usual}
+        )
         self._encoded = json.dumps(fields)[:-1]
         if request.webhook is not None:
             fields["webhook"] = without_secrets(request.webhook)

@@ -22,11 +22,33 @@ class Wire(BaseModel):
 
 
 class Prediction(Wire):
-    """A label, its softmax probability over all labels of the request, and its index in them."""
+    """A label that fits an image, or a node of a hierarchical label set.
+
+    Attributes:
+        label: As in the request; of a node its path, such as `animal > dog`.
+        probability: Softmax over all labels of the request; for the score `sigmoid` its sigmoid.
+        index: Position in the request's labels, or of a node among those of its level.
+        score: The cosine or logit, where that was asked for.
+    """
 
     label: str
     probability: float
     index: int
+    score: float | None = None
+
+
+class UsedLabelSet(Wire):
+    """The stored label set that an image was classified with.
+
+    Attributes:
+        name: Of the set.
+        version: As `Client.put_label_set` returned it.
+        calibration: The id of the calibration that was applied; None if there was none.
+    """
+
+    name: str
+    version: str
+    calibration: str | None
 
 
 class Timing(Wire):
@@ -43,13 +65,28 @@ class Timing(Wire):
 
 
 class Classification(Wire):
-    """The result for one image, the most probable label first."""
+    """The result for one image, the best label first.
+
+    Attributes:
+        predictions: At most K.
+        model: Name of the model.
+        model_digest: SHA-256 of its checkpoint.
+        timing: How long it took.
+        embedding: The image's normalised feature, if it was asked for.
+        none_of_these: The probability that no label fits, if it was asked for.
+        label_set: The label set, if the request named one.
+        levels: Of a hierarchical label set: for each depth, beginning with the broadest, the K most
+            probable nodes.
+    """
 
     predictions: tuple[Prediction, ...]
     model: str
     model_digest: str
     timing: Timing
     embedding: tuple[float, ...] | None = None
+    none_of_these: float | None = None
+    label_set: UsedLabelSet | None = None
+    levels: tuple[tuple[Prediction, ...], ...] | None = None
 
 
 class Failure(Wire):

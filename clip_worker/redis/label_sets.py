@@ -1,17 +1,15 @@
-"""Named lists of labels in Redis, so that tasks need not contain the labels."""
+"""Stores and reads label sets in Redis, so that tasks need not contain their labels."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
 
-from clip_worker.contract.text import is_text
+from clip_worker.contract.label_sets import LabelSet
 from clip_worker.errors import InvalidRequestError, QueueUnavailableError, ServiceError
 from clip_worker.quoting import quote
 
@@ -20,6 +18,12 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "clip-worker:label-set:"
 FRESH_S = 5.0  # how long a worker caches a set, and thus until it uses a new version
+
+
+class _Cached(NamedTuple):
+    read_at: float
+    stored: bytes
+    label_set: LabelSet
 
 
 class LabelSets:
@@ -33,29 +37,24 @@ class LabelSets:
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
         self._clock = clock
-        self._read: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._cached: dict[str, _Cached] = {}
         self._lock = threading.Lock()
 
-    def put(self, name: str, labels: Sequence[str]) -> str:
+    def put(self, name: str, label_set: LabelSet) -> None:
         """Store a set, or a new version of it.
-
-        Returns:
-            The version: 12 hexadecimal digits that depend only on the labels.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
         """
-        version, stored = encode_label_set(labels)
         try:
-            self._redis.set(KEY_PREFIX + name, stored)
+            self._redis.set(KEY_PREFIX + name, label_set.to_json())
         except RedisError as error:
             raise QueueUnavailableError(
                 f"The label set {name!r} can't be stored: {error}."
             ) from error
-        return version
 
-    def get(self, name: str) -> tuple[str, ...]:
-        """The labels of a set, cached for 5 seconds.
+    def get(self, name: str) -> LabelSet:
+        """A set, cached for 5 seconds: the same object for as long as what is stored stays.
 
         Raises:
             InvalidRequestError: `UNKNOWN_LABEL_SET`.
@@ -64,45 +63,52 @@ class LabelSets:
         """
         now = self._clock()
         with self._lock:
-            read_at, labels = self._read.get(name, (float("-inf"), ()))
-        if now - read_at <= FRESH_S:
-            return labels
-        found = self._load(name)
-        if found != labels:  # else return the same object, which callers recognise by identity
-            labels = found
+            cached = self._cached.get(name)
+        if cached and now - cached.read_at <= FRESH_S:
+            return cached.label_set
+        stored = self._read(name)
+        if cached and stored == cached.stored:
+            label_set = cached.label_set
+        else:
+            label_set = read_label_set(name, stored)
         with self._lock:
-            self._read[name] = (now, labels)
-        return labels
+            self._cached[name] = _Cached(now, stored or b"", label_set)
+        return label_set
 
-    def _load(self, name: str) -> tuple[str, ...]:
+    def read(self, name: str) -> LabelSet:
+        """A set as it is stored now; for the errors see `get`."""
+        return read_label_set(name, self._read(name))
+
+    def _read(self, name: str) -> bytes | None:
         try:
-            stored = self._redis.get(KEY_PREFIX + name)
+            return self._redis.get(KEY_PREFIX + name)  # type: ignore[return-value]  # it decodes none
         except RedisError as error:
             raise QueueUnavailableError(
                 f"The label set {quote(name)} can't be read: {error}."
             ) from error
-        if stored is None:
-            raise InvalidRequestError(
-                f"There is no label set {quote(name)}; store it with Client.put_label_set.",
-                "UNKNOWN_LABEL_SET",
-            )
-        try:
-            return tuple(map(_label, json.loads(stored)["labels"]))
-        except (ValueError, LookupError, TypeError) as error:
-            raise ServiceError(
-                f"The stored label set {quote(name)} can't be read; store it again with "
-                "Client.put_label_set.",
-                "BAD_LABEL_SET",
-            ) from error
 
 
-def encode_label_set(labels: Sequence[str]) -> tuple[str, str]:
-    """A label set's version, and what is stored."""
-    version = hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()[:12]
-    return version, json.dumps({"version": version, "labels": list(labels)})
+def read_label_set(name: str, stored: bytes | None) -> LabelSet:
+    """The label set that a key contains.
 
+    Args:
+        name: Of the set.
+        stored: What the key contains; None if there is no such key.
 
-def _label(stored: object) -> str:
-    if not (isinstance(stored, str) and is_text(stored)):
-        raise ValueError(f"{quote(stored)} is not a label")
-    return stored
+    Raises:
+        InvalidRequestError: `UNKNOWN_LABEL_SET`.
+        ServiceError: `BAD_LABEL_SET`.
+    """
+    if stored is None:
+        raise InvalidRequestError(
+            f"There is no label set {quote(name)}; store it with Client.put_label_set.",
+            "UNKNOWN_LABEL_SET",
+        )
+    try:
+        return LabelSet.from_json(stored)
+    except ValueError as error:
+        raise ServiceError(
+            f"The stored label set {quote(name)} can't be read; store it again with "
+            "Client.put_label_set.",
+            "BAD_LABEL_SET",
+        ) from error

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.cli_client import FakeClient
+from support.cli_client import LABEL_SET, FakeClient
 
 from clip_worker.errors import QueueUnavailableError
 from worker.cli.classify import command as classify_command
@@ -64,6 +64,33 @@ def test_json_has_one_object_per_line(client, folder, capsys):
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert objects[0]["predictions"] == [{"label": "cat", "probability": 0.5, "index": 0}]
     assert sorted(one["image"] for one in objects) == list(map(str, sorted(folder.iterdir())))
+
+
+def test_scores_levels_and_none_of_these_are_printed_where_they_are_asked_for(
+    client, folder, capsys
+):
+    image = folder / "00.jpg"
+    options = ("--label-set", "animals", "--score", "cosine", "--none-of-these")
+
+    assert classify(image, *options, "-k", "1") == 0
+    table = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    assert classify(image, *options, "-k", "1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+
+    rows = [[part.strip() for part in line if part.strip()] for line in table]
+    assert [(row[1], row[-1]) for row in rows] == [
+        ("animal", "75.0%"),
+        ("animal > cat", "0.2500"),
+        ("none of these", "12.5%"),
+    ]
+    assert "50.0%" in rows[1]
+    cat = {"label": "animal > cat", "probability": 0.5, "index": 0, "score": 0.25}
+    assert found["predictions"] == [cat]
+    assert found["none_of_these"] == 0.125
+    assert found["label_set"] == {"name": "animals", "version": LABEL_SET.version}
+    assert found["levels"] == [[{"label": "animal", "probability": 0.75, "index": 0}], [cat]]
+    asked = {"label_set": "animals", "score": "cosine", "none_of_these": True}
+    assert client.requests[0].items() >= asked.items()
 
 
 def test_an_image_that_fails_has_the_reason_and_the_others_go_on(client, folder, capsys):
@@ -129,9 +156,11 @@ def test_the_options_reach_the_worker(client, folder):
     assert classify(folder, "--labels", "a", "--ensemble", "imagenet") == 0
 
     assert client.opened[0] == ("redis://elsewhere/3", "big")
+    usual = {"score": "softmax", "none_of_these": False}
+    templates = ["one {}", "two {}"]
     assert client.requests == [
-        {"labels": ["a", "b"], "k": 1, "templates": ["one {}", "two {}"], "threshold": 0.25},
-        {"labels": ["a"], "k": 5, "ensemble": "imagenet"},
+        usual | {"labels": ["a", "b"], "k": 1, "templates": templates, "threshold": 0.25},
+        usual | {"labels": ["a"], "k": 5, "ensemble": "imagenet"},
     ]
 
 

@@ -21,11 +21,16 @@ PREDICTIONS = (
 LONG_NAME = "/a/very/long/path/" + 20 * "folder/" + "cat.jpg"
 
 
-def printed(*rows: tuple[str, Outcome], terminal: bool, encoding: str = "utf-8") -> list[str]:
+def printed(
+    *rows: tuple[str, Outcome], terminal: bool, encoding: str = "utf-8", has_scores: bool = False
+) -> list[str]:
     """The lines that are printed for images with these outcomes."""
     file = io.TextIOWrapper(io.BytesIO(), encoding)
     table = OutcomeTable(
-        Screen(file, terminal, 80), [name for name, _ in rows], [one.label for one in PREDICTIONS]
+        Screen(file, terminal, 80),
+        [name for name, _ in rows],
+        [one.label for one in PREDICTIONS],
+        has_scores=has_scores,
     )
     table.print_header()
     for name, outcome in rows:
@@ -82,6 +87,30 @@ def test_an_image_without_predictions_has_a_line():
     lines = printed(("cat.jpg", outcome(k=0)), terminal=False)
 
     assert lines == ["cat.jpg  no label above the threshold"]
+
+
+def test_none_of_these_is_printed_also_where_no_label_is_above_the_threshold():
+    nothing = outcome(k=0).result.model_copy(update={"none_of_these": 0.75})
+    lines = printed(("cat.jpg", Outcome(status="ok", result=nothing)), terminal=False)
+
+    assert lines[0] == "cat.jpg  no label above the threshold"
+    assert lines[1].startswith("cat.jpg  none of the")
+    assert lines[1].endswith("75.0%")
+
+
+def test_scores_have_a_column_that_fits_on_the_terminal():
+    predictions = [
+        PREDICTIONS[0].model_copy(update={"score": 27.5}),
+        PREDICTIONS[1].model_copy(update={"score": -3.25}),
+    ]
+    result = ANSWER.model_copy(update={"predictions": predictions})
+    rows = ((LONG_NAME, Outcome(status="ok", result=result)),)
+    header, first, second = printed(*rows, terminal=True, has_scores=True)
+
+    assert header.split() == ["image", "label", "probability", "score"]
+    assert first.endswith(" 50.0%   27.5000")
+    assert second.endswith(" 25.0%   -3.2500")
+    assert len(first) == len(second) == 80
 
 
 def test_an_output_without_block_characters_gets_plain_bars():

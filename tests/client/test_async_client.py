@@ -25,8 +25,8 @@ from worker.cli.demo.redis_server import find_free_port
 pytestmark = pytest.mark.integration
 
 METHODS = (
-    *("classify", "submit_many", "classify_many", "handle", "upload", "discard", "put_label_set"),
-    "ping",
+    *("classify", "submit_many", "classify_many", "handle", "upload", "discard", "ping"),
+    *("put_label_set", "get_label_set"),
 )
 MANY = 5000  # labels, which are validated in a thread
 
@@ -55,6 +55,7 @@ def test_its_methods_have_the_parameters_of_the_client(name):
 def test_what_is_sent_is_what_the_client_sends(redis_url, redis):
     own = {"image": "data:,x", "labels": ["tree"], "k": 1, "task_id": "own"}
     options = {"k": 2, "threshold": 0.5, "priority": 0, "expires_s": 60.0, "result_ttl_s": 9.0}
+    options |= {"score": "cosine", "none_of_these": True}
     many = [IMAGE] * 40
     labels = [f"label {number}" for number in range(MANY)]
     with Client(redis_url) as client:
@@ -94,7 +95,12 @@ CALLS = {
     "images": lambda client: client.classify_many(IMAGE, LABELS),
     "chunk": lambda client: client.classify_many([IMAGE], LABELS, chunk=513),
     "options": lambda client: client.classify_many([IMAGE], []),
+    "score": lambda client: client.classify(IMAGE, LABELS, score="dot"),
+    "threshold": lambda client: client.submit_many([IMAGE], LABELS, score="cosine", threshold=2.0),
     "set": lambda client: client.put_label_set("pets", []),
+    "paths": lambda client: client.put_label_set("pets", ["a", "a > b"], hierarchical=True),
+    "unknown set": lambda client: client.get_label_set("cars"),
+    "unnamed set": lambda client: client.get_label_set(""),
     "name": lambda client: client.put_label_set("", LABELS),
     "upload": lambda client: client.upload("cat.jpg"),
     "empty upload": lambda client: client.upload(b""),
@@ -133,6 +139,7 @@ UNREACHABLE = {
     "upload": lambda client: client.upload(b"picture"),
     "discard": lambda client: client.discard(f"redis://uploads/{64 * '0'}#claim"),
     "labels": lambda client: client.put_label_set("animals", LABELS),
+    "set": lambda client: client.get_label_set("animals"),
     "classify": lambda client: client.classify(IMAGE, LABELS),
     "classify_many": lambda client: client.classify_many([IMAGE], LABELS),
     "submit_many": lambda client: client.submit_many([IMAGE], LABELS),

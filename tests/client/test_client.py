@@ -51,7 +51,9 @@ def test_every_keyword_is_an_option_of_the_contract_or_of_sending(client, sent):
     given = {
         "k": 3,
         "templates": ["a {}", "the {}"],
-        "threshold": 0.25,
+        "score": "cosine",
+        "none_of_these": True,
+        "threshold": -0.25,
         "deadline": 2e9,
         "return_embedding": True,
     }
@@ -224,13 +226,14 @@ def test_an_invalid_url_is_rejected_at_once(url):
         lambda client: client.ping(),
         lambda client: client.upload(b"picture"),
         lambda client: client.put_label_set("animals", LABELS),
+        lambda client: client.get_label_set("animals"),
         lambda client: client.classify(IMAGE, LABELS),
         lambda client: next(client.classify_many([IMAGE], LABELS)),
         lambda client: client.submit_many([IMAGE], LABELS),
         lambda client: client.handle("some-id").state,
         lambda client: client.dead_letters.ids(),
     ],
-    ids=["ping", "upload", "labels", "classify", "classify_many", "submit_many", "state", "dead"],
+    ids=["ping", "upload", "labels", "set", "classify", "many", "submit_many", "state", "dead"],
 )
 def test_an_unreachable_redis_is_named(call, monkeypatch):
     monkeypatch.setattr("redis.retry.sleep", lambda _: None)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CALLS = """
 from clip_worker import AsyncClient, AsyncHandle, async_as_completed
-from clip_worker import Classification, Client, Handle, Outcome, as_completed
+from clip_worker import Classification, Client, Handle, LabelSet, Outcome, Score, as_completed
 
 client = Client()
 labels = ["cat", "dog"]
@@ -23,6 +23,13 @@ handles: list[Handle[Classification]] = client.submit_many(
 )
 for ended in as_completed(handles):
     label: str = ended.get().predictions[0].label
+score: Score = "cosine"
+scored = client.classify("data:,x", labels, score=score, none_of_these=True, threshold=-0.5).get()
+cosine: float | None = scored.predictions[0].score
+none: float | None = scored.none_of_these
+version: str = client.put_label_set("pets", ["animal > dog"], hierarchical=True)
+stored: LabelSet = client.get_label_set("pets")
+used: str | None = scored.label_set.calibration if scored.label_set else None
 for position, outcome in client.classify_many(["data:,x"], label_set="pets"):
     number: int = position
     kind: Outcome = outcome
@@ -48,9 +55,14 @@ MISTAKES = [
     'client.submit_many([{"image": "data:,x", "kk": 3}], labels)',
     'client.submit_many([{"k": 3}], labels)',
     'client.classify_many(["data:,x"], labels, k="three")',
-    "handle.get().predictions[0].score",
+    "handle.get().predictions[0].scores",
+    'client.classify("data:,x", labels, score="dot")',
+    'client.submit_many([{"image": "data:,x", "score": "dot"}], labels)',
+    'client.classify_many(["data:,x"], labels, none_of_these="yes")',
+    'client.put_label_set("pets", labels, calibration=0.5)',
     'handle.get(timeout="1")',
     'another.classify("data:,x", labels, k="three")',
+    'another.classify("data:,x", labels, score="dot")',
     'another.submit_many(["data:,x"], labels, kk=3)',
     'another.classify_many(["data:,x"], labels, kk=3)',
 ]

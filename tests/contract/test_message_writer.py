@@ -29,6 +29,7 @@ REQUESTS = [
     {"labels": ["cat", "dög", 'quo"ted', "it's", "\\ \u2028"]},
     {"label_set": "animals", "k": 3, "threshold": 0.25, "return_embedding": True},
     {"labels": ["a"], "templates": ["a {}", "the {}."], "deadline": 1763730000.5},
+    {"labels": ["a"], "score": "cosine", "none_of_these": True, "threshold": -0.5},
 ]
 OPTIONS = [{}, {"priority": 4}, {"expires": 60}, {"priority": 9}]
 OWN = ("reply_to", "delivery_tag")  # different for each sender and each message
@@ -46,7 +47,8 @@ def theirs(redis_server):
     redis.flushall()
 
     def theirs(task, task_id, request, **options: object):
-        kwargs = request.model_dump(mode="json", exclude_none=True)
+        given = request.model_fields_set | {"k", "return_embedding"}  # always written
+        kwargs = request.model_dump(mode="json", include=given)
         headers = {SENT_AT_HEADER: 1.5}
         app.send_task(task, task_id=task_id, kwargs=kwargs, headers=headers, **options)
         lists = [key for key in redis.scan_iter() if key.startswith(QUEUE.encode())]
@@ -56,6 +58,16 @@ def theirs(redis_server):
 
     yield theirs
     app.close()
+
+
+def test_a_default_request_is_written_as_it_always_was():
+    """So that workers of earlier versions, who don't know later options, take it."""
+    for usual in ({}, {"score": "softmax", "none_of_these": False}):
+        request = parse(ClassifyRequest, {"image": "data:,", "labels": ["cat"], **usual})
+        arguments = EncodedRequest(request).with_image("data:,")
+        assert arguments.encoded == (
+            '{"labels": ["cat"], "k": 5, "return_embedding": false, "image": "data:,"}'
+        )
 
 
 def ours(task, task_id, request, options=()):
@@ -71,7 +83,7 @@ def ours(task, task_id, request, options=()):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("request_", REQUESTS, ids=["labels", "label set", "templates"])
+@pytest.mark.parametrize("request_", REQUESTS, ids=["labels", "set", "templates", "scores"])
 @pytest.mark.parametrize("task", [CLASSIFY, CLASSIFY_MANY])
 def test_each_field_is_as_celery_and_kombu_write_it(theirs, task, request_, options, monkeypatch):
     # given one task, and a clock that stands still

@@ -79,6 +79,8 @@ def test_the_error_of_an_invalid_webhook_is_the_same_with_a_cached_request(encod
         [{"labels": ["a", "b"]}, {"labels": ["a", "b"], "k": 5}],
         [{"labels": ["a"], "template": "{}"}, {"labels": ["a"], "templates": ["{}"]}],
         [{"labels": ["a"], "threshold": 0.5}, {"labels": ["a"], "threshold": 0.25}],
+        [{"labels": ["a"], "score": "cosine"}, {"labels": ["a"], "score": "logit"}],
+        [{"labels": ["a"], "none_of_these": True}, {"labels": ["a"]}],
         [{"labels": ["ab"]}, {"labels": ["a", "b"]}],
         [{"label_set": "a"}, {"labels": ["a"]}],
         [{"labels": ["a"], "threshold": 1}, {"labels": ["a"], "threshold": 1.0}],

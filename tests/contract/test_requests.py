@@ -21,6 +21,7 @@ from clip_worker.contract import (
     Failure,
     Outcome,
     Prediction,
+    UsedLabelSet,
     parse,
 )
 from clip_worker.errors import ImageInvalidError
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
 IMAGE = "https://example.org/cat.jpg"
 LABELS = ["cat", "dog"]
+NODE = Prediction(label="animal", probability=1 / 3, index=0)
 RESULT = ANSWER.model_copy(
     update={
-        "predictions": (Prediction(label="cat", probability=1 / 3, index=0),),
+        "predictions": (Prediction(label="animal > cat", probability=1 / 3, index=0, score=-0.25),),
         "embedding": (0.6, -0.8),
+        "none_of_these": 2 / 3,
+        "label_set": UsedLabelSet(name="pets", version="0123456789ab", calibration=None),
+        "levels": ((NODE,), (NODE, NODE)),
     }
 )
 
@@ -56,6 +61,7 @@ def test_an_image_and_labels_are_sufficient():
     assert (request.image, request.labels, request.k) == (IMAGE, ("cat", "dog"), 5)
     assert request.all_templates == (DEFAULT_TEMPLATE,)
     assert (request.threshold, request.deadline, request.return_embedding) == (None, None, False)
+    assert (request.score, request.none_of_these) == ("softmax", False)
 
 
 def test_one_template_and_several_are_taken_in_order():
@@ -74,6 +80,9 @@ def test_a_label_set_stands_for_labels():
     [
         *({"k": k} for k in (1, 10**9)),
         *({"threshold": threshold} for threshold in (0, 1, 0.25)),
+        {"score": "sigmoid", "threshold": 1},
+        {"score": "cosine", "threshold": -1, "none_of_these": True},
+        *({"score": "logit", "threshold": threshold} for threshold in (-1e6, 27.5)),
         *({"deadline": deadline} for deadline in (1, 1_900_000_000.5)),
         {"return_embedding": True},
         {"labels": ["{}", "a {} b", "café", "猫", "🐈", "O'Hare"]},
@@ -90,6 +99,7 @@ def test_valid_requests_are_accepted(changes):
 @pytest.mark.parametrize(
     "request_",
     [
+        parse(ClassifyRequest, asked(score="cosine", none_of_these=True, threshold=-0.5)),
         parse(ClassifyRequest, asked(k=3, threshold=0.5, deadline=9.5, templates=["{}", "a {}"])),
         parse(ClassifyRequest, asked(labels=None, label_set="animals", return_embedding=True)),
         parse(ClassifyManyRequest, {"images": [IMAGE, "not a URI"], "labels": LABELS}),
@@ -192,9 +202,20 @@ def test_the_callers_arguments_are_not_changed():
         ({"templates": ["{}"], "ensemble": "photo"}, "BAD_TEMPLATE", ["give only one"]),
         ({"ensemble": ""}, "BAD_TEMPLATE", ["ensemble is ''"]),
         ({"ensemble": ["photo"]}, "BAD_TEMPLATE", ["['photo']", "give a string"]),
-        # the three that are left
-        ({"threshold": -0.1}, "INVALID_REQUEST", ["threshold", "-0.1", "0"]),
+        # scores
+        ({"score": "Softmax"}, "BAD_SCORE", ["'Softmax'", "give 'softmax', 'sigmoid', 'cosine'"]),
+        *(({"score": score}, "BAD_SCORE", [repr(score)]) for score in (5, ["cosine"], "")),
+        ({"none_of_these": 1}, "INVALID_REQUEST", ["none_of_these is 1", "true or false"]),
+        # a threshold is on the scale of the score
+        ({"threshold": -0.1}, "INVALID_REQUEST", ["threshold", "-0.1", "0 to 1", "'softmax'"]),
         ({"threshold": 1.5}, "INVALID_REQUEST", ["threshold", "1.5", "1"]),
+        *(({"score": score, "threshold": threshold}, "INVALID_REQUEST",
+           [f"threshold is {threshold}; give a number from {least} to 1", score])
+          for score, threshold, least in
+          [("sigmoid", -0.5, 0), ("sigmoid", 1.5, 0), ("cosine", -1.5, -1), ("cosine", 2, -1)]),
+        *(({"score": "logit", "threshold": threshold}, "INVALID_REQUEST", [str(threshold)])
+          for threshold in (float("inf"), float("nan"))),
+        # the others
         ({"threshold": float("nan")}, "INVALID_REQUEST", ["threshold", "nan"]),
         ({"threshold": "0.5"}, "INVALID_REQUEST", ["threshold", "'0.5'", "a number"]),
         ({"threshold": True}, "INVALID_REQUEST", ["threshold", "True", "a number"]),

@@ -8,6 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from support.failure import code_of, failure_of
 from support.fake_clock import FakeClock
 
+from clip_worker.contract import LabelSet
 from clip_worker.errors import QueueUnavailableError
 from clip_worker.redis.label_sets import FRESH_S, KEY_PREFIX, LabelSets
 
@@ -40,47 +41,49 @@ def label_sets(redis, clock):
     return LabelSets(redis, clock)
 
 
+ANIMALS = LabelSet(labels=("cat", "naïve 🐈"))
+
+
 def test_a_stored_set_is_read(label_sets):
-    label_sets.put("animals", ["cat", "naïve 🐈"])
-    assert label_sets.get("animals") == ("cat", "naïve 🐈")
-
-
-def test_the_version_depends_only_on_the_labels_and_their_order(label_sets):
-    version = label_sets.put("a", ["cat", "dog"])
-    assert len(version) == 12
-    assert label_sets.put("b", ("cat", "dog")) == version
-    assert label_sets.put("a", ["dog", "cat"]) != version
-    assert label_sets.put("a", ["catdog"]) != version
+    label_sets.put("animals", ANIMALS)
+    assert label_sets.get("animals") == label_sets.read("animals") == ANIMALS
 
 
 def test_a_set_is_cached_for_five_seconds_also_while_redis_is_away(label_sets, redis, clock):
-    label_sets.put("animals", ["cat"])
+    label_sets.put("animals", ANIMALS)
     for _ in range(3):
-        assert label_sets.get("animals") == ("cat",)
+        assert label_sets.get("animals") == ANIMALS
         redis.down = True
         clock.sleep(FRESH_S / 2 - 0.01)
     assert redis.reads == 1
 
 
 def test_a_new_version_is_used_after_five_seconds(label_sets, clock):
-    label_sets.put("animals", ["cat"])
+    label_sets.put("animals", ANIMALS)
     label_sets.get("animals")
-    label_sets.put("animals", ["dog"])
-    assert label_sets.get("animals") == ("cat",)
+    label_sets.put("animals", LabelSet(labels=("dog",)))
+    assert label_sets.get("animals") == ANIMALS
     clock.sleep(FRESH_S + 0.01)
-    assert label_sets.get("animals") == ("dog",)
+    assert label_sets.get("animals").labels == ("dog",)
+
+
+def test_a_set_that_stays_is_the_same_object(label_sets, clock):
+    label_sets.put("animals", ANIMALS)
+    first = label_sets.get("animals")
+    clock.sleep(FRESH_S + 0.01)
+    assert label_sets.get("animals") is first
 
 
 def test_that_a_set_is_unknown_is_not_cached(label_sets):
     failure = failure_of(label_sets.get, "animals")
     assert (failure.code, "'animals'" in failure.message) == ("UNKNOWN_LABEL_SET", True)
-    label_sets.put("animals", ["cat"])
-    assert label_sets.get("animals") == ("cat",)
+    label_sets.put("animals", ANIMALS)
+    assert label_sets.get("animals") == ANIMALS
 
 
 def test_an_unreachable_redis_is_reported_by_reading_and_storing(label_sets, redis):
     redis.down = True
-    stored = failure_of(label_sets.put, "animals", ["cat"])
+    stored = failure_of(label_sets.put, "animals", ANIMALS)
     read = failure_of(label_sets.get, "animals")
     assert type(stored) is type(read) is QueueUnavailableError
     assert "'animals' can't be stored" in stored.message
@@ -90,10 +93,18 @@ def test_an_unreachable_redis_is_reported_by_reading_and_storing(label_sets, red
 @pytest.mark.parametrize(
     "stored",
     [
-        *(b"", b"{", b"[]", b"{}", b"5", b"\xff"),
+        *(b"", b"{", b"[]", b"{}", b"5", b"null", b"\xff", b"[" * 100_000),
         *(b'{"labels": 5}', b'{"labels": ["cat", 5]}', b'{"labels": ["cat", "\\ud83d"]}'),
+        *(b'{"labels": []}', b'{"labels": ["cat", "cat"]}', b'{"labels": [" "]}'),
+        b'{"labels": ["cat"], "hierarchical": "yes"}',
+        b'{"labels": ["cat", "cat > lion"], "hierarchical": true}',
+        *(
+            b'{"labels": ["cat"], "calibration": %b}' % calibration
+            for calibration in (b"5", b"[]", b"{}", b'{"temperature": NaN}', b"[" * 100_000)
+        ),
     ],
 )
 def test_a_value_that_is_not_a_label_set_is_reported(label_sets, redis, stored):
     redis.set(KEY_PREFIX + "animals", stored)
-    assert code_of(label_sets.get, "animals") == "BAD_LABEL_SET"
+    for read in (label_sets.get, label_sets.read):
+        assert code_of(read, "animals") == "BAD_LABEL_SET"

@@ -7,11 +7,16 @@ from typing import Any, Self
 
 from support.answers import ANSWER
 
-from clip_worker.contract import Failure, Outcome, Prediction
+from clip_worker.contract import Failure, LabelSet, Outcome, Prediction, UsedLabelSet
+
+LABEL_SET = LabelSet(labels=("animal > cat", "animal > dog"), hierarchical=True)
 
 
 class FakeClient:
     """Gives the labels of each image in their order, the first with a probability of one half.
+
+    The label set `animals` is `LABEL_SET`; no label fits with a probability of one eighth; cosines
+    are half the probabilities.
 
     Bytes that begin with `bad` are not an image. Outcomes arrive in reverse order, as from workers
     of different speed.
@@ -47,6 +52,10 @@ class FakeClient:
         self.uploads.append(data)
         return f"redis://uploads/{len(self.uploads) - 1}"
 
+    def get_label_set(self, name: str) -> LabelSet:
+        assert name == "animals"
+        return LABEL_SET
+
     def classify_many(
         self, images: Iterable[str], *, chunk: int, in_flight: int, timeout: float, **options: Any
     ) -> Iterator[tuple[int, Outcome]]:
@@ -75,11 +84,21 @@ class FakeClient:
                 message=f"{image!r}: These bytes are no image.",
             )
             return Outcome(status="error", error=failure)
+        is_plain = options["score"] in ("softmax", "sigmoid")
         predictions = tuple(
-            Prediction(label=label, probability=0.5 ** (rank + 1), index=rank)
-            for rank, label in enumerate(options["labels"][: options["k"]])
+            Prediction(
+                label=label,
+                probability=0.5 ** (rank + 1),
+                index=rank,
+                score=None if is_plain else 0.5 ** (rank + 2),
+            )
+            for rank, label in enumerate(options.get("labels", LABEL_SET.labels)[: options["k"]])
         )
-        return Outcome(
-            status="ok",
-            result=ANSWER.model_copy(update={"predictions": predictions}),
-        )
+        fields: dict[str, Any] = {"predictions": predictions}
+        if options["none_of_these"]:
+            fields["none_of_these"] = 0.125
+        if "label_set" in options:
+            used = UsedLabelSet(name="animals", version=LABEL_SET.version, calibration=None)
+            animal = Prediction(label="animal", probability=0.75, index=0)
+            fields |= {"label_set": used, "levels": ((animal,), predictions)}
+        return Outcome(status="ok", result=ANSWER.model_copy(update=fields))

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clip_engine.label_cache import LabelFeatures
+    from clip_worker.contract import LabelSet
 
 Failed = Callable[[ImageTask, BaseException], None]
 
 
 class ReadsLabelSets(Protocol):
-    """Gives the labels that are stored under a name; `clip_worker.redis.label_sets` does."""
+    """Gives the label set that is stored under a name; `clip_worker.redis.label_sets` does."""
 
-    def get(self, name: str) -> tuple[str, ...]:
-        """The labels, or an error of `clip_worker.errors`."""
+    def get(self, name: str) -> LabelSet:
+        """The set, or an error of `clip_worker.errors`."""
 
 
 class LabelStage:
@@ -95,7 +96,7 @@ class LabelStage:
 
     def _read(self, name: str) -> tuple[str, ...]:
         assert self._label_sets is not None, "requests name label sets only where there are some"
-        return self._label_sets.get(name)
+        return self._label_sets.get(name).labels
 
     def _fail(self, tasks: Sequence[ImageTask], error: BaseException) -> None:
         for task in tasks:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from clip_worker import Client
 from clip_worker.client.image_file import REDIS_MAX_BYTES
-from clip_worker.contract import DEFAULT_K, DEFAULT_TEMPLATE, ClassifyManyRequest, Outcome, parse
+from clip_worker.contract import (
+    DEFAULT_K,
+    DEFAULT_SCORE,
+    DEFAULT_TEMPLATE,
+    ClassifyManyRequest,
+    Outcome,
+    Score,
+    parse,
+)
+from clip_worker.contract.option_types import PROBABILITIES
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.quoting import quote, without_password
 from worker.cli.classify.image_arguments import ImageArgument, find_images
@@ -21,10 +30,12 @@ from worker.cli.classify.progress import with_progress
 from worker.cli.classify.sender import in_order, send
 from worker.cli.options import json_lines_option, queue_option, redis_url_option, text
 from worker.cli.output.screen import Screen
-from worker.cli.output.table import OutcomeTable
+from worker.cli.output.table import NONE_OF_THESE, OutcomeTable
 from worker.cli.output.usage_error import WrongInputError, say
 
 Outcomes = Iterable[tuple[int, Outcome]]
+
+PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of a result, as JSON
 
 
 @click.command("classify")
@@ -34,6 +45,9 @@ Outcomes = Iterable[tuple[int, Outcome]]
     "--labels-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with more labels, one per line; these may contain commas.",
+)
+@click.option(
+    "--label-set", type=text, metavar="NAME", help="Labels that Client.put_label_set has stored."
 )
 @click.option("-k", type=int, default=DEFAULT_K, show_default=True, help="Labels per image.")
 @click.option(
@@ -50,7 +64,22 @@ Outcomes = Iterable[tuple[int, Outcome]]
     metavar="NAME",
     help="Named set of prompts: photo, imagenet (80) or imagenet-simple (7).",
 )
-@click.option("--threshold", type=float, help="Omit labels less probable than this, 0 to 1.")
+@click.option(
+    "--score",
+    type=click.Choice(get_args(Score)),
+    default=DEFAULT_SCORE,
+    show_default=True,
+    help="What orders the labels: probabilities over all labels, a probability for each label by "
+    "itself, cosines, or logits.",
+)
+@click.option(
+    "--none-of-these", is_flag=True, help="Print the probability that no label fits, too."
+)
+@click.option(
+    "--threshold",
+    type=float,
+    help="Omit labels with a lower score: 0 to 1, or -1 to 1 for cosine.",
+)
 @json_lines_option
 @redis_url_option
 @queue_option
@@ -67,10 +96,13 @@ def command(  # noqa: PLR0913  # one argument per option
     images: tuple[str, ...],
     labels: tuple[str, ...],
     labels_file: Path | None,
+    label_set: str | None,
     k: int,
     *,
     templates: tuple[str, ...],
     ensemble: str | None,
+    score: Score,
+    none_of_these: bool,
     threshold: float | None,
     as_json: bool,
     redis_url: str,
@@ -88,30 +120,41 @@ def command(  # noqa: PLR0913  # one argument per option
     2 for invalid input.
     """
     prompts = {"templates": list(templates) or None, "ensemble": ensemble}
-    options = _checked(labels=_labels(labels, labels_file), k=k, threshold=threshold, **prompts)
+    options = _checked(
+        labels=_labels(labels, labels_file, label_set),
+        label_set=label_set,
+        k=k,
+        score=score,
+        none_of_these=none_of_these,
+        threshold=threshold,
+        **prompts,
+    )
     found = find_images(images)
     opened = Client(redis_url, queue=queue, max_upload_bytes=REDIS_MAX_BYTES)
     with opened as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
+        shown = options.get("labels") or client.get_label_set(str(label_set)).labels
         outcomes = send(client, found, timeout_s=timeout_s, **options)
-        failed = _print(found, outcomes, options["labels"], as_json=as_json)
+        failed = _print(found, outcomes, _table(found, shown, options), as_json=as_json)
     if failed:
         say(f"{failed} of {len(found)} images failed.")
     return 1 if failed else 0
 
 
-def _labels(listed: Sequence[str], file: Path | None) -> list[str]:
-    """The labels of both options.
+def _labels(listed: Sequence[str], file: Path | None, label_set: str | None) -> list[str] | None:
+    """The labels of both options; None if there are none, but a label set.
 
-    >>> _labels(["cat, dog", "car"], None)
+    >>> _labels(["cat, dog", "car"], None, None)
     ['cat', 'dog', 'car']
     """
     labels = [label.strip() for part in listed if part for label in part.split(",")]
     if file is not None:
         labels += _lines(file)
-    if not labels:
-        raise WrongInputError("There are no labels; use --labels cat,dog,... or --labels-file.")
-    return labels
+    if not labels and label_set is None:
+        raise WrongInputError(
+            "There are no labels; use --labels cat,dog,..., --labels-file or --label-set."
+        )
+    return labels or None
 
 
 def _lines(file: Path) -> list[str]:
@@ -147,14 +190,27 @@ def _hint_at_worker(url: str, queue: str, timeout_s: float) -> Iterator[None]:
         ) from error
 
 
+def _table(
+    images: Sequence[ImageArgument], labels: Sequence[str], options: Mapping[str, Any]
+) -> OutcomeTable:
+    """The table for outcomes of images with these labels and options."""
+    lines = [*labels, NONE_OF_THESE] if options["none_of_these"] else labels
+    return OutcomeTable(
+        Screen.of(sys.stdout),
+        [image.name for image in images],
+        lines,
+        has_scores=options["score"] not in PROBABILITIES,
+    )
+
+
 def _print(
-    images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str], *, as_json: bool
+    images: Sequence[ImageArgument], outcomes: Outcomes, table: OutcomeTable, *, as_json: bool
 ) -> int:
     """Print all outcomes and return how many images failed."""
     shown = with_progress(outcomes, len(images), Screen.of(sys.stderr))
     if as_json:
         return _print_json(images, shown)
-    return _print_table(images, shown, labels)
+    return _print_table(images, shown, table)
 
 
 def _print_json(images: Sequence[ImageArgument], outcomes: Outcomes) -> int:
@@ -167,14 +223,13 @@ def _print_json(images: Sequence[ImageArgument], outcomes: Outcomes) -> int:
 
 def _json_object(name: str, outcome: Outcome) -> dict[str, Any]:
     if outcome.result is not None:
-        result = outcome.result.model_dump(mode="json", include={"predictions", "model"})
+        result = outcome.result.model_dump(mode="json", include=PRINTED, exclude_none=True)
         return {"image": name, **result}
     assert outcome.error is not None
     return {"image": name, "error": outcome.error.model_dump(mode="json")}
 
 
-def _print_table(images: Sequence[ImageArgument], outcomes: Outcomes, labels: Sequence[str]) -> int:
-    table = OutcomeTable(Screen.of(sys.stdout), [image.name for image in images], labels)
+def _print_table(images: Sequence[ImageArgument], outcomes: Outcomes, table: OutcomeTable) -> int:
     table.print_header()
     failed = 0
     for position, outcome in in_order(outcomes):

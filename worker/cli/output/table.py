@@ -7,11 +7,11 @@ row can be printed at once.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from click import echo, style
 
-from clip_worker.contract import Classification, Outcome, Prediction
+from clip_worker.contract import Classification, Outcome
 from worker.cli.output.bar import bar
 from worker.cli.output.screen import Screen, cells, cut, fit
 
@@ -22,6 +22,9 @@ NARROW = 80  # columns; below this the bars are shorter
 MOST_LABEL_WIDTH = 32
 LEAST_NAME_WIDTH = 12
 PERCENT_WIDTH = 6  # '100.0%'
+SCORE_WIDTH = 8  # '-12.3456'
+NONE_OF_THESE = "none of these"
+NO_LABEL = "no label above the threshold"
 
 
 class OutcomeTable:
@@ -34,10 +37,20 @@ class OutcomeTable:
         screen: Where it is printed.
         names: Names of all images.
         labels: Labels of the request.
+        has_scores: Whether predictions have a score besides the probability.
     """
 
-    def __init__(self, screen: Screen, names: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        names: Sequence[str],
+        labels: Sequence[str],
+        *,
+        has_scores: bool = False,
+    ) -> None:
         self._screen = screen
+        self._labels = frozenset(labels)
+        self._score_width = SCORE_WIDTH + len(GAP) if has_scores else 0
         self._short = screen.is_terminal
         self._unicode = screen.unicode
         self._bar_width = BAR_WIDTH if screen.width >= NARROW else NARROW_BAR_WIDTH
@@ -49,7 +62,10 @@ class OutcomeTable:
     def print_header(self) -> None:
         """Print the columns' names, if on a terminal."""
         if self._short:
-            columns = self._line("image", fit("label", self._label_width) + GAP + "probability")
+            score = GAP + "score" if self._score_width else ""
+            columns = self._line(
+                "image", fit("label", self._label_width) + GAP + "probability" + score
+            )
             self._print(style(columns, dim=True))
 
     def print_outcome(self, name: str, outcome: Outcome) -> None:
@@ -57,10 +73,9 @@ class OutcomeTable:
         if outcome.result is None:
             assert outcome.error is not None
             self._print_error(name, printable(outcome.error.message))
-        elif not outcome.result.predictions:
-            self._print(self._line(name, style("no label above the threshold", dim=True)))
         else:
-            self._print_predictions(name, outcome.result)
+            for position, row in enumerate(self._rows(outcome.result)):
+                self._print(self._line("" if position and self._short else name, row))
 
     def _print_error(self, name: str, sentence: str) -> None:
         room = self._screen.width - self._name_width - len(GAP)
@@ -68,18 +83,30 @@ class OutcomeTable:
         for shown, line in zip([name, *[""] * len(lines)], lines, strict=False):
             self._print(self._line(shown, style(line, fg="red")))
 
-    def _print_predictions(self, name: str, result: Classification) -> None:
+    def _rows(self, result: Classification) -> Iterator[str]:
+        """The nodes above the labels, from the broadest level on, the labels, and none of these."""
+        for level in result.levels or ():
+            for node in level:
+                if node.label not in self._labels:
+                    yield self._row(node.label, node.probability, colour="blue")
         for rank, prediction in enumerate(result.predictions):
-            shown = name if rank == 0 or not self._short else ""
-            self._print(self._line(shown, self._prediction(prediction, best=rank == 0)))
+            score = "" if prediction.score is None else f"{prediction.score:.4f}"
+            colour = "green" if rank == 0 else "cyan"
+            yield self._row(
+                prediction.label, prediction.probability, score, colour=colour, bold=rank == 0
+            )
+        if not result.predictions:
+            yield style(NO_LABEL, dim=True)
+        if result.none_of_these is not None:
+            yield self._row(NONE_OF_THESE, result.none_of_these, colour="yellow")
 
-    def _prediction(self, prediction: Prediction, *, best: bool) -> str:
-        label = fit(printable(prediction.label), self._label_width)
-        drawn = bar(prediction.probability, self._bar_width, unicode=self._unicode)
-        percent = f"{prediction.probability:>{PERCENT_WIDTH}.1%}"
-        colour = "green" if best else "cyan"
-        label, percent = (style(part, bold=best or None) for part in (label, percent))
-        return f"{label}{GAP}{style(drawn, fg=colour)} {percent}"
+    def _row(
+        self, label: str, probability: float, score: str = "", *, colour: str, bold: bool = False
+    ) -> str:
+        drawn = style(bar(probability, self._bar_width, unicode=self._unicode), fg=colour)
+        parts = fit(printable(label), self._label_width), f"{probability:>{PERCENT_WIDTH}.1%}"
+        label, percent = (style(part, bold=bold or None) for part in parts)
+        return f"{label}{GAP}{drawn} {percent}" + (score and f"{GAP}{score:>{SCORE_WIDTH}}")
 
     def _line(self, name: str, rest: str) -> str:
         return self._name(name) + GAP + rest
@@ -93,6 +120,7 @@ class OutcomeTable:
 
     def _room_for_names(self) -> int:
         taken = self._label_width + self._bar_width + PERCENT_WIDTH + 2 * len(GAP) + 1
+        taken += self._score_width
         return max(LEAST_NAME_WIDTH, self._screen.width - taken)
 
     def _print(self, line: str) -> None:

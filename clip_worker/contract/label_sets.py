@@ -1,0 +1,143 @@
+"""Label sets as they are stored in Redis: labels under a name, a hierarchy, a calibration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationInfo, field_validator
+
+from clip_worker.contract.faults import FaultError
+from clip_worker.contract.option_types import Labels, Number, Score, Template
+from clip_worker.contract.results import Wire
+from clip_worker.contract.text import read_json
+from clip_worker.quoting import quote
+
+SEPARATOR = ">"  # between the parts of a path, with or without blanks around it
+VERSION_DIGITS = 12
+
+
+class LabelSetCalibration(Wire):
+    """What `clip-worker labels calibrate` has fitted to labelled images.
+
+    It is applied to requests with the model, the templates and the score that it was fitted with.
+
+    Attributes:
+        temperature: Logits are divided by it.
+        none_bias: Added to the logit of "none of these".
+        thresholds: For each label its least score, None for one with too few images; None if there
+            are none.
+        model_digest: SHA-256 of the model's checkpoint.
+        templates: The prompts.
+        score: The score.
+        rows: How many images it was fitted to.
+    """
+
+    temperature: Annotated[Number, Field(gt=0)] = 1.0
+    none_bias: Number = 0.0
+    thresholds: tuple[Number | None, ...] | None = None
+    model_digest: StrictStr
+    templates: Annotated[tuple[Template, ...], Field(min_length=1)]
+    score: Score
+    rows: Annotated[StrictInt, Field(ge=0)]
+
+    @cached_property
+    def id(self) -> str:
+        """12 hexadecimal digits that depend only on its content."""
+        return _digest(self.model_dump(mode="json"))
+
+
+class LabelSet(Wire):
+    """Labels that are stored under a name.
+
+    Attributes:
+        hierarchical: Whether the labels are paths such as `animal > dog > beagle`, of which prompts
+            get the last part.
+        labels: All different; paths with one blank on each side of a `>`.
+        calibration: For these labels, if there is one.
+    """
+
+    hierarchical: StrictBool = False
+    labels: Labels
+    calibration: LabelSetCalibration | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _paths(cls, labels: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        return _check_paths(labels) if others.data.get("hierarchical") else labels
+
+    @field_validator("calibration")
+    @classmethod
+    def _one_threshold_a_label(
+        cls, calibration: LabelSetCalibration | None, others: ValidationInfo
+    ) -> LabelSetCalibration | None:
+        labels = others.data.get("labels")  # None if they are invalid
+        thresholds = calibration.thresholds if calibration else None
+        if labels and thresholds is not None and len(thresholds) != len(labels):
+            raise FaultError(
+                f"The calibration has {len(thresholds)} thresholds for {len(labels)} labels; fit "
+                "it again with these labels.",
+                "BAD_CALIBRATION",
+            )
+        return calibration
+
+    @cached_property
+    def version(self) -> str:
+        """12 hexadecimal digits that depend only on the content."""
+        if self.hierarchical or self.calibration:
+            return _digest(self.model_dump(mode="json"))
+        return _digest(list(self.labels))
+
+    def to_json(self) -> str:
+        """What is stored."""
+        fields = self.model_dump(mode="json")
+        return json.dumps({"version": self.version, **fields})
+
+    @classmethod
+    def from_json(cls, stored: bytes) -> Self:
+        """Read what is stored; also what earlier versions wrote, who knew `labels` only.
+
+        Raises:
+            ValueError: It is not a label set.
+        """
+        fields = read_json(stored)
+        if isinstance(fields, dict):
+            fields = {name: fields[name] for name in cls.model_fields if name in fields}
+        return cls.model_validate(fields)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:VERSION_DIGITS]
+
+
+def _check_paths(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths, spelled alike; a leaf is named once and has nothing below it.
+
+    >>> _check_paths(("animal>cat", "animal > dog > beagle"))
+    ('animal > cat', 'animal > dog > beagle')
+    """
+    paths = {}
+    for label in labels:
+        parts = tuple(part.strip() for part in label.split(SEPARATOR))
+        if not all(parts):
+            raise FaultError(
+                f"The label {quote(label)} has a part that is blank; give a path such as "
+                "'animal > dog'.",
+                "BAD_LABELS",
+            )
+        if parts in paths:
+            raise FaultError(
+                f"The label {quote(label)} is there twice; give each label once.", "DUPLICATE_LABEL"
+            )
+        paths[parts] = f" {SEPARATOR} ".join(parts)
+    for parts, path in paths.items():
+        for length in range(1, len(parts)):
+            if parts[:length] in paths:
+                raise FaultError(
+                    f"The label {quote(paths[parts[:length]])} stands above the label "
+                    f"{quote(path)}; only the last parts of paths are labels, so remove it.",
+                    "BAD_LABELS",
+                )
+    return tuple(paths.values())
