@@ -111,7 +111,7 @@ class Tokenizer:
         for row, text in zip(result, texts, strict=True):
             numbers = self.encode(text)
             if len(numbers) > context_length - 2 and not truncate:
-                raise TextTooLongError(_too_long(text, len(numbers), context_length - 2))
+                raise TextTooLongError(too_long(text, len(numbers), context_length - 2))
             numbers = numbers[: context_length - 2]
             marked = [self._number[START_OF_TEXT], *numbers, self._number[END_OF_TEXT]]
             row[: len(marked)] = torch.tensor(marked)
@@ -197,7 +197,8 @@ def _listed(texts: str | Iterable[str]) -> list[str]:
         raise InputError(f"Invalid texts {quoted(texts)}; give a list of strings.") from error
 
 
-def _too_long(text: str, found: int, limit: int) -> str:
+def too_long(text: str, found: int, limit: int) -> str:
+    """The sentence that refuses a text with too many tokens, marks not counted."""
     shown = text if len(text) <= 80 else text[:77] + "..."
     return (
         f"The text {shown!r} has {found} tokens, and the limit is {limit}; shorten or truncate it."

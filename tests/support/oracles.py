@@ -24,6 +24,7 @@ PROMPTS = (
     "x",
 )
 TEMPERATURE = 4.6052  # logit scale as trained: a factor of 100
+SIGMOID_BIAS = -10.0  # as SigLIP's begins
 POOL = 4_000_037  # random numbers; a prime, so that no matrix has two equal rows
 
 
@@ -51,6 +52,8 @@ def fill(model: nn.Module, seed: int) -> nn.Module:
             value.zero_()
         elif name.endswith("logit_scale"):
             value.fill_(TEMPERATURE)
+        elif name.endswith("logit_bias"):
+            value.fill_(SIGMOID_BIAS)
         elif name.endswith("running_var"):
             value.uniform_(0.5, 1.5, generator=generator)
         elif value.ndim == 1 and name.endswith("weight"):  # norms; a bottleneck's last is smaller

@@ -1,0 +1,97 @@
+"""Builds open_clip's model of a config and fills it with the weights of a file.
+
+Nothing is downloaded and no code of a model's folder is run: the weights are read by
+`clip_engine.formats`, and no tower is initialised from pretrained weights of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from clip_engine.errors import CheckpointError
+from clip_engine.families.extra import open_clip
+from clip_engine.model.state_dict_diff import name_problems
+
+# Older versions of transformers stored it; it is computed.
+POSITION_IDS = "text.transformer.embeddings.position_ids"
+
+
+def build_model(
+    architecture: Mapping[str, Any], state: dict[str, Tensor], source: Path
+) -> tuple[nn.Module, bool]:
+    """The model, in float32, on the CPU, in eval mode.
+
+    Args:
+        architecture: `model_cfg`; `hf_model_name` must be a local folder.
+        state: The weights by their names in the file, of any float dtype.
+        source: Where the weights are from, for messages.
+
+    Returns:
+        The model, and whether the weights have a logit bias.
+
+    Raises:
+        CheckpointError: open_clip can't build the architecture, or the weights don't fit it.
+    """
+    model = _empty_model(architecture, source)
+    biased = "logit_bias" in state
+    _load(model, _converted(model, state), source)
+    return model.eval().requires_grad_(requires_grad=False), biased
+
+
+def _empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
+    config = copy.deepcopy(dict(architecture))
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    from_transformers = "hf_model_name" in text
+    vision["timm_model_pretrained"] = False
+    text["hf_model_pretrained"] = False
+    kind = open_clip().CLIP
+    if config.pop("custom_text", False) or from_transformers:
+        kind = open_clip().CoCa if "multimodal_cfg" in config else open_clip().CustomTextCLIP
+    try:
+        model: nn.Module = kind(**config)
+    except Exception as error:  # whatever open_clip, timm and transformers raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CheckpointError(
+            f"open_clip {open_clip().__version__} can't build the model that the config of "
+            f"{str(source)!r} describes ({reason}); update open_clip_torch and timm, or check the "
+            "config."
+        ) from error
+    return model
+
+
+def _converted(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights by the model's names: older and Apple's layouts are converted to today's."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    state = dict(convert_state_dict(model, state))
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    state.pop(POSITION_IDS, None)
+    for name in ("logit_scale", "logit_bias"):  # a number, or a list of one
+        if name in state and getattr(model, name, None) is not None:
+            state[name] = state[name].reshape(getattr(model, name).shape)
+    if model.logit_bias is not None and "logit_bias" not in state:  # trained with softmax
+        state["logit_bias"] = model.logit_bias.detach() * 0
+    return state
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+    wanted = model.state_dict()
+    wrong_shapes = [
+        f"{name}: {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & state.keys()
+        if wanted[name].shape != state[name].shape
+    ]
+    problems = name_problems(wanted.keys() - state.keys(), state.keys() - wanted, wrong_shapes)
+    if problems:
+        raise CheckpointError(
+            f"The weights in {str(source)!r} don't fit the architecture of their config: "
+            f"{problems}; use the two files of one model."
+        )
+    model.load_state_dict(state)

@@ -1,0 +1,204 @@
+"""Models of open_clip's families give what open_clip itself makes of the same folder."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from support.open_clip_families import FAMILIES, SavedModel, save_family
+
+from clip_engine.acceleration import PLAIN, Acceleration
+from clip_engine.errors import TextTooLongError
+from clip_engine.families.open_clip import OpenClipDualEncoder, load_open_clip
+from clip_engine.inference.image_encoder import ImageEncoder
+from clip_engine.inference.text_encoder import TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from clip_engine.precision import Precision
+
+CPU = torch.device("cpu")
+LABELS = (
+    "a photo of a cat.",
+    "a photo of a dog.",
+    "Ein Foto von einer Kirche, 3 Fenster!",
+    "写真 猫",
+    "x",
+    "a small brown bird",
+)
+TEXTS = (
+    *LABELS,
+    "",
+    "  UPPER_case-words,\n\twith   white space  ",
+    "Caf&amp;eacute; &lt;3 and ﬁne \u2019quotes\u2019",
+    "naïve façade — “dashes” … 5€ ½ ①",
+    "фотография кошки, صورة قطة, φωτογραφία γάτας, 犬",
+    "👩‍👩‍👧 emoji 🐈",
+    "<start_of_text> <|endoftext|> </s> <eos> [SEP] <pad>",
+    "it's we'll 'tis don't",
+    "\u200bzero\u00adwidth\ufeff \x1fcontrol",
+)
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
+    return save_family(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def ours(saved: SavedModel) -> OpenClipDualEncoder:
+    return load_open_clip(saved.path, device=CPU)
+
+
+def noise(encoder: OpenClipDualEncoder, count: int = 4) -> list[Tensor]:
+    """Images as the preprocessor prepares them, uint8 `[3, R, R]`."""
+    generator = torch.Generator().manual_seed(count)
+    side = encoder.transform.resolution
+    return [
+        torch.randint(256, (3, side, side), dtype=torch.uint8, generator=generator)
+        for _ in range(count)
+    ]
+
+
+def encode_images(encoder: OpenClipDualEncoder, pixels: Sequence[Tensor]) -> Tensor:
+    """As the engine does, in one bucket."""
+    buckets = (len(pixels),)
+    return ImageEncoder(encoder, buckets=buckets, acceleration=Acceleration()).encode(pixels)
+
+
+@torch.inference_mode()
+def their_logits(saved: SavedModel, pixels: Sequence[Tensor]) -> Tensor:
+    images = saved.preprocessed(pixels)
+    texts = saved.tokenizer(list(LABELS))
+    image_features = saved.model.encode_image(images, normalize=True)
+    text_features = saved.model.encode_text(texts, normalize=True)
+    logits = saved.model.logit_scale.exp() * image_features @ text_features.T
+    bias: Tensor | float = 0.0 if saved.model.logit_bias is None else saved.model.logit_bias
+    return logits + bias
+
+
+@torch.inference_mode()
+def test_features_and_probabilities_are_those_of_open_clip(
+    saved: SavedModel, ours: OpenClipDualEncoder
+) -> None:
+    pixels = noise(ours)
+    images, texts = encode_images(ours, pixels), TextEncoder(ours).encode(LABELS)
+    their_images = saved.model.encode_image(saved.preprocessed(pixels), normalize=True)
+    their_texts = saved.model.encode_text(saved.tokenizer(list(LABELS)), normalize=True)
+    torch.testing.assert_close(images, their_images, rtol=0, atol=1e-5)
+    torch.testing.assert_close(texts, their_texts, rtol=0, atol=1e-5)
+    for features in (images, texts):  # they differ, or a mistake would not show
+        assert (features[0] - features[1]).abs().max() > 1e-3
+
+    logits = ours.logit_scale * images @ texts.T + ours.logit_bias
+    theirs = their_logits(saved, pixels)
+    torch.testing.assert_close(logits.softmax(-1), theirs.softmax(-1), rtol=0, atol=1e-4)
+    assert torch.equal(logits.topk(5).indices, theirs.topk(5).indices)
+    sigmoid = saved.model.logit_bias is not None
+    assert ours.trained_with == ("sigmoid" if sigmoid else "softmax")
+    torch.testing.assert_close(logits.sigmoid(), theirs.sigmoid(), rtol=0, atol=1e-4)
+
+
+def test_tokens_are_those_of_open_clip(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
+    fit = [text for text in TEXTS if fits(ours, text)]
+    assert len(fit) >= len(TEXTS) - 3
+    assert torch.equal(ours.tokenize(fit), saved.tokenizer(fit))
+
+
+def test_the_longest_text_that_fits_is_whole_and_the_next_one_is_refused(
+    saved: SavedModel, ours: OpenClipDualEncoder
+) -> None:
+    texts = [" ".join(["cat"] * count) for count in range(1, 100)]
+    fit = [text for text in texts if fits(ours, text)]
+    assert fit == texts[: len(fit)]
+    assert torch.equal(ours.tokenize(fit), saved.tokenizer(fit))
+    width = ours.tokenize([""]).shape[1]
+    free = width - 1 if saved.family.text.get("tokenizer_mode") else width  # a mark is always last
+    for text, is_whole in ((fit[-1], True), (texts[len(fit)], False)):
+        cut, plenty = (saved.tokenizer([text], context_length=size)[0] for size in (width, 300))
+        assert torch.equal(cut[:free], plenty[:free]) == is_whole
+    with pytest.raises(TextTooLongError, match=r"'cat cat.*' has \d+ tokens, and the limit is \d+"):
+        ours.tokenize(["a cat", texts[len(fit)]])
+
+
+def fits(encoder: OpenClipDualEncoder, text: str) -> bool:
+    try:
+        encoder.tokenize([text])
+    except TextTooLongError:
+        return False
+    return True
+
+
+def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
+    theirs = saved.model.visual.preprocess_cfg
+    assert (ours.transform.resolution,) * 2 == tuple(saved.model.visual.image_size)
+    assert ours.transform.resize == theirs.get("resize_mode", "shortest")
+    assert ours.transform.interpolation == theirs.get("interpolation", "bicubic")
+    assert (ours.normalisation.mean, ours.normalisation.std) == (theirs["mean"], theirs["std"])
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_stays_close(
+    saved: SavedModel, ours: OpenClipDualEncoder, precision: Precision
+) -> None:
+    low = load_open_clip(saved.path, device=CPU, precision=precision)
+    pixels = noise(ours)
+    cosines = (encode_images(low, pixels) * encode_images(ours, pixels)).sum(dim=-1)
+    assert cosines.min() > (0.99 if precision == "bfloat16" else 0.999)
+    texts = TextEncoder(low).encode(LABELS)
+    assert torch.equal(texts, TextEncoder(ours).encode(LABELS))  # always in float32
+
+
+def test_an_image_does_not_depend_on_the_others_of_its_batch(ours: OpenClipDualEncoder) -> None:
+    first, *others = noise(ours, 4)
+    together = encode_images(ours, [first, *others])
+    assert torch.equal(together[0], encode_images(ours, [first, *others[::-1]])[0])
+    black = [torch.zeros_like(first)] * 3
+    assert torch.equal(together[0], encode_images(ours, [first, *black])[0])
+
+
+def test_threads_tokenize_at_the_same_time(ours: OpenClipDualEncoder) -> None:
+    batches = [[text] * count for count in (1, 3, 40) for text in LABELS] * 8
+    expected = [ours.tokenize(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for found, wanted in zip(pool.map(ours.tokenize, batches), expected, strict=True):
+            assert torch.equal(found, wanted)
+
+
+def test_image_tokens_are_those_of_the_third_stage_or_of_all_layers(
+    saved: SavedModel, ours: OpenClipDualEncoder
+) -> None:
+    widths: list[int] = []
+    for module in saved.model.visual.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.register_forward_hook(lambda _m, _i, output: widths.append(output.shape[1]))
+    pixels = saved.preprocessed(noise(ours, 1))
+    with torch.inference_mode():
+        saved.model.visual(pixels)
+    side = ours.transform.resolution // 16
+    assert ours.image_tokens in {side * side, side * side + 1}
+    if hasattr(saved.model.visual, "grid_size"):
+        assert ours.image_tokens in widths
+
+
+@pytest.mark.parametrize("family", ["mobileclip2", "mobileclip2-s3"])
+def test_branches_of_convolutions_are_merged_unless_acceleration_is_off(
+    family: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    saved = save_family(family, tmp_path_factory.mktemp(family))
+    plain = load_open_clip(saved.path, device=CPU, acceleration=PLAIN)
+    merged = load_open_clip(saved.path, device=CPU)
+    assert layers(merged) < layers(plain)
+    pixels = noise(plain)
+    torch.testing.assert_close(
+        encode_images(merged, pixels), encode_images(plain, pixels), rtol=0, atol=1e-5
+    )
+
+
+def layers(encoder: OpenClipDualEncoder) -> int:
+    return sum(isinstance(m, torch.nn.Conv2d) for m in encoder.image_tower.modules())
