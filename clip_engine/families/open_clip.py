@@ -27,9 +27,10 @@ from clip_engine.families.open_clip_config import (
 )
 from clip_engine.families.open_clip_model import build_model
 from clip_engine.families.open_clip_tokenizer import RowTokenizer, read_tokenizer
-from clip_engine.formats.find_weights import HUGGING_FACE_CONFIG, find_weights
+from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.precision import Precision
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG
 
 STRIDE = 16  # of a convolutional tower's third stage, which does most of its work
 

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from clip_engine.errors import CheckpointError
 from clip_engine.families.extra import open_clip
 from clip_engine.formats.config_file import read_config
-from clip_engine.formats.find_weights import HUGGING_FACE_CONFIG, OPEN_CLIP_CONFIG
 from clip_engine.images.transform import ImageTransform, Interpolation, ResizeMode
 from clip_engine.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, OPEN_CLIP_CONFIG
 
 
 class Preprocessing(BaseModel):
