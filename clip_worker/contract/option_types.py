@@ -81,7 +81,7 @@ def _check_threshold(threshold: float, others: ValidationInfo) -> float:
     least = -1 if score == "cosine" else 0
     if score in (*PROBABILITIES, "cosine") and not least <= threshold <= 1:
         raise FaultError(
-            f"threshold is {threshold:g}; give a number from {least} to 1, the scale of the score "
+            f"threshold is {threshold}; give a number from {least} to 1, the scale of the score "
             f"{score!r}.",
             "INVALID_REQUEST",
         )

@@ -212,7 +212,7 @@ def test_the_callers_arguments_are_not_changed():
         *(({"score": score, "threshold": threshold}, "INVALID_REQUEST",
            [f"threshold is {threshold}; give a number from {least} to 1", score])
           for score, threshold, least in
-          [("sigmoid", -0.5, 0), ("sigmoid", 1.5, 0), ("cosine", -1.5, -1), ("cosine", 2, -1)]),
+          [("sigmoid", -0.5, 0), ("sigmoid", 1.5, 0), ("cosine", -1.5, -1), ("cosine", 2.5, -1)]),
         *(({"score": "logit", "threshold": threshold}, "INVALID_REQUEST", [str(threshold)])
           for threshold in (float("inf"), float("nan"))),
         # the others

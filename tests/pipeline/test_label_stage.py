@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from clip_engine.errors import TextTooLongError
 from clip_engine.label_cache import LabelFeatures
+from clip_worker.contract import LabelSet
 from clip_worker.errors import InvalidRequestError
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.label_stage import LabelStage
@@ -45,10 +46,10 @@ class Texts:
 
 
 class Sets:
-    def get(self, name: str) -> tuple[str, ...]:
+    def get(self, name: str) -> LabelSet:
         if name != "pets":
             raise InvalidRequestError(f"There is no label set {name}.", "UNKNOWN_LABEL_SET")
-        return ("cat", "dog")
+        return LabelSet(labels=("cat", "dog"))
 
 
 class Stage:

@@ -8,6 +8,7 @@ import pytest
 from support.fake_timer import FakeTimer
 from support.pipeline_bench import LABELS, LIMIT_S, Bench, jpeg
 
+from clip_worker.contract import LabelSet
 from clip_worker.errors import (
     ClipWorkerError,
     ExpiredError,
@@ -183,13 +184,13 @@ class Shelf:
         self.failures = failures
         self.asked: list[str] = []
 
-    def get(self, name: str) -> tuple[str, ...]:
+    def get(self, name: str) -> LabelSet:
         self.asked.append(name)
         if len(self.asked) <= self.failures:
             raise QueueUnavailableError("The label set can't be read.")
         if name != "pets":
             raise InvalidRequestError(f"There is no label set {name}.", "UNKNOWN_LABEL_SET")
-        return LABELS
+        return LabelSet(labels=LABELS)
 
 
 def test_a_label_set_that_can_not_be_read_for_now_is_read_again(
