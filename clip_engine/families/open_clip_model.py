@@ -17,8 +17,11 @@ from clip_engine.errors import CheckpointError
 from clip_engine.families.extra import open_clip
 from clip_engine.model.state_dict_diff import name_problems
 
-# Older versions of transformers stored it; it is computed.
-POSITION_IDS = "text.transformer.embeddings.position_ids"
+# Of text towers: older versions of transformers stored what is computed now.
+COMPUTED = (
+    "text.transformer.embeddings.position_ids",
+    "text.transformer.embed_positions.weights",
+)
 
 
 def build_model(
@@ -47,6 +50,7 @@ def _empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
     config = copy.deepcopy(dict(architecture))
     vision, text = config["vision_cfg"], config["text_cfg"]
     from_transformers = "hf_model_name" in text
+    _check_tower_name(vision.get("timm_model_name"), source)
     vision["timm_model_pretrained"] = False
     text["hf_model_pretrained"] = False
     kind = open_clip().CLIP
@@ -64,6 +68,15 @@ def _empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
     return model
 
 
+def _check_tower_name(name: object, source: Path) -> None:
+    """Timm downloads a model whose name has a scheme, such as `hf-hub:user/model`."""
+    if name is not None and ":" in str(name):
+        raise CheckpointError(
+            f"The config of {str(source)!r} names the image tower {name!r}, which timm would "
+            "download; give a model whose config names one of timm's architectures."
+        )
+
+
 def _converted(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights by the model's names: older and Apple's layouts are converted to today's."""
     from open_clip.convert import convert_state_dict
@@ -72,7 +85,8 @@ def _converted(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
     state = dict(convert_state_dict(model, state))
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
-    state.pop(POSITION_IDS, None)
+    for name in set(COMPUTED) - model.state_dict().keys():
+        state.pop(name, None)
     for name in ("logit_scale", "logit_bias"):  # a number, or a list of one
         if name in state and getattr(model, name, None) is not None:
             state[name] = state[name].reshape(getattr(model, name).shape)
