@@ -28,6 +28,7 @@ from clip_engine.weights.cache import default_cache_dir, fetch_weights
 from clip_engine.weights.catalog import PUBLISHED
 from clip_engine.weights.hub import Repository
 from clip_engine.weights.layouts import (
+    HUGGING_FACE_CONFIG,
     OPEN_CLIP_CONFIG,
     has_tokenizer,
     small_files,
@@ -113,17 +114,11 @@ class _Hub:
         return self._repository(name, Repository(reference, revision or None, weights_by_config))
 
     def at_path(self, path: Path) -> LocatedModel:
-        """The model of a path.
-
-        As in open_clip, a folder's own tokenizer goes before the one that its config names.
-        """
         located = LocatedModel(path.stem, path)
-        folder = path if path.is_dir() else path.parent
-        config = _config_in(folder)
+        config = _json_in(_folder(path) / OPEN_CLIP_CONFIG)
         if not config or find_spec("huggingface_hub") is None:
             return located  # the reader of its format says what is missing
-        own = folder if has_tokenizer([entry.name for entry in folder.iterdir()]) else None
-        return self._with_text(located, config, own)
+        return self._with_companions(located, config)
 
     def _tag(self, name: str, tag: Tag, revision: str | None) -> LocatedModel:
         files = tag.files(revision)
@@ -132,7 +127,7 @@ class _Hub:
         located = LocatedModel(
             name, folder / weights, tag.architecture, tag.overrides, revision=folder.name
         )
-        return self._with_text(located, architecture_config(tag.architecture))
+        return self._with_companions(located, architecture_config(tag.architecture))
 
     def _repository(self, name: str, repository: Repository) -> LocatedModel:
         try:
@@ -140,36 +135,36 @@ class _Hub:
         except (ModelNotFoundError, DownloadError) as error:
             raise type(error)(f"{error} {did_you_mean(name)}".rstrip()) from error
         located = LocatedModel(name, folder, revision=folder.name)
-        return self._with_text(located, _config_in(folder))
+        return self._with_companions(located, _json_in(folder / OPEN_CLIP_CONFIG))
 
-    def _with_text(
-        self, located: LocatedModel, config: Mapping[str, Any], tokenizer: Path | None = None
-    ) -> LocatedModel:
-        """Add the folders of the repositories that a config's text tower names."""
-        tokenizer_name = _text_entry(config, "hf_tokenizer_name")
-        text_name = _text_entry(config, "hf_model_name")
-        if tokenizer_name and tokenizer is None:
-            tokenizer = self._fetch(_text_repository(tokenizer_name))
-        text_config = self._fetch(_text_repository(text_name)) if text_name else None
-        return replace(
-            located, tokenizer=tokenizer if tokenizer_name else None, text_config=text_config
-        )
+    def _with_companions(self, located: LocatedModel, config: Mapping[str, Any]) -> LocatedModel:
+        """Fetch the repositories that a config's text tower names, unless it has their files."""
+        own = _folder(located.path)
+        names = {_text_entry(config, "hf_model_name")} if not _has_text_config(own) else set()
+        if not has_tokenizer([entry.name for entry in own.iterdir()]):
+            names.add(_text_entry(config, "hf_tokenizer_name"))
+        repositories = [Repository(name, None, small_files, "tokenizer") for name in names if name]
+        companions = {one.name: self._fetch(one) for one in repositories}
+        return replace(located, companions=companions)
 
     def _fetch(self, repository: Repository) -> Path:
         return repository.fetch(offline=self.offline, refresh=self.refresh, progress=self.progress)
 
 
-def _text_repository(name: str) -> Repository:
-    return Repository(name, None, small_files, "tokenizer")
+def _folder(path: Path) -> Path:
+    """The folder of a model's files."""
+    return path if path.is_dir() else path.parent
 
 
-def _config_in(folder: Path) -> Mapping[str, Any]:
-    """A folder's config of open_clip; empty if it has none, or none that can be read.
+def _has_text_config(folder: Path) -> bool:
+    """Whether a folder's Hugging Face config is that of a text model."""
+    return _json_in(folder / HUGGING_FACE_CONFIG).get("model_type") not in (None, "clip")
 
-    What is wrong with it is said by the reader of its format.
-    """
+
+def _json_in(file: Path) -> Mapping[str, Any]:
+    """A config; empty if there is none that can be read, which the reader of its format says."""
     try:
-        config = json.loads((folder / OPEN_CLIP_CONFIG).read_bytes())
+        config = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}

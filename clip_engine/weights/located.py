@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
+_NO_COMPANIONS: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class LocatedModel:
         overrides: What open_clip's table says about the tag: `mean`, `std`, `interpolation`,
             `resize_mode` and, where the weights were trained with QuickGELU, `quick_gelu`.
         revision: Commit of the hub's repository; None for other files.
-        tokenizer: Folder of the tokenizer, where open_clip's config names one
-            (`hf_tokenizer_name`).
-        text_config: Folder with the config of the text tower that it names (`hf_model_name`).
+        companions: Folders of further repositories of the hub that open_clip's config names
+            (`hf_tokenizer_name`, `hf_model_name`) and whose files aren't beside the weights, by the
+            repository's name.
     """
 
     name: str
@@ -33,5 +34,4 @@ class LocatedModel:
     architecture: str | None = None
     overrides: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
     revision: str | None = None
-    tokenizer: Path | None = None
-    text_config: Path | None = None
+    companions: Mapping[str, Path] = field(default_factory=lambda: _NO_COMPANIONS)

@@ -102,21 +102,25 @@ def test_a_tag_of_open_clip_has_its_weights_architecture_preprocessing_and_token
     assert (located.path.name, located.revision) == ("open_clip_model.safetensors", commit)
     assert located.overrides["resize_mode"] == "squash"
     assert located.overrides["mean"] == (0.5, 0.5, 0.5)
-    assert located.tokenizer == located.path.parent
-    assert located.text_config is None
+    assert located.companions == {}  # its tokenizer is beside the weights
     assert hub.downloads("open_clip_pytorch_model.bin") == 0
 
 
 def test_a_text_tower_of_another_repository_brings_its_tokenizer_and_config(hub: Hub) -> None:
     # given
-    hub.add("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", TAG_FILES)
+    weights = {"open_clip_pytorch_model.bin": b"weights"}
+    hub.add("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", weights)
     commit = hub.add("xlm-roberta-base", {"config.json": b"{}", "tokenizer.json": b"{}"})
     # when
     located = locate_model("xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k")
     # then
-    assert located.tokenizer == located.text_config
-    assert located.tokenizer is not None
-    assert located.tokenizer.name == commit
+    assert {name: folder.name for name, folder in located.companions.items()} == {
+        "xlm-roberta-base": commit
+    }
+    # and then nobody is asked
+    hub.requests.clear()
+    assert locate_model(located.name) == located
+    assert hub.requests == []
 
 
 def test_a_path_that_exists_goes_before_a_name_of_the_hub(
@@ -145,7 +149,7 @@ def test_a_folder_brings_its_own_tokenizer_or_the_one_that_its_config_names(
     located = locate_model(str(tmp_path))
     # then
     assert (located.name, located.path) == (tmp_path.stem, tmp_path)
-    assert (located.tokenizer == tmp_path) == (downloads == 0)
+    assert len(located.companions) == downloads
     assert hub.downloads("tokenizer.json") == downloads
 
 
