@@ -23,6 +23,7 @@ from clip_engine import load_engine
 from clip_engine.acceleration import Acceleration
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.families.clip import ClipDualEncoder
+from clip_engine.images.transform import ImageTransform
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
@@ -57,7 +58,7 @@ def engine_of(name: str) -> Engine:
     return Engine(
         ClipDualEncoder(model, tokenizer=Tokenizer(), acceleration=Acceleration()),
         identity=ModelIdentity(name, ""),
-        preprocessor=Preprocessor(224),
+        preprocessor=Preprocessor(ImageTransform(224)),
         buckets=SIZES,
         acceleration=Acceleration(),
     )
@@ -65,7 +66,7 @@ def engine_of(name: str) -> Engine:
 
 def seconds_a_picture(engine: Engine, size: int, batches: int, replicas: int) -> float:
     """Wall-clock time, with so many batches a replica."""
-    side = engine.preprocessor.resolution
+    side = engine.preprocessor.transform.resolution
     batch = [torch.randint(256, (3, side, side), dtype=torch.uint8) for _ in range(size)]
 
     def run() -> None:

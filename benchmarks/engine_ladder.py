@@ -33,6 +33,7 @@ from benchmarks.bench.pictures import LARGE, QUALITY, SMALL, Size, draw_picture
 from clip_engine.acceleration import PLAIN, Acceleration
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.families.clip import ClipDualEncoder
+from clip_engine.images.transform import ImageTransform
 from clip_engine.model import build_model
 from clip_engine.model.config import StateDict
 from clip_engine.precision import Precision
@@ -203,7 +204,7 @@ def engine_of(rung: Rung, state: StateDict) -> Engine:
     return Engine(
         encoder,
         identity=ModelIdentity("random", ""),
-        preprocessor=Preprocessor(224, rung.mode),
+        preprocessor=Preprocessor(ImageTransform(224), rung.mode),
         buckets=(rung.batch,),
         acceleration=rung.acceleration,
     )

@@ -89,7 +89,7 @@ def demo_rows() -> dict[Precision, Row]:
     """
     engines = {p: load_engine("demo", precision=p, buckets=(BATCH,)) for p in PRECISIONS}
     scenes = random.Random(0).sample(list(all_scenes()), PICTURES)
-    size = (engines["float32"].preprocessor.resolution,) * 2
+    size = (engines["float32"].preprocessor.transform.resolution,) * 2
     pixels = [engines["float32"].prepare(draw_scene(s, size, seed=i)) for i, s in enumerate(scenes)]
     features = {p: engine.encode_pixels(pixels) for p, engine in engines.items()}
     few = pixels[:BATCH]

@@ -22,6 +22,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from clip_engine.images.transform import ImageTransform
 from worker.preparation import (
     ImageRequest,
     PreparationPool,
@@ -41,7 +42,7 @@ class Counter:
 
     def __init__(self) -> None:
         cores = len(os.sched_getaffinity(0))
-        settings = PreparationSettings(resolution=224, processes=cores, slots=512)
+        settings = PreparationSettings(ImageTransform(224), processes=cores, slots=512)
         self.pool = PreparationPool(settings, self._take)
         self._left = 0
         self._done = threading.Event()

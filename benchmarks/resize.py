@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.bench.pictures import LARGE, SMALL, TWELVE_MEGAPIXELS, make_pictures
 from clip_engine import preprocess
 from clip_engine.images import jpeg
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 
 ROUNDS = 40
@@ -35,7 +36,7 @@ WAYS = {
 
 def measure(images: list[bytes]) -> tuple[dict[str, list[float]], int]:
     """For each way, milliseconds of each round; and the largest difference of pixels, in levels."""
-    prepare = Preprocessor(RESOLUTION, "fast").from_bytes
+    prepare = Preprocessor(ImageTransform(RESOLUTION), "fast").from_bytes
     taken: dict[str, list[float]] = {name: [] for name in WAYS}
     most = 0
     for number in range(ROUNDS):

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from support.image_zoo import photo  # tests'
 
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 
 RESOLUTION = 224
@@ -93,7 +94,10 @@ def jpeg(image: Image.Image, orientation: int) -> bytes:
 
 def off(data: bytes, resolution: int = RESOLUTION) -> tuple[float, float]:
     """Mean and largest difference of the two modes, in levels."""
-    exact, fast = (Preprocessor(resolution, mode).from_bytes(data) for mode in ("exact", "fast"))
+    exact, fast = (
+        Preprocessor(ImageTransform(resolution), mode).from_bytes(data)
+        for mode in ("exact", "fast")
+    )
     difference = (exact.float() - fast.float()).abs()
     return float(difference.mean()), float(difference.max())
 

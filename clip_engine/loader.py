@@ -83,9 +83,7 @@ def load_engine(  # noqa: PLR0913  # each has a default
     return Engine(
         encoder,
         identity=ModelIdentity(located.name, checkpoint.digest()),
-        preprocessor=Preprocessor(
-            encoder.transform.resolution, preprocessing, most_pixels, formats
-        ),
+        preprocessor=Preprocessor(encoder.transform, preprocessing, most_pixels, formats),
         buckets=buckets,
         acceleration=acceleration,
         replicas=replicas,

@@ -1,9 +1,10 @@
 """Decodes, resizes and crops images to the pixels that the image tower takes.
 
 The contract is that of the CLIP paper's code, a torchvision `Compose`: shortest side to R by
-antialiased bicubic resampling, centre crop, RGB. Two differences are deliberate: EXIF orientation
-is applied, and images with more than 8 bits a channel or a palette become RGB *before* they are
-resampled (Pillow would clip the former to white and use nearest neighbours for the latter).
+antialiased bicubic resampling, centre crop, RGB; and of open_clip's transforms for models that pad
+or squash. Differences are deliberate: EXIF orientation is applied; images with more than 8 bits a
+channel or a palette become RGB *before* they are resampled (Pillow would clip the former to white
+and use nearest neighbours for the latter); and padding is grey of the model's level in RGB.
 Pixels stay uint8; they are normalised on the device, a batch at a time
 (`clip_engine.normalisation`).
 
@@ -28,9 +29,11 @@ from clip_engine.errors import ImageError
 from clip_engine.image_checks import check_image_file
 from clip_engine.image_checks.webp import webp_pixels
 from clip_engine.images.decoding_memory import WEBP_CANVAS, decoding_bytes
+from clip_engine.images.geometry import Placement, Size, place, resized_size
 from clip_engine.images.jpeg import decode_jpeg
 from clip_engine.images.orientation import NONE, Turn, turn_of
-from clip_engine.images.resample import resize_and_crop
+from clip_engine.images.resample import resize_to_square
+from clip_engine.images.transform import ImageTransform
 
 # Decoders that are safe on hostile bytes: no interpreters (EPS), no rarely exercised formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
@@ -40,11 +43,11 @@ FAST_MARGIN = 2  # a scaled JPEG decode keeps at least twice the target's size
 # resizes what the crop keeps.
 MOST_COPIED = 16_000_000  # pixels
 LONGEST = 8  # times the shorter side
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory")  # of Pillow's OSError, of torch
 
 Mode: TypeAlias = Literal["exact", "fast"]
-Size: TypeAlias = tuple[float, float]  # width and height, perhaps no whole pixels
 Reserve: TypeAlias = Callable[[int], None]
 
 
@@ -53,7 +56,7 @@ class Preprocessor:
     """Decodes, resizes and crops images; holds no state, so threads may share it.
 
     Attributes:
-        resolution: R, pixels a side.
+        transform: Size, resize mode and interpolation of the model's input.
         mode: `exact` follows the reference to within 1/255. `fast` lets libjpeg scale while it
             decodes (to no less than twice R), and resamples with torch: the mean difference is
             within 0.35/255 on smooth images and within 2/255 on photographs that are sharp to the
@@ -62,7 +65,7 @@ class Preprocessor:
         formats: Image formats that are decoded, of `FORMATS`.
     """
 
-    resolution: int
+    transform: ImageTransform
     mode: Mode = "fast"
     max_pixels: int = DEFAULT_MAX_PIXELS
     formats: tuple[str, ...] = FORMATS
@@ -126,8 +129,8 @@ class Preprocessor:
         if image.mode in ("RGB", "L") and self._is_fast(image):
             rgb = image if image.mode == "RGB" else image.convert("RGB")  # else it would be copied
             return self._fast_square(np.array(rgb), filled, turn)
-        square = self._resize_and_crop(image, filled, *self._size_and_corner(filled, turn))
-        pixels = np.array(square.convert("RGB"))  # [R, R, 3], a writable copy
+        square = self._square(image, filled, self._placement(filled, turn))
+        pixels = np.array(square)  # [R, R, 3], a writable copy
         return turn.upright_pixels(torch.from_numpy(pixels).permute(2, 0, 1))  # HWC -> CHW
 
     def _is_fast(self, image: Image.Image) -> bool:
@@ -135,14 +138,13 @@ class Preprocessor:
 
     def _fast_square(self, pixels: NDArray[np.uint8], filled: Size, turn: Turn) -> Tensor:
         """uint8 `[3, R, R]`, upright, of RGB pixels `[H, W, 3]`."""
-        size, corner = self._size_and_corner(filled, turn)
-        return turn.upright_pixels(resize_and_crop(pixels, filled, size, corner, self.resolution))
+        placement, how = self._placement(filled, turn), self.transform
+        square = resize_to_square(pixels, filled, placement, how.interpolation, how.fill)
+        return turn.upright_pixels(square)
 
-    def _size_and_corner(self, filled: Size, turn: Turn) -> tuple[tuple[int, int], tuple[int, int]]:
-        """What an image is resized to, and where the crop begins, as the image is stored."""
-        width, height = size = _resized(filled, self.resolution)
-        left = _crop_offset(width, self.resolution, mirrored=turn.mirror_x)
-        return size, (left, _crop_offset(height, self.resolution, mirrored=turn.mirror_y))
+    def _placement(self, filled: Size, turn: Turn) -> Placement:
+        """Where an image comes to lie, as it is stored."""
+        return place(filled, self.transform, mirror_x=turn.mirror_x, mirror_y=turn.mirror_y)
 
     def _open(self, data: bytes, reserve: Reserve | None) -> Image.Image:
         if not data:
@@ -176,7 +178,7 @@ class Preprocessor:
             raise ImageError(f"The image is {width}x{height}: it has no pixels.", "EMPTY_IMAGE")
 
     def _memory_bytes(self, image: Image.Image, full_size: tuple[int, int]) -> int:
-        width, height = _resized(image.size, self.resolution)
+        width, height = resized_size(image.size, self.transform)
         is_exact = self.mode == "exact"
         return decoding_bytes(
             image,
@@ -193,40 +195,35 @@ class Preprocessor:
             The scaled image's width and height. libjpeg rounds its image up to whole pixels, so
             the last column and row may lie outside in part. None if nothing was scaled.
         """
-        width, height = _resized(image.size, self.resolution)
+        width, height = resized_size(image.size, self.transform)
         drafted = image.draft(None, (FAST_MARGIN * width, FAST_MARGIN * height))
         return None if drafted is None else drafted[1][2:]
 
-    def _resize_and_crop(
-        self, image: Image.Image, filled: Size, size: tuple[int, int], corner: tuple[int, int]
-    ) -> Image.Image:
-        (width, height), (left, top), side = size, corner, self.resolution
-        crop = (left, top, left + side, top + side)
+    def _square(self, image: Image.Image, filled: Size, placement: Placement) -> Image.Image:
+        """The square of an image, in RGB."""
+        kept = self._kept(image, filled, placement).convert("RGB")
+        if not placement.is_padded:
+            return kept
+        side, fill = placement.side, self.transform.fill
+        square = Image.new("RGB", (side, side), (fill, fill, fill))
+        square.paste(kept, placement.padding)
+        return square
+
+    def _kept(self, image: Image.Image, filled: Size, placement: Placement) -> Image.Image:
+        """The part of the resized image that is in the square."""
+        (width, height), kept = placement.size, placement.kept
+        method = RESAMPLING[self.transform.interpolation]
         # Of a strip the reference's detour grows without bound: 1x65535 becomes 224x14679840.
         if self.mode == "exact" and width * height <= self.max_pixels:
-            return image.resize(size, Image.Resampling.BICUBIC).crop(crop)
+            return image.resize((width, height), method).crop(kept)
         across, down = filled[0] / width, filled[1] / height
-        box = (crop[0] * across, crop[1] * down, crop[2] * across, crop[3] * down)
-        return image.resize((side, side), Image.Resampling.BICUBIC, box=box)
+        box = (kept[0] * across, kept[1] * down, kept[2] * across, kept[3] * down)
+        return image.resize((kept[2] - kept[0], kept[3] - kept[1]), method, box=box)
 
 
 def _is_ordinary(size: tuple[int, int]) -> bool:
     width, height = size
     return width * height <= MOST_COPIED and max(size) <= LONGEST * min(size)
-
-
-def _resized(size: Size, resolution: int) -> tuple[int, int]:
-    """Width and height once the shortest side is R; the longer is cut, as in torchvision."""
-    width, height = size
-    if width <= height:
-        return resolution, int(resolution * height / width)
-    return int(resolution * width / height), resolution
-
-
-def _crop_offset(length: int, resolution: int, *, mirrored: bool) -> int:
-    """Where the crop begins on an axis that is resized to this length, and will be mirrored."""
-    offset = round((length - resolution) / 2.0)
-    return length - resolution - offset if mirrored else offset
 
 
 def _resamplable(image: Image.Image) -> Image.Image:

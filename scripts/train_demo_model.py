@@ -21,6 +21,7 @@ from demo_model.world.scenes import AXES, all_scenes
 
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.families.clip import ClipDualEncoder
+from clip_engine.images.transform import ImageTransform
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
@@ -89,7 +90,7 @@ def _evaluate(model: CLIP, started: float) -> float:
     engine = Engine(
         ClipDualEncoder(model.eval(), tokenizer=Tokenizer()),
         identity=ModelIdentity("demo", "in training"),
-        preprocessor=Preprocessor(CONFIG.image_resolution),
+        preprocessor=Preprocessor(ImageTransform(CONFIG.image_resolution)),
     )
     scenes = sample_scenes(EVALUATED_PICTURES, EVALUATION_SEED, held_out=True)
     guessed = guess_scenes(engine, encode_scenes(engine, scenes), list(all_scenes()))

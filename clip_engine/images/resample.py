@@ -1,4 +1,4 @@
-"""Antialiased bicubic resampling of 8-bit images, faster than Pillow's (`benchmarks/resize.py`).
+"""Antialiased resampling of 8-bit images, faster than Pillow's (`benchmarks/resize.py`).
 
 torch's kernel for uint8 works on an image's bytes as they lie, with Pillow's coefficients in
 fixed point: what it gives is off by one level in a few pixels of a thousand.
@@ -14,32 +14,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from clip_engine.images.geometry import Placement, Size
+from clip_engine.images.transform import Interpolation
+
 # torch cuts a size that it works out from a factor: this lifts it above the whole number, and moves
 # no pixel by more than a thousandth of one.
 _LIFT = 1e-6
 
 
-def resize_and_crop(
+def resize_to_square(
     image: NDArray[np.uint8],
-    filled: tuple[float, float],
-    size: tuple[int, int],
-    corner: tuple[int, int],
-    side: int,
+    filled: Size,
+    placement: Placement,
+    interpolation: Interpolation,
+    fill: int,
 ) -> Tensor:
-    """Resize an image, and keep a square of it.
+    """Resize an image, and crop or pad it to a square.
 
     Args:
         image: RGB, uint8 `[H, W, 3]`.
-        filled: What the image fills of the image's width and height, from the top left corner
-            on: all, or all but a part of the last column and row. At least twice `size`, then.
-        size: The image's new width and height in pixels.
-        corner: Left and top of the square.
-        side: R, its width and height.
+        filled: What the image fills of its width and height, from the top left corner on: all, or
+            all but a part of the last column and row. At least twice the placement's size, then.
+        placement: The size to resize to, and the square.
+        interpolation: How to resample.
+        fill: Level of the padding.
 
     Returns:
         uint8 `[3, R, R]`.
     """
-    (width, height), (left, top) = size, corner
+    width, height = placement.size
     pixels = torch.from_numpy(image).permute(2, 0, 1)  # HWC seen as [3, H, W]
     factors = (height + _LIFT) / filled[1], (width + _LIFT) / filled[0]
     whole = filled == (image.shape[1], image.shape[0])
@@ -47,7 +50,16 @@ def resize_and_crop(
         pixels[None],
         size=(height, width) if whole else None,
         scale_factor=None if whole else factors,
-        mode="bicubic",
+        mode=interpolation,
         antialias=True,
     )
-    return resized[0, :, top : top + side, left : left + side]
+    left, top, right, bottom = placement.kept
+    kept = resized[0, :, top:bottom, left:right]
+    return _padded(kept, placement, fill) if placement.is_padded else kept
+
+
+def _padded(kept: Tensor, placement: Placement, fill: int) -> Tensor:
+    square = kept.new_full((3, placement.side, placement.side), fill)
+    left, top = placement.padding
+    square[:, top : top + kept.shape[1], left : left + kept.shape[2]] = kept
+    return square

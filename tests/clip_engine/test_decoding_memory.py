@@ -16,6 +16,7 @@ from support.image_files import encoded, oriented
 
 from clip_engine.errors import ImageError
 from clip_engine.images.decoding_memory import decoding_bytes
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 
 SIZE = (3000, 2500)
@@ -85,7 +86,7 @@ def estimate_of(data: bytes, mode: str = "fast", side: int = 224) -> int:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        Preprocessor(side, mode).from_bytes(data, refuse)  # type: ignore[arg-type]
+        Preprocessor(ImageTransform(side), mode).from_bytes(data, refuse)  # type: ignore[arg-type]
     return estimates[0]
 
 
@@ -134,7 +135,7 @@ def test_that_memory_ran_out_is_not_the_pictures_fault(
 
     monkeypatch.setattr(Preprocessor, "_prepare", fail)
     with pytest.raises(MemoryError):
-        Preprocessor(32).from_bytes(encoded(Image.new("RGB", (40, 40)), "PNG"))
+        Preprocessor(ImageTransform(32)).from_bytes(encoded(Image.new("RGB", (40, 40)), "PNG"))
 
 
 def test_who_reserves_may_refuse_the_picture() -> None:
@@ -142,7 +143,9 @@ def test_who_reserves_may_refuse_the_picture() -> None:
         raise ImageError("It is too large.", "TOO_MANY_PIXELS")
 
     with pytest.raises(ImageError) as caught:
-        Preprocessor(32).from_bytes(encoded(Image.new("RGB", (40, 40)), "PNG"), refuse)
+        Preprocessor(ImageTransform(32)).from_bytes(
+            encoded(Image.new("RGB", (40, 40)), "PNG"), refuse
+        )
     assert caught.value.code == "TOO_MANY_PIXELS"
 
 
@@ -154,6 +157,6 @@ def test_who_reserves_may_refuse_the_picture() -> None:
 def test_a_webps_canvas_is_reserved_before_it_is_opened(mode: str, options: dict[str, Any]) -> None:
     reserved: list[int] = []
     data = encoded(Image.new(mode, (70, 50), "teal"), "WEBP", **options)
-    Preprocessor(32).from_bytes(data, reserved.append)
+    Preprocessor(ImageTransform(32)).from_bytes(data, reserved.append)
     assert reserved[0] == 8 * 70 * 50
     assert reserved[0] < reserved[1]

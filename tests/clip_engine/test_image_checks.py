@@ -21,6 +21,7 @@ from support.image_zoo import photo
 
 from clip_engine.errors import ImageError
 from clip_engine.image_checks import check_image_file
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import FORMATS, Preprocessor
 
 MB = 1_000_000
@@ -90,7 +91,7 @@ def test_sound_files_pass() -> None:
     files += [b"P6 2 1 # two\n254\n" + bytes(6), encoded("TIFF", compression="tiff_deflate")]
     for data in files:
         check_image_file(data)
-        assert Preprocessor(16).from_bytes(data).shape == (3, 16, 16)
+        assert Preprocessor(ImageTransform(16)).from_bytes(data).shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -125,7 +126,7 @@ def test_large_bmps_without_encoding_pass() -> None:
 
 
 def test_formats_that_are_not_accepted_are_not_recognised() -> None:
-    only_png = Preprocessor(16, formats=("PNG",))
+    only_png = Preprocessor(ImageTransform(16), formats=("PNG",))
     assert only_png.from_bytes(encoded("PNG")).shape == (3, 16, 16)
     with pytest.raises(ImageError, match="give one of PNG") as caught:
         only_png.from_bytes(encoded("JPEG"))

@@ -14,6 +14,7 @@ from support.image_files import encoded, oriented
 from support.image_zoo import photo
 
 from clip_engine.images.jpeg import decode_jpeg
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 
 SIZES = ((1, 1), (7, 5), (64, 64), (223, 301), (500, 375), (801, 603))
@@ -100,6 +101,6 @@ def test_without_simplejpeg_pixels_are_the_same(
     orientation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encoded(photo((900, 611), seed=7), exif=oriented(orientation))
-    fast = Preprocessor(224).from_bytes(data)
+    fast = Preprocessor(ImageTransform(224)).from_bytes(data)
     monkeypatch.setattr("clip_engine.images.jpeg.simplejpeg", None)
-    assert Preprocessor(224).from_bytes(data).equal(fast)
+    assert Preprocessor(ImageTransform(224)).from_bytes(data).equal(fast)

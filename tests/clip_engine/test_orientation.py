@@ -12,6 +12,7 @@ from support.image_files import encoded, oriented, stored_turned
 from support.image_zoo import photo
 
 from clip_engine.images.orientation import NONE, TURNS
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Mode, Preprocessor
 
 
@@ -36,8 +37,10 @@ def test_the_crop_of_a_rotated_picture_is_that_of_the_upright_one(
     # given an image that loses this many columns, an odd number on one side more than the other
     upright = photo((16 + excess, 16), seed=excess)
     # then
-    turned = Preprocessor(16, mode).from_bytes(stored_turned(upright, orientation, "PNG"))
-    assert torch.equal(turned, Preprocessor(16, mode).from_image(upright))
+    turned = Preprocessor(ImageTransform(16), mode).from_bytes(
+        stored_turned(upright, orientation, "PNG")
+    )
+    assert torch.equal(turned, Preprocessor(ImageTransform(16), mode).from_image(upright))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -48,7 +51,7 @@ def test_a_rotated_picture_comes_out_upright_in_every_format(orientation: int, k
     upright.paste((255, 0, 0), (0, 0, 24, 24))
     options = {"lossless": True} if kind == "WEBP" else {}
     # when
-    pixels = Preprocessor(48, "exact").from_bytes(
+    pixels = Preprocessor(ImageTransform(48), "exact").from_bytes(
         stored_turned(upright, orientation, kind, **options)
     )
     # then the corner is where it belongs: 8 columns of it are cropped away
@@ -65,7 +68,10 @@ def test_a_rotated_picture_comes_out_upright_in_every_format(orientation: int, k
 def test_an_unknown_orientation_counts_as_none(orientation: int) -> None:
     image = photo((40, 30), seed=1)
     data = encoded(image, "PNG", exif=oriented(orientation))
-    assert torch.equal(Preprocessor(224).from_bytes(data), Preprocessor(224).from_image(image))
+    assert torch.equal(
+        Preprocessor(ImageTransform(224)).from_bytes(data),
+        Preprocessor(ImageTransform(224)).from_image(image),
+    )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what is broken
@@ -79,7 +85,10 @@ def test_a_rotated_picture_with_broken_metadata_is_rotated_all_the_same() -> Non
     # when the type says "rational" instead of "text"
     bad = good.replace(entry, struct.pack(">HH", ExifTags.Base.Make, 5))
     # then
-    assert torch.equal(Preprocessor(224).from_bytes(bad), Preprocessor(224).from_bytes(good))
+    assert torch.equal(
+        Preprocessor(ImageTransform(224)).from_bytes(bad),
+        Preprocessor(ImageTransform(224)).from_bytes(good),
+    )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what is broken
@@ -87,4 +96,7 @@ def test_metadata_that_make_no_sense_at_all_count_as_none() -> None:
     image = photo((60, 40), seed=4)
     plain = encoded(image, quality=95)
     bad = encoded(image, quality=95, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
-    assert torch.equal(Preprocessor(224).from_bytes(bad), Preprocessor(224).from_bytes(plain))
+    assert torch.equal(
+        Preprocessor(ImageTransform(224)).from_bytes(bad),
+        Preprocessor(ImageTransform(224)).from_bytes(plain),
+    )

@@ -23,7 +23,7 @@ LABELS = [f"{colour} {shape}" for colour in VALUES["colour"] for shape in VALUES
 
 def probabilities(engine: Engine, scenes: Sequence[Scene]) -> Tensor:
     """Of all labels but the right one, which would leave nothing to the others: `[B, L]`."""
-    size = (engine.preprocessor.resolution,) * 2
+    size = (engine.preprocessor.transform.resolution,) * 2
     pixels = [engine.prepare(draw_scene(scene, size, seed=i)) for i, scene in enumerate(scenes)]
     texts = engine.labels.get(LABELS, ("a photo of a {}.",))
     logits = engine.model.logit_scale * engine.encode_pixels(pixels) @ texts.T

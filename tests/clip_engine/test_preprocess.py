@@ -13,12 +13,13 @@ from PIL import Image
 from support.image_files import encoded
 from support.image_zoo import photo, write_zoo
 
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Mode, Preprocessor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXACT, FAST = Preprocessor(224, "exact"), Preprocessor(224, "fast")
+EXACT, FAST = Preprocessor(ImageTransform(224), "exact"), Preprocessor(ImageTransform(224), "fast")
 RAMP = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
 
 
@@ -40,7 +41,7 @@ def wide_pictures() -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", wide_pictures())
 def test_grey_of_more_than_8_bits_keeps_its_scale(kind: str) -> None:
     # given a ramp from black to white
-    pixels = Preprocessor(64, "exact").from_bytes(wide_pictures()[kind])
+    pixels = Preprocessor(ImageTransform(64), "exact").from_bytes(wide_pictures()[kind])
     # then
     expected = torch.from_numpy((RAMP // 257).astype(np.float32))
     assert (pixels.float() - expected).abs().max() <= 1
@@ -48,13 +49,17 @@ def test_grey_of_more_than_8_bits_keeps_its_scale(kind: str) -> None:
 
 def test_a_32_bit_picture_that_holds_8_bit_levels_is_taken_as_it_is() -> None:
     grey = (RAMP // 257).astype(np.int32)
-    pixels = Preprocessor(64, "exact").from_bytes(encoded(Image.fromarray(grey), "TIFF"))
+    pixels = Preprocessor(ImageTransform(64), "exact").from_bytes(
+        encoded(Image.fromarray(grey), "TIFF")
+    )
     assert torch.equal(pixels[1], torch.from_numpy(grey.astype(np.uint8)))
 
 
 def test_float_levels_that_are_no_numbers_become_black_or_white() -> None:
     grey = np.array([[np.nan, np.inf], [-np.inf, 0.5]], dtype=np.float32)
-    pixels = Preprocessor(2, "exact").from_bytes(encoded(Image.fromarray(grey), "TIFF"))
+    pixels = Preprocessor(ImageTransform(2), "exact").from_bytes(
+        encoded(Image.fromarray(grey), "TIFF")
+    )
     assert pixels[0].tolist() == [[0, 255], [0, 0]]
 
 
@@ -95,7 +100,9 @@ def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
 def test_the_result_is_a_writable_contiguous_uint8_tensor(mode: Mode) -> None:
-    pixels = Preprocessor(32, mode).from_bytes(encoded(Image.new("RGB", (40, 50)), "JPEG"))
+    pixels = Preprocessor(ImageTransform(32), mode).from_bytes(
+        encoded(Image.new("RGB", (40, 50)), "JPEG")
+    )
     assert (pixels.shape, pixels.dtype) == ((3, 32, 32), torch.uint8)
     assert pixels.is_contiguous()
     pixels += 1

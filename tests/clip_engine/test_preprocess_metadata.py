@@ -70,18 +70,19 @@ FILES = {"png": png, "jpeg": jpeg, "webp": lambda: encoded("WEBP", exif=exif()),
 DECODE = """
 import resource, sys, warnings
 from pathlib import Path
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 
 warnings.simplefilter("ignore")  # Pillow complains of each entry
 folder, most_bytes = Path(sys.argv[1]), int(sys.argv[2])
 files = {path.stem: path.read_bytes() for path in folder.glob("*.sound")}
-sound = {kind: Preprocessor(32).from_bytes(data) for kind, data in files.items()}
+sound = {kind: Preprocessor(ImageTransform(32)).from_bytes(data) for kind, data in files.items()}
 mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (mapped + most_bytes,) * 2)
 for kind, pixels in sound.items():
     data = (folder / f"{kind}.hostile").read_bytes()
     try:
-        same = Preprocessor(32).from_bytes(data).equal(pixels)
+        same = Preprocessor(ImageTransform(32)).from_bytes(data).equal(pixels)
         print(f"{kind}: {'as without them' if same else 'another picture'}")
     except Exception as error:
         print(f"{kind}: {error}")

@@ -16,11 +16,12 @@ from torch import Tensor
 from torchvision import transforms
 
 from clip_engine.engine import Engine
+from clip_engine.images.transform import ImageTransform
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.preprocess import Mode, Preprocessor
 
 R = 224
-EXACT, FAST = Preprocessor(R, "exact"), Preprocessor(R, "fast")
+EXACT, FAST = Preprocessor(ImageTransform(R), "exact"), Preprocessor(ImageTransform(R), "fast")
 LARGE = ((4000, 3000), (3000, 4000))  # 12 megapixels
 # Modes that Pillow can resample and turn into RGB by itself: there the reference is the oracle.
 REFERENCE_MODES = ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBX")
@@ -105,7 +106,7 @@ def test_exact_mode_is_the_reference_on_every_picture_of_the_zoo(tmp_path: Path)
 @pytest.mark.parametrize("mode", ["exact", "fast"])
 def test_strips_come_out_as_the_reference_has_them(size: tuple[int, int], mode: Mode) -> None:
     image = photo(size, seed=3)
-    off = levels_off(Preprocessor(R, mode).from_bytes(encoded(image, "PNG")), image)
+    off = levels_off(Preprocessor(ImageTransform(R), mode).from_bytes(encoded(image, "PNG")), image)
     assert off.mean() <= (0 if mode == "exact" else 0.35)
 
 
@@ -154,7 +155,10 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 def prepared(zoo: list[bytes]) -> dict[Mode, list[Tensor]]:
     """The same images in both modes."""
     modes: tuple[Mode, ...] = ("exact", "fast")
-    return {mode: [Preprocessor(R, mode).from_bytes(file) for file in zoo] for mode in modes}
+    return {
+        mode: [Preprocessor(ImageTransform(R), mode).from_bytes(file) for file in zoo]
+        for mode in modes
+    }
 
 
 def test_the_fast_mode_is_within_a_third_of_a_level_of_the_exact_one(

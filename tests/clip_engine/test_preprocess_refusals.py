@@ -13,9 +13,10 @@ from support.image_files import encoded
 from support.image_zoo import photo
 
 from clip_engine.errors import ImageError
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Mode, Preprocessor
 
-FAST = Preprocessor(224, "fast")
+FAST = Preprocessor(ImageTransform(224), "fast")
 
 
 def refusal(data: bytes | Image.Image, preprocessor: Preprocessor = FAST) -> ImageError:
@@ -80,16 +81,16 @@ def test_too_many_pixels_are_refused_by_the_header_alone(size: tuple[int, int]) 
 
 def test_the_limit_on_pixels_is_the_one_that_was_given_and_is_named() -> None:
     data = encoded(Image.new("RGB", (101, 100)))
-    error = refusal(data, Preprocessor(32, max_pixels=10_000))
+    error = refusal(data, Preprocessor(ImageTransform(32), max_pixels=10_000))
     assert error.code == "TOO_MANY_PIXELS"
     assert "101x100" in error.message
     assert "10000" in error.message
-    assert Preprocessor(32, max_pixels=10_100).from_bytes(data).shape == (3, 32, 32)
+    assert Preprocessor(ImageTransform(32), max_pixels=10_100).from_bytes(data).shape == (3, 32, 32)
 
 
 def test_the_limit_holds_for_the_size_before_a_scaled_decode() -> None:
     data = encoded(photo((1920, 1280), seed=1920), quality=90)
-    error = refusal(data, Preprocessor(32, "fast", max_pixels=1920 * 1279))
+    error = refusal(data, Preprocessor(ImageTransform(32), "fast", max_pixels=1920 * 1279))
     assert error.code == "TOO_MANY_PIXELS"
 
 
@@ -98,6 +99,6 @@ def test_the_thinnest_jpeg_there_is_takes_no_gigabytes(mode: Mode) -> None:
     # given a strip whose resized self would have 224 x 14,679,840 pixels, 10 GB
     data = encoded(Image.new("RGB", (1, 65_500), (200, 30, 90)))
     # then
-    assert Preprocessor(224, mode).from_bytes(data).float().mean(dim=(1, 2)).tolist() == (
-        pytest.approx([200, 30, 90], abs=3)
-    )
+    assert Preprocessor(ImageTransform(224), mode).from_bytes(data).float().mean(
+        dim=(1, 2)
+    ).tolist() == (pytest.approx([200, 30, 90], abs=3))

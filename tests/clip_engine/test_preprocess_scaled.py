@@ -10,6 +10,7 @@ from PIL import Image
 from support.image_files import encoded, oriented
 from support.image_zoo import photo
 
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Mode, Preprocessor
 
 R = 224
@@ -37,7 +38,7 @@ def test_fast_mode_decodes_a_large_jpeg_at_a_fraction_of_its_size() -> None:
     grain = np.random.default_rng(0).integers(0, 256, (1800, 1800), dtype=np.uint8)
     data = encoded(Image.fromarray(grain), quality=95)
     # then: had it decoded in full, the two modes would differ by rounding only
-    exact, fast = (Preprocessor(R, mode).from_bytes(data) for mode in MODES)
+    exact, fast = (Preprocessor(ImageTransform(R), mode).from_bytes(data) for mode in MODES)
     assert (exact.float() - fast.float()).abs().max() > 3
 
 
@@ -46,7 +47,9 @@ def test_fast_mode_is_within_a_third_of_a_level_where_the_scaled_size_is_rounded
     size: tuple[int, int],
 ) -> None:
     data = encoded(photo(size, seed=size[0]), quality=95)
-    exact, fast = (Preprocessor(resolution_for(size), mode).from_bytes(data) for mode in MODES)
+    exact, fast = (
+        Preprocessor(ImageTransform(resolution_for(size)), mode).from_bytes(data) for mode in MODES
+    )
     assert (exact.float() - fast.float()).abs().mean() <= 0.35
 
 
@@ -54,7 +57,9 @@ def test_fast_mode_is_within_a_third_of_a_level_where_the_scaled_size_is_rounded
 def test_fast_mode_moves_no_edge_where_the_scaled_size_is_rounded(size: tuple[int, int]) -> None:
     # given edges that count as 20 levels in the mean if they are a pixel off
     data = encoded(checks(*size), quality=95, subsampling=0)
-    exact, fast = (Preprocessor(resolution_for(size), mode).from_bytes(data) for mode in MODES)
+    exact, fast = (
+        Preprocessor(ImageTransform(resolution_for(size)), mode).from_bytes(data) for mode in MODES
+    )
     assert (exact.float() - fast.float()).abs().mean() <= 2.5
 
 
@@ -68,7 +73,7 @@ def test_a_rotated_picture_keeps_its_edges_where_the_scaled_size_is_rounded(
     image = photo(size, seed=7).convert(colours)
     data = encoded(image, quality=95, exif=oriented(orientation))
     # when
-    exact, fast = (Preprocessor(16, mode).from_bytes(data) for mode in MODES)
+    exact, fast = (Preprocessor(ImageTransform(16), mode).from_bytes(data) for mode in MODES)
     # then
     off = (exact.float() - fast.float()).abs()
     assert off.mean() <= 0.6

@@ -15,6 +15,7 @@ from support.image_zoo import photo
 from support.preparing import RESOLUTION, Bench, is_gone, running, settings, wait_until
 
 from clip_engine.errors import ImageError
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 from worker.preparation import ImageRequest
 
@@ -80,7 +81,7 @@ def test_an_innocent_picture_is_answered_after_a_death(bench: Bench) -> None:
     slow = submit_slow(bench)
     end(bench.who_decodes(SLOW_URI), signal.SIGKILL)
     assert bench.codes([slow]) == [None]
-    assert bench.pixels[slow].equal(Preprocessor(RESOLUTION).from_bytes(SLOW))
+    assert bench.pixels[slow].equal(Preprocessor(ImageTransform(RESOLUTION)).from_bytes(SLOW))
 
 
 def test_decodes_that_take_too_much_processor_time_are_ended(bench: Bench) -> None:

@@ -9,6 +9,8 @@ from support.hostile_images import LARGE, REFUSED, encoded
 from support.image_zoo import photo
 from support.preparing import Bench, running, settings, status
 
+from clip_engine.images.transform import ImageTransform
+
 BUDGET = 3_000_000_000
 
 
@@ -23,7 +25,7 @@ def resident_bytes(bench: Bench, field: str) -> dict[int, int]:
 def test_each_is_refused_or_answered_and_neighbours_and_memory_are_not_touched() -> None:
     hostile = [make() for make in (*REFUSED.values(), *LARGE.values())]
     small = encoded(photo((64, 48), 1), "JPEG")
-    with running(settings(resolution=224, slots=256, memory_bytes=BUDGET)) as bench:
+    with running(settings(transform=ImageTransform(224), slots=256, memory_bytes=BUDGET)) as bench:
         bench.wait(bench.submit(small))
         usual = max(resident_bytes(bench, "VmRSS").values())
         # when all of them come at once, and others after them, one by one

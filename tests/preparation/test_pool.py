@@ -30,6 +30,7 @@ from support.preparing import (
 from support.scripted_server import answering, response, scripted_server
 
 from clip_engine.errors import ImageError
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 from clip_worker.errors import ClipWorkerError, TemporaryError
 from worker.preparation import ImageRequest, PreparationPool, launcher
@@ -68,7 +69,7 @@ def test_pixels_are_those_that_this_process_would_make(bench: Bench, folder: Pat
     keys = bench.submit(*files)
     assert bench.codes(keys) == [None] * len(files)
     for key, data in zip(keys, files, strict=True):
-        assert bench.pixels[key].equal(Preprocessor(RESOLUTION).from_bytes(data))
+        assert bench.pixels[key].equal(Preprocessor(ImageTransform(RESOLUTION)).from_bytes(data))
 
 
 def test_files_and_data_uris_are_fetched(bench: Bench, folder: Path) -> None:
@@ -92,7 +93,7 @@ def test_errors_are_those_that_this_process_would_raise(bench: Bench, folder: Pa
 
     def prepare(picture: bytes | str) -> None:
         data = picture if isinstance(picture, bytes) else fetcher.fetch(picture)
-        Preprocessor(RESOLUTION).from_bytes(data)
+        Preprocessor(ImageTransform(RESOLUTION)).from_bytes(data)
 
     for outcome, picture in zip(outcomes, [*broken, *wrong], strict=True):
         with pytest.raises((ImageError, ClipWorkerError)) as expected:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import Preprocessor
 
 torch.set_num_threads(1)
@@ -29,7 +30,7 @@ def measure(preprocessor: Preprocessor, data: bytes) -> tuple[int, int]:
 
 
 def main() -> None:
-    preprocessor = Preprocessor(224, sys.argv[1])  # type: ignore[arg-type]
+    preprocessor = Preprocessor(ImageTransform(224), sys.argv[1])  # type: ignore[arg-type]
     files = [Path(name).read_bytes() for name in sys.argv[2:]]
     preprocessor.from_bytes(files[0])  # loads what is loaded once
     for data in files:

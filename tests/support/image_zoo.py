@@ -78,7 +78,7 @@ def photo(size: tuple[int, int], seed: int) -> Image.Image:
 
 def pixels_of(engine: Engine, count: int, seed: int = 0) -> list[Tensor]:
     """Photo-like images that an engine has prepared, uint8 `[3, R, R]` each."""
-    side = engine.preprocessor.resolution
+    side = engine.preprocessor.transform.resolution
     return [engine.prepare(photo((side, side), seed=seed + index)) for index in range(count)]
 
 

@@ -58,7 +58,7 @@ class ThreadsPool:
     """Prepares images as the preparation pool does, on threads of this process."""
 
     def __init__(self, engine: Engine, fetcher: Any) -> None:
-        side = engine.preprocessor.resolution
+        side = engine.preprocessor.transform.resolution
         self.images = torch.zeros((SLOTS, 3, side, side), dtype=torch.uint8)
         self.fetcher = fetcher
         self.on_prepared: Callable[[Sequence[PreparedImage]], None] = lambda _: None

@@ -11,6 +11,7 @@ from typing import Any
 from support.waiting import LIMIT_S, is_gone, wait_until
 from torch import Tensor
 
+from clip_engine.images.transform import ImageTransform
 from worker.preparation import (
     ImageRequest,
     PreparationPool,
@@ -22,7 +23,11 @@ RESOLUTION = 32
 
 
 def settings(**changes: Any) -> PreparationSettings:
-    defaults: dict[str, Any] = {"resolution": RESOLUTION, "processes": 2, "slots": 64}
+    defaults: dict[str, Any] = {
+        "transform": ImageTransform(RESOLUTION),
+        "processes": 2,
+        "slots": 64,
+    }
     return PreparationSettings(**defaults | changes)
 
 

@@ -10,6 +10,7 @@ import torch
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.families.clip import ClipDualEncoder
+from clip_engine.images.transform import ImageTransform
 from clip_engine.model import CLIP, CLIPConfig, build_model
 from clip_engine.preprocess import Preprocessor
 from clip_engine.tokenizer import Tokenizer
@@ -91,7 +92,7 @@ def engine_around(
     return Engine(
         ClipDualEncoder(model, tokenizer=tokenizer(), acceleration=acceleration, **encoding),
         identity=ModelIdentity(name, "0" * 64),
-        preprocessor=Preprocessor(model.config.image_resolution),
+        preprocessor=Preprocessor(ImageTransform(model.config.image_resolution)),
         buckets=buckets,
         acceleration=acceleration,
         replicas=replicas,

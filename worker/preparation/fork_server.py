@@ -56,7 +56,7 @@ class ForkServer:
         # Made once: certificates take 20 ms to read.
         self._fetcher = Fetcher(settings.policy, settings.limits)
         self._preprocessor = Preprocessor(
-            settings.resolution, settings.mode, settings.max_pixels, settings.formats
+            settings.transform, settings.mode, settings.max_pixels, settings.formats
         )
 
     def run(self) -> NoReturn:
@@ -156,5 +156,7 @@ def main(
     torch.set_num_threads(1)
     control = socket.socket(fileno=control_descriptor)
     control.setblocking(True)  # noqa: FBT003  # whatever the parent's default time-out is
-    images = SharedImages(images_descriptor, settings.slots, settings.resolution, settings.places)
+    images = SharedImages(
+        images_descriptor, settings.slots, settings.transform.resolution, settings.places
+    )
     ForkServer(control, settings, images).run()

@@ -1,6 +1,7 @@
 """Prepares images in processes of their own: fetch, check, decode, resize.
 
-pool = PreparationPool(PreparationSettings(resolution=224, processes=2, slots=512), on_prepared)
+settings = PreparationSettings(ImageTransform(224), processes=2, slots=512)
+pool = PreparationPool(settings, on_prepared)
 pool.start()
 pool.submit([ImageRequest(key=1, uri="https://example.com/cat.jpg")])
 # on_prepared([PreparedImage(key=1, slot=0, …)]), then pool.images[0], then pool.release([0])
@@ -55,7 +56,9 @@ class PreparationPool:
     def __init__(self, settings: PreparationSettings, on_prepared: OnPrepared) -> None:
         self._settings = settings
         self._on_prepared = on_prepared
-        self._shared = SharedImages.create(settings.slots, settings.resolution, settings.places)
+        self._shared = SharedImages.create(
+            settings.slots, settings.transform.resolution, settings.places
+        )
         self.images: Tensor = torch.from_numpy(self._shared.pixels)
         self.capacity = settings.slots
         self._inbox: deque[Callable[[], None]] = deque()

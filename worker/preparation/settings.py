@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from clip_engine.images.transform import ImageTransform
 from clip_engine.preprocess import DEFAULT_MAX_PIXELS, FORMATS, Mode
 from worker.sources.policy import FetchLimits, FetchPolicy
 
@@ -15,7 +16,7 @@ class PreparationSettings:
     """How images are prepared.
 
     Attributes:
-        resolution: R, pixels a side.
+        transform: How an image becomes the square of pixels that the model takes.
         processes: How many prepare images at a time; about one a core.
         slots: Images that shared memory has room for.
         fetch_threads: Fetches at the same time, of all processes together.
@@ -30,7 +31,7 @@ class PreparationSettings:
             processor time it has had.
     """
 
-    resolution: int
+    transform: ImageTransform
     processes: int
     slots: int
     fetch_threads: int = 32

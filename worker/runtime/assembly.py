@@ -127,7 +127,7 @@ def preparation_settings(
 ) -> PreparationSettings:
     """Settings of the preparation processes."""
     return PreparationSettings(
-        resolution=engine.preprocessor.resolution,
+        transform=engine.preprocessor.transform,
         processes=settings.preparation_processes or cores(),
         # The batches that run, one that fills, and what the processes are writing meanwhile.
         slots=(batches_at_once + 2) * settings.largest_batch,
