@@ -188,6 +188,8 @@ def _clips(wrapper: Any, length: int) -> RowTokenizer:
 
 
 def _encode(wrapper: Any, texts: Sequence[str], *, marks: bool) -> list[list[int]]:
+    if not texts:  # transformers can't
+        return []
     cleaned = [wrapper.clean_fn(text) for text in texts]
     encoded = wrapper.tokenizer(
         cleaned, add_special_tokens=marks, padding=False, truncation=False, verbose=False

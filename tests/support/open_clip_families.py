@@ -300,7 +300,7 @@ def save_family(name: str, folder: Path, *, apart: Path | None = None, seed: int
     return SavedModel(
         path=folder,
         model=model,
-        tokenizer=_tokenizer(family, others),
+        tokenizer=their_tokenizer(family, others),
         family=family,
         companions=_companions(family, apart),
     )
@@ -334,13 +334,14 @@ def _model(family: Family, others: Path) -> Any:
     return open_clip.CustomTextCLIP(**config) if custom else open_clip.CLIP(**config)
 
 
-def _tokenizer(family: Family, others: Path) -> Any:
+def their_tokenizer(family: Family, folder: Path) -> Any:
+    """open_clip's own, of the files in a folder."""
     text = family.text
     length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
     if family.tokenizer is None:
         return open_clip.SimpleTokenizer(context_length=length)
     return open_clip.tokenizer.HFTokenizer(
-        str(others),
+        str(folder),
         context_length=length,
         tokenizer_mode=text.get("tokenizer_mode"),
         **text.get("tokenizer_kwargs", {}),

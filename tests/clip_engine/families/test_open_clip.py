@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from support.open_clip_families import FAMILIES, SavedModel, save_family
 
 from clip_engine.acceleration import PLAIN, Acceleration
-from clip_engine.errors import TextTooLongError
 from clip_engine.families.open_clip import OpenClipDualEncoder, load_open_clip
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
@@ -30,18 +28,6 @@ LABELS = (
     "写真 猫",
     "x",
     "a small brown bird",
-)
-TEXTS = (
-    *LABELS,
-    "",
-    "  UPPER_case-words,\n\twith   white space  ",
-    "Caf&amp;eacute; &lt;3 and ﬁne \u2019quotes\u2019",
-    "naïve façade — “dashes” … 5€ ½ ①",
-    "фотография кошки, صورة قطة, φωτογραφία γάτας, 犬",
-    "👩‍👩‍👧 emoji 🐈",
-    "<start_of_text> <|endoftext|> </s> <eos> [SEP] <pad>",
-    "it's we'll 'tis don't",
-    "\u200bzero\u00adwidth\ufeff \x1fcontrol",
 )
 
 
@@ -104,36 +90,6 @@ def test_features_and_probabilities_are_those_of_open_clip(
     torch.testing.assert_close(logits.sigmoid(), theirs.sigmoid(), rtol=0, atol=1e-4)
 
 
-def test_tokens_are_those_of_open_clip(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
-    fit = [text for text in TEXTS if fits(ours, text)]
-    assert len(fit) >= len(TEXTS) - 3
-    assert torch.equal(ours.tokenize(fit), saved.tokenizer(fit))
-
-
-def test_the_longest_text_that_fits_is_whole_and_the_next_one_is_refused(
-    saved: SavedModel, ours: OpenClipDualEncoder
-) -> None:
-    texts = [" ".join(["cat"] * count) for count in range(1, 100)]
-    fit = [text for text in texts if fits(ours, text)]
-    assert fit == texts[: len(fit)]
-    assert torch.equal(ours.tokenize(fit), saved.tokenizer(fit))
-    width = ours.tokenize([""]).shape[1]
-    free = width - 1 if saved.family.text.get("tokenizer_mode") else width  # a mark is always last
-    for text, is_whole in ((fit[-1], True), (texts[len(fit)], False)):
-        cut, plenty = (saved.tokenizer([text], context_length=size)[0] for size in (width, 300))
-        assert torch.equal(cut[:free], plenty[:free]) == is_whole
-    with pytest.raises(TextTooLongError, match=r"'cat cat.*' has \d+ tokens, and the limit is \d+"):
-        ours.tokenize(["a cat", texts[len(fit)]])
-
-
-def fits(encoder: OpenClipDualEncoder, text: str) -> bool:
-    try:
-        encoder.tokenize([text])
-    except TextTooLongError:
-        return False
-    return True
-
-
 def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
     theirs = saved.model.visual.preprocess_cfg
     assert (ours.transform.resolution,) * 2 == tuple(saved.model.visual.image_size)
@@ -160,14 +116,6 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(ours: OpenClipDualE
     assert torch.equal(together[0], encode_images(ours, [first, *others[::-1]])[0])
     black = [torch.zeros_like(first)] * 3
     assert torch.equal(together[0], encode_images(ours, [first, *black])[0])
-
-
-def test_threads_tokenize_at_the_same_time(ours: OpenClipDualEncoder) -> None:
-    batches = [[text] * count for count in (1, 3, 40) for text in LABELS] * 8
-    expected = [ours.tokenize(batch) for batch in batches]
-    with ThreadPoolExecutor(8) as pool:
-        for found, wanted in zip(pool.map(ours.tokenize, batches), expected, strict=True):
-            assert torch.equal(found, wanted)
 
 
 def test_image_tokens_are_those_of_the_third_stage_or_of_all_layers(
