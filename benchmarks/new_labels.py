@@ -31,7 +31,7 @@ def main() -> None:
     """Print a table of processor time."""
     torch.set_num_threads(1)
     cache = Path(__file__).resolve().parents[1] / "build" / "bench-cache"
-    encoder = load_engine(str(make_weights(VIT_B_32, cache).state_dict)).model
+    encoder = load_engine(str(make_weights(VIT_B_32, cache).folder)).model
     assert isinstance(encoder, ClipDualEncoder)
     model = encoder.clip
     print("| labels | tokens, trimmed | ms | as a tree | ms | times | largest difference |")

@@ -47,7 +47,8 @@ def load_engine(  # noqa: PLR0913  # each has a default
         device: `cpu`, `cuda` or `cuda:N`.
         precision: Of the image tower's matrix products; None for float16 on CUDA and float32
             elsewhere.
-        activation: Of the MLPs, overriding the checkpoint's; None to use the checkpoint's.
+        activation: Of the MLPs, `gelu` or `quick_gelu`, overriding the checkpoint's; None to use
+            the checkpoint's. Bare weights that aren't OpenAI's need it.
         preprocessing: `fast` or `exact`.
         max_pixels: Largest image accepted, in pixels; None for the default.
         formats: Image formats accepted, by Pillow's names.

@@ -108,6 +108,9 @@ class Settings(WebhookSettings):
         None, description="Base URL of a copy of OpenAI's weights, as `<mirror>/<sha256>/<file>`."
     )
     offline: bool = Field(default=False, description="Whether to fetch no weights.")
+    activation: Literal["gelu", "quick_gelu"] | None = Field(
+        None, description="Of the MLPs; needed where the weights don't specify it."
+    )
     device: str = Field("auto", description="Where to run.")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
@@ -248,7 +251,7 @@ class Settings(WebhookSettings):
                 f"give an http or https URL without ? and #, such as {EXAMPLE}"
             ) from error
 
-    @field_validator("cache_dir", mode="before")
+    @field_validator("cache_dir", "activation", mode="before")
     @classmethod
     def _unset_if_empty(cls, value: object) -> object:
         return value or None

@@ -72,8 +72,8 @@ def measure(scale: Scale, cache: Path) -> dict[str, Any]:
 def _with_model(run: _Run, architecture: Architecture, cases: Sequence[Case]) -> dict[str, Any]:
     weights = make_weights(architecture, run.cache)
     everybody: list[AnyContender] = [
-        RawEngine(str(weights.state_dict)),
-        clip_worker(str(weights.state_dict), str(run.cache)),
+        RawEngine(str(weights.folder)),
+        clip_worker(str(weights.folder), str(run.cache)),
         *rivals.with_models(weights),
     ]
     if any(case.name == MAIN for case in cases):

@@ -27,7 +27,7 @@ LIMIT_S = 120.0
 
 def measure(scale: Scale, cache: Path) -> dict[str, Any]:
     """Idle latency beside the engine's own time, then latency at each offered load."""
-    model = str(make_weights(VIT_B_32, cache).state_dict)
+    model = str(make_weights(VIT_B_32, cache).folder)
     images = [str(path) for path in make_pictures(SMALL, cache / "pictures")]
     with ExitStack() as stack:
         raw = stack.enter_context(RawEngine(model))

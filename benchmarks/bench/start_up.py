@@ -23,7 +23,7 @@ LIMIT_S = 120.0
 
 def measure(scale: Scale, cache: Path) -> dict[str, Any]:
     """Seconds from `clip-worker start` to the first answer, by model; imports, by statement."""
-    models = {"demo": "demo", "ViT-B/32": str(make_weights(VIT_B_32, cache).state_dict)}
+    models = {"demo": "demo", "ViT-B/32": str(make_weights(VIT_B_32, cache).folder)}
     image = str(make_pictures(SMALL, cache / "pictures")[0])
     starts: dict[str, Any] = {name: {"seconds": [], "worker_mb": []} for name in models}
     imports: dict[str, Any] = {name: {"seconds": [], "mb": []} for name in CASES}

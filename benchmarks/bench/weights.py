@@ -49,8 +49,8 @@ class Weights:
     """Where one model lies.
 
     Attributes:
-        state_dict: A file that clip-worker and open_clip read.
-        folder: A folder that transformers reads.
+        state_dict: A file that open_clip reads.
+        folder: A folder that clip-worker and transformers read.
     """
 
     architecture: Architecture

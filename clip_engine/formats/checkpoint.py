@@ -11,6 +11,7 @@ from clip_engine.errors import CheckpointError
 from clip_engine.model import CLIP, Activation, CLIPConfig, Traits, build_model, infer_config
 from clip_engine.model.config import OPENAI_TRAITS, StateDict
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
+from clip_engine.weights.layouts import OPEN_CLIP_CONFIG
 
 VOCABULARY = 49408  # tokens of CLIP's tokenizer, the only one in this package
 
@@ -28,6 +29,7 @@ class Checkpoint:
         normalisation: Of the pixels.
         sizes: Sizes from a config file, by `CLIPConfig`'s names; they must match the weights.
         overrides: What the caller set differently from the files.
+        has_activation: Whether the files specify the activation; if not, `traits` has OpenAI's.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class Checkpoint:
     normalisation: Normalisation = OPENAI_NORMALISATION
     sizes: Mapping[str, object] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    has_activation: bool = True
 
     def build(self) -> CLIP:
         """Build the model, in float32, on the CPU, in eval mode.
@@ -54,9 +57,20 @@ class Checkpoint:
         except CheckpointError as error:
             raise CheckpointError(f"{str(self.path)!r}: {error}") from error
 
-    def with_activation(self, activation: Activation) -> Checkpoint:
-        """A copy with this activation, regardless of the files."""
-        if activation == self.traits.activation:
+    def with_activation(self, activation: Activation | None) -> Checkpoint:
+        """A copy with this activation, regardless of the files; None for that of the files.
+
+        Raises:
+            CheckpointError: Neither the caller nor the files specify it.
+        """
+        if activation is None and not self.has_activation:
+            self.build()  # what is no CLIP model at all is refused as that
+            raise CheckpointError(
+                f"{str(self.path)!r} doesn't say whether the model has QuickGELU, like OpenAI's, "
+                "or GELU, like most of OpenCLIP's; set the activation (CLIP_WORKER_ACTIVATION, "
+                f"quick_gelu or gelu), or put the model's {OPEN_CLIP_CONFIG} beside the file."
+            )
+        if activation is None or activation == self.traits.activation:
             return self
         traits = replace(self.traits, activation=activation)
         return replace(self, traits=traits, overrides=(f"activation={activation}",))

@@ -23,13 +23,13 @@ def read_checkpoint(path: Path, activation: Activation | None = None) -> Checkpo
     Args:
         path: A file with weights, the index of sharded weights, or a folder with weights and a
             config file.
-        activation: Of the MLPs, overriding the files; None to use theirs. Bare weights don't
-            specify it: QuickGELU is assumed, as in OpenAI's models, except for OpenCLIP's training
-            checkpoints and for sizes that only OpenCLIP has, for which GELU is assumed.
+        activation: Of the MLPs, overriding the files; None to use theirs. OpenAI's files and config
+            files specify it; other bare weights don't.
 
     Raises:
         InputError: The activation is unknown.
-        CheckpointError: The checkpoint can't be read, or is not a supported CLIP model.
+        CheckpointError: The checkpoint can't be read, is not a supported CLIP model, or doesn't
+            specify its activation, and `activation` is None.
     """
     if activation is not None and activation not in get_args(Activation):
         raise InputError(
@@ -39,4 +39,4 @@ def read_checkpoint(path: Path, activation: Activation | None = None) -> Checkpo
     weights = read_weights(find_weights(path))
     form = next(form for form in FORMATS if form.recognises(weights))
     checkpoint: Checkpoint = form.interpret(path, weights)
-    return checkpoint if activation is None else checkpoint.with_activation(activation)
+    return checkpoint.with_activation(activation)

@@ -44,12 +44,13 @@ def test_the_numbers_of_vit_b_32_are_the_published_ones(models, tmp_path):
     state = {name: torch.zeros(like.shape, dtype=torch.float16) for name, like in shapes.items()}
     torch.save(state, tmp_path / "zeros.pt")
 
-    _, lines, _ = models("info", tmp_path / "zeros.pt")
+    _, lines, _ = models("info", tmp_path / "zeros.pt", "--activation", "gelu")
 
     description = {name: value.strip() for name, value in (line.split("  ", 1) for line in lines)}
     assert description["parameters"] == "151,277,313"
     assert description["stored as"] == "float16 (151,277,313)"
     assert (description["image resolution"], description["vision layers"]) == ("224", "12")
+    assert description["activation"] == "gelu"
     assert "None" not in description.values()
 
 

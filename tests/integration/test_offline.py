@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from support.scripted_server import scripted_server
-from support.tiny_clip import TINY_VIT, tiny_state
+from support.tiny_clip import openai_state
 from support.weights_server import WeightsServer, published
 from support.worker_process import WorkerProcess
 
@@ -54,7 +54,7 @@ def test_a_worker_fetches_from_its_mirror_once_and_then_starts_offline(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     # given a mirror, and a publisher who is not there
-    torch.save(tiny_state(TINY_VIT), tmp_path / "saved.pt")
+    torch.save(openai_state(), tmp_path / "saved.pt")
     data = (tmp_path / "saved.pt").read_bytes()
     entry = published("http://publisher.invalid/", data)
     command = (sys.executable, "-c", TINY_CATALOG, entry.url, entry.sha256)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pytest
 import torch
 from support.scripted_server import scripted_server
-from support.tiny_clip import TINY_VIT, tiny_state
+from support.tiny_clip import TINY_VIT, openai_state
 from support.weights_server import WeightsServer, published
 
 from clip_engine.errors import DownloadError
@@ -33,7 +33,7 @@ def clean_environment(monkeypatch):
 def checkpoint() -> bytes:
     """A small CLIP model as `torch.save` writes it."""
     file = io.BytesIO()
-    torch.save(tiny_state(TINY_VIT), file)
+    torch.save(openai_state(), file)
     return file.getvalue()
 
 

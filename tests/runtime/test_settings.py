@@ -79,6 +79,8 @@ def load_dead(name: str) -> click.Command:
     ("name", "text", "value"),
     [
         ("MAX_BATCH", "16", 16),
+        ("ACTIVATION", "quick_gelu", "quick_gelu"),
+        ("ACTIVATION", "", None),
         ("MAX_WAIT_S", "0.25", 0.25),
         ("ALLOW_PRIVATE", "true", True),
         ("REMOTE_CONTROL", "0", False),

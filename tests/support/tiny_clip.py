@@ -99,12 +99,22 @@ def engine_around(
     )
 
 
+def openai_state(config: CLIPConfig = TINY_VIT) -> dict[str, Tensor]:
+    """Random weights with the three numbers that OpenAI's models carry."""
+    marks = (config.image_resolution, config.context_length, config.vocab_size)
+    names = ("input_resolution", "context_length", "vocab_size")
+    return {
+        **tiny_state(config),
+        **{name: torch.tensor(mark) for name, mark in zip(names, marks, strict=True)},
+    }
+
+
 def write_tiny(
     folder: Path, name: str = "tiny.pt", config: CLIPConfig = TINY_VIT, **options: Any
 ) -> Path:
-    """The checkpoint file of a small model."""
+    """The checkpoint file of a small model, in OpenAI's format."""
     file = folder / name
     file.parent.mkdir(exist_ok=True)
-    state = {key: value.to(**options) for key, value in tiny_state(config).items()}
+    state = {key: value.to(**options) for key, value in openai_state(config).items()}
     torch.save(state, file)
     return file

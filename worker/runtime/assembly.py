@@ -63,6 +63,7 @@ def load(settings: Settings, device: str, progress: Progress | None) -> Engine:
         return load_engine(
             settings.model,
             device=device,
+            activation=settings.activation,
             precision=None if settings.precision == "auto" else settings.precision,
             preprocessing=settings.preprocessing,
             max_pixels=settings.max_pixels,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any, get_args
 
 import open_clip
 import pytest
 import torch
 from PIL import Image
-from support.checkpoints import TIMM_WARNINGS
+from safetensors.torch import save_file
+from support.checkpoints import TIMM_WARNINGS, refusal
 from support.open_clip_folders import SMALL, save_folder, small_oracle
 from support.oracles import assert_agree, open_clip_answers, open_clip_model, our_answers
 
 from clip_engine import load_engine
 from clip_engine.errors import InputError
 from clip_engine.formats import read_checkpoint
-from clip_engine.model import CLIP, Traits, build_model, infer_config
+from clip_engine.model import CLIP, Activation, Traits, build_model, infer_config
 from clip_engine.normalisation import Normalisation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings(*TIMM_WARNINGS)
 
@@ -130,21 +135,17 @@ def training_checkpoint(oracle: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_training_checkpoint_is_taken_for_gelu(tmp_path: Path, prefix: str) -> None:
-    # given
-    config = narrowed("ViT-B-32")
-    oracle = open_clip_model(config, seed=7)
-    torch.save(training_checkpoint(oracle, prefix), tmp_path / "epoch_3.pt")
-    # when
-    checkpoint = read_checkpoint(tmp_path / "epoch_3.pt")
-    # then
-    assert checkpoint.traits == Traits(activation="gelu")
-    assert_agree(our_answers(checkpoint.build()), open_clip_answers(oracle))
+WRITERS: dict[str, Callable[[Any, Path], None]] = {
+    "state dict": lambda oracle, path: torch.save(oracle.state_dict(), path),
+    "safetensors": lambda oracle, path: save_file(oracle.state_dict(), path),
+    "training checkpoint": lambda oracle, path: torch.save(training_checkpoint(oracle), path),
+    "data-parallel": lambda oracle, path: torch.save(training_checkpoint(oracle, "module."), path),
+}
 
 
-def test_bare_weights_are_taken_for_openais_and_the_caller_may_overrule(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_bare_weights_are_refused_until_their_activation_is_given(
+    tmp_path: Path, write: Callable[[Any, Path], None]
 ) -> None:
     # given
     config = narrowed("ViT-B-32")
@@ -152,16 +153,23 @@ def test_bare_weights_are_taken_for_openais_and_the_caller_may_overrule(
         open_clip_model(config | {"quick_gelu": quick_gelu}, seed=7) for quick_gelu in (False, True)
     )
     path = tmp_path / "weights.pt"
-    torch.save(gelu.state_dict(), path)
-    # when
-    assumed, told = read_checkpoint(path), read_checkpoint(path, activation="gelu")
+    write(gelu, path)
+    # then neither is assumed, and both remedies are named
+    message = refusal(path)
+    assert "doesn't say whether the model has QuickGELU" in message
+    assert "CLIP_WORKER_ACTIVATION, quick_gelu or gelu" in message
+    assert "put the model's open_clip_config.json beside the file" in message
+    # when the caller says it
+    told = {name: read_checkpoint(path, activation=name) for name in get_args(Activation)}
     # then
-    assert "assuming quick_gelu" in caplog.text
-    assert_agree(our_answers(assumed.build()), open_clip_answers(quick))
-    assert_agree(our_answers(told.build()), open_clip_answers(gelu))
+    assert_agree(our_answers(told["gelu"].build()), open_clip_answers(gelu))
+    assert_agree(our_answers(told["quick_gelu"].build()), open_clip_answers(quick))
     # and features of the two are never mixed up in a cache
-    assert assumed.digest() != told.digest()
-    assert read_checkpoint(path, activation="quick_gelu").digest() == assumed.digest()
+    assert told["gelu"].digest() != told["quick_gelu"].digest()
+    # when the config file lies beside it
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    # then
+    assert_agree(our_answers(read_checkpoint(path).build()), open_clip_answers(gelu))
 
 
 def test_an_unknown_activation_is_refused(tmp_path: Path) -> None:
@@ -183,10 +191,9 @@ def test_head_widths_of_the_large_models_are_known_without_a_config(
     }
     torch.save(state, tmp_path / "weights.pt")
     # when
-    traits = read_checkpoint(tmp_path / "weights.pt").traits
+    traits = read_checkpoint(tmp_path / "weights.pt", activation="gelu").traits
     # then
     assert traits.vision_head_width == config["vision_cfg"].get("head_width", 64)
-    assert traits.activation == ("quick_gelu" if name == "ViT-L-14" else "gelu")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -15,24 +15,34 @@ from torch import Tensor
 
 from clip_engine.errors import CheckpointError
 from clip_engine.formats import Checkpoint, read_checkpoint
+from clip_engine.model import Activation
 from clip_engine.weights.catalog import PUBLISHED
 from clip_engine.weights.locate import DEMO_MODEL, locate_model
 from clip_worker.quoting import quote
 from worker.cli.models.options import cache_dir_option, download_hint
 from worker.cli.output.usage_error import WrongInputError
+from worker.variables import ENV_PREFIX
 
 
 @click.command("info")
 @click.argument("model", metavar="PATH-or-NAME")
 @cache_dir_option
+@click.option(
+    "--activation",
+    type=click.Choice(["quick_gelu", "gelu"]),
+    envvar=f"{ENV_PREFIX}ACTIVATION",
+    help="Of the MLPs; needed where the weights don't specify it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(model: str, cache_dir: Path, *, as_json: bool) -> None:
+def command(
+    model: str, cache_dir: Path, activation: Activation | None, *, as_json: bool
+) -> None:
     """Describe a checkpoint: a path, a published model in the cache, or `demo`.
 
     It is loaded as a worker loads it, so a model that is described here can be started.
     """
     try:
-        info = ModelInfo.of(read_checkpoint(_locate(model, cache_dir)))
+        info = ModelInfo.of(read_checkpoint(_locate(model, cache_dir), activation))
     except CheckpointError as error:
         raise WrongInputError(str(error)) from error
     if as_json:
