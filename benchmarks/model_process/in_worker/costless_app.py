@@ -33,7 +33,8 @@ def _constant_features(self: Engine, pixels: Sequence[Tensor]) -> Tensor:
     """float32 `[B, D]`, each row of length 1."""
     global _encoded  # noqa: PLW0603  # a probe: shows that this tower was used
     _encoded += len(pixels)
-    dimensions = self.model.config.embed_dim
+    # Earlier commits, which are measured too, have the model itself there, and its config.
+    dimensions = getattr(self.model, "config", self.model).embed_dim
     return torch.full((len(pixels), dimensions), dimensions**-0.5)
 
 
