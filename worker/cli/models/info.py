@@ -34,9 +34,7 @@ from worker.variables import ENV_PREFIX
     help="Of the MLPs; needed where the weights don't specify it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    model: str, cache_dir: Path, activation: Activation | None, *, as_json: bool
-) -> None:
+def command(model: str, cache_dir: Path, activation: Activation | None, *, as_json: bool) -> None:
     """Describe a checkpoint: a path, a published model in the cache, or `demo`.
 
     It is loaded as a worker loads it, so a model that is described here can be started.
