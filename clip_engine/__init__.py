@@ -15,9 +15,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clip_engine.engine import Engine, Prediction
+    from clip_engine.engine import Engine
     from clip_engine.errors import ClipEngineError
     from clip_engine.loader import load_engine
+    from clip_engine.scoring.prediction import Prediction
     from clip_engine.tokenizer import Tokenizer
     from clip_engine.topk import TopK, top_k
 
@@ -34,7 +35,7 @@ __all__ = [
 _HOME = {
     "ClipEngineError": "errors",
     "Engine": "engine",
-    "Prediction": "engine",
+    "Prediction": "scoring.prediction",
     "TopK": "topk",
     "Tokenizer": "tokenizer",
     "load_engine": "loader",

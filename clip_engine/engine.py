@@ -23,24 +23,13 @@ from clip_engine.label_cache import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.preprocess import Preprocessor, Reserve
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.quoting import quoted
-from clip_engine.topk import check_k, top_k_of_numbers
-
-LABELS_AT_ONCE = 1024  # 2 MB of features of 512 float32 each
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label of an image with its probability.
-
-    Attributes:
-        label: The label, as given.
-        probability: Softmax over all labels of the call, in [0, 1].
-        index: Position in the call's list of labels.
-    """
-
-    label: str
-    probability: float
-    index: int
+from clip_engine.scoring.hierarchy import LabelTree
+from clip_engine.scoring.logits import Logits, logits, probabilities, raw_scores
+from clip_engine.scoring.options import SOFTMAX, Score, Scoring
+from clip_engine.scoring.prediction import Prediction, predictions
+from clip_engine.scoring.ranking import Ranking, best
+from clip_engine.scoring.text_features import TextFeatures, TextList, text_lists
+from clip_engine.topk import check_k
 
 
 @dataclass(frozen=True)
@@ -113,6 +102,19 @@ class Engine:
         """
         return self._images.encode(pixels)
 
+    def text_lists(
+        self, labels: Sequence[str], templates: tuple[str, ...], scoring: Scoring
+    ) -> tuple[TextList, ...]:
+        """The (labels, templates) lists whose features a score needs, the labels' own first.
+
+        They are for `labels.get_all`; `text_features` takes its answers.
+        """
+        return text_lists(tuple(labels), templates, scoring, self.model.trained_with)
+
+    def text_features(self, features: Sequence[Tensor]) -> TextFeatures:
+        """The features of the lists of `text_lists`, in its order, for `rank`."""
+        return TextFeatures.of_lists(features)
+
     def classify_features(
         self, image_features: Tensor, label_features: Tensor, labels: Sequence[str], k: int
     ) -> list[list[Prediction]]:
@@ -131,46 +133,57 @@ class Engine:
             ClipEngineError: The features are NaN, because the model overflowed.
             InputError: k is not an integer of 1 or more.
         """
-        probabilities, indices = self.rank(image_features, label_features, k)
-        return [
-            [Prediction(labels[i], p, i) for p, i in zip(row_values, row_indices, strict=True)]
-            for row_values, row_indices in zip(probabilities, indices, strict=True)
-        ]
+        return predictions(self.rank(image_features, TextFeatures(label_features), k), labels)
 
     @torch.inference_mode()
     def rank(
-        self, image_features: Tensor, label_features: Tensor, k: int
-    ) -> tuple[list[list[float]], list[list[int]]]:
-        """Probabilities and positions of each image's k most probable labels.
+        self,
+        image_features: Tensor,
+        text: TextFeatures,
+        k: int,
+        scoring: Scoring = SOFTMAX,
+        tree: LabelTree | None = None,
+    ) -> Ranking:
+        """Probabilities and positions of each image's k best labels.
 
-        Arguments, order and errors are those of `classify_features`.
+        Args:
+            image_features: `[B, D]` from `encode_pixels`.
+            text: From `text_features`, for this scoring.
+            k: Largest number of labels an image, and of nodes of each level.
+            scoring: What is asked.
+            tree: Of hierarchical labels; its leaves are the labels.
+
+        Raises:
+            ClipEngineError: The features are NaN, because the model overflowed.
+            InputError: k is not an integer of 1 or more; or text features are missing.
         """
         check_k(k)
-        # A batch of products, one an image, so that no result depends on the other images. Labels
-        # are taken in chunks that stay in the processor's cache for all images.
-        rows = (self.model.logit_scale * image_features)[:, None]  # [B, 1, D]
-        products = [
-            rows.bmm(label_features[start : start + LABELS_AT_ONCE].T.expand(len(rows), -1, -1))
-            for start in range(0, len(label_features), LABELS_AT_ONCE)
-        ]
-        logits = products[0] if len(products) == 1 else torch.cat(products, dim=2)
-        probabilities = logits[:, 0].softmax(dim=-1)  # [B, L]
-        if probabilities.isnan().any():  # also if a logit was infinite
+        found = logits(self.model, image_features, text, scoring)
+        chances = probabilities(found, scoring)
+        if chances.labels.isnan().any():  # also if a logit was infinite
             raise ClipEngineError(
                 f"The model {self.identity.name!r} gave NaN in {self.model.precision}; run it in "
                 "float32, or check its weights."
             )
-        values, indices = top_k_of_numbers(probabilities, int(k))
-        return values.tolist(), indices.tolist()
+        scores = raw_scores(self.model, found, scoring)
+        return best(chances, scores, int(k), tree, independent=scoring.score == "sigmoid")
 
-    def classify(
+    @torch.inference_mode()
+    def logits(self, image_features: Tensor, text: TextFeatures, scoring: Scoring) -> Logits:
+        """What a calibration is fitted to; arguments and errors are those of `rank`."""
+        return logits(self.model, image_features, text, scoring)
+
+    def classify(  # noqa: PLR0913  # each is an option of its own
         self,
         images: Iterable[ImageInput],
         labels: Iterable[str],
         k: int = 5,
         template: str | Iterable[str] = DEFAULT_TEMPLATE,
+        *,
+        score: Score = "softmax",
+        none_of_these: bool = False,
     ) -> list[list[Prediction]]:
-        """Find the k most probable labels of each image.
+        """Find the k best labels of each image.
 
         Args:
             images: A list, an array `[B, H, W, 3]` or any other iterable of images. Each is a path,
@@ -179,19 +192,25 @@ class Engine:
             labels: An iterable of L different labels.
             k: Largest number of predictions an image; L if that is smaller.
             template: Prompt for a label, with one `{}`; several templates form an ensemble.
+            score: What orders the labels; see `Scoring`.
+            none_of_these: Whether each image's predictions end with one that no label fits: its
+                label is "none of these", its index -1, and it doesn't count among the k.
 
         Raises:
-            InputError: There are no labels, or a blank or repeated one; a template or k is invalid;
-                a single image or label was given instead of a list; or something is not an image.
+            InputError: There are no labels, or a blank or repeated one; a template, k or the score
+                is invalid; a single image or label was given instead of a list; or something is not
+                an image.
             TextTooLongError: A prompt has too many tokens.
             ImageError: An image can't be decoded.
             OSError: A file can't be read.
         """
+        scoring = Scoring(score, none_of_these)
         templates = check_templates([template] if isinstance(template, str) else template)
         labels, images = check_labels(labels), check_images(images)
-        label_features = self.labels.get(labels, templates)
+        lists = self.text_lists(labels, templates, scoring)
+        text = self.text_features([self.labels.get(*each) for each in lists])
         image_features = self.encode_pixels([self.prepare(image) for image in images])
-        return self.classify_features(image_features, label_features, labels, k)
+        return predictions(self.rank(image_features, text, k, scoring), labels)
 
     def prepare(self, image: ImageInput, reserve: Reserve | None = None) -> Tensor:
         """Decode and resize one image to uint8 `[3, R, R]`.

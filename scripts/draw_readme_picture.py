@@ -16,7 +16,7 @@ from worker.cli.demo.images import DEMO_IMAGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clip_engine.engine import Prediction
+    from clip_engine import Prediction
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
 COLUMNS, SIDE, TEXT, GAP = 4, 216, 66, 18  # SIDE, TEXT and GAP in pixels

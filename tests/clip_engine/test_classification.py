@@ -11,9 +11,10 @@ from support.image_zoo import photo
 from support.tiny_clip import tiny_engine, tokenizer
 from support.watched_calls import watched_sizes
 
-from clip_engine.engine import Engine, Prediction
+from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
 from clip_engine.normalisation import OPENAI_NORMALISATION
+from clip_engine.scoring.prediction import Prediction
 
 if TYPE_CHECKING:
     from pathlib import Path

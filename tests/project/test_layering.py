@@ -43,6 +43,7 @@ LAYERS = {
         (
             "clip_engine.families",
             "clip_engine.label_cache",
+            "clip_engine.scoring",
             "clip_engine.weights",
             "clip_engine.formats",
         ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from clip_engine.errors import ClipEngineError
+from clip_engine.scoring.text_features import TextFeatures
 from worker.pipeline.batch_thread import BatchThread
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class ScoreStage:
         task, start = rows[0][0], time.perf_counter()
         assert task.label_features is not None, "labels come before pixels"
         try:
-            found = self._engine.rank(features, task.label_features, task.request.k)
+            text = TextFeatures(task.label_features)
+            found = self._engine.rank(features, text, task.request.k)
         except ClipEngineError as error:
             return self._score_apart(rows, features, error)
         except BaseException as error:  # noqa: BLE001  # `failed` ends the tasks
@@ -89,7 +91,8 @@ class ScoreStage:
                 self._failed(task, error)
             return []
         score_s = time.perf_counter() - start
-        for row, ((task, batch), values, indices) in enumerate(zip(rows, *found, strict=True)):
+        ranked = zip(rows, found.probabilities, found.indices, strict=True)
+        for row, ((task, batch), values, indices) in enumerate(ranked):
             task.result = self._result(task, batch, values, indices, score_s)
             if task.request.return_embedding:
                 task.result["embedding"] = features[row].tolist()

@@ -1,0 +1,1 @@
+"""From features to scores: probabilities, hierarchies of labels, calibration."""
