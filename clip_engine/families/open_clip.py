@@ -81,6 +81,7 @@ class OpenClipDualEncoder:
         self.settings = settings
         self._tokenizer = tokenizer
         self.image_tower, self._text = _towers(model, acceleration)
+        self._padding = _masked_padding(self._text) if acceleration.trimmed_text else None
         self.image_tower.to(device)
         self._text.to(device)
         if precision != "float32":
@@ -103,6 +104,9 @@ class OpenClipDualEncoder:
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Features, float32 `[N, D]` on the device; not normalised."""
+        if self._padding is not None:
+            used = (tokens != self._padding).any(dim=0)  # [T]
+            tokens = tokens[:, : int(used.nonzero().max()) + 1]
         features: Tensor = self._text(tokens.to(self.device))
         return features
 
@@ -204,6 +208,12 @@ def _towers(model: Any, acceleration: Acceleration) -> tuple[nn.Module, nn.Modul
 
         reparameterize_model(visual.trunk, inplace=True)
     return visual, text
+
+
+def _masked_padding(text: Any) -> int | None:
+    """The token that a text tower of transformers masks out, so that columns of it can be cut."""
+    config = getattr(text, "config", None)
+    return None if config is None else int(config.pad_token_id)
 
 
 class _OwnText(nn.Module):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from clip_engine.errors import CheckpointError
 from clip_engine.families.extra import open_clip
@@ -21,6 +23,16 @@ from clip_engine.model.state_dict_diff import name_problems
 COMPUTED = (
     "text.transformer.embeddings.position_ids",
     "text.transformer.embed_positions.weights",
+)
+
+
+# Draw the random numbers that weights start from.
+RANDOM = frozenset(
+    {
+        *(Tensor.normal_, Tensor.uniform_, Tensor.erfinv_),
+        *(init.normal_, init.uniform_, init.trunc_normal_),
+        *(init.xavier_normal_, init.xavier_uniform_, init.kaiming_normal_, init.kaiming_uniform_),
+    }
 )
 
 
@@ -57,7 +69,8 @@ def _empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
     if config.pop("custom_text", False) or from_transformers:
         kind = open_clip().CoCa if "multimodal_cfg" in config else open_clip().CustomTextCLIP
     try:
-        model: nn.Module = kind(**config)
+        with _Uninitialised():
+            model: nn.Module = kind(**config)
     except Exception as error:  # whatever open_clip, timm and transformers raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(
@@ -66,6 +79,21 @@ def _empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
             "config."
         ) from error
     return model
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves weights as they are allocated: drawing them takes seconds, and a file has them all."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in RANDOM:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **kwargs or {})
 
 
 def _check_tower_name(name: object, source: Path) -> None:

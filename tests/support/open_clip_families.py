@@ -56,7 +56,7 @@ class Family:
     @property
     def config(self) -> dict[str, Any]:
         """`model_cfg`."""
-        towers = {"embed_dim": 64, "vision_cfg": self.vision, "text_cfg": self.text}
+        towers: dict[str, Any] = {"embed_dim": 64, "vision_cfg": self.vision, "text_cfg": self.text}
         return copy.deepcopy(towers | self.more)
 
 
@@ -101,6 +101,15 @@ def _roberta(folder: Path) -> None:
         intermediate_size=128,
         max_position_embeddings=96,
         type_vocab_size=1,
+    ).save_pretrained(folder)
+
+
+def real_xlm_roberta(folder: Path) -> None:
+    """The config of `xlm-roberta-base`."""
+    from transformers import XLMRobertaConfig
+
+    XLMRobertaConfig(
+        vocab_size=250002, max_position_embeddings=514, type_vocab_size=1
     ).save_pretrained(folder)
 
 
@@ -274,17 +283,33 @@ class SavedModel:
         return (torch.stack(list(pixels)).float() / 255 - mean) / std
 
 
-def save_family(name: str, folder: Path, *, apart: Path | None = None, seed: int = 7) -> SavedModel:
+def registered(name: str, like: str) -> Family:
+    """The real architecture of this name, with the preprocessing and tokenizer of a small one."""
+    small, config = FAMILIES[like], open_clip.get_model_config(name)
+    text_tower = real_xlm_roberta if small.text_tower else None
+    return Family(
+        config.pop("vision_cfg"),
+        config.pop("text_cfg"),
+        config,
+        small.preprocessing,
+        small.tokenizer,
+        text_tower,
+    )
+
+
+def save_family(
+    name: str | Family, folder: Path, *, apart: Path | None = None, seed: int = 7
+) -> SavedModel:
     """Write a model of a family with random weights.
 
     Args:
-        name: A key of `FAMILIES`.
+        name: A key of `FAMILIES`, or a family.
         folder: For the config, the weights and the tokenizer's files.
         apart: For the tokenizer's files and the text tower's config, if they are to be elsewhere,
             as for models whose config names other repositories of the hub.
         seed: Of the weights.
     """
-    family = FAMILIES[name]
+    family = FAMILIES[name] if isinstance(name, str) else name
     others = folder if apart is None else apart
     others.mkdir(parents=True, exist_ok=True)
     if family.text_tower is not None:

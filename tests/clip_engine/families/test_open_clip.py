@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from support.open_clip_families import FAMILIES, SavedModel, save_family
+from support.open_clip_families import FAMILIES, SavedModel, registered, save_family
 
 from clip_engine.acceleration import PLAIN, Acceleration
 from clip_engine.families.open_clip import OpenClipDualEncoder, load_open_clip
@@ -15,6 +15,7 @@ from clip_engine.inference.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -68,10 +69,14 @@ def their_logits(saved: SavedModel, pixels: Sequence[Tensor]) -> Tensor:
     return logits + bias
 
 
-@torch.inference_mode()
 def test_features_and_probabilities_are_those_of_open_clip(
     saved: SavedModel, ours: OpenClipDualEncoder
 ) -> None:
+    assert_equal_answers(saved, ours)
+
+
+@torch.inference_mode()
+def assert_equal_answers(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
     pixels = noise(ours)
     images, texts = encode_images(ours, pixels), TextEncoder(ours).encode(LABELS)
     their_images = saved.model.encode_image(saved.preprocessed(pixels), normalize=True)
@@ -150,3 +155,33 @@ def test_branches_of_convolutions_are_merged_unless_acceleration_is_off(
 
 def layers(encoder: OpenClipDualEncoder) -> int:
     return sum(isinstance(m, torch.nn.Conv2d) for m in encoder.image_tower.modules())
+
+
+# --- real sizes ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("ViT-B-16-SigLIP", "siglip"),
+        ("ViT-B-32-SigLIP2-256", "siglip2"),
+        ("ViT-B-16-quickgelu", "metaclip"),  # MetaCLIP's and DFN's
+        ("EVA02-B-16", "eva02"),
+        ("MobileCLIP2-S0", "mobileclip2"),
+        ("PE-Core-S-16-384", "pe-core"),
+        ("convnext_base_w", "convnext"),
+        ("coca_ViT-B-32", "coca"),
+        ("ViTamin-S", "vitamin"),
+        ("xlm-roberta-base-ViT-B-32", "xlm-roberta"),
+    ],
+)
+def test_real_architectures_give_what_open_clip_gives(name: str, like: str, tmp_path: Path) -> None:
+    saved = save_family(registered(name, like), tmp_path)
+    ours = load_open_clip(saved.path, device=CPU)
+    assert_equal_answers(saved, ours)
+    pixels = noise(ours, 2)
+    expected = encode_images(ours, pixels)
+    del saved, ours
+    low = load_open_clip(tmp_path, device=CPU, precision="bfloat16")
+    assert (encode_images(low, pixels) * expected).sum(dim=-1).min() > 0.99
