@@ -187,7 +187,7 @@ def test_redis_and_queue_may_be_set_in_the_environment(client, folder, monkeypat
         (["--labels", "cat", "-k", "many"], "'many' is not a valid integer"),
         (["--labels", "cat", "--timeout", "0"], "0.0 is not in the range"),
         (["--labels-file", "nowhere.txt"], "'nowhere.txt' does not exist"),
-        (["--labels-file", "latin"], "can't be read as UTF-8 text"),
+        (["--labels-file", "latin"], "is not UTF-8 text"),
         *((["--labels", "a", option, "gr\udcfcn"], r"'gr\udcfcn' is not valid UTF-8; use")
           for option in ("--labels", "--template", "--ensemble", "--queue")),
     ],

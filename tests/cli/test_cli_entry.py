@@ -9,6 +9,7 @@ import pytest
 
 from clip_worker.version import __version__
 from worker.cli.entry import COMMANDS, run
+from worker.cli.labels import COMMANDS as LABEL_COMMANDS
 
 LOADED = """
 import sys
@@ -30,12 +31,16 @@ def test_help_lists_all_commands(capsys):
 
     lines = capsys.readouterr().out.splitlines()
     listed = [name for name in COMMANDS if any(line.startswith(f"  {name} ") for line in lines)]
-    assert listed == ["start", "classify", "dead", "models", "demo"]
+    assert listed == ["start", "classify", "labels", "dead", "models", "demo"]
 
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, *(f"models {name}" for name in ("list", "download", "verify", "info"))],
+    [
+        *COMMANDS,
+        *(f"models {name}" for name in ("list", "download", "verify", "info")),
+        *(f"labels {name}" for name in LABEL_COMMANDS),
+    ],
 )
 def test_every_command_has_help(command, capsys):
     assert run([*command.split(), "--help"]) == 0

@@ -24,10 +24,11 @@ from clip_worker.contract import (
 )
 from clip_worker.contract.option_types import PROBABILITIES
 from clip_worker.errors import ResultTimeoutError
-from clip_worker.quoting import quote, without_password
+from clip_worker.quoting import without_password
 from worker.cli.classify.image_arguments import ImageArgument, find_images
 from worker.cli.classify.progress import with_progress
 from worker.cli.classify.sender import in_order, send
+from worker.cli.label_file import read_label_file
 from worker.cli.options import json_lines_option, queue_option, redis_url_option, text
 from worker.cli.output.screen import Screen
 from worker.cli.output.table import NONE_OF_THESE, OutcomeTable
@@ -44,7 +45,7 @@ PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of
 @click.option(
     "--labels-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with more labels, one per line; these may contain commas.",
+    help="File with more labels: one per line, CSV or JSON (docs/labels.md).",
 )
 @click.option(
     "--label-set", type=text, metavar="NAME", help="Labels that Client.put_label_set has stored."
@@ -149,22 +150,12 @@ def _labels(listed: Sequence[str], file: Path | None, label_set: str | None) -> 
     """
     labels = [label.strip() for part in listed if part for label in part.split(",")]
     if file is not None:
-        labels += _lines(file)
+        labels += [line.label for line in read_label_file(file)]
     if not labels and label_set is None:
         raise WrongInputError(
             "There are no labels; use --labels cat,dog,..., --labels-file or --label-set."
         )
     return labels or None
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongInputError(
-            f"The labels file {quote(str(file))} can't be read as UTF-8 text: {error}."
-        ) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _checked(**given: Any) -> dict[str, Any]:

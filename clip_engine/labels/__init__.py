@@ -1,0 +1,1 @@
+"""Checks label lists for what would spoil their results."""

@@ -1,0 +1,23 @@
+"""`clip-worker labels`: checks, stores and calibrates lists of labels."""
+
+from __future__ import annotations
+
+import click
+
+from worker.cli.lazy_group import LazyGroup
+
+COMMANDS = {
+    "check": "Find labels that are repeated, too long, or nearly the same to the model.",
+}
+NEEDS_WORKER = ("check",)
+
+
+@click.group(
+    "labels", cls=LazyGroup, package="worker.cli.labels", lines=COMMANDS, needs_worker=NEEDS_WORKER
+)
+def command() -> None:
+    """Check lists of labels, and keep them in Redis as label sets.
+
+    A FILE of labels has one a line, with # comments; or is CSV, of one column or with one named
+    label; or is a JSON list.
+    """
