@@ -7,12 +7,15 @@ import os
 from types import MappingProxyType
 
 import pytest
+from huggingface_hub import constants
+from support.hub_server import hub_server
 from support.scripted_server import scripted_server
 from support.weights_server import WeightsServer, published
 
+from clip_engine.weights import locate
 from clip_engine.weights.catalog import Published
 from worker.cli.entry import run
-from worker.cli.models import info, options, verify
+from worker.cli.models import info, verify
 from worker.cli.models import list as listing
 
 
@@ -28,6 +31,7 @@ def models(cache, monkeypatch, capsys):
         if name.upper().startswith("CLIP_WORKER_") or name.lower() in ("http_proxy", "all_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CLIP_WORKER_CACHE_DIR", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
 
     def models(*arguments: object):
         status = run(["models", *map(str, arguments)])
@@ -55,10 +59,20 @@ def publish(monkeypatch):
 
     def publish(*entries: Published):
         catalog = MappingProxyType({entry.name: entry for entry in entries})
-        for module in (options, listing, verify, info):
+        for module in (locate, listing, verify, info):
             monkeypatch.setattr(module, "PUBLISHED", catalog)
+        for module in (listing, verify):
+            monkeypatch.setattr(module, "known_models", list)
 
     return publish
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hugging Face hub that this process uses, with an empty cache."""
+    with hub_server() as hub:
+        hub.use(monkeypatch, tmp_path / "hub-home")
+        yield hub
 
 
 @pytest.fixture

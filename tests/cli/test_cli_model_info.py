@@ -79,8 +79,9 @@ def test_the_demo_model_is_described(described):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["download", "ViT-B-32"], "no published model 'ViT-B-32'; the names are RN50, RN101"),
-        (["verify", "RN50", "vit"], "no published model 'vit'"),
+        (["download", "ViT-B-32"], "Unknown model 'ViT-B-32'. Did you mean 'ViT-B/32'?"),
+        (["verify", "vit"], "Unknown model 'vit'. Give one of demo, RN50, RN101"),
+        (["verify", "demo"], "'demo' was not downloaded, so there is no hash to compare it with"),
         (["info", "nowhere.pt"], "no 'nowhere.pt'; give the path of a checkpoint, or one of demo"),
         (["info", "x" * 5000], "There is no 'xxx"),
         (["info", "RN50"], "RN50.pt'; download it with `clip-worker models download RN50`"),

@@ -5,24 +5,40 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import pytest
 from support.scripted_server import answering, response, scripted_server
+from support.tiny_clip import write_tiny
 from support.weights_server import DATA, WeightsServer, published, ranges
 
 from clip_engine.weights.catalog import PUBLISHED
+from worker.cli.models import measure
 
 # --- list ---
 
 
-def test_all_published_models_are_listed_with_their_resolution_and_host(models):
+TAG, REPOSITORY = "ViT-B-16-SigLIP2-256/webli", "timm/ViT-B-16-SigLIP2-256"
+TAG_FILES = {"open_clip_model.safetensors": b"weights", "tokenizer.json": b"{}"}
+
+
+def as_objects(lines):
+    return {one["name"]: one for one in map(json.loads, lines)}
+
+
+def test_models_of_all_families_are_listed_with_their_size_cost_and_licence(models):
     status, [heading, *rows], _ = models("list")
 
     assert status == 0
-    assert heading.split() == ["name", "pixels", "cached", "size", "file", "or", "host"]
-    assert [row.split() for row in rows] == [
-        [name, str(entry.input_resolution), "no", "openaipublic.azureedge.net"]
-        for name, entry in PUBLISHED.items()
+    assert heading.split() == [
+        *("name", "family", "parameters", "pixels", "cost", "ImageNet"),
+        *("languages", "licence", "cached", "images/s"),
+    ]
+    assert [row.split()[0] for row in rows[:9]] == list(PUBLISHED)
+    assert [row.split() for row in rows if row.startswith(("ViT-B/32 ", TAG, "ViTamin"))] == [
+        ["ViT-B/32", "OpenAI", "CLIP", "151", "M", "224", "1.0", "63.3", "English", "MIT", "no"],
+        [TAG, "SigLIP", "2", "375", "M", "256", "5.3", "79.1", "multilingual", "Apache-2.0", "no"],
+        ["ViTamin-L/datacomp1b", "ViTamin", "457", "M", "224", "17.0", "English", "?", "no"],
     ]
 
 
@@ -33,10 +49,10 @@ def test_a_cached_file_is_listed_with_its_path_and_size(models, cache, name, sta
     cache.mkdir()
     (cache / name).write_bytes(b"12345")
 
-    _, rows, _ = models("list")
+    listed = as_objects(models("list", "--json")[1])["ViT-B/32"]
 
-    [row] = [row for row in rows if row.startswith("ViT-B/32 ")]
-    assert row.split() == ["ViT-B/32", "224", state, "5", "bytes", str(cache / name)]
+    assert (listed["cached"], listed["path"]) == (state, str(cache / name))
+    assert listed["size_bytes"] == 5
 
 
 def test_a_downloaded_model_is_listed_as_verified(models, tiny, cache):
@@ -44,7 +60,8 @@ def test_a_downloaded_model_is_listed_as_verified(models, tiny, cache):
 
     _, [line], _ = models("list", "--json")
 
-    assert json.loads(line) == {
+    known = {key: value for key, value in json.loads(line).items() if value is not None}
+    assert known == {
         "name": "tiny",
         "resolution": 224,
         "sha256": tiny.sha256,
@@ -53,6 +70,29 @@ def test_a_downloaded_model_is_listed_as_verified(models, tiny, cache):
         "path": str(cache / "tiny.pt"),
         "size_bytes": 300_000,
     }
+
+
+def test_a_model_in_the_hubs_cache_is_listed_as_present(models, hub):
+    hub.add(REPOSITORY, TAG_FILES)
+    assert as_objects(models("list", "--json")[1])[TAG]["cached"] == "no"
+
+    models("download", TAG)
+
+    listed = as_objects(models("list", "--json")[1])[TAG]
+    assert (listed["cached"], listed["size_bytes"]) == ("present", len(b"weights{}"))
+    assert (listed["repository"], listed["url"]) == (REPOSITORY, None)
+
+
+def test_what_is_cached_is_measured_if_that_is_asked_for(models, publish, cache, monkeypatch):
+    monkeypatch.setattr(measure, "LEAST_S", 0.0)
+    path = write_tiny(cache, "tiny.pt")
+    entry = published("http://publisher.invalid/", path.read_bytes())
+    publish(entry, dataclasses.replace(entry, name="absent", url="http://publisher.invalid/a.pt"))
+
+    listed = as_objects(models("list", "--json", "--measure")[1])
+
+    assert listed["tiny"]["images_per_s"] > 0
+    assert listed["absent"]["images_per_s"] is None
 
 
 def test_a_mirror_is_listed_without_its_password(models):
@@ -147,7 +187,51 @@ def test_offline_nothing_is_downloaded_and_the_error_has_the_url(
     assert tiny.url in error
 
 
+def test_a_model_of_the_hub_is_downloaded_and_a_second_time_only_if_its_branch_moved(models, hub):
+    first = hub.add(REPOSITORY, TAG_FILES)
+    status, [line], _ = models("download", TAG)
+    assert status == 0
+    assert line.startswith(f"{TAG}: /")
+    assert line.endswith(f"7 bytes, commit {first}")
+
+    models("download", TAG)
+    assert sum(path.startswith("/storage/") for _, path in hub.requests) == 1
+
+    moved = hub.add(REPOSITORY, {**TAG_FILES, "open_clip_model.safetensors": b"better"})
+    assert moved in models("download", TAG)[1][0]
+
+
+def test_a_model_that_the_hub_refuses_is_reported(models, hub):
+    hub.add(REPOSITORY, TAG_FILES, gated=True)
+    status, printed, [error] = models("download", TAG)
+    assert (status, printed) == (1, [])
+    assert f"The repository '{REPOSITORY}' is gated" in error
+
+
 # --- verify ---
+
+
+def test_a_damaged_file_of_the_hub_is_found(models, hub):
+    # given
+    hub.add(REPOSITORY, TAG_FILES)
+    [line] = models("download", TAG)[1]
+    path = Path(line.removeprefix(f"{TAG}: ").partition(",")[0])
+    assert models("verify") == models("verify", TAG) == (0, [f"{TAG}: {path.parent}, verified"], [])
+    # when
+    (path.parent / "tokenizer.json").resolve().write_bytes(b"[]")
+    # then
+    status, printed, [error] = models("verify")
+    assert (status, printed) == (1, [])
+    assert f"{path.parent / 'tokenizer.json'} is damaged" in error
+    assert f"`clip-worker models download {TAG}`" in error
+
+
+def test_a_model_of_the_hub_that_is_not_cached_is_reported(models, hub):
+    hub.add(REPOSITORY, TAG_FILES)
+    status, _, [error] = models("verify", TAG)
+    assert status == 1
+    assert "not all in the cache" in error
+    assert hub.requests == []
 
 
 def test_intact_files_are_verified(models, tiny, cache):

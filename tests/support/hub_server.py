@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, json.dumps(info).encode())
 
     def _listed(self, path: str, body: bytes) -> dict[str, object]:
-        oid = hashlib.sha1(body).hexdigest()
+        oid = _git_sha1(body)
         listed: dict[str, object] = {"type": "file", "path": path, "size": len(body), "oid": oid}
         if path.endswith(LARGE):
             listed["lfs"] = {"oid": _sha256(body), "size": len(body), "pointerSize": 130}
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound")
         headers = {"X-Repo-Commit": commit}
         if not path.endswith(LARGE):
-            etag = hashlib.sha1(files[path]).hexdigest()
+            etag = _git_sha1(files[path])
             return self._send(200, files[path], {**headers, "ETag": f'"{etag}"'})
         digest = _sha256(files[path])
         storage = self.hub.url.replace("127.0.0.1", "localhost")  # another host, as the real one
@@ -206,6 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
+
+
+def _git_sha1(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
 
 
 def _sha256(body: bytes) -> str:

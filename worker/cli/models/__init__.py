@@ -1,4 +1,4 @@
-"""`clip-worker models`: lists, downloads and verifies published weights, describes checkpoints."""
+"""`clip-worker models`: lists, downloads, verifies and describes models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import click
 from worker.cli.lazy_group import LazyGroup
 
 COMMANDS = {
-    "list": "List the published models, and which of them are in the cache.",
-    "download": "Download models to the cache and verify them.",
+    "list": "List models that people run, and which of them are cached.",
+    "download": "Download models to their caches.",
     "verify": "Verify the cached files by their hashes.",
     "info": "Describe a checkpoint: format, size, hyper-parameters, digest.",
 }
@@ -16,8 +16,9 @@ COMMANDS = {
 
 @click.group("models", cls=LazyGroup, package="worker.cli.models", lines=COMMANDS)
 def command() -> None:
-    """Manage the weights of the published models.
+    """Manage models and their files.
 
-    Weights are kept in ~/.cache/clip, or in CLIP_WORKER_CACHE_DIR. A worker downloads missing
-    weights by itself; `download` does it beforehand, for a container image or an offline machine.
+    OpenAI's weights are kept in ~/.cache/clip, or in CLIP_WORKER_CACHE_DIR; what comes from the
+    Hugging Face hub in its own cache, HF_HOME. A worker downloads missing files by itself;
+    `download` does it beforehand, for a container image or an offline machine.
     """

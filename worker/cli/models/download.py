@@ -1,4 +1,4 @@
-"""`clip-worker models download`: downloads published weights to the cache."""
+"""`clip-worker models download`: downloads models to their caches."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 from rich.filesize import decimal
 
-from clip_engine.errors import DownloadError
-from clip_engine.weights.cache import fetch_weights
-from worker.cli.models.options import cache_dir_option, find_published, mirror_option
-from worker.cli.output.usage_error import say
+from clip_engine.errors import DownloadError, ModelNotFoundError
+from clip_engine.weights.locate import locate_model
+from clip_engine.weights.located import LocatedModel
+from worker.cli.models.options import cache_dir_option, mirror_option, size_bytes
+from worker.cli.output.usage_error import WrongInputError, say
 from worker.runtime.download_progress import download_progress
 from worker.variables import ENV_PREFIX
 
@@ -23,29 +24,34 @@ from worker.variables import ENV_PREFIX
     "--offline",
     is_flag=True,
     envvar=f"{ENV_PREFIX}OFFLINE",
-    help="Don't use the network; only verify what is cached.",
+    help="Don't use the network; only check what is cached.",
 )
 def command(names: tuple[str, ...], cache_dir: Path, mirror: str | None, *, offline: bool) -> int:
-    """Download the models NAME... and verify them; models in the cache are not downloaded again.
+    """Download the models NAME...; files in a cache are not downloaded again.
 
-    An interrupted download is resumed. If another process is downloading the same model, this one
-    waits for it. The exit status is 1 if a model could not be downloaded, 2 for invalid input.
+    A NAME is any that a worker takes. OpenAI's models are verified by their hashes; of the others
+    the Hugging Face hub is asked whether their branch has moved. An interrupted download is
+    resumed. If another process is downloading the same model, this one waits for it. The exit
+    status is 1 if a model could not be downloaded, 2 for invalid input.
     """
     failed = 0
-    for published in find_published(names):
+    for name in dict.fromkeys(names):
         try:
-            with download_progress(published.name) as progress:
-                path = fetch_weights(
-                    published,
-                    cache_dir,
-                    mirror=mirror,
-                    offline=offline,
-                    progress=progress,
+            with download_progress(name) as progress:
+                model = locate_model(
+                    name, cache_dir, progress, mirror=mirror, offline=offline, refresh=True
                 )
+        except ModelNotFoundError as error:
+            raise WrongInputError(str(error)) from error
         except DownloadError as error:
             say(str(error))
             failed += 1
         else:
-            size = decimal(path.stat().st_size)
-            click.echo(f"{published.name}: {path}, {size}, verified")
+            click.echo(_report(model))
     return 1 if failed else 0
+
+
+def _report(model: LocatedModel) -> str:
+    size = decimal(size_bytes(model.path))
+    state = "verified" if model.revision is None else f"commit {model.revision}"
+    return f"{model.name}: {model.path}, {size}, {state}"
