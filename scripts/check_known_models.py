@@ -1,8 +1,10 @@
 """Compare the table of known models with open_clip's configs, or write its figures.
 
+docs/models.md has the table for people, between two marks.
+
 Parameters, resolution and operations are computed from models without weights, on the meta device.
 A text tower of transformers is the exception: its size is in a file on the Hugging Face hub, so for
-these models the parameters in the table are those of open_clip's docs/model_profile.csv.
+these models the parameters in the table are those of model_profile.csv in open_clip's docs.
 
     .venv/bin/python scripts/check_known_models.py          # exit status 1 if a figure is wrong
     .venv/bin/python scripts/check_known_models.py --write
@@ -24,9 +26,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from clip_engine.weights.catalog import PUBLISHED
+from clip_engine.weights.known import KnownModel, known_models
 from clip_engine.weights.open_clip_tags import find_tag
 
-TABLE = Path(__file__).resolve().parent.parent / "clip_engine" / "data" / "known_models.json"
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "clip_engine" / "data" / "known_models.json"
+PAGE = ROOT / "docs" / "models.md"
+BEGIN, END = "<!-- known models -->\n", "<!-- end -->\n"
+HEADINGS = "| name | parameters | pixels | cost | ImageNet | labels | licence of the weights |\n"
 
 
 def main() -> int:
@@ -38,11 +45,29 @@ def main() -> int:
     wrong = [new for old, new in zip(rows, checked, strict=True) if old != new]
     if "--write" in sys.argv:
         TABLE.write_text(json.dumps(checked, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {TABLE}: {len(wrong)} of {len(rows)} rows changed")
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {TABLE} and {PAGE}: {len(wrong)} of {len(rows)} rows changed")
         return 0
     for row in wrong:
         print(f"{row['name']} should be {json.dumps(row)}")
     return 1 if wrong else 0
+
+
+def with_table(page: str) -> str:
+    """A page with the table of known models between the marks."""
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    rows = "".join(_row(model) for model in known_models())
+    return f"{before}{BEGIN}\n{HEADINGS}|---|--:|--:|--:|--:|---|---|\n{rows}\n{END}{after}"
+
+
+def _row(model: KnownModel) -> str:
+    imagenet = "" if model.imagenet is None else f"[{model.imagenet}]({model.imagenet_source})"
+    licence = f"[{model.licence}]({model.licence_source})" if model.licence else "not verified"
+    return (
+        f"| `{model.name}` | {model.parameters_m:,.0f} M | {model.resolution} | "
+        f"{model.relative_cost:.1f} | {imagenet} | {model.languages} | {licence} |\n"
+    )
 
 
 def place(name: str) -> dict[str, str | None]:

@@ -60,5 +60,10 @@ def test_parameters_and_operations_are_those_of_the_architecture(model: KnownMod
     assert dataclasses.asdict(model).items() >= figures.items()
 
 
+def test_the_page_has_the_table() -> None:
+    page = check_known_models.PAGE.read_text(encoding="utf-8")
+    assert check_known_models.with_table(page) == page
+
+
 def test_the_unit_of_cost_is_vit_b_32() -> None:
     assert next(m for m in MODELS if m.name == "ViT-B/32").image_gflops == VIT_B_32_GFLOPS
