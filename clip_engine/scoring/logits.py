@@ -128,9 +128,9 @@ def by_row(function: Callable[..., Tensor], *batches: Tensor, like: Tensor) -> T
 
 
 def _background(scaled: Tensor, text: TextFeatures, scoring: Scoring) -> Tensor:
-    """The logit `[B]` of a class that takes the mass of all background prompts."""
-    found = products(scaled, _needed(text.background, scoring))  # [B, M]
-    return by_row(lambda row: row.logsumexp(0), found, like=found[:, 0])
+    """The logit `[B]` of one class, whose prompts are an ensemble as a label's templates are."""
+    prompts = _needed(text.background, scoring)  # [M, D]
+    return products(scaled, functional.normalize(prompts.mean(dim=0, keepdim=True)))[:, 0]
 
 
 def _no_label(odds: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def expected(engine: Engine, images: Tensor, text: TextFeatures, scoring: Scorin
     assert text.negations is not None
     assert text.background is not None
     labels = scaled_cosines(images, text.labels)
-    none = scaled_cosines(images, text.background).exp().sum(dim=1).log()
+    none = scaled_cosines(images, functional.normalize(text.background.mean(0, keepdim=True)))[:, 0]
     t, bias = scoring.temperature, scoring.none_bias
     if scoring.score == "sigmoid":
         if engine.model.trained_with == "sigmoid":
@@ -131,18 +131,19 @@ def test_siglips_sigmoid_is_open_clips() -> None:
 
 
 def test_none_of_these_by_hand(clip: Engine) -> None:
-    # given cosines 0.8 and 0.6 with two labels and 0.8 with two background prompts, at scale 20
+    # given cosines 0.8 and 0.6 with two labels, and 0.8 with the direction that is the mean of two
+    # background prompts, at scale 20
     image = torch.tensor([[0.8, 0.6]])
-    labels, background = torch.eye(2), torch.tensor([[1.0, 0.0]] * 2)
+    labels, background = torch.eye(2), torch.tensor([[0.6, 0.8], [0.6, -0.8]])
     texts = TextFeatures(labels, torch.tensor([[0.0, 1.0], [1.0, 0.0]]), background)
-    # then exp(16), exp(12) and twice exp(16) share the mass: 1, 0.0183 and 2 of 3.0183
+    # then exp(16), exp(12) and exp(16) share the mass: 1, 0.0183 and 1 of 2.0183
     ranked = clip.rank(image, texts, 2, Scoring(none_of_these=True))
-    assert ranked.probabilities == [pytest.approx([0.33131, 0.00607], abs=1e-5)]
-    assert ranked.none_of_these == pytest.approx([0.66262], abs=1e-5)
-    # and each label alone: 1 of 1 + 0.0183 + 2; 0.0183 of 0.0183 + 1 + 2
+    assert ranked.probabilities == [pytest.approx([0.49546, 0.00907], abs=1e-5)]
+    assert ranked.none_of_these == pytest.approx([0.49546], abs=1e-5)
+    # and each label alone: 1 of 1 + 0.0183 + 1; 0.0183 of 0.0183 + 1 + 1
     ranked = clip.rank(image, texts, 2, Scoring("sigmoid", none_of_these=True))
-    assert ranked.probabilities == [pytest.approx([0.33131, 0.00607], abs=1e-5)]
-    assert ranked.none_of_these == pytest.approx([0.66869 * 0.99393], abs=1e-5)
+    assert ranked.probabilities == [pytest.approx([0.49546, 0.00907], abs=1e-5)]
+    assert ranked.none_of_these == pytest.approx([0.50454 * 0.99093], abs=1e-5)
 
 
 # --- properties ---
