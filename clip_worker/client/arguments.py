@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from clip_worker.client.image_file import check_size, read_image
-from clip_worker.contract import MAX_LABELS, RequestOptions
+from clip_worker.contract import DEFAULT_SCORE, MAX_LABELS, RequestOptions
 from clip_worker.contract.text import LONE_SURROGATE, is_text
 from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import quote, shown_uri
@@ -48,7 +48,13 @@ def options_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidRequestError: Labels or templates are a set.
     """
-    return given({name: parameters.get(name) for name in _OPTIONS})
+    options = given({name: parameters.get(name) for name in _OPTIONS})
+    # Most requests have the usual ones, which would make each call slower.
+    if options.get("score") == DEFAULT_SCORE:
+        del options["score"]
+    if options.get("none_of_these") is False:
+        del options["none_of_these"]
+    return options
 
 
 def listed(strings: Any, name: str, code: str) -> Any:

@@ -113,31 +113,23 @@ def _digest(content: Any) -> str:
 
 
 def _check_paths(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The paths, spelled alike; a leaf is named once and has nothing below it.
+    """The paths, spelled alike.
 
     >>> _check_paths(("animal>cat", "animal > dog > beagle"))
     ('animal > cat', 'animal > dog > beagle')
     """
-    paths = {}
+    paths: dict[str, None] = {}
     for label in labels:
-        parts = tuple(part.strip() for part in label.split(SEPARATOR))
+        parts = [part.strip() for part in label.split(SEPARATOR)]
         if not all(parts):
             raise FaultError(
-                f"The label {quote(label)} has a part that is blank; give a path such as "
-                "'animal > dog'.",
+                f"The label {quote(label)} has a blank part; give a path such as 'animal > dog'.",
                 "BAD_LABELS",
             )
-        if parts in paths:
+        path = f" {SEPARATOR} ".join(parts)
+        if path in paths:
             raise FaultError(
                 f"The label {quote(label)} is there twice; give each label once.", "DUPLICATE_LABEL"
             )
-        paths[parts] = f" {SEPARATOR} ".join(parts)
-    for parts, path in paths.items():
-        for length in range(1, len(parts)):
-            if parts[:length] in paths:
-                raise FaultError(
-                    f"The label {quote(paths[parts[:length]])} stands above the label "
-                    f"{quote(path)}; only the last parts of paths are labels, so remove it.",
-                    "BAD_LABELS",
-                )
-    return tuple(paths.values())
+        paths[path] = None
+    return tuple(paths)

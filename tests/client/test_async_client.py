@@ -98,7 +98,7 @@ CALLS = {
     "score": lambda client: client.classify(IMAGE, LABELS, score="dot"),
     "threshold": lambda client: client.submit_many([IMAGE], LABELS, score="cosine", threshold=2.0),
     "set": lambda client: client.put_label_set("pets", []),
-    "paths": lambda client: client.put_label_set("pets", ["a", "a > b"], hierarchical=True),
+    "paths": lambda client: client.put_label_set("pets", ["a", "a > "], hierarchical=True),
     "unknown set": lambda client: client.get_label_set("cars"),
     "unnamed set": lambda client: client.get_label_set(""),
     "name": lambda client: client.put_label_set("", LABELS),

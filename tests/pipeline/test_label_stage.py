@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from clip_engine.engine import ModelIdentity
 from clip_engine.errors import TextTooLongError
 from clip_engine.label_cache import LabelFeatures
+from clip_engine.scoring.text_features import TextFeatures
 from clip_worker.contract import LabelSet
 from clip_worker.errors import InvalidRequestError
 from worker.pipeline.image_task import ImageTask, TaggingRequest
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor
+
+    from clip_engine.scoring.options import Scoring
+    from clip_engine.scoring.text_features import TextList
 
 LIMIT_S = 20.0
 TEMPLATES = ("a {}",)
@@ -52,12 +57,29 @@ class Sets:
         return LabelSet(labels=("cat", "dog"))
 
 
+class Engine:
+    """The part of an engine that the stage uses; `none_of_these` needs the feature of "thing"."""
+
+    identity = ModelIdentity("tiny", "0" * 64)
+
+    def __init__(self, labels: LabelFeatures) -> None:
+        self.labels = labels
+
+    def text_lists(
+        self, labels: tuple[str, ...], templates: tuple[str, ...], scoring: Scoring
+    ) -> tuple[TextList, ...]:
+        own, others = (labels, templates), (("thing",), templates)
+        return (own, others) if scoring.none_of_these else (own,)
+
+    text_features = staticmethod(TextFeatures.of_lists)
+
+
 class Stage:
     def __init__(self) -> None:
         self.texts = Texts()
         self.ends: queue.Queue[tuple[str, object]] = queue.Queue()
         self.stage = LabelStage(
-            LabelFeatures(self.texts.encode),
+            Engine(LabelFeatures(self.texts.encode)),  # type: ignore[arg-type]  # what is used
             Sets(),
             then=lambda tasks: [self.ends.put((task.image, task)) for task in tasks],  # type: ignore[func-returns-value]
             failed=lambda task, error: self.ends.put((task.image, error)),
@@ -72,10 +94,9 @@ class Stage:
         return dict(self.ends.get(timeout=LIMIT_S) for _ in range(count))
 
 
-def request(asked: tuple[str, ...] | str) -> TaggingRequest:
-    if isinstance(asked, str):
-        return TaggingRequest((), TEMPLATES, 1, label_set=asked)
-    return TaggingRequest(asked, TEMPLATES, 1)
+def request(asked: tuple[str, ...] | str, *, none_of_these: bool = False) -> TaggingRequest:
+    labels, name = ((), asked) if isinstance(asked, str) else (asked, None)
+    return TaggingRequest(labels, TEMPLATES, 1, none_of_these=none_of_these, label_set=name)
 
 
 @pytest.fixture
@@ -90,12 +111,26 @@ def test_new_labels_of_a_batch_are_encoded_in_one_call(stage: Stage) -> None:
     stage.run(("cat", "dog"), ("dog", "tree"), "pets")
     tasks = stage.take(3)
     assert stage.texts.calls == [["a cat", "a dog", "a tree"]]
-    assert [tasks[str(i)].labels for i in range(3)] == [  # type: ignore[attr-defined]
+    assert [tasks[str(i)].plan.labels for i in range(3)] == [  # type: ignore[attr-defined]
         ("cat", "dog"),
         ("dog", "tree"),
         ("cat", "dog"),
     ]
-    assert tasks["1"].label_features.shape == (2, 3)  # type: ignore[attr-defined]
+    assert tasks["1"].text.labels.shape == (2, 3)  # type: ignore[attr-defined]
+
+
+def test_all_that_a_score_needs_is_encoded_with_the_labels_and_then_found(stage: Stage) -> None:
+    # given a request that needs more than the features of its labels
+    tasks = [ImageTask(str(i), request(("cat",), none_of_these=True), None) for i in range(2)]  # type: ignore[arg-type]  # no owner
+    for task in tasks:
+        stage.stage.run([task])
+        stage.take(1)
+    # then both were encoded in one call, and the second time neither
+    assert stage.texts.calls == [["a cat", "a thing"]]
+    for task in tasks:
+        assert task.text is not None
+        assert task.text.background is not None
+        assert task.text.background.shape == (1, 3)
 
 
 def test_cached_labels_pass_those_that_are_being_encoded(stage: Stage) -> None:

@@ -9,8 +9,13 @@ import torch
 from support.tiny_clip import tiny_engine
 
 from clip_engine.errors import ClipEngineError
+from clip_engine.scoring.hierarchy import LabelTree
+from clip_engine.scoring.options import SOFTMAX, Scoring
+from clip_engine.scoring.text_features import TextFeatures
+from clip_worker.contract import Classification
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.score_stage import Encoded, ScoreStage
+from worker.pipeline.scoring_plan import ScoringPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +37,19 @@ class NoOwner:
     def finished(self, tasks: Sequence[ImageTask]) -> None: ...
 
 
-def task(features: Tensor, labels: tuple[str, ...] = LABELS, k: int = 3) -> ImageTask:
-    request = TaggingRequest(labels, ("{}",), k)
-    return ImageTask("data:,", request, NoOwner(), labels=labels, label_features=features)
+def task(
+    features: Tensor,
+    labels: tuple[str, ...] = LABELS,
+    k: int = 3,
+    *,
+    threshold: float | None = None,
+    **plan: Any,
+) -> ImageTask:
+    planned = ScoringPlan(labels, (), **plan)
+    name = planned.label_set and planned.label_set["name"]
+    request = TaggingRequest(labels, ("{}",), k, threshold=threshold, label_set=name)
+    text = TextFeatures(features, background=unit(4, seed=9))
+    return ImageTask("data:,", request, NoOwner(), plan=planned, text=text)
 
 
 class Counting:
@@ -69,7 +84,7 @@ def labels() -> Tensor:
 
 
 def score(engine: Counting, *batches: tuple[Sequence[ImageTask], Tensor]) -> dict[ImageTask, Any]:
-    """What each task came to: its predictions as triples, or its error."""
+    """What each task ended with: its predictions as triples, or its error."""
     ends: dict[ImageTask, Any] = {}
 
     def succeeded(tasks: Sequence[ImageTask]) -> None:
@@ -126,3 +141,94 @@ def test_a_bug_in_the_scoring_reaches_every_image(engine: Counting, labels: Tens
     tasks = [task(labels) for _ in range(3)]
     assert score(engine, (tasks, unit(3, seed=6))) == dict.fromkeys(tasks, engine.fail_with)
     assert engine.sizes == [3]
+
+
+# --- what is asked besides the softmax ---
+
+COSINE = Scoring("cosine", none_of_these=True)
+
+
+def result_of(engine: Counting, one: ImageTask, features: Tensor) -> dict[str, Any]:
+    score(engine, ([one], features))
+    assert one.result is not None
+    return one.result
+
+
+def test_tasks_that_are_scored_differently_are_scored_apart(
+    engine: Counting, labels: Tensor
+) -> None:
+    tree = LabelTree.of(LABELS)
+    tasks = [
+        task(labels),
+        task(labels, scoring=COSINE),
+        task(labels, tree=tree),
+        task(labels, scoring=COSINE),
+        task(labels, tree=tree),
+        task(labels),
+    ]
+    ends = score(engine, (tasks, unit(6, seed=3)))
+    assert engine.sizes == [2, 2, 2]
+    assert [len(ends[each]) for each in tasks] == [3] * 6
+
+
+def test_a_default_result_has_no_other_keys_than_ever(engine: Counting, labels: Tensor) -> None:
+    result = result_of(engine, task(labels), unit(1, seed=3))
+    keys = ["predictions", "model", "model_digest", "timing", "embedding"]
+    assert list(result) == keys
+    assert [list(each) for each in result["predictions"]] == [["label", "probability", "index"]] * 3
+
+
+def test_scores_and_none_of_these_are_the_engines(engine: Counting, labels: Tensor) -> None:
+    row, one = unit(1, seed=3), task(labels, scoring=COSINE)
+    result = result_of(engine, one, row)
+    assert one.text is not None
+    expected = engine.engine.rank(row, one.text, 3, COSINE)
+    found = result["predictions"]
+    assert [[p["score"] for p in found]] == expected.scores
+    assert [[p["probability"] for p in found]] == expected.probabilities
+    assert [result["none_of_these"]] == expected.none_of_these
+    Classification.model_validate(result)
+
+
+def test_a_threshold_is_compared_with_the_score_that_is_asked_for(
+    engine: Counting, labels: Tensor
+) -> None:
+    row = unit(1, seed=3)
+    for scoring, key in ((SOFTMAX, "probability"), (COSINE, "score")):
+        everything = result_of(engine, task(labels, scoring=scoring), row)["predictions"]
+        limit = everything[1][key]
+        kept = result_of(engine, task(labels, scoring=scoring, threshold=limit), row)
+        assert kept["predictions"] == everything[:2]
+
+
+def test_thresholds_of_a_calibration_count_unless_the_request_has_its_own(
+    engine: Counting, labels: Tensor
+) -> None:
+    # given labels of which the best has a threshold that it misses, and one has none
+    row = unit(1, seed=3)
+    first, second, third = result_of(engine, task(labels), row)["predictions"]
+    limits: list[float | None] = [1.0] * len(LABELS)
+    limits[second["index"]] = second["probability"]
+    limits[third["index"]] = None
+    thresholds = tuple(limits)
+    # then
+    calibrated = result_of(engine, task(labels, thresholds=thresholds), row)
+    assert calibrated["predictions"] == [second, third]
+    own = result_of(engine, task(labels, thresholds=thresholds, threshold=0.0), row)
+    assert own["predictions"] == [first, second, third]
+
+
+def test_the_nodes_of_each_level_are_named_and_sum_up(engine: Counting, labels: Tensor) -> None:
+    paths = tuple(f"{'left' if label < 'd' else 'right'} > {label}" for label in LABELS)
+    used = {"name": "letters", "version": "0" * 12, "calibration": None}
+    one = task(labels, paths, k=len(LABELS), tree=LabelTree.of(paths), label_set=used)
+    found = Classification.model_validate(result_of(engine, one, unit(1, seed=3)))
+    assert found.levels is not None
+    assert found.label_set is not None
+    assert found.label_set.name == "letters"
+    broad, narrow = found.levels
+    assert {node.label: node.index for node in broad} == {"left": 0, "right": 1}
+    for node in broad:
+        below = [p.probability for p in found.predictions if p.label.startswith(node.label)]
+        assert node.probability == pytest.approx(sum(below))
+    assert narrow == found.predictions

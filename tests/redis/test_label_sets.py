@@ -97,7 +97,7 @@ def test_an_unreachable_redis_is_reported_by_reading_and_storing(label_sets, red
         *(b'{"labels": 5}', b'{"labels": ["cat", 5]}', b'{"labels": ["cat", "\\ud83d"]}'),
         *(b'{"labels": []}', b'{"labels": ["cat", "cat"]}', b'{"labels": [" "]}'),
         b'{"labels": ["cat"], "hierarchical": "yes"}',
-        b'{"labels": ["cat", "cat > lion"], "hierarchical": true}',
+        b'{"labels": ["cat > lion", "cat >"], "hierarchical": true}',
         *(
             b'{"labels": ["cat"], "calibration": %b}' % calibration
             for calibration in (b"5", b"[]", b"{}", b'{"temperature": NaN}', b"[" * 100_000)

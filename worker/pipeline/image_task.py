@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from clip_engine.scoring.options import Score
+    from clip_engine.scoring.text_features import TextFeatures
     from clip_worker.errors import ClipWorkerError
+    from worker.pipeline.scoring_plan import ScoringPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,9 @@ class TaggingRequest:
         labels: L different labels; empty if `label_set` names a stored list.
         templates: At least one.
         k: Most predictions.
-        threshold: Least probability of a prediction.
+        score: What orders the labels.
+        none_of_these: Whether the result has the probability that no label fits.
+        threshold: Least score of a prediction; None for all, or for those of a calibration.
         deadline: Unix time in seconds after which the image task is dropped, or None.
         return_embedding: Whether the result carries the image's feature.
         label_set: Name of a stored label set, which is read when it is needed.
@@ -30,7 +33,9 @@ class TaggingRequest:
     labels: tuple[str, ...]
     templates: tuple[str, ...]
     k: int
-    threshold: float = 0.0
+    score: Score = "softmax"
+    none_of_these: bool = False
+    threshold: float | None = None
     deadline: float | None = None
     return_embedding: bool = False
     label_set: str | None = None
@@ -70,8 +75,8 @@ class ImageTask:
         position: Of the image in its message.
         queue_s: Seconds that the message waited in the queue, None if that is not known.
         key: Unique in the process.
-        labels: The request's, or those of its label set.
-        label_features: float32 `[L, D]`.
+        plan: The labels, and how they are scored.
+        text: Features of what the plan lists.
         host: That it is fetched from; None for what is read locally.
         data: The file, if this process has read it (uploads).
         attempts: To fetch it, so far.
@@ -93,8 +98,8 @@ class ImageTask:
     position: int = 0
     queue_s: float | None = None
     key: int = field(default_factory=itertools.count().__next__)
-    labels: tuple[str, ...] = ()
-    label_features: Tensor | None = None
+    plan: ScoringPlan | None = None
+    text: TextFeatures | None = None
     host: str | None = None
     data: bytes | None = None
     attempts: int = 0

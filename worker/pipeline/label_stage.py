@@ -9,32 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from worker.pipeline.batch_thread import BatchThread
 from worker.pipeline.image_task import ImageTask, TaggingRequest
+from worker.pipeline.scoring_plan import ReadsLabelSets, ScoringPlan, ScoringPlanner
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clip_engine.label_cache import LabelFeatures
-    from clip_worker.contract import LabelSet
+    from clip_engine.engine import Engine
+    from clip_engine.scoring.text_features import TextFeatures
 
 Failed = Callable[[ImageTask, BaseException], None]
 
 
-class ReadsLabelSets(Protocol):
-    """Gives the label set that is stored under a name; `clip_worker.redis.label_sets` does."""
-
-    def get(self, name: str) -> LabelSet:
-        """The set, or an error of `clip_worker.errors`."""
-
-
 class LabelStage:
-    """Sets `labels` and `label_features` of image tasks. Threads may share it.
+    """Sets `plan` and `text` of image tasks. Threads may share it.
 
     Args:
-        features: The engine's label cache.
+        engine: The model, with its label cache.
         label_sets: Where named sets are read; None if no request may name one.
         then: The next stage.
         failed: Takes a task whose labels can't be had, and why.
@@ -43,15 +38,15 @@ class LabelStage:
 
     def __init__(
         self,
-        features: LabelFeatures,
+        engine: Engine,
         label_sets: ReadsLabelSets | None,
         *,
         then: Callable[[Sequence[ImageTask]], None],
         failed: Failed,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._features = features
-        self._label_sets = label_sets
+        self._engine = engine
+        self._planner = ScoringPlanner(engine, label_sets)
         self._then = then
         self._failed = failed
         self._clock = clock
@@ -63,9 +58,9 @@ class LabelStage:
         known, unknown = [], []
         for request, of_request in _by_request(tasks):
             if request.labels:
-                features = self._features.find(request.labels, request.templates)
-                if features is not None:
-                    _set(of_request, request.labels, features)
+                plan = self._planner.of_labels(request)
+                if (text := self._cached(plan)) is not None:
+                    _set(of_request, plan, text)
                     known += of_request
                     continue
             unknown += of_request
@@ -73,30 +68,39 @@ class LabelStage:
         if known:
             self._then(known)
 
+    def _cached(self, plan: ScoringPlan) -> TextFeatures | None:
+        """The features of all that a plan lists, if each list is cached."""
+        found: list[Tensor] = []
+        for labels, templates in plan.lists:
+            if (features := self._engine.labels.find(labels, templates)) is None:
+                return None
+            found.append(features)
+        return self._engine.text_features(found)
+
     def _encode(self, tasks: Sequence[ImageTask]) -> None:
         start_s = self._clock()
-        found: list[tuple[list[ImageTask], tuple[str, ...], tuple[str, ...]]] = []
+        planned: list[tuple[list[ImageTask], ScoringPlan]] = []
         for request, of_request in _by_request(tasks):
+            make = self._planner.of_labels if request.labels else self._planner.of_label_set
             try:
-                labels = request.labels or self._read(str(request.label_set))
+                planned.append((of_request, make(request)))
             except BaseException as error:  # noqa: BLE001  # `failed` ends the tasks
                 self._fail(of_request, error)
-            else:
-                found.append((of_request, labels, request.templates))
-        outcomes = self._features.get_all([(labels, templates) for _, labels, templates in found])
+        lists = [each for _, plan in planned for each in plan.lists]
+        outcomes = iter(self._engine.labels.get_all(lists))
         ready: list[ImageTask] = []
-        for (of_request, labels, _), outcome in zip(found, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                self._fail(of_request, outcome)
+        for of_request, plan in planned:
+            found = list(islice(outcomes, len(plan.lists)))
+            features = [each for each in found if not isinstance(each, Exception)]
+            errors = [each for each in found if isinstance(each, Exception)]
+            if errors:
+                self._fail(of_request, errors[0])
             else:
-                _set(of_request, labels, outcome, self._clock() - start_s)
+                text = self._engine.text_features(features)
+                _set(of_request, plan, text, self._clock() - start_s)
                 ready += of_request
         if ready:
             self._then(ready)
-
-    def _read(self, name: str) -> tuple[str, ...]:
-        assert self._label_sets is not None, "requests name label sets only where there are some"
-        return self._label_sets.get(name).labels
 
     def _fail(self, tasks: Sequence[ImageTask], error: BaseException) -> None:
         for task in tasks:
@@ -112,7 +116,7 @@ def _by_request(tasks: Sequence[ImageTask]) -> list[tuple[TaggingRequest, list[I
 
 
 def _set(
-    tasks: Sequence[ImageTask], labels: tuple[str, ...], features: Tensor, seconds: float = 0.0
+    tasks: Sequence[ImageTask], plan: ScoringPlan, text: TextFeatures, seconds: float = 0.0
 ) -> None:
     for task in tasks:
-        task.labels, task.label_features, task.labels_s = labels, features, seconds
+        task.plan, task.text, task.labels_s = plan, text, seconds

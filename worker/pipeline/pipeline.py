@@ -25,9 +25,10 @@ from worker.pipeline.encode_stage import Begin, EncodeStage
 from worker.pipeline.error_translation import stopping, translate
 from worker.pipeline.fetch_stage import FetchStage, ImagePool
 from worker.pipeline.image_task import ImageTask, Owner
-from worker.pipeline.label_stage import LabelStage, ReadsLabelSets
+from worker.pipeline.label_stage import LabelStage
 from worker.pipeline.retry import Random, Retries, RetryPolicy
 from worker.pipeline.score_stage import ScoreStage
+from worker.pipeline.scoring_plan import ReadsLabelSets
 from worker.pipeline.timer import Timer
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Pipeline:
     Args:
         engine: The model.
         pool: Prepares images; its owner starts and stops it, and hands its outcomes to `prepared`.
-        label_sets: From a stored set's name to its labels; without it no request may name one.
+        label_sets: From a name to the label set that is stored; without it no request may name one.
         uploads: Makes the stage that reads uploads, given `then` and `failed`.
         begin: Asked before each batch which messages may run.
         device_lost: Called when the model's device fails for good.
@@ -122,7 +123,7 @@ class Pipeline:
         self._uploads = uploads and uploads(then=self._fetch.run, failed=self._try_again)
         self._after_labels = self._uploads.run if self._uploads else self._fetch.run
         self._labels = LabelStage(
-            engine.labels, label_sets, then=self._after_labels, failed=self._try_again
+            engine, label_sets, then=self._after_labels, failed=self._try_again
         )
 
     def start(self) -> None:
@@ -208,7 +209,7 @@ class Pipeline:
     def _try_again(self, task: ImageTask, error: BaseException) -> None:
         """After labels or an upload could not be read."""
         task.attempts += 1
-        has_labels = task.label_features is not None
+        has_labels = task.text is not None
         attempt = self._after_labels if has_labels else self._labels.run
         self._retries.retry_or_fail(task, error, attempt)
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from clip_engine.errors import ClipEngineError
-from clip_engine.scoring.text_features import TextFeatures
 from worker.pipeline.batch_thread import BatchThread
+from worker.pipeline.task_result import further_fields, predictions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from clip_engine.engine import Engine
+    from clip_engine.scoring.ranking import Ranking
     from worker.pipeline.image_task import ImageTask
 
 
@@ -65,10 +66,14 @@ class ScoreStage:
         """Score batches; images with the same labels and K together."""
         rows = [(task, batch) for batch in batches for task in batch.tasks]
         features = torch.cat([batch.features for batch in batches])  # [B, D]
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, ...], list[int]] = {}
         for index, (task, _) in enumerate(rows):
-            # The engine keeps whole lists: equal ones share a tensor, whose identity will do.
-            key = id(task.label_features), task.request.k
+            plan, text, k = task.plan, task.text, task.request.k
+            assert plan, "labels come before pixels"
+            assert text, "labels come before pixels"
+            # The engine keeps features of whole lists: equal lists share a tensor, whose identity
+            # will do. Likewise equal scorings are one object.
+            key = id(text.labels), k, id(plan.scoring), id(plan.tree)
             groups.setdefault(key, []).append(index)
         done: list[ImageTask] = []
         for group in groups.values():
@@ -80,10 +85,11 @@ class ScoreStage:
     def _score(self, rows: Rows, features: Tensor) -> list[ImageTask]:
         """Those that have their results."""
         task, start = rows[0][0], time.perf_counter()
-        assert task.label_features is not None, "labels come before pixels"
+        plan, text = task.plan, task.text
+        assert plan, "labels come before pixels"
+        assert text, "labels come before pixels"
         try:
-            text = TextFeatures(task.label_features)
-            found = self._engine.rank(features, text, task.request.k)
+            ranking = self._engine.rank(features, text, task.request.k, plan.scoring, plan.tree)
         except ClipEngineError as error:
             return self._score_apart(rows, features, error)
         except BaseException as error:  # noqa: BLE001  # `failed` ends the tasks
@@ -91,11 +97,12 @@ class ScoreStage:
                 self._failed(task, error)
             return []
         score_s = time.perf_counter() - start
-        ranked = zip(rows, found.probabilities, found.indices, strict=True)
-        for row, ((task, batch), values, indices) in enumerate(ranked):
-            task.result = self._result(task, batch, values, indices, score_s)
+        for row, (task, batch) in enumerate(rows):
+            task.result = self._result(task, batch, ranking, row, score_s)
             if task.request.return_embedding:
                 task.result["embedding"] = features[row].tolist()
+            if task.request.label_set or ranking.none_of_these is not None:
+                task.result |= further_fields(task, ranking, row)
         return [task for task, _ in rows]
 
     def _score_apart(self, rows: Rows, features: Tensor, error: ClipEngineError) -> list[ImageTask]:
@@ -110,21 +117,11 @@ class ScoreStage:
         ]
 
     def _result(
-        self,
-        task: ImageTask,
-        batch: Encoded,
-        probabilities: Sequence[float],
-        indices: Sequence[int],
-        score_s: float,
+        self, task: ImageTask, batch: Encoded, ranking: Ranking, row: int, score_s: float
     ) -> dict[str, Any]:
         """The fields of `clip_worker.contract.results.Classification`, without an embedding."""
-        threshold, labels = task.request.threshold, task.labels
         return {
-            "predictions": [
-                {"label": labels[index], "probability": probability, "index": index}
-                for probability, index in zip(probabilities, indices, strict=True)
-                if probability >= threshold
-            ],
+            "predictions": predictions(task, ranking, row),
             "model": self._engine.identity.name,
             "model_digest": self._engine.identity.digest,
             "timing": {

@@ -37,7 +37,9 @@ def tagging_request(request: RequestOptions) -> TaggingRequest:
         label_set=request.label_set,
         templates=_templates(request),
         k=request.k,
-        threshold=request.threshold or 0.0,
+        score=request.score,
+        none_of_these=request.none_of_these,
+        threshold=request.threshold,
         deadline=request.deadline,
         return_embedding=request.return_embedding,
     )
