@@ -88,6 +88,8 @@ class OpenClipDualEncoder:
             self.image_tower = LowPrecision(self.image_tower, getattr(torch, precision))
         with torch.inference_mode():
             self.embed_dim = self.encode_text(self.tokenize(["a"])).shape[1]
+            if precision == "float16":
+                self._check_range()
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Features `[B, D]` of normalised float32 pixels `[B, 3, R, R]`; not normalised."""
@@ -109,6 +111,16 @@ class OpenClipDualEncoder:
             tokens = tokens[:, : int(used.nonzero().max()) + 1]
         features: Tensor = self._text(tokens.to(self.device))
         return features
+
+    def _check_range(self) -> None:
+        side = self.transform.resolution
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, 3, side, side, generator=generator).to(self.device)
+        if not self.encode_image(noise).isfinite().all():
+            raise CheckpointError(
+                "The image tower's activations are too large for float16; run it in bfloat16 or "
+                "float32."
+            )
 
 
 def load_open_clip(  # noqa: PLR0913  # each has a default

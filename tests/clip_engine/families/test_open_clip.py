@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,6 +122,15 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(ours: OpenClipDualE
     assert torch.equal(together[0], encode_images(ours, [first, *others[::-1]])[0])
     black = [torch.zeros_like(first)] * 3
     assert torch.equal(together[0], encode_images(ours, [first, *black])[0])
+
+
+def test_threads_encode_at_the_same_time(saved: SavedModel) -> None:
+    encoder = load_open_clip(saved.path, device=CPU)  # new, so that the first calls meet
+    pixels = noise(encoder, 8)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda image: encode_images(encoder, [image]), pixels))
+    alone = torch.cat([encode_images(encoder, [image]) for image in pixels])
+    torch.testing.assert_close(torch.cat(found), alone, rtol=0, atol=1e-6)
 
 
 def test_image_tokens_are_those_of_the_third_stage_or_of_all_layers(

@@ -242,6 +242,15 @@ def test_a_text_tower_of_a_type_that_open_clip_has_not_is_not_built(tmp_path: Pa
     assert "needs its config.json" in refusal(saved.path)
 
 
+def test_a_model_that_overflows_in_float16_is_refused(tmp_path: Path) -> None:
+    saved = save_family("metaclip", tmp_path)
+    state = load_file(saved.path / WEIGHTS)
+    state["visual.transformer.resblocks.0.mlp.c_proj.weight"] *= 1e6
+    save_file(state, saved.path / WEIGHTS)
+    assert "run it in bfloat16 or float32" in refusal(saved.path, precision="float16")
+    assert features(load_open_clip(saved.path, device=CPU, precision="bfloat16")).isfinite().all()
+
+
 def test_nothing_is_downloaded(saved: SavedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a connection was opened")
