@@ -8,8 +8,10 @@ run one commit, until `refresh` asks the hub whether a branch has moved.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +67,7 @@ class Repository:
             ModelNotFoundError: There is no such repository or revision, or it has no such files.
             DownloadError: It can't be read, or isn't in the cache and `offline` is set.
         """
-        with translated(self.name, self.revision):
+        with translated(self.name, self.revision), _without_request_lines():
             folder = None if refresh else self.cached()
             return folder or self._download(offline=offline, progress=progress)
 
@@ -100,6 +102,20 @@ class Repository:
             f"The repository {self.name!r} has no {self.content} that this package reads (it has "
             f"{some}); give one with a config.json or open_clip_config.json and weights beside it."
         )
+
+
+@contextmanager
+def _without_request_lines() -> Iterator[None]:
+    """Leave out the lines that httpx logs for each request, with signed URLs in them."""
+    loggers = [logging.getLogger(name) for name in ("httpx", "httpx2")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _listed(repository: str, revision: str | None) -> list[str] | None:

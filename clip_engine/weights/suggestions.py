@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from clip_engine.weights.catalog import PUBLISHED
+from clip_engine.weights.known import known_models
 from clip_engine.weights.open_clip_tags import all_tags
 
 _LIKENESS = 0.7  # of 1; below it a suggestion is rarely what was meant
@@ -25,6 +26,7 @@ def did_you_mean(name: str) -> str:
     >>> did_you_mean("ViT-B/23")
     "Did you mean 'ViT-B/32'?"
     """
-    known = {known.lower(): known for known in ("demo", *PUBLISHED, *all_tags())}
+    names = ("demo", *PUBLISHED, *(model.name for model in known_models()), *all_tags())
+    known = {known.lower(): known for known in names}
     near = get_close_matches(name.lower(), known, n=1, cutoff=_LIKENESS)
     return f"Did you mean {known[near[0]]!r}?" if near else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -153,14 +154,16 @@ def test_a_folder_brings_its_own_tokenizer_or_the_one_that_its_config_names(
     assert hub.downloads("tokenizer.json") == downloads
 
 
-def test_the_progress_of_a_download_is_reported_in_bytes_and_nothing_is_printed(
-    hub: Hub, capfd: pytest.CaptureFixture[str]
+def test_the_progress_of_a_download_is_reported_in_bytes_and_nothing_is_printed_or_logged(
+    hub: Hub, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     hub.add(CLIP, {**FILES, "model.safetensors": b"x" * 3_000_000})
+    caplog.set_level(logging.INFO)
     reported: list[tuple[int, int | None]] = []
     locate_model(CLIP, progress=lambda done, total: reported.append((done, total)))
     assert reported[-1] == (3_000_000, 3_000_000)
     assert capfd.readouterr() == ("", "")
+    assert caplog.messages == []
 
 
 def test_a_private_repository_is_read_with_the_token_of_the_environment(
