@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from clip_engine.labels.finding import Finding
 from clip_engine.labels.wording import normalised
-
-SEPARATOR = ">"
+from clip_engine.scoring.hierarchy import SEPARATOR
 
 
 def parts_of(path: str) -> tuple[str, ...]:

@@ -79,6 +79,19 @@ class LabelSets:
         """A set as it is stored now; for the errors see `get`."""
         return read_label_set(name, self._read(name))
 
+    def names(self) -> list[str]:
+        """The names of all sets, sorted.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        try:
+            keys = list(self._redis.scan_iter(match=KEY_PREFIX + "*", count=1000))
+        except RedisError as error:
+            raise QueueUnavailableError(f"The label sets can't be listed: {error}.") from error
+        names = (key.decode(errors="replace") for key in keys)
+        return sorted({name.removeprefix(KEY_PREFIX) for name in names})
+
     def _read(self, name: str) -> bytes | None:
         try:
             return self._redis.get(KEY_PREFIX + name)  # type: ignore[return-value]  # it decodes none

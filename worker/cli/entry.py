@@ -23,7 +23,7 @@ INTERRUPTED_STATUS = 130  # what a shell reports for a program that Ctrl-C ended
 COMMANDS = {
     "start": "Run a worker: load the model, take tasks from the queue, store results.",
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
-    "labels": "Check lists of labels: repeated, too long, nearly the same to the model.",
+    "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "dead": "List, show, replay or purge messages that the workers gave up.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Classify a dozen images on this machine, with a Redis and a worker of its own.",

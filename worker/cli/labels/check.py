@@ -16,6 +16,7 @@ from clip_engine.labels.check import check_labels
 from clip_engine.prompts import ensemble as ensemble_templates
 from clip_worker.quoting import quote
 from worker.cli.label_file import LabelLine, read_label_file
+from worker.cli.labels.counted import counted
 from worker.cli.labels.engine import loaded_engine
 from worker.cli.labels.options import (
     ensemble_option,
@@ -125,12 +126,3 @@ def _json_object(finding: Finding, lines: Sequence[LabelLine]) -> dict[str, obje
         "other": other,
         "share": finding.share,
     }
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "label"), counted(2, "label")
-    ('1 label', '2 labels')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
