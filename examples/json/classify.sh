@@ -2,8 +2,9 @@
 # Tags a photo with clip-worker, with redis-cli alone. Prints the result as Celery stores it.
 #   sh classify.sh cat.jpg '["cat", "dog"]'                       a file
 #   sh classify.sh https://example.org/cat.jpg '["cat", "dog"]'   a URI
+#   sh classify.sh cat.jpg '["cat", "dog"]' '"score": "sigmoid"'  further arguments of the task
 set -eu
-photo=$1 labels=$2
+photo=$1 labels=$2 further=${3-}
 max_bytes=1000000 # of a file; in its message it takes 1.8 times as much
 max_waiting=500   # messages in the queue
 expires_s=60      # a photo that waits longer fails instead of running
@@ -23,8 +24,8 @@ uri() {
 
 # [args, kwargs, callbacks and the like]. A URI needs no escapes in JSON: quotes are %22 in it.
 body() {
-    printf '[[], {"image": "%s", "labels": %s, "k": 3, "deadline": %s}, {}]' \
-        "$(uri)" "$labels" "$deadline"
+    printf '[[], {"image": "%s", "labels": %s, "k": 3, "deadline": %s%s}, {}]' \
+        "$(uri)" "$labels" "$deadline" "${further:+, $further}"
 }
 
 message() {

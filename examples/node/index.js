@@ -1,4 +1,5 @@
 // Tags photos with clip-worker: `node index.js cat.jpg cat dog`, or the URL of a photo.
+// SCORE=sigmoid gives each label a probability by itself.
 "use strict";
 
 const { readFile, stat } = require("node:fs/promises");
@@ -9,6 +10,7 @@ const QUEUE = "clip"; // the queue that clip-worker reads; celery-node's default
 const MAX_BYTES = 1_000_000; // of a file; in its message it takes 1.8 times as much
 const MAX_WAITING = 500; // messages in the queue
 const EXPIRES_MS = 60_000; // a photo that waits longer fails instead of running
+const SCORE = process.env.SCORE || "softmax";
 
 async function main(photo, ...labels) {
   const client = createClient(REDIS_URL, REDIS_URL, QUEUE);
@@ -31,7 +33,7 @@ async function tag(client, photo, labels) {
   const image = photo.includes("://") ? photo : await dataUri(photo);
   const deadline = (Date.now() + EXPIRES_MS) / 1000;
   const task = client.createTask("clip.classify");
-  const sent = task.applyAsync([], { image, labels, k: 3, deadline });
+  const sent = task.applyAsync([], { image, labels, k: 3, score: SCORE, deadline });
   return sent.get(2 * EXPIRES_MS, 100); // in milliseconds: the longest wait, and between two looks
 }
 

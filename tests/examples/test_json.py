@@ -34,6 +34,11 @@ def test_the_script_prints_the_result_or_the_failure(redis_url, image, image_uri
         stored = json.loads(run("sh", script, photo, labels, REDIS_URL=redis_url))
         assert stored["result"]["predictions"][0]["label"] == image.answer
 
+    further = '"score": "cosine", "none_of_these": true'
+    stored = json.loads(run("sh", script, image_uri, labels, further, REDIS_URL=redis_url))
+    assert -1 <= stored["result"]["predictions"][0]["score"] <= 1
+    assert 0 <= stored["result"]["none_of_these"] <= 1
+
     page, large = tmp_path / "page.jpg", tmp_path / "large.jpg"
     page.write_text("<html>")
     large.write_bytes(bytes(1_000_001))

@@ -45,6 +45,10 @@ def test_the_promise_resolves_to_the_classification_or_is_rejected_with_the_erro
         printed = run("node", script, photo, *image.labels, REDIS_URL=redis_url)
         assert best_label(printed) == image.answer
 
+    # another score
+    printed = run("node", script, image_uri, *image.labels, REDIS_URL=redis_url, SCORE="cosine")
+    assert -1 <= json.loads(printed)[0]["score"] <= 1
+
     # no image, no request, too large a file, no Redis
     page = tmp_path / "page.jpg"
     page.write_text("<html>")

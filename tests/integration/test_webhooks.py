@@ -78,7 +78,9 @@ def wait_until_settled(broker: redis.Redis) -> None:
 def test_a_result_is_posted_as_the_client_reads_it(
     client: Client, hooks: Receiver, image: str
 ) -> None:
-    handles = client.submit_many([image] * 3, LABELS, webhook=hooks.url())
+    scores = {"score": "cosine", "none_of_these": True}
+    requests = [image, ImageRequest(image=image, **scores), image]
+    handles = client.submit_many(requests, LABELS, webhook=hooks.url())
     for handle in handles:
         event = event_of(hooks, handle.id)
         assert (event.status, event.error) == ("SUCCESS", None)
