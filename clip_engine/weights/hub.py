@@ -67,9 +67,15 @@ class Repository:
             ModelNotFoundError: There is no such repository or revision, or it has no such files.
             DownloadError: It can't be read, or isn't in the cache and `offline` is set.
         """
+        from huggingface_hub import HfApi, is_offline_mode
+
+        offline = offline or is_offline_mode()
         with translated(self.name, self.revision), _without_request_lines():
-            folder = None if refresh else self.cached()
-            return folder or self._download(offline=offline, progress=progress)
+            if (offline or not refresh) and (folder := self.cached()):
+                return folder
+            if refresh and not offline:
+                HfApi().model_info(self.name, revision=self.revision)  # fails if nobody answers
+            return self._download(offline=offline, progress=progress)
 
     def _download(self, *, offline: bool, progress: Progress | None) -> Path:
         from huggingface_hub import snapshot_download

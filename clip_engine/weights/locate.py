@@ -27,6 +27,7 @@ from clip_engine.errors import DownloadError, ModelNotFoundError
 from clip_engine.weights.cache import default_cache_dir, fetch_weights
 from clip_engine.weights.catalog import PUBLISHED
 from clip_engine.weights.hub import Repository
+from clip_engine.weights.known import known_models
 from clip_engine.weights.layouts import (
     HUGGING_FACE_CONFIG,
     OPEN_CLIP_CONFIG,
@@ -108,7 +109,7 @@ class _Hub:
         tag = None if is_hubs else find_tag(reference)
         if tag is None and not (is_hubs or _may_be_repository(reference)):
             raise ModelNotFoundError(f"Unknown model {name!r}. {suggestion(name)}")
-        _require_hub(name)
+        _require_extra(name)
         if tag is not None:
             return self._tag(name, tag, revision or None)
         return self._repository(name, Repository(reference, revision or None, weights_by_config))
@@ -183,8 +184,10 @@ def _may_be_repository(reference: str) -> bool:
     return bool(_REPOSITORY.fullmatch(reference)) and not reference.endswith(_SUFFIXES_OF_FILES)
 
 
-def _require_hub(name: str) -> None:
-    if find_spec("huggingface_hub") is None:
+def _require_extra(name: str) -> None:
+    is_tag = name.partition("@")[0] in {model.name for model in known_models()}
+    needed = ("huggingface_hub", "open_clip") if is_tag else ("huggingface_hub",)
+    if any(find_spec(module) is None for module in needed):
         raise ModelNotFoundError(
             f"The model {name!r} comes from the Hugging Face hub; install {EXTRA}, or give the "
             "path of a file or folder that exists."

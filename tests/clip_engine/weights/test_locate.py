@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -253,16 +254,46 @@ def test_a_half_downloaded_model_is_completed(hub: Hub) -> None:
     assert (locate_model(CLIP).path / "model.safetensors").read_bytes() == b"weights"
 
 
-def test_a_full_disk_is_one_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "is full (No space left on device); free some space, or set HF_HUB_CACHE"),
+        (errno.EACCES, "can't be used as a cache (Permission denied); set HF_HUB_CACHE"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_is_one_sentence(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
     import huggingface_hub
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(DownloadError) as caught:
         locate_model(CLIP)
-    _is_one_sentence_with(str(caught.value), "is full (No space left on device)")
+    _is_one_sentence_with(str(caught.value), said)
+
+
+def test_what_another_program_downloaded_is_used_offline(hub: Hub) -> None:
+    from huggingface_hub import hf_hub_download
+
+    hub.add(CLIP, FILES)
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download(CLIP, name)
+    hub.requests.clear()
+    located = locate_model(CLIP, offline=True)
+    assert (located.path / "model.safetensors").read_bytes() == b"weights"
+    assert hub.requests == []
+
+
+def test_a_branch_is_not_said_to_be_up_to_date_where_the_hub_could_not_be_asked(hub: Hub) -> None:
+    hub.add(CLIP, FILES)
+    locate_model(CLIP)
+    hub.answer = (503, b"")
+    assert locate_model(CLIP).revision is not None
+    with pytest.raises(DownloadError, match="status 503"):
+        locate_model(CLIP, refresh=True)
 
 
 @pytest.mark.parametrize(
@@ -289,11 +320,24 @@ def test_what_can_be_no_name_is_refused_without_a_request(hub: Hub, name: str) -
     assert hub.requests == []
 
 
-def test_without_the_extra_a_name_of_the_hub_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (locate, open_clip_tags):
-        monkeypatch.setattr(module, "find_spec", lambda _name: None)
+@pytest.mark.parametrize(
+    ("missing", "name"), [("huggingface_hub", CLIP), ("open_clip", TAG), ("open_clip", f"{TAG}@v1")]
+)
+def test_without_the_extra_a_name_of_the_hub_names_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, missing: str, name: str
+) -> None:
+    _hide(monkeypatch, missing)
     with pytest.raises(ModelNotFoundError, match=r"install clip-worker\[models\]"):
-        locate_model(CLIP)
+        locate_model(name)
+    assert hub.requests == []
+
+
+def test_without_open_clip_a_near_miss_gets_a_name_of_the_known_models(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hide(monkeypatch, "open_clip")
+    with pytest.raises(ModelNotFoundError, match=f"Did you mean '{TAG}'"):
+        locate_model("ViT-B-16-SigLIP2-256/web")
 
 
 # --- several processes ---
@@ -330,6 +374,14 @@ def test_eight_processes_that_start_at_once_download_once_and_the_second_start_a
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         # then
         assert hub.requests == []
+
+
+def _hide(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Let a module be one that isn't installed."""
+    for module in (locate, open_clip_tags):
+        monkeypatch.setattr(
+            module, "find_spec", lambda name: None if name == missing else find_spec(name)
+        )
 
 
 def _is_one_sentence_with(message: str, said: str) -> None:
