@@ -23,8 +23,9 @@ from clip_engine.label_cache import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.preprocess import Preprocessor, Reserve
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.quoting import quoted
+from clip_engine.scoring.calibration import Calibration, fit
 from clip_engine.scoring.hierarchy import LabelTree
-from clip_engine.scoring.logits import Logits, logits, probabilities, raw_scores
+from clip_engine.scoring.logits import logits, probabilities, raw_scores
 from clip_engine.scoring.options import SOFTMAX, Score, Scoring
 from clip_engine.scoring.prediction import Prediction, predictions
 from clip_engine.scoring.ranking import Ranking, best
@@ -168,10 +169,22 @@ class Engine:
         scores = raw_scores(self.model, found, scoring)
         return best(chances, scores, int(k), tree, independent=scoring.score == "sigmoid")
 
-    @torch.inference_mode()
-    def logits(self, image_features: Tensor, text: TextFeatures, scoring: Scoring) -> Logits:
-        """What a calibration is fitted to; arguments and errors are those of `rank`."""
-        return logits(self.model, image_features, text, scoring)
+    def calibrate(
+        self, image_features: Tensor, text: TextFeatures, right: Tensor, scoring: Scoring
+    ) -> Calibration:
+        """Fit a calibration of this scoring to labelled images.
+
+        Args:
+            image_features: `[N, D]` from `encode_pixels`.
+            text: From `text_features`, for this scoring.
+            right: int64 `[N]`, the index of each image's right label, or -1 if no label fits.
+            scoring: What is to be asked later; its temperature and bias don't matter.
+
+        Raises:
+            InputError: `right` is invalid, or no image has a right label.
+        """
+        found = logits(self.model, image_features, text, scoring)
+        return fit(found, right, scoring, raw_scores(self.model, found, scoring))
 
     def classify(  # noqa: PLR0913  # each is an option of its own
         self,
