@@ -1,13 +1,13 @@
 """Fits a temperature, the bias of "none of these" and thresholds to labelled images.
 
 A model's probabilities are seldom as often right as they say. Dividing all logits by one number,
-the temperature, mends most of that and changes no order (Guo et al. 2017, arXiv:1706.04599); for
-the sigmoid that number comes with an offset (Platt 1999). Both are found by maximum likelihood. The
-losses are convex in the temperature's inverse and in the bias, so Newton's method finds the only
-minimum; a weak prior, of about one image's weight, keeps it finite where few images or none
-contradict the model.
+the temperature, mends most of that and changes no order (Guo et al. 2017, arXiv:1706.04599). With
+images that no label fits, and for the sigmoid (Platt 1999), the bias of "none of these" is fitted
+together with it. Both are found by maximum likelihood. The loss is convex in the temperature's
+inverse and in the bias, so Newton's method finds the only minimum; a weak prior, of about one
+image's weight, keeps it finite where few images or none contradict the model.
 
-Axes: N images, L labels.
+Axes: N images, L labels, C classes.
 """
 
 from __future__ import annotations
@@ -72,10 +72,9 @@ def fit(
     none = None if found.none is None else found.none.double()
     truth = functional.one_hot(right + 1, labels.shape[1] + 1)[:, 1:].double()  # [N, L]
     if scoring.score == "sigmoid":
-        inverse, bias = _platt(labels, truth)
+        inverse, bias = _sigmoid(labels, truth)
     else:
-        inverse = _softmax_scale(labels[right != NONE], right[right != NONE])
-        bias = 0.0 if none is None else _none_bias(inverse * labels, inverse * none, right == NONE)
+        inverse, bias = _softmax(labels, none, right)
     fitted = Scoring(scoring.score, found.none is not None, 1 / inverse, bias)
     kept_by = probabilities(Logits(labels, none), fitted).labels if scores is None else scores
     thresholds = tuple(
@@ -105,37 +104,26 @@ def threshold(scores: Tensor, right: Tensor) -> float | None:
     return float(ordered[best : best + 2].mean())
 
 
-def _softmax_scale(labels: Tensor, right: Tensor) -> float:
-    """The temperature's inverse: the most likely one, of images with a right label."""
-    of_right = labels.gather(1, right[:, None])[:, 0]
-
-    def loss(x: Tensor) -> Loss:
-        chances = (x * labels).softmax(dim=1)
-        means = (chances * labels).sum(dim=1)
-        squares = (chances * labels.square()).sum(dim=1)
-        return Loss(
-            functional.cross_entropy(x * labels, right, reduction="sum"),
-            (means - of_right).sum()[None],
-            (squares - means.square()).sum()[None, None],
-        )
-
-    return float(_minimum(loss, _start(1.0), _scale_prior))
+def _softmax(labels: Tensor, none: Tensor | None, right: Tensor) -> tuple[float, float]:
+    """The temperature's inverse and the bias; the latter is 0 without images that have no label."""
+    if none is None or not (right == NONE).any():
+        some = right != NONE
+        features = labels[some][:, :, None]  # [N, L, 1]
+        return float(_minimum(_loss(features, right[some]), _start(1.0), _scale_prior)), 0.0
+    logits = torch.cat([none[:, None], labels], dim=1)  # [N, 1 + L]
+    biased = torch.zeros_like(logits)
+    biased[:, 0] = 1
+    loss = _loss(torch.stack([logits, biased], dim=2), right + 1)
+    inverse, bias = _minimum(loss, _start(1.0, 0.0), _scale_prior, _bias_prior).tolist()
+    return inverse, bias
 
 
-def _none_bias(labels: Tensor, none: Tensor, is_none: Tensor) -> float:
-    """The most likely bias of "none of these", whose odds against all labels together it shifts."""
-    if not is_none.any():
-        return 0.0
-    odds = none - labels.logsumexp(dim=1)  # [N]
-    loss = _logistic(torch.ones_like(odds)[:, None], odds, is_none.double())
-    return float(_minimum(loss, _start(0.0), _bias_prior))
-
-
-def _platt(labels: Tensor, truth: Tensor) -> tuple[float, float]:
+def _sigmoid(labels: Tensor, truth: Tensor) -> tuple[float, float]:
     """The temperature's inverse and the bias, over all pairs of image and label."""
     odds = labels.flatten()
-    features = torch.stack([odds, -torch.ones_like(odds)], dim=1)
-    loss = _logistic(features, torch.zeros_like(odds), truth.flatten())
+    features = torch.zeros(len(odds), 2, 2, dtype=torch.float64)  # wrong and right; scale and bias
+    features[:, 1, 0], features[:, 0, 1] = odds, 1
+    loss = _loss(features, truth.flatten().long())
     inverse, bias = _minimum(loss, _start(1.0, 0.0), _scale_prior, _bias_prior).tolist()
     return inverse, bias
 
@@ -148,17 +136,24 @@ class Loss(NamedTuple):
     curvature: Tensor
 
 
-def _logistic(features: Tensor, offset: Tensor, truth: Tensor) -> Callable[[Tensor], Loss]:
-    """The loss of a logistic regression: features `[P, n]` of P predictions, offset and truth."""
+def _loss(features: Tensor, right: Tensor) -> Callable[[Tensor], Loss]:
+    """The negative log-likelihood of a softmax over classes whose logits are linear.
+
+    Args:
+        features: `[N, C, n]`; their products with the n parameters are the logits of C classes.
+        right: The right class of each row, int64 `[N]`.
+    """
+    of_right = features[torch.arange(len(right)), right]  # [N, n]
+    flat = features.flatten(0, 1)  # [N C, n]
 
     def loss(x: Tensor) -> Loss:
-        odds = features @ x + offset
-        chances = odds.sigmoid()
-        weighted = features * (chances * (1 - chances))[:, None]
+        logits = features @ x  # [N, C]
+        weighted = features * logits.softmax(dim=1)[:, :, None]
+        means = weighted.sum(dim=1)  # [N, n]
         return Loss(
-            functional.binary_cross_entropy_with_logits(odds, truth, reduction="sum"),
-            features.T @ (chances - truth),
-            weighted.T @ features,
+            functional.cross_entropy(logits, right, reduction="sum"),
+            (means - of_right).sum(dim=0),
+            weighted.flatten(0, 1).T @ flat - means.T @ means,
         )
 
     return loss
