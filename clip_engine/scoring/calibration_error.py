@@ -48,8 +48,8 @@ def expected_calibration_error(probability: Tensor, right: Tensor, bins: int = B
 
     Guo et al. 2017, arXiv:1706.04599, equation 3. Arguments are those of `reliability`.
 
-    >>> expected_calibration_error(torch.tensor([0.9, 0.9]), torch.tensor([True, False]))
-    0.4
+    >>> expected_calibration_error(torch.tensor([0.75, 0.75]), torch.tensor([True, False]))
+    0.25
     """
     found = reliability(probability, right, bins)
     gaps = (found.probability - found.right).abs()

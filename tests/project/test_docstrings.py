@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WITH_EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for package in ("clip_engine", "worker")
+    for package in ("benchmarks", "clip_engine", "worker")
     for path in (ROOT / package).rglob("*.py")
     if ">>> " in path.read_text("utf-8")
 )
