@@ -26,7 +26,8 @@ class Acceleration:
     Attributes:
         linear_patches: Compute a ViT's patch embedding as a matrix product, not as a convolution.
         folded_gelu: Compute QuickGELU as SiLU, with its factor folded into the adjacent weights.
-        folded_batch_norm: Fold a ResNet's batch norms into its convolutions.
+        folded_batch_norm: Fold a ResNet's batch norms into its convolutions, and merge the branches
+            of a MobileCLIP's convolutions.
         prepacked: Store linear weights in oneDNN's own memory order; CPU only.
         trimmed_text: Compute texts up to the longest one's end mark, not the whole context.
         shared_prefixes: Compute beginnings that texts share only once; implies `trimmed_text`.

@@ -52,13 +52,18 @@ def build_model(
     Raises:
         CheckpointError: open_clip can't build the architecture, or the weights don't fit it.
     """
-    model = _empty_model(architecture, source)
+    model = empty_model(architecture, source)
     biased = "logit_bias" in state
     _load(model, _converted(model, state), source)
     return model.eval().requires_grad_(requires_grad=False), biased
 
 
-def _empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
+def empty_model(architecture: Mapping[str, Any], source: Path) -> nn.Module:
+    """Build an architecture without setting its weights; arguments are those of `build_model`.
+
+    Raises:
+        CheckpointError: open_clip can't build it.
+    """
     config = copy.deepcopy(dict(architecture))
     vision, text = config["vision_cfg"], config["text_cfg"]
     from_transformers = "hf_model_name" in text

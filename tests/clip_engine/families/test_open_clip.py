@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from support.open_clip_families import FAMILIES, SavedModel, registered, save_family
+from support.open_clip_configs import FAMILIES
+from support.open_clip_families import SavedModel, registered, save_family
 
 from clip_engine.acceleration import PLAIN, Acceleration
-from clip_engine.families.open_clip import OpenClipDualEncoder, load_open_clip
+from clip_engine.families.open_clip import load_open_clip
+from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
 

@@ -11,10 +11,12 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.open_clip_families import FAMILIES, VIT, SavedModel, save_family
+from support.open_clip_configs import FAMILIES, VIT
+from support.open_clip_families import SavedModel, save_family
 
 from clip_engine.errors import CheckpointError
-from clip_engine.families.open_clip import OpenClipDualEncoder, load_open_clip
+from clip_engine.families.open_clip import load_open_clip
+from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.images.transform import ImageTransform
 
 if TYPE_CHECKING:

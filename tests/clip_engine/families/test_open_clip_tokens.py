@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from support.open_clip_families import FAMILIES, Family, their_tokenizer
+from support.open_clip_configs import FAMILIES, Family
+from support.open_clip_families import their_tokenizer
 
 from clip_engine.errors import InputError, TextTooLongError
 from clip_engine.families.open_clip_tokenizer import RowTokenizer, read_tokenizer
