@@ -13,7 +13,7 @@ from clip_worker.client.async_submission import has_many_labels
 from clip_worker.client.storage import check_set_name, checked_label_set, prepared_upload
 from clip_worker.contract import LabelSet, LabelSetCalibration
 from clip_worker.redis.error_translation import translated
-from clip_worker.redis.label_sets import KEY_PREFIX, read_label_set
+from clip_worker.redis.label_sets import KEY_PREFIX, read_label_set, reading
 from clip_worker.redis.uploads import DEFAULT_TTL_S, discard_command, put_commands
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class AsyncStorage:
             QueueUnavailableError: Redis can't be reached.
         """
         check_set_name(name)
-        with translated(self.url):
+        with translated(self.url), reading(name):
             stored = await self._parts.commands("GET", KEY_PREFIX + name)
         read = partial(read_label_set, name, stored)
         is_small = stored is None or len(stored) <= SMALL_BYTES

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from clip_worker.contract.label_sets import LabelSet
 from clip_worker.errors import InvalidRequestError, QueueUnavailableError, ServiceError
@@ -94,11 +95,27 @@ class LabelSets:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            return self._redis.get(KEY_PREFIX + name)  # type: ignore[return-value]  # it decodes none
+            with reading(name):
+                return self._redis.get(KEY_PREFIX + name)  # type: ignore[return-value]  # not decoded
         except RedisError as error:
             raise QueueUnavailableError(
                 f"The label set {quote(name)} can't be read: {error}."
             ) from error
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Translate the error of a GET where the key is of another type than a string.
+
+    Raises:
+        ServiceError: `BAD_LABEL_SET`.
+    """
+    try:
+        yield
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        raise _unreadable(name) from error
 
 
 def read_label_set(name: str, stored: bytes | None) -> LabelSet:
@@ -120,8 +137,12 @@ def read_label_set(name: str, stored: bytes | None) -> LabelSet:
     try:
         return LabelSet.from_json(stored)
     except ValueError as error:
-        raise ServiceError(
-            f"The stored label set {quote(name)} can't be read; store it again with "
-            "Client.put_label_set.",
-            "BAD_LABEL_SET",
-        ) from error
+        raise _unreadable(name) from error
+
+
+def _unreadable(name: str) -> ServiceError:
+    return ServiceError(
+        f"The stored label set {quote(name)} can't be read; store it again with "
+        "Client.put_label_set.",
+        "BAD_LABEL_SET",
+    )

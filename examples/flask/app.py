@@ -83,7 +83,8 @@ def show(photo_id: object) -> Answer:
     """The labels of a photo; 202 while there are none yet."""
     handle = current_app.extensions["clip"].handle(str(photo_id))
     try:
-        return handle.get(timeout=0).model_dump(include={"predictions"}), 200, {}
+        answer = handle.get(timeout=0)
+        return answer.model_dump(include={"predictions"}, exclude_none=True), 200, {}
     except ResultTimeoutError:
         return {"id": handle.id}, 202, {"Retry-After": "1"}
 

@@ -13,11 +13,7 @@ from support.sent_messages import IMAGE, LABELS, read_message
 
 from clip_worker import AsyncClient, Client
 from clip_worker.contract.keys import DEFAULT_QUEUE
-from clip_worker.errors import (
-    ClipWorkerError,
-    QueueFullError,
-    QueueUnavailableError,
-)
+from clip_worker.errors import ClipWorkerError, QueueFullError, QueueUnavailableError
 from clip_worker.redis.async_commands import LARGE_BYTES
 from clip_worker.redis.url import connect
 from worker.cli.demo.redis_server import find_free_port

@@ -108,3 +108,8 @@ def test_a_value_that_is_not_a_label_set_is_reported(label_sets, redis, stored):
     redis.set(KEY_PREFIX + "animals", stored)
     for read in (label_sets.get, label_sets.read):
         assert code_of(read, "animals") == "BAD_LABEL_SET"
+
+
+def test_a_key_of_another_type_is_no_label_set(label_sets, redis):
+    redis.rpush(KEY_PREFIX + "animals", "cat")
+    assert code_of(label_sets.get, "animals") == "BAD_LABEL_SET"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_KEPT = 64  # plans of label sets, and lists of texts
+MOST_KEPT = 16  # plans of label sets, and lists of texts
 QUIET_S = 60.0  # between two warnings about the same label set
 
 
