@@ -8,11 +8,12 @@ from worker.cli.lazy_group import LazyGroup
 
 COMMANDS = {
     "check": "Find labels that are repeated, too long, or nearly the same to the model.",
+    "calibrate": "Fit probabilities and thresholds to labelled images.",
     "put": "Store labels in Redis under a name, for requests that name them.",
     "show": "Show a stored label set: labels, version, calibration.",
     "list": "List the stored label sets.",
 }
-NEEDS_WORKER = ("check",)
+NEEDS_WORKER = ("check", "calibrate")
 
 
 @click.group(

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clip_engine.errors import InputError
 from clip_engine.labels.check import check_labels
-from clip_engine.prompts import ensemble as ensemble_templates
 from clip_worker.quoting import quote
 from worker.cli.label_file import LabelLine, read_label_file
 from worker.cli.labels.counted import counted
-from worker.cli.labels.engine import loaded_engine
+from worker.cli.labels.engine import ensemble_named, loaded_engine
 from worker.cli.labels.options import (
     ensemble_option,
     file_argument,
@@ -62,7 +60,7 @@ def command(  # noqa: PLR0913  # one argument per option
     Each finding is a line: the file, the line, the kind, the reason and what to do. The exit status
     is 0 if there are none, 1 if there are findings, 2 for invalid input.
     """
-    prompts = templates_of(templates, ensemble, _ensemble)
+    prompts = templates_of(templates, ensemble, ensemble_named)
     lines = read_label_file(file)
     labels = [line.label for line in lines]
     with _engine(model, no_model=no_model) as engine:
@@ -90,13 +88,6 @@ def _engine(
     if no_model and model is not None:
         raise WrongInputError("Give --model or --no-model, not both.")
     return contextlib.nullcontext() if no_model else loaded_engine(model)
-
-
-def _ensemble(name: str) -> tuple[str, ...]:
-    try:
-        return ensemble_templates(name)
-    except InputError as error:
-        raise WrongInputError(str(error)) from error
 
 
 def _line(finding: Finding, lines: Sequence[LabelLine], file: Path) -> str:

@@ -1,0 +1,1 @@
+"""`clip-worker labels calibrate`: fits a label set's probabilities to labelled images."""
