@@ -65,7 +65,7 @@ def cross_validate(
     """Fit to all images but one part in turn, and measure on that part; each image counts once.
 
     Args:
-        found: Logits of N images, from `Engine.logits`.
+        found: Logits of N images for `scoring`.
         right: int64 `[N]`, the index of each image's right label, or -1 if no label fits.
         scoring: What will be asked.
         folds: Number of parts, at most N; images are dealt out so that each part has its share of

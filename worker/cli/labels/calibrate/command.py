@@ -15,7 +15,7 @@ from clip_engine.errors import InputError
 from clip_engine.scoring.calibration import FEWEST_IMAGES, NONE, fit
 from clip_engine.scoring.cross_validation import cross_validate
 from clip_engine.scoring.hierarchy import LabelTree
-from clip_engine.scoring.logits import Logits
+from clip_engine.scoring.logits import Logits, logits
 from clip_engine.scoring.options import Score, Scoring
 from clip_worker.contract import LabelSet, LabelSetCalibration, parse
 from clip_worker.quoting import quote
@@ -227,7 +227,7 @@ def _logits(
     lists = engine.text_lists(texts, templates, scoring)
     text_features = engine.text_features([engine.labels.get(*each) for each in lists])
     parts = [
-        engine.logits(chunk, text_features, scoring)
+        logits(engine.model, chunk, text_features, scoring)
         for chunk in torch.split(features, SCORED_AT_ONCE)
     ]
     none = [part.none for part in parts if part.none is not None]
