@@ -136,16 +136,19 @@ def _listed(repository: str, revision: str | None) -> list[str] | None:
 
 
 class _ByteBars:
-    """Adds up what the progress bars of one download say, and reports it."""
+    """Reports what the furthest of a download's progress bars says; there are two at a time."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
+        self._furthest = 0.0
         self._lock = threading.Lock()
 
     def report(self, done_bytes: float, total_bytes: float | None) -> None:
-        if self._progress is not None and done_bytes:
-            with self._lock:
-                self._progress(int(done_bytes), int(total_bytes) if total_bytes else None)
+        with self._lock:
+            if self._progress is None or done_bytes <= self._furthest:
+                return
+            self._furthest = done_bytes
+            self._progress(int(done_bytes), int(total_bytes) if total_bytes else None)
 
 
 def _silent_bar() -> Any:
