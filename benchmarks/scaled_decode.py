@@ -4,8 +4,9 @@
 
 Differences in levels of 255: of each image the mean over its pixels, and the largest. Without a
 folder, drawn images at 224x224, of sizes that are scaled by 1/2, 1/4 or 1/8, most of them to no
-whole number. With one, its images, cut by a few pixels so that this is so, at resolutions of a
-quarter to a sixteenth of their shorter side.
+whole number: in detail for the shortest side by bicubic resampling, as most models take their
+images, then for every resize mode and interpolation. With one, its images, cut by a few pixels so
+that this is so, at resolutions of a quarter to a sixteenth of their shorter side.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import TypeAlias, get_args
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -24,10 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from support.image_zoo import photo  # tests'
 
-from clip_engine.images.transform import ImageTransform
+from clip_engine.images.transform import ImageTransform, Interpolation, ResizeMode
 from clip_engine.preprocess import Preprocessor
 
 RESOLUTION = 224
+TRANSFORMS = [
+    ImageTransform(RESOLUTION, resize, interpolation)
+    for resize in get_args(ResizeMode)
+    for interpolation in get_args(Interpolation)
+]
 SIZES = (
     (1920, 1280),
     (2048, 1365),
@@ -92,34 +100,56 @@ def jpeg(image: Image.Image, orientation: int) -> bytes:
     return file.getvalue()
 
 
-def off(data: bytes, resolution: int = RESOLUTION) -> tuple[float, float]:
+def off(data: bytes, transform: ImageTransform) -> tuple[float, float]:
     """Mean and largest difference of the two modes, in levels."""
-    exact, fast = (
-        Preprocessor(ImageTransform(resolution), mode).from_bytes(data)
-        for mode in ("exact", "fast")
-    )
+    exact, fast = (Preprocessor(transform, mode).from_bytes(data) for mode in ("exact", "fast"))
     difference = (exact.float() - fast.float()).abs()
     return float(difference.mean()), float(difference.max())
 
 
+Found: TypeAlias = dict[tuple[int, int], list[tuple[float, float]]]  # by size
+
+
+def measure() -> dict[tuple[ImageTransform, str], Found]:
+    """What each transform makes of each kind of image, of all sizes and orientations."""
+    found: dict[tuple[ImageTransform, str], Found] = {}
+    for (name, draw), size in product(KINDS.items(), SIZES):
+        image = draw(size)
+        files = [jpeg(image, orientation) for orientation in ORIENTATIONS]
+        for transform in TRANSFORMS:
+            by_size = found.setdefault((transform, name), {})
+            by_size[size] = [off(data, transform) for data in files]
+    return found
+
+
 def of_drawn_pictures() -> None:
-    """Print a row for each kind of image."""
+    """Print a row for each kind of image, then one for each transform."""
+    found = measure()
     print("| image | mean difference | at 2048x1365 | worst size, mean | one pixel at most |")
     print("| --- | --- | --- | --- | --- |")
-    for name, draw in KINDS.items():
-        means: dict[tuple[int, int], float] = {}
-        largest = 0.0
-        for size in SIZES:
-            image = draw(size)
-            found = [off(jpeg(image, orientation)) for orientation in ORIENTATIONS]
-            means[size] = max(mean for mean, _ in found)
-            largest = max(largest, *(most for _, most in found))
+    for name in KINDS:
+        by_size = found[TRANSFORMS[0], name]
+        means = {size: max(mean for mean, _ in each) for size, each in by_size.items()}
         worst = max(means, key=lambda size: means[size])
         print(
             f"| {name} | {np.mean(list(means.values())):.2f} | {means[2048, 1365]:.2f} "
-            f"| {means[worst]:.2f} ({worst[0]}x{worst[1]}) | {largest:.0f} |",
-            flush=True,
+            f"| {means[worst]:.2f} ({worst[0]}x{worst[1]}) | {_largest(by_size):.0f} |"
         )
+    print("\n| resize mode | interpolation | " + " | ".join(KINDS) + " |")
+    print("| --- " * (2 + len(KINDS)) + "|")
+    for transform in TRANSFORMS:
+        cells = [_cell(found[transform, name]) for name in KINDS]
+        print(f"| {transform.resize} | {transform.interpolation} | {' | '.join(cells)} |")
+
+
+def _cell(by_size: Found) -> str:
+    """Mean over all sizes, and at the worst; the largest difference of a pixel."""
+    means = [max(mean for mean, _ in each) for each in by_size.values()]
+    return f"{np.mean(means):.2f}, {max(means):.2f}; {_largest(by_size):.0f}"
+
+
+def _largest(by_size: Found) -> float:
+    return max(most for each in by_size.values() for _, most in each)
 
 
 def of_folder(folder: Path) -> None:
@@ -133,7 +163,7 @@ def of_folder(folder: Path) -> None:
         for cut_x, cut_y in CUTS:
             data = jpeg(image.crop((0, 0, image.width - cut_x, image.height - cut_y)), 1)
             resolutions = {int(min(image.size) / part) for part in PARTS}
-            found += [off(data, resolution) for resolution in resolutions]
+            found += [off(data, ImageTransform(resolution)) for resolution in resolutions]
         print(_row(path.stem, found), flush=True)
         everything += found
     print(_row("all", everything))

@@ -138,8 +138,7 @@ class Preprocessor:
 
     def _fast_square(self, pixels: NDArray[np.uint8], filled: Size, turn: Turn) -> Tensor:
         """uint8 `[3, R, R]`, upright, of RGB pixels `[H, W, 3]`."""
-        placement, how = self._placement(filled, turn), self.transform
-        square = resize_to_square(pixels, filled, placement, how.interpolation, how.fill)
+        square = resize_to_square(pixels, filled, self._placement(filled, turn), self.transform)
         return turn.upright_pixels(square)
 
     def _placement(self, filled: Size, turn: Turn) -> Placement:
@@ -202,9 +201,9 @@ class Preprocessor:
     def _square(self, image: Image.Image, filled: Size, placement: Placement) -> Image.Image:
         """The square of an image, in RGB."""
         kept = self._kept(image, filled, placement).convert("RGB")
-        if not placement.is_padded:
+        if placement.padding is None:
             return kept
-        side, fill = placement.side, self.transform.fill
+        side, fill = self.transform.resolution, self.transform.fill
         square = Image.new("RGB", (side, side), (fill, fill, fill))
         square.paste(kept, placement.padding)
         return square

@@ -8,45 +8,26 @@ Axes: R pixels a side of the square.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from clip_engine.images.transform import ImageTransform
 
 Size: TypeAlias = tuple[float, float]  # width and height, perhaps not whole pixels
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A resized image and the square that is taken of it.
+class Placement(NamedTuple):
+    """A resized image and what is taken of it for the square.
 
     Attributes:
         size: Width and height of the resized image, in pixels.
-        corner: Left and top of the square in the resized image; negative where the square reaches
-            beyond the image and is padded.
-        side: R.
+        kept: Left, top, right and bottom of the part of it that is in the square.
+        padding: Columns to the left of that part and rows above it that are padding; None where it
+            fills the square.
     """
 
     size: tuple[int, int]
-    corner: tuple[int, int]
-    side: int
-
-    @property
-    def kept(self) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the part of the resized image that is in the square."""
-        (width, height), (left, top) = self.size, self.corner
-        right, bottom = min(width, left + self.side), min(height, top + self.side)
-        return max(0, left), max(0, top), right, bottom
-
-    @property
-    def padding(self) -> tuple[int, int]:
-        """Columns on the left and rows on top of the square that are padding."""
-        return max(0, -self.corner[0]), max(0, -self.corner[1])
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether the image doesn't fill the square."""
-        return self.size[0] < self.side or self.size[1] < self.side
+    kept: tuple[int, int, int, int]
+    padding: tuple[int, int] | None = None
 
 
 def place(
@@ -55,11 +36,11 @@ def place(
     """The placement of an image.
 
     >>> place((640, 480), ImageTransform(224))
-    Placement(size=(298, 224), corner=(37, 0), side=224)
+    Placement(size=(298, 224), kept=(37, 0, 261, 224), padding=None)
     >>> place((640, 480), ImageTransform(224, "longest"))
-    Placement(size=(224, 168), corner=(0, -28), side=224)
+    Placement(size=(224, 168), kept=(0, 0, 224, 168), padding=(0, 28))
     >>> place((640, 480), ImageTransform(224, "squash"))
-    Placement(size=(224, 224), corner=(0, 0), side=224)
+    Placement(size=(224, 224), kept=(0, 0, 224, 224), padding=None)
 
     Args:
         size: Of the image, as it is stored.
@@ -69,9 +50,14 @@ def place(
         mirror_y: Whether rows will be.
     """
     width, height = resized = resized_size(size, transform)
-    left = _offset(width, transform.resolution, mirrored=mirror_x)
-    top = _offset(height, transform.resolution, mirrored=mirror_y)
-    return Placement(resized, (left, top), transform.resolution)
+    side = transform.resolution
+    left = _offset(width, side, mirrored=mirror_x)
+    top = _offset(height, side, mirrored=mirror_y)
+    if width >= side and height >= side:
+        return Placement(resized, (left, top, left + side, top + side))
+    # left or top is negative, by the padding
+    kept = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
+    return Placement(resized, kept, (max(0, -left), max(0, -top)))
 
 
 def resized_size(size: Size, transform: ImageTransform) -> tuple[int, int]:

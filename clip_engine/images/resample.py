@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clip_engine.images.geometry import Placement, Size
-from clip_engine.images.transform import Interpolation
+from clip_engine.images.transform import ImageTransform
 
 # torch cuts a size that it works out from a factor: this lifts it above the whole number, and moves
 # no pixel by more than a thousandth of one.
@@ -26,8 +26,7 @@ def resize_to_square(
     image: NDArray[np.uint8],
     filled: Size,
     placement: Placement,
-    interpolation: Interpolation,
-    fill: int,
+    transform: ImageTransform,
 ) -> Tensor:
     """Resize an image, and crop or pad it to a square.
 
@@ -35,9 +34,8 @@ def resize_to_square(
         image: RGB, uint8 `[H, W, 3]`.
         filled: What the image fills of its width and height, from the top left corner on: all, or
             all but a part of the last column and row. At least twice the placement's size, then.
-        placement: The size to resize to, and the square.
-        interpolation: How to resample.
-        fill: Level of the padding.
+        placement: The size to resize to, and what of that is kept.
+        transform: The model's.
 
     Returns:
         uint8 `[3, R, R]`.
@@ -50,16 +48,17 @@ def resize_to_square(
         pixels[None],
         size=(height, width) if whole else None,
         scale_factor=None if whole else factors,
-        mode=interpolation,
+        mode=transform.interpolation,
         antialias=True,
     )
     left, top, right, bottom = placement.kept
     kept = resized[0, :, top:bottom, left:right]
-    return _padded(kept, placement, fill) if placement.is_padded else kept
+    return kept if placement.padding is None else _padded(kept, placement.padding, transform)
 
 
-def _padded(kept: Tensor, placement: Placement, fill: int) -> Tensor:
-    square = kept.new_full((3, placement.side, placement.side), fill)
-    left, top = placement.padding
+def _padded(kept: Tensor, padding: tuple[int, int], transform: ImageTransform) -> Tensor:
+    left, top = padding
+    side = transform.resolution
+    square = kept.new_full((3, side, side), transform.fill)
     square[:, top : top + kept.shape[1], left : left + kept.shape[2]] = kept
     return square

@@ -10,7 +10,7 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from support.image_files import encoded, oriented
+from support.image_files import encoded, stored_turned
 from support.image_zoo import photo
 from torch import Tensor
 
@@ -66,15 +66,32 @@ def test_exact_pixels_are_open_clips(
     assert levels_off(ours, theirs(image, transform)) <= 1
 
 
-@pytest.mark.parametrize("colours", ["L", "RGBA", "LA"])
-@pytest.mark.parametrize(("resize", "fill"), [("longest", 0), ("longest", 127), ("squash", 0)])
+@pytest.mark.parametrize("colours", ["L", "RGBA", "LA", "CMYK", "P", "I;16"])
+@pytest.mark.parametrize(
+    ("resize", "interpolation", "fill"),
+    [
+        ("shortest", "bilinear", 0),
+        ("longest", "bicubic", 0),
+        ("longest", "bilinear", 127),
+        ("squash", "bicubic", 0),
+        ("squash", "bilinear", 0),
+    ],
+)
 def test_images_that_are_not_rgb_are_resized_as_open_clip_does(
-    colours: str, resize: ResizeMode, fill: int
+    colours: str, resize: ResizeMode, interpolation: Interpolation, fill: int
 ) -> None:
-    transform = ImageTransform(R, resize, fill=fill)
-    image = photo((120, 77), seed=1).convert(colours)
-    ours = Preprocessor(transform, "exact").from_bytes(encoded(image, "PNG"))
-    assert levels_off(ours, theirs(image, transform)) <= 1
+    transform = ImageTransform(R, resize, interpolation, fill)
+    grey = photo((120, 77), seed=1).convert("L")
+    if colours == "I;16":
+        wide = np.asarray(grey, "<u2") * 257
+        image = Image.frombytes(colours, grey.size, wide.tobytes())
+    else:
+        image = photo((120, 77), seed=1).convert(colours)
+    # open_clip clips wide levels, takes nearest neighbours of palettes, and pads in ink
+    of_8_bits = {"I;16": grey, "P": image.convert("RGB")}.get(colours, image)
+    expected = of_8_bits.convert("RGB") if (colours, resize) == ("CMYK", "longest") else of_8_bits
+    ours = Preprocessor(transform, "exact").from_image(image)
+    assert levels_off(ours, theirs(expected, transform)) <= 1
 
 
 def test_padding_of_a_cmyk_image_is_grey_of_the_models_level() -> None:
@@ -94,10 +111,7 @@ def test_a_turned_image_gives_the_pixels_of_the_upright_one(
     # given an odd rest, whose larger half would change sides
     transform = ImageTransform(R, resize)
     upright = photo((113, 200), seed=3)
-    undo = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    method = undo.get(orientation, TURNS[orientation].method)
-    stored = upright.transpose(method)  # type: ignore[arg-type]
-    data = encoded(stored, "PNG", exif=oriented(orientation))
+    data = stored_turned(upright, orientation, "PNG")
     # then
     ours = Preprocessor(transform, mode).from_bytes(data)  # type: ignore[arg-type]
     assert levels_off(ours, theirs(upright, transform)) <= (1 if mode == "exact" else 3)
@@ -128,13 +142,10 @@ def test_a_strip_gives_a_square_in_bounded_memory(resize: ResizeMode, mode: str)
 
 def test_placements_by_hand() -> None:
     # an odd rest of cropping rounds to even, as torchvision's; of padding, down, as open_clip's
-    assert place((113, 56), ImageTransform(56)).corner == (28, 0)
-    assert place((113, 56), ImageTransform(56), mirror_x=True).corner == (29, 0)
-    padded = place((200, 133), ImageTransform(56, "longest"))
-    assert (padded.size, padded.corner) == ((56, 37), (0, -9))
-    assert place((200, 133), ImageTransform(56, "longest"), mirror_y=True).corner == (0, -10)
-    assert padded.padding == (0, 9)
-    assert padded.kept == (0, 0, 56, 37)
+    assert place((113, 56), ImageTransform(56)).kept == (28, 0, 84, 56)
+    assert place((113, 56), ImageTransform(56), mirror_x=True).kept == (29, 0, 85, 56)
+    assert place((200, 133), ImageTransform(56, "longest")) == ((56, 37), (0, 0, 56, 37), (0, 9))
+    assert place((200, 133), ImageTransform(56, "longest"), mirror_y=True).padding == (0, 10)
     assert resized_size((1, 60_000), ImageTransform(56, "longest")) == (1, 56)
 
 

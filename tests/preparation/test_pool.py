@@ -72,6 +72,14 @@ def test_pixels_are_those_that_this_process_would_make(bench: Bench, folder: Pat
         assert bench.pixels[key].equal(Preprocessor(ImageTransform(RESOLUTION)).from_bytes(data))
 
 
+def test_images_are_resized_as_the_model_takes_them() -> None:
+    transform, data = ImageTransform(RESOLUTION, "longest", "bilinear", fill=9), jpeg()
+    with running(settings(transform=transform)) as bench:
+        [key] = bench.submit(data)
+        assert bench.codes([key]) == [None]
+        assert bench.pixels[key].equal(Preprocessor(transform).from_bytes(data))
+
+
 def test_files_and_data_uris_are_fetched(bench: Bench, folder: Path) -> None:
     data = jpeg()
     (folder / "cat.jpg").write_bytes(data)
