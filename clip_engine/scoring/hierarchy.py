@@ -66,19 +66,21 @@ class LabelTree:
         Returns:
             `[B, N]` for each level. No image changes another's.
         """
-        return [self._combined(probabilities, level, "sum") for level in range(len(self.levels))]
+        columns = probabilities.T  # [L, B], of which index_add_ adds whole rows
+        return [
+            columns.new_zeros(len(names), columns.shape[1]).index_add_(0, nodes, columns[leaves]).T
+            for names, (leaves, nodes) in zip(self.levels, self.nodes, strict=True)
+        ]
 
     def largest(self, probabilities: Tensor) -> list[Tensor]:
         """As `sums`, the largest of the leaves below each node: for independent probabilities."""
-        return [self._combined(probabilities, level, "amax") for level in range(len(self.levels))]
-
-    def _combined(self, probabilities: Tensor, level: int, how: str) -> Tensor:
-        leaves, nodes = self.nodes[level]
-        combined = probabilities.new_zeros(len(probabilities), len(self.levels[level]))
-        # One after the other in the order of the leaves, so that the last bits are always the same.
-        return combined.scatter_reduce_(
-            1, nodes.expand(len(probabilities), -1), probabilities[:, leaves], how
-        )
+        images = len(probabilities)
+        return [
+            probabilities.new_zeros(images, len(names)).scatter_reduce_(
+                1, nodes.expand(images, -1), probabilities[:, leaves], "amax"
+            )
+            for names, (leaves, nodes) in zip(self.levels, self.nodes, strict=True)
+        ]
 
 
 def _parts(path: str) -> tuple[str, ...]:
