@@ -10,12 +10,10 @@ import torch
 from clip_engine.acceleration import Acceleration
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.errors import DeviceError
-from clip_engine.families.clip import ClipDualEncoder
-from clip_engine.formats import read_checkpoint
+from clip_engine.families.load import load_dual_encoder
 from clip_engine.model import Activation
 from clip_engine.precision import Precision, default_precision
 from clip_engine.preprocess import DEFAULT_MAX_PIXELS, FORMATS, Mode, Preprocessor
-from clip_engine.tokenizer import Tokenizer
 from clip_engine.weights.locate import locate_model
 
 DEFAULT_MODEL = "ViT-B/32"
@@ -65,28 +63,26 @@ def load_engine(  # noqa: PLR0913  # each has a default
     Raises:
         ModelNotFoundError: The model is neither a known name nor an existing path.
         DownloadError: The weights can't be downloaded.
-        CheckpointError: The checkpoint is not a CLIP model that can be loaded.
+        CheckpointError: The model can't be read, is of a family that isn't supported, or needs a
+            library that isn't installed.
         DeviceError: There is no such device.
     """
     target = resolve_device(device)
     located = locate_model(model, cache_dir, progress, mirror=mirror, offline=offline)
-    checkpoint = read_checkpoint(located.path, activation)
-    acceleration = acceleration or Acceleration()
-    encoder = ClipDualEncoder(
-        checkpoint.build(),
-        tokenizer=Tokenizer(),
-        normalisation=checkpoint.normalisation,
+    loaded = load_dual_encoder(
+        located,
         device=target,
         precision=precision or default_precision(target),
+        activation=activation,
         acceleration=acceleration,
     )
     most_pixels = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     return Engine(
-        encoder,
-        identity=ModelIdentity(located.name, checkpoint.digest()),
-        preprocessor=Preprocessor(encoder.transform, preprocessing, most_pixels, formats),
+        loaded.encoder,
+        identity=ModelIdentity(located.name, loaded.digest),
+        preprocessor=Preprocessor(loaded.encoder.transform, preprocessing, most_pixels, formats),
         buckets=buckets,
-        acceleration=acceleration,
+        acceleration=acceleration or Acceleration(),
         replicas=replicas,
     )
 

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate, shared_prefixes
 from clip_engine.dual_encoder import TrainedWith
-from clip_engine.images.transform import ImageTransform
+from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.model import CLIP, CLIPConfig
-from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.precision import Precision
 from clip_engine.tokenizer import Tokenizer
 
+OPENAI_PREPROCESSING = Preprocessing()
 CPU = torch.device("cpu")
 STRIDE = 16  # of a ResNet's third stage, which does most of its work
 
@@ -29,7 +29,7 @@ class ClipDualEncoder:
         model: In eval mode, on the CPU; it is moved to `device`, and its image tower's weights are
             converted to `precision`.
         tokenizer: The model's tokenizer.
-        normalisation: Of the pixels, as in the model's training.
+        preprocessing: Of images, as in the model's training.
         device: Where both towers run.
         precision: Of the image tower's weights and matrix products; its residual stream and
             LayerNorm, and the whole text tower, stay in float32.
@@ -47,15 +47,15 @@ class ClipDualEncoder:
         model: CLIP,
         *,
         tokenizer: Tokenizer,
-        normalisation: Normalisation = OPENAI_NORMALISATION,
+        preprocessing: Preprocessing = OPENAI_PREPROCESSING,
         device: torch.device = CPU,
         precision: Precision = "float32",
         acceleration: Acceleration = AROUND_THE_MODEL,
     ) -> None:
         self.device = device
         self.precision = precision
-        self.transform = ImageTransform(model.config.image_resolution)
-        self.normalisation = normalisation
+        self.transform = preprocessing.transform(model.config.image_resolution)
+        self.normalisation = preprocessing.normalisation()
         self.embed_dim = model.config.embed_dim
         self.image_tokens = _image_tokens(model.config)
         self.clip = model.to(device)

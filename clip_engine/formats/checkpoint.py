@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clip_engine.errors import CheckpointError
+from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.model import CLIP, Activation, CLIPConfig, Traits, build_model, infer_config
 from clip_engine.model.config import OPENAI_TRAITS, StateDict
-from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.weights.layouts import OPEN_CLIP_CONFIG
 
 VOCABULARY = 49408  # tokens of CLIP's tokenizer, the only one in this package
@@ -26,9 +26,9 @@ class Checkpoint:
         files: All files that were read, weights first.
         state: Weights by OpenAI's names, on the CPU, in the dtype in which they are stored.
         traits: What the weights don't determine.
-        normalisation: Of the pixels.
+        preprocessing: Of images.
         sizes: Sizes from a config file, by `CLIPConfig`'s names; they must match the weights.
-        overrides: What the caller set differently from the files.
+        overrides: What the caller set differently from the files, or beside them.
         has_activation: Whether the files specify the activation; if not, `traits` has OpenAI's.
     """
 
@@ -37,7 +37,7 @@ class Checkpoint:
     files: tuple[Path, ...]
     state: StateDict
     traits: Traits = OPENAI_TRAITS
-    normalisation: Normalisation = OPENAI_NORMALISATION
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     sizes: Mapping[str, object] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     has_activation: bool = True
@@ -73,17 +73,14 @@ class Checkpoint:
         if activation is None or activation == self.traits.activation:
             return self
         traits = replace(self.traits, activation=activation)
-        return replace(self, traits=traits, overrides=(f"activation={activation}",))
+        return replace(self, traits=traits, overrides=(*self.overrides, f"activation={activation}"))
 
     def digest(self) -> str:
         """SHA-256 in hexadecimal: of the file, or of all files' digests and the overrides.
 
         Anything that changes results changes the digest, because features are cached by it.
         """
-        digests = [file_digest(file) for file in self.files]
-        if len(digests) == 1 and not self.overrides:
-            return digests[0]
-        return hashlib.sha256("\n".join([*digests, *self.overrides]).encode()).hexdigest()
+        return digest_of(self.files, self.overrides)
 
     def _check_sizes(self, config: CLIPConfig) -> None:
         wrong = [
@@ -103,6 +100,14 @@ class Checkpoint:
                 f"The text tower has {config.vocab_size} tokens, but CLIP's tokenizer has "
                 f"{VOCABULARY}; give a model that was trained with CLIP's tokenizer."
             )
+
+
+def digest_of(files: Sequence[Path], settings: Sequence[str] = ()) -> str:
+    """SHA-256 in hexadecimal of one file; of several files' digests and settings, if there are."""
+    digests = [file_digest(file) for file in files]
+    if len(digests) == 1 and not settings:
+        return digests[0]
+    return hashlib.sha256("\n".join([*digests, *settings]).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clip_engine.errors import CheckpointError
+from clip_engine.formats.foreign import foreign_folder
 from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, LAYOUTS, OPEN_CLIP_CONFIG
 
 MOST_LISTED = 5  # files in an error message
@@ -30,6 +31,8 @@ def _what_is_missing(folder: Path) -> str:
     found = sorted(entry.name for entry in folder.iterdir())
     if not found:
         return "is empty; give one with a config file and weights"
+    if kind := foreign_folder(found):
+        return f"has {kind}"
     configs = {config: names for config, names in LAYOUTS if config in found}
     if configs:
         wanted = "; ".join(f"{config} needs one of {', '.join(n)}" for config, n in configs.items())

@@ -16,7 +16,7 @@ from torch import Tensor
 from clip_engine.errors import CheckpointError
 from clip_engine.formats.checkpoint import Checkpoint
 from clip_engine.formats.config_file import read_config
-from clip_engine.formats.hugging_face_config import HuggingFaceConfig, read_normalisation
+from clip_engine.formats.hugging_face_config import HuggingFaceConfig, read_preprocessing
 from clip_engine.formats.weights_file import WeightsFile
 from clip_engine.model.state_dict_diff import name_problems
 from clip_engine.weights.layouts import HUGGING_FACE_CONFIG
@@ -69,14 +69,14 @@ def interpret(path: Path, weights: WeightsFile) -> Checkpoint:
             f"and its activation; put the model's {HUGGING_FACE_CONFIG} beside it."
         )
     declared = read_config(config, HuggingFaceConfig)
-    normalisation, processor_files = read_normalisation(config.parent)
+    preprocessing, processor_files = read_preprocessing(config.parent)
     return Checkpoint(
         path=path,
         format=f"Hugging Face CLIPModel, {weights.container}",
         files=(*weights.files, *processor_files, config),
         state=_convert(path, weights.state, declared),
         traits=declared.traits(),
-        normalisation=normalisation,
+        preprocessing=preprocessing,
         sizes=declared.sizes(),
     )
 

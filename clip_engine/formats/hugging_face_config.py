@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from clip_engine.formats.config_file import read_config
+from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.model import Activation, Traits
-from clip_engine.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
+from clip_engine.normalisation import OPENAI_NORMALISATION, RGB
 
 # Of LayerNorm; the only value supported, with a tolerance because it is a float.
 Epsilon = Annotated[float, Field(ge=0.99e-5, le=1.01e-5)]
@@ -121,11 +122,26 @@ class HuggingFaceConfig(BaseModel):
 
 
 class ShortestEdge(BaseModel):
-    """`size` of a processor that keeps the aspect ratio; one with height and width doesn't."""
+    """`size` of a processor that keeps the aspect ratio."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shortest_edge: PositiveInt
+
+
+class Square(BaseModel):
+    """`size` of a processor that doesn't keep it, and `crop_size`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height: PositiveInt
+    width: PositiveInt
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Square:
+        if self.height != self.width:
+            raise ValueError(f"{self.height} x {self.width} pixels; images must be square")
+        return self
 
 
 class ImageProcessor(BaseModel):
@@ -135,9 +151,30 @@ class ImageProcessor(BaseModel):
 
     image_mean: RGB = OPENAI_NORMALISATION.mean
     image_std: RGB = OPENAI_NORMALISATION.std
-    resample: Literal[3] = 3  # Pillow's number for bicubic
+    resample: Literal[2, 3] = 3  # Pillow's numbers for bilinear and bicubic
     do_normalize: Literal[True] = True
-    size: PositiveInt | ShortestEdge | None = None
+    do_resize: Literal[True] = True
+    size: PositiveInt | ShortestEdge | Square | None = None
+    crop_size: PositiveInt | Square | None = None
+
+    @model_validator(mode="after")
+    def _crop_keeps_the_size(self) -> ImageProcessor:
+        cropped = self.crop_size.height if isinstance(self.crop_size, Square) else self.crop_size
+        if isinstance(self.size, ShortestEdge) and cropped not in (None, self.size.shortest_edge):
+            raise ValueError(
+                f"size.shortest_edge is {self.size.shortest_edge} and crop_size {cropped}; they "
+                "must be the same"
+            )
+        return self
+
+    def preprocessing(self) -> Preprocessing:
+        """The same in open_clip's words."""
+        return Preprocessing(
+            mean=self.image_mean,
+            std=self.image_std,
+            interpolation="bilinear" if self.resample == 2 else "bicubic",
+            resize_mode="squash" if isinstance(self.size, Square) else "shortest",
+        )
 
 
 class Processor(BaseModel):
@@ -148,17 +185,15 @@ class Processor(BaseModel):
     image_processor: ImageProcessor = ImageProcessor()
 
 
-def read_normalisation(folder: Path) -> tuple[Normalisation, tuple[Path, ...]]:
-    """The normalisation from a folder's processor config, and that file; OpenAI's without a file.
+def read_preprocessing(folder: Path) -> tuple[Preprocessing, tuple[Path, ...]]:
+    """What a folder's processor config says, and that file; OpenAI's preprocessing without one.
 
     Raises:
         CheckpointError: The file describes unsupported preprocessing.
     """
     older, newer = folder / "preprocessor_config.json", folder / "processor_config.json"
     if older.is_file():
-        processor = read_config(older, ImageProcessor)
-        return Normalisation(processor.image_mean, processor.image_std), (older,)
+        return read_config(older, ImageProcessor).preprocessing(), (older,)
     if newer.is_file():
-        processor = read_config(newer, Processor).image_processor
-        return Normalisation(processor.image_mean, processor.image_std), (newer,)
-    return OPENAI_NORMALISATION, ()
+        return read_config(newer, Processor).image_processor.preprocessing(), (newer,)
+    return Preprocessing(), ()

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.model import Traits
-from clip_engine.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
 
 Stages = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 Off = Literal[False]
@@ -120,28 +120,13 @@ class ModelConfig(BaseModel):
     output_dict: Any = None
 
 
-class PreprocessConfig(BaseModel):
-    """`preprocess_cfg`; the image's size is the model's."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mean: RGB = OPENAI_NORMALISATION.mean
-    std: RGB = OPENAI_NORMALISATION.std
-    interpolation: Literal["bicubic"] = "bicubic"
-    resize_mode: Literal["shortest"] = "shortest"
-
-    def normalisation(self) -> Normalisation:
-        """Of the pixels."""
-        return Normalisation(self.mean, self.std)
-
-
 class OpenCLIPConfig(BaseModel):
     """The whole file."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     model_cfg: ModelConfig
-    preprocess_cfg: PreprocessConfig = PreprocessConfig()
+    preprocess_cfg: Preprocessing = Preprocessing()
 
     def traits(self) -> Traits:
         """What the weights don't determine."""

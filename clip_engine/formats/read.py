@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -17,7 +18,11 @@ from clip_engine.model import Activation
 FORMATS: tuple[ModuleType, ...] = (hugging_face, openai, open_clip)
 
 
-def read_checkpoint(path: Path, activation: Activation | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: Path,
+    activation: Activation | None = None,
+    config: Mapping[str, object] | None = None,
+) -> Checkpoint:
     """Read a checkpoint of any format.
 
     Args:
@@ -25,6 +30,8 @@ def read_checkpoint(path: Path, activation: Activation | None = None) -> Checkpo
             config file.
         activation: Of the MLPs, overriding the files; None to use theirs. OpenAI's files and config
             files specify it; other bare weights don't.
+        config: The content of an `open_clip_config.json`, for weights in OpenCLIP's format without
+            that file; it is part of the digest.
 
     Raises:
         InputError: The activation is unknown.
@@ -37,6 +44,8 @@ def read_checkpoint(path: Path, activation: Activation | None = None) -> Checkpo
             "None for the checkpoint's own."
         )
     weights = read_weights(find_weights(path))
+    if config is not None:
+        return open_clip.by_config(path, weights, config).with_activation(activation)
     form = next(form for form in FORMATS if form.recognises(weights))
     checkpoint: Checkpoint = form.interpret(path, weights)
     return checkpoint.with_activation(activation)

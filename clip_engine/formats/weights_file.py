@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clip_engine.errors import CheckpointError
+from clip_engine.formats.foreign import foreign_file
 from clip_engine.formats.shards import read_index
 from clip_engine.formats.torch_file import read_torch_file
 from clip_engine.formats.torchscript import is_torchscript, read_torchscript
@@ -78,6 +79,8 @@ def _read_one(path: Path) -> WeightsFile:
 
 
 def _reader(path: Path) -> Callable[[Path], WeightsFile]:
+    if kind := foreign_file(path.name):
+        raise CheckpointError(f"{str(path)!r} is {kind}.")
     if zipfile.is_zipfile(path):
         _check_whole(path)
         return _read_torchscript if is_torchscript(path) else _read_torch_file

@@ -13,7 +13,9 @@ from support.checkpoints import edit_json, refusal
 from support.hugging_face import small_model
 from support.oracles import assert_agree, hugging_face_answers, our_answers
 
+from clip_engine import load_engine
 from clip_engine.formats import read_checkpoint
+from clip_engine.images.transform import ImageTransform
 from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 
 
@@ -56,12 +58,23 @@ def test_the_processors_means_are_taken(folder: Path, writer: str) -> None:
         older.unlink()
     # then
     checkpoint = read_checkpoint(folder)
-    assert checkpoint.normalisation == Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    assert checkpoint.preprocessing.normalisation() == Normalisation(
+        (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    )
     assert folder / writer in checkpoint.files
 
 
 def test_without_a_processor_openais_means_are_taken(folder: Path) -> None:
-    assert read_checkpoint(folder).normalisation == OPENAI_NORMALISATION
+    assert read_checkpoint(folder).preprocessing.normalisation() == OPENAI_NORMALISATION
+
+
+def test_the_processors_resizing_is_taken(folder: Path) -> None:
+    transformers.CLIPImageProcessor(
+        resample=2, size={"height": 32, "width": 32}, do_center_crop=False
+    ).save_pretrained(folder)
+    assert load_engine(str(folder)).preprocessor.transform == ImageTransform(
+        32, "squash", "bilinear"
+    )
 
 
 # --- what is refused ---
@@ -69,7 +82,13 @@ def test_without_a_processor_openais_means_are_taken(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("resample", 2), ("do_normalize", False), ("size", {"height": 224, "width": 224})],
+    [
+        ("resample", 5),
+        ("do_normalize", False),
+        ("do_resize", False),
+        ("size", {"height": 224, "width": 192}),
+        ("crop_size", 200),
+    ],
 )
 def test_a_processor_that_does_something_else_is_refused(
     folder: Path, option: str, value: object
@@ -82,7 +101,6 @@ def test_a_processor_that_does_something_else_is_refused(
 @pytest.mark.parametrize(
     ("section", "entry", "value"),
     [
-        ("", "model_type", "siglip"),
         ("text_config", "hidden_act", "gelu_new"),
         ("text_config", "layer_norm_eps", 1e-6),
         ("text_config", "eos_token_id", 5),
@@ -149,7 +167,7 @@ def test_weights_without_their_config_are_refused(folder: Path) -> None:
 def test_a_resnets_folder_is_refused(tmp_path: Path) -> None:
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])
     transformers.ResNetModel(config).save_pretrained(tmp_path)
-    assert "which every CLIP model has" in refusal(tmp_path)
+    assert "is an image model (resnet) without a text tower" in refusal(tmp_path)
 
 
 # --- shards ---

@@ -115,7 +115,7 @@ def test_the_pixels_are_normalised_as_the_config_says(tmp_path: Path) -> None:
     engine = load_engine(str(tmp_path))
     grey = engine.encode_pixels([engine.prepare(Image.new("RGB", (56, 56), (255, 128, 0)))])
     # then by hand: (value / 255 - 0.5) / std
-    assert read_checkpoint(tmp_path).normalisation == Normalisation(mean, std)
+    assert read_checkpoint(tmp_path).preprocessing.normalisation() == Normalisation(mean, std)
     pixels = torch.tensor([1.0, (128 / 255 - 0.5) / 0.25, -4.0]).view(1, 3, 1, 1)
     with torch.inference_mode():
         told = torch.nn.functional.normalize(oracle.encode_image(pixels.expand(1, 3, 56, 56)))

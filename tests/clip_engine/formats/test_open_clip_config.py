@@ -9,7 +9,9 @@ from support.checkpoints import TIMM_WARNINGS, edit_json, refusal
 from support.open_clip_folders import SMALL, save_folder, small_oracle
 from support.oracles import open_clip_model
 
+from clip_engine import load_engine
 from clip_engine.formats import read_checkpoint
+from clip_engine.images.transform import ImageTransform
 from clip_engine.normalisation import OPENAI_NORMALISATION
 
 pytestmark = pytest.mark.filterwarnings(*TIMM_WARNINGS)
@@ -32,7 +34,7 @@ def test_the_config_is_part_of_the_digest(folder: Path) -> None:
 
 def test_openais_preprocessing_is_the_default(folder: Path) -> None:
     edit_json(folder / CONFIG, "", preprocess_cfg={})
-    assert read_checkpoint(folder).normalisation == OPENAI_NORMALISATION
+    assert read_checkpoint(folder).preprocessing.normalisation() == OPENAI_NORMALISATION
 
 
 # --- what is refused ---
@@ -70,18 +72,25 @@ def test_an_option_that_is_not_built_here_is_named(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("interpolation", "bilinear"), ("resize_mode", "squash"), ("mean", [0.5])],
+    [("interpolation", "nearest"), ("resize_mode", "stretch"), ("mean", [0.5])],
 )
 def test_preprocessing_that_is_not_built_here_is_named(
     folder: Path, option: str, value: object
 ) -> None:
     edit_json(folder / CONFIG, "preprocess_cfg", **{option: value})
-    assert f"preprocess_cfg.{option}" in refusal(folder)
+    assert f"preprocess_cfg.{option}" in refusal(folder, read_checkpoint)
+
+
+def test_resizing_is_that_of_the_config(folder: Path) -> None:
+    edit_json(folder / CONFIG, "preprocess_cfg", interpolation="bilinear", resize_mode="squash")
+    assert load_engine(str(folder)).preprocessor.transform == ImageTransform(
+        56, "squash", "bilinear"
+    )
 
 
 def test_a_custom_text_model_and_a_sigmoid_model_are_refused(folder: Path) -> None:
     edit_json(folder / CONFIG, "model_cfg", custom_text=True, init_logit_bias=-10)
-    message = refusal(folder)
+    message = refusal(folder, read_checkpoint)
     assert "model_cfg.custom_text" in message
     assert "model_cfg.init_logit_bias is -10" in message
 

@@ -1,0 +1,257 @@
+"""Models that transformers saved as `DualEncoder`s: SigLIP, SigLIP 2 and MetaCLIP 2.
+
+They are built by the library transformers, of the extra `models`, from the files of a folder; no
+code in it is run. Axes: B images, N texts, T tokens, D embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clip_engine.dual_encoder import TrainedWith
+from clip_engine.errors import CheckpointError
+from clip_engine.families.low_precision import LowPrecision
+from clip_engine.families.open_clip_tokenizer import FILES, MORE_FILES, RowTokenizer
+from clip_engine.formats.find_weights import find_weights
+from clip_engine.formats.hugging_face_config import read_preprocessing
+from clip_engine.formats.preprocessing import Preprocessing
+from clip_engine.formats.weights_file import read_weights
+from clip_engine.model.state_dict_diff import name_problems
+from clip_engine.precision import Precision
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A `model_type`.
+
+    Attributes:
+        model: Name of the model's class in transformers.
+        config: Name of its config's class.
+        trained_with: The loss.
+        clean: Applied to texts before they are tokenized. SigLIP's were in lower case, which
+            SigLIP 2's tokenizer doesn't do by itself (arXiv:2502.14786, section 2.1).
+    """
+
+    model: str
+    config: str
+    trained_with: TrainedWith
+    clean: Callable[[str], str] = str
+
+
+KINDS = {
+    "siglip": _Kind("SiglipModel", "SiglipConfig", "sigmoid", str.lower),
+    "metaclip_2": _Kind("MetaClip2Model", "MetaClip2Config", "softmax"),
+}
+
+
+class TransformersDualEncoder:
+    """Implements `DualEncoder`.
+
+    Args:
+        model: transformers', in eval mode, on the CPU, in float32; it is moved to `device`, and its
+            image tower's weights are converted to `precision`.
+        tokenizer: The model's.
+        preprocessing: Of images.
+        trained_with: The loss.
+        device: Where both towers run.
+        precision: Of the image tower's matrix products; the text tower stays in float32.
+        files: All files that determine results, weights first.
+    """
+
+    def __init__(  # noqa: PLR0913  # collaborators are injected
+        self,
+        model: Any,
+        *,
+        tokenizer: RowTokenizer,
+        preprocessing: Preprocessing,
+        trained_with: TrainedWith,
+        device: torch.device,
+        precision: Precision,
+        files: tuple[Path, ...] = (),
+    ) -> None:
+        vision = model.config.vision_config
+        self.device = device
+        self.precision = precision
+        self.transform = preprocessing.transform(vision.image_size)
+        self.normalisation = preprocessing.normalisation()
+        self.image_tokens = (vision.image_size // vision.patch_size) ** 2
+        self.logit_scale = float(model.logit_scale.exp())
+        self.logit_bias = float(getattr(model, "logit_bias", 0.0))
+        self.trained_with = trained_with
+        self.files = files
+        self._tokenizer = tokenizer
+        images = _Tower(model.vision_model, getattr(model, "visual_projection", None))
+        self.image_tower: nn.Module = images.to(device)
+        self._text = _Tower(model.text_model, getattr(model, "text_projection", None)).to(device)
+        if precision != "float32":
+            self.image_tower = LowPrecision(self.image_tower, getattr(torch, precision))
+        with torch.inference_mode():
+            self.embed_dim = self.encode_text(self.tokenize(["a"])).shape[1]
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Features `[B, D]` of normalised float32 pixels `[B, 3, R, R]`; not normalised."""
+        features: Tensor = self.image_tower(pixels)
+        return features
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers, int64 `[N, T]` on the CPU, padded to the length of the training.
+
+        Raises:
+            TextTooLongError: A text has too many tokens; nothing is truncated.
+        """
+        return self._tokenizer.tokenize(texts)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Features, float32 `[N, D]` on the device; not normalised."""
+        features: Tensor = self._text(tokens.to(self.device))
+        return features
+
+
+class _Tower(nn.Module):
+    """A tower and, if the model has one, its projection: inputs to features alone."""
+
+    def __init__(self, tower: nn.Module, projection: nn.Module | None) -> None:
+        super().__init__()
+        self.tower = tower
+        self.projection = projection or nn.Identity()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features: Tensor = self.projection(self.tower(inputs).pooler_output)
+        return features
+
+
+def load_transformers(
+    path: Path, *, device: torch.device, precision: Precision = "float32"
+) -> TransformersDualEncoder:
+    """Load a model that transformers saved. Nothing is downloaded.
+
+    Args:
+        path: A folder with `config.json`, weights, tokenizer and the image processor's config, or
+            the weights in it.
+        device: Where both towers run.
+        precision: Of the image tower's matrix products.
+
+    Raises:
+        CheckpointError: A file is missing or can't be read, or the weights don't fit the config.
+    """
+    weights = find_weights(path)
+    folder = weights.parent
+    preprocessing, processor_files = read_preprocessing(folder)
+    if not processor_files:
+        raise CheckpointError(
+            f"{str(folder)!r} has no preprocessor_config.json, so it is unknown how images are "
+            "prepared; download that file too."
+        )
+    read = read_weights(weights)
+    with _named(folder, "model"):
+        config, kind = _read_config(folder)
+        model = _build(kind, config, read.state, folder)
+    with _named(folder, "tokenizer"):
+        tokenizer = _read_tokenizer(folder, config.text_config.max_position_embeddings, kind.clean)
+    own = tuple(folder / name for name in FILES + MORE_FILES if (folder / name).is_file())
+    return TransformersDualEncoder(
+        model,
+        tokenizer=tokenizer,
+        preprocessing=preprocessing,
+        trained_with=kind.trained_with,
+        device=device,
+        precision=precision,
+        files=(*read.files, folder / HUGGING_FACE_CONFIG, *processor_files, *own),
+    )
+
+
+def _read_config(folder: Path) -> tuple[Any, _Kind]:
+    import transformers
+
+    config = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)[0]
+    kind = KINDS[config["model_type"]]
+    return getattr(transformers, kind.config).from_dict(config), kind
+
+
+def _build(kind: _Kind, config: Any, state: Mapping[str, Tensor], folder: Path) -> nn.Module:
+    import transformers
+
+    with _quiet():
+        model, report = getattr(transformers, kind.model).from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(state),
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # they are reported below
+            output_loading_info=True,
+        )
+    shapes = [str(key[0]) for key in report["mismatched_keys"]]
+    if problems := name_problems(report["missing_keys"], report["unexpected_keys"], shapes):
+        raise CheckpointError(
+            f"The weights in {str(folder)!r} don't fit {HUGGING_FACE_CONFIG}: {problems}; use the "
+            "files of one model."
+        )
+    built: nn.Module = model.eval().requires_grad_(requires_grad=False)
+    return built
+
+
+def _read_tokenizer(folder: Path, length: int, clean: Callable[[str], str]) -> RowTokenizer:
+    import transformers
+
+    hub: Any = transformers.AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        # Padding or truncation would change the tokenizer's state under another thread.
+        cleaned = [clean(text) for text in texts]
+        encoded = hub(cleaned, padding=False, truncation=False, verbose=False)
+        return list(encoded["input_ids"])
+
+    encode(["first"])  # sets the state that later calls need
+    return RowTokenizer(
+        encode,
+        marks=hub.num_special_tokens_to_add(),
+        context_length=length,
+        pad=int(hub.pad_token_id),
+        pad_left=hub.padding_side == "left",
+    )
+
+
+@contextmanager
+def _named(folder: Path, part: str) -> Iterator[None]:
+    """Turn whatever transformers raises into one sentence.
+
+    Raises:
+        CheckpointError: Something was raised inside the block.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"The {part} in {str(folder)!r} can't be read ({reason}); download its files again, or "
+            "update transformers."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without progress bar and report: what is wrong is raised."""
+    from transformers.utils import logging
+
+    theirs: Any = logging  # without types
+    level, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(level)
+        if bar:
+            theirs.enable_progress_bar()
