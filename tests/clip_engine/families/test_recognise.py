@@ -18,8 +18,7 @@ from clip_engine.families import recognise as module
 from clip_engine.families.recognise import CLIP, Family, recognise, tag_config
 from clip_engine.formats import read_checkpoint
 from clip_engine.formats.open_clip_config import OpenCLIPConfig
-from clip_engine.model import infer_config
-from clip_engine.model.clip import CLIP as OurClip
+from clip_engine.model import clip, infer_config
 from clip_engine.weights.located import LocatedModel
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def test_our_own_clip_has_the_shapes_of_each_architecture_that_it_is_given() -> 
             theirs = open_clip.CLIP(**open_clip.get_model_config(name)).state_dict()
             # when
             config = infer_config(theirs, declared.traits())
-            ours = OurClip(config).state_dict()
+            ours = clip.CLIP(config).state_dict()
         # then
         assert {key: value.shape for key, value in ours.items()} == {
             key: value.shape for key, value in theirs.items()
