@@ -25,7 +25,7 @@ from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.model.state_dict_diff import name_problems
 from clip_engine.precision import Precision
-from clip_engine.weights.layouts import HUGGING_FACE_CONFIG
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, has_tokenizer
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,11 @@ def _build(kind: _Kind, config: Any, state: Mapping[str, Tensor], folder: Path) 
 def _read_tokenizer(folder: Path, length: int, clean: Callable[[str], str]) -> RowTokenizer:
     import transformers
 
+    if not has_tokenizer([entry.name for entry in folder.iterdir()]):
+        # transformers would make one without a vocabulary.
+        raise CheckpointError(
+            f"The tokenizer in {str(folder)!r} has no vocabulary; download tokenizer.json too."
+        )
     hub: Any = transformers.AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
