@@ -29,11 +29,13 @@ class LoadedModel:
         encoder: The model.
         family: What it is, and the library that loaded it.
         digest: SHA-256 of all that determines its results, in hexadecimal.
+        format: A description of its files' format, for people.
     """
 
     encoder: DualEncoder
     family: Family
     digest: str
+    format: str
 
 
 def load_dual_encoder(
@@ -69,7 +71,7 @@ def load_dual_encoder(
             precision=precision,
             acceleration=acceleration,
         )
-        return LoadedModel(clip, family, checkpoint.digest())
+        return LoadedModel(clip, family, checkpoint.digest(), checkpoint.format)
     if activation is not None:
         raise InputError(
             f"{located.name!r} is a {family.name} model, whose config specifies the activation; "
@@ -85,9 +87,10 @@ def load_dual_encoder(
             precision=precision,
             acceleration=acceleration,
         )
-        return LoadedModel(other, family, digest_of(other.files, other.settings))
+        digest = digest_of(other.files, other.settings)
+        return LoadedModel(other, family, digest, "OpenCLIP")
     theirs = load_transformers(located.path, device=device, precision=precision)
-    return LoadedModel(theirs, family, digest_of(theirs.files))
+    return LoadedModel(theirs, family, digest_of(theirs.files), "Hugging Face transformers")
 
 
 def read_clip(located: LocatedModel, activation: Activation | None = None) -> Checkpoint:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from support.checkpoints import TIMM_WARNINGS
+from support.open_clip_families import save_family
 from support.tiny_clip import TINY_RESNET, TINY_VIT, write_tiny
+from support.transformers_families import save_model
 from support.weights_server import published
 
+from clip_engine import load_engine
 from clip_engine.model import CLIP, CLIPConfig
 
 # --- info ---
@@ -73,6 +79,34 @@ def test_the_demo_model_is_described(described):
     assert described("demo")["parameters"] > 0
 
 
+@pytest.mark.filterwarnings(*TIMM_WARNINGS)
+@pytest.mark.parametrize(
+    ("save", "family", "library"),
+    [
+        (partial(save_family, "coca"), "CoCa", "open_clip"),
+        (partial(save_model, "metaclip2"), "MetaCLIP 2", "transformers"),
+    ],
+    ids=["open_clip", "transformers"],
+)
+def test_a_model_of_another_family_is_described(described, tmp_path, save, family, library):
+    save(tmp_path)
+
+    description = described(tmp_path)
+
+    assert (description["family"], description["library"]) == (family, library)
+    assert description["digest"] == load_engine(str(tmp_path)).identity.digest
+    assert description["parameters"] > 0
+    assert description["config"].items() >= {"trained_with": "softmax"}.items()
+
+
+def test_a_model_of_the_hub_that_is_not_in_the_cache_is_not_downloaded(models, hub):
+    status, printed, [error] = models("info", "openai/clip-vit-base-patch32")
+
+    assert (status, printed) == (2, [])
+    assert "`clip-worker models download openai/clip-vit-base-patch32`" in error
+    assert hub.requests == []
+
+
 # --- invalid input ---
 
 
@@ -82,8 +116,8 @@ def test_the_demo_model_is_described(described):
         (["download", "ViT-B-32"], "Unknown model 'ViT-B-32'. Did you mean 'ViT-B/32'?"),
         (["verify", "vit"], "Unknown model 'vit'. Give one of demo, RN50, RN101"),
         (["verify", "demo"], "'demo' was not downloaded, so there is no hash to compare it with"),
-        (["info", "nowhere.pt"], "no 'nowhere.pt'; give the path of a checkpoint, or one of demo"),
-        (["info", "x" * 5000], "There is no 'xxx"),
+        (["info", "nowhere.pt"], "Unknown model 'nowhere.pt'. Give one of demo"),
+        (["info", "x" * 5000], "Unknown model 'xxx"),
         (["info", "RN50"], "RN50.pt'; download it with `clip-worker models download RN50`"),
         (["download", "RN50", "--mirror", "mirror.example"], "'mirror.example' is no mirror"),
         (["list", "--mirror", "ftp://a.example"], "'ftp://a.example' is no mirror"),

@@ -10,7 +10,7 @@ COMMANDS = {
     "list": "List models that people run, and which of them are cached.",
     "download": "Download models to their caches.",
     "verify": "Verify the cached files by their hashes.",
-    "info": "Describe a checkpoint: format, size, hyper-parameters, digest.",
+    "info": "Describe a model: family, format, size, hyper-parameters, digest.",
 }
 
 
