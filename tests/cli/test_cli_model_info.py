@@ -88,9 +88,7 @@ def test_the_demo_model_is_described(described):
     ],
     ids=["open_clip", "transformers"],
 )
-def test_a_model_of_another_family_is_described(
-    described, tmp_path, capsys, save, family, library
-):
+def test_a_model_of_another_family_is_described(described, tmp_path, capsys, save, family, library):
     save(tmp_path)
     capsys.readouterr()  # the progress bar of transformers, which saves it
 
