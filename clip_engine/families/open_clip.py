@@ -22,7 +22,6 @@ from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.families.open_clip_model import build_model
 from clip_engine.families.open_clip_tokenizer import read_tokenizer
 from clip_engine.formats.find_weights import find_weights
-from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.precision import Precision
 from clip_engine.weights.layouts import HUGGING_FACE_CONFIG

@@ -16,8 +16,8 @@ from clip_engine.acceleration import Acceleration
 from clip_engine.dual_encoder import TrainedWith
 from clip_engine.errors import CheckpointError
 from clip_engine.families.low_precision import LowPrecision
-from clip_engine.families.open_clip_config import Preprocessing
 from clip_engine.families.open_clip_tokenizer import RowTokenizer
+from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.precision import Precision
 
 STRIDE = 16  # of a convolutional tower's third stage, which does most of its work
