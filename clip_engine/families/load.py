@@ -89,7 +89,9 @@ def load_dual_encoder(
         )
         digest = digest_of(other.files, other.settings)
         return LoadedModel(other, family, digest, "OpenCLIP")
-    theirs = load_transformers(located.path, device=device, precision=precision)
+    theirs = load_transformers(
+        located.path, device=device, precision=precision, acceleration=acceleration
+    )
     return LoadedModel(theirs, family, digest_of(theirs.files), "Hugging Face transformers")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from clip_engine.errors import CheckpointError
+
 # Weights of attention that are no layer of their own.
 PARAMETERS = ("in_proj_weight", "in_proj_bias")
 
@@ -34,6 +36,27 @@ class LowPrecision(nn.Module):
         with torch.autocast(pixels.device.type, self.dtype, cache_enabled=False):
             features: Tensor = self.tower(pixels)
             return features
+
+
+@torch.inference_mode()
+def check_range(tower: nn.Module, resolution: int, device: torch.device) -> None:
+    """Encode noise once.
+
+    Args:
+        tower: In float16, on its device.
+        resolution: R, pixels a side of its input.
+        device: The tower's.
+
+    Raises:
+        CheckpointError: Features aren't finite.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 3, resolution, resolution, generator=generator).to(device)
+    if not tower(noise).isfinite().all():
+        raise CheckpointError(
+            "The image tower's activations are too large for float16; run it in bfloat16 or "
+            "float32."
+        )
 
 
 def _convert(tower: nn.Module, dtype: torch.dtype) -> None:

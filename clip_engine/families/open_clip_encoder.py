@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from clip_engine.acceleration import Acceleration
 from clip_engine.dual_encoder import TrainedWith
 from clip_engine.errors import CheckpointError
-from clip_engine.families.low_precision import LowPrecision
+from clip_engine.families.low_precision import LowPrecision, check_range
 from clip_engine.families.open_clip_tokenizer import RowTokenizer
 from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.precision import Precision
@@ -77,7 +77,7 @@ class OpenClipDualEncoder:
         with torch.inference_mode():
             self.embed_dim = self.encode_text(self.tokenize(["a"])).shape[1]
             if precision == "float16":
-                self._check_range()
+                check_range(self.image_tower, self.transform.resolution, device)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Features `[B, D]` of normalised float32 pixels `[B, 3, R, R]`; not normalised."""
@@ -99,16 +99,6 @@ class OpenClipDualEncoder:
             tokens = tokens[:, : int(used.nonzero().max()) + 1]
         features: Tensor = self._text(tokens.to(self.device))
         return features
-
-    def _check_range(self) -> None:
-        side = self.transform.resolution
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(1, 3, side, side, generator=generator).to(self.device)
-        if not self.encode_image(noise).isfinite().all():
-            raise CheckpointError(
-                "The image tower's activations are too large for float16; run it in bfloat16 or "
-                "float32."
-            )
 
 
 def image_tokens(visual: Any, resolution: int) -> int:

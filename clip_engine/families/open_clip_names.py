@@ -34,7 +34,7 @@ def open_clip_name(model: Mapping[str, Any]) -> str:
         return found
     if found := _first(TOKENIZERS, text.get("hf_tokenizer_name")):
         return found
-    return f"CLIP with timm's image tower {tower}" if tower else "CLIP variant of open_clip"
+    return f"{tower} CLIP" if tower else "CLIP variant"
 
 
 def _first(parts: Mapping[str, str], name: object) -> str | None:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clip_engine.acceleration import Acceleration
 from clip_engine.dual_encoder import TrainedWith
 from clip_engine.errors import CheckpointError
-from clip_engine.families.low_precision import LowPrecision
+from clip_engine.families.low_precision import LowPrecision, check_range
 from clip_engine.families.open_clip_tokenizer import FILES, MORE_FILES, RowTokenizer
 from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.hugging_face_config import read_preprocessing
@@ -36,6 +37,8 @@ class _Kind:
         model: Name of the model's class in transformers.
         config: Name of its config's class.
         trained_with: The loss.
+        causal: Whether a token attends only to those before it, so padding at the end changes
+            nothing.
         clean: Applied to texts before they are tokenized. SigLIP's were in lower case, which
             SigLIP 2's tokenizer doesn't do by itself (arXiv:2502.14786, section 2.1).
     """
@@ -43,12 +46,13 @@ class _Kind:
     model: str
     config: str
     trained_with: TrainedWith
+    causal: bool
     clean: Callable[[str], str] = str
 
 
 KINDS = {
-    "siglip": _Kind("SiglipModel", "SiglipConfig", "sigmoid", str.lower),
-    "metaclip_2": _Kind("MetaClip2Model", "MetaClip2Config", "softmax"),
+    "siglip": _Kind("SiglipModel", "SiglipConfig", "sigmoid", causal=False, clean=str.lower),
+    "metaclip_2": _Kind("MetaClip2Model", "MetaClip2Config", "softmax", causal=True),
 }
 
 
@@ -61,6 +65,7 @@ class TransformersDualEncoder:
         tokenizer: The model's.
         preprocessing: Of images.
         trained_with: The loss.
+        padding: The token that is cut at the end of texts; None to compute the whole context.
         device: Where both towers run.
         precision: Of the image tower's matrix products; the text tower stays in float32.
         files: All files that determine results, weights first.
@@ -73,6 +78,7 @@ class TransformersDualEncoder:
         tokenizer: RowTokenizer,
         preprocessing: Preprocessing,
         trained_with: TrainedWith,
+        padding: int | None,
         device: torch.device,
         precision: Precision,
         files: tuple[Path, ...] = (),
@@ -88,11 +94,14 @@ class TransformersDualEncoder:
         self.trained_with = trained_with
         self.files = files
         self._tokenizer = tokenizer
+        self._padding = padding
         images = _Tower(model.vision_model, getattr(model, "visual_projection", None))
         self.image_tower: nn.Module = images.to(device)
         self._text = _Tower(model.text_model, getattr(model, "text_projection", None)).to(device)
         if precision != "float32":
             self.image_tower = LowPrecision(self.image_tower, getattr(torch, precision))
+        if precision == "float16":
+            check_range(self.image_tower, self.transform.resolution, device)
         with torch.inference_mode():
             self.embed_dim = self.encode_text(self.tokenize(["a"])).shape[1]
 
@@ -111,6 +120,9 @@ class TransformersDualEncoder:
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Features, float32 `[N, D]` on the device; not normalised."""
+        if self._padding is not None:
+            used = (tokens != self._padding).any(dim=0)  # [T]
+            tokens = tokens[:, : int(used.nonzero().max()) + 1]
         features: Tensor = self._text(tokens.to(self.device))
         return features
 
@@ -129,7 +141,11 @@ class _Tower(nn.Module):
 
 
 def load_transformers(
-    path: Path, *, device: torch.device, precision: Precision = "float32"
+    path: Path,
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+    acceleration: Acceleration | None = None,
 ) -> TransformersDualEncoder:
     """Load a model that transformers saved. Nothing is downloaded.
 
@@ -138,6 +154,7 @@ def load_transformers(
             the weights in it.
         device: Where both towers run.
         precision: Of the image tower's matrix products.
+        acceleration: Which accelerations are on, of which `trimmed_text` applies; None for all.
 
     Raises:
         CheckpointError: A file is missing or can't be read, or the weights don't fit the config.
@@ -156,12 +173,14 @@ def load_transformers(
         model = _build(kind, config, read.state, folder)
     with _named(folder, "tokenizer"):
         tokenizer = _read_tokenizer(folder, config.text_config.max_position_embeddings, kind.clean)
+    trimmed = kind.causal and (acceleration or Acceleration()).trimmed_text
     own = tuple(folder / name for name in FILES + MORE_FILES if (folder / name).is_file())
     return TransformersDualEncoder(
         model,
         tokenizer=tokenizer,
         preprocessing=preprocessing,
         trained_with=kind.trained_with,
+        padding=tokenizer.pad if trimmed and not tokenizer.pad_left else None,
         device=device,
         precision=precision,
         files=(*read.files, folder / HUGGING_FACE_CONFIG, *processor_files, *own),

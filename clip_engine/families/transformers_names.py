@@ -48,7 +48,7 @@ def refusal(config: Mapping[str, Any]) -> str:
     """What a model is that nobody loads, and what to give instead; a sentence without its subject.
 
     >>> refusal({"model_type": "bert", "vocab_size": 30522})
-    "is a text model (bert) without an image tower; give a CLIP, SigLIP or MetaCLIP 2 model"
+    'is a text model (bert) without an image tower; give a CLIP, SigLIP or MetaCLIP 2 model'
     """
     kind = config.get("model_type")
     if kind in REFUSED:

@@ -42,10 +42,10 @@ COUNTS = {
     "mT5 CLIP": 2,
     "RoBERTa CLIP": 1,
     "Swin CLIP": 1,
-    "CLIP with timm's image tower vit_large_patch14_clip_224": 1,  # MobileCLIP2-L-14
-    "CLIP with timm's image tower vit_medium_patch16_gap_256": 1,
-    "CLIP with timm's image tower vit_relpos_medium_patch16_cls_224": 1,
-    "CLIP variant of open_clip": 1,  # ViT-M-16-alt
+    "vit_large_patch14_clip_224 CLIP": 1,  # MobileCLIP2-L-14
+    "vit_medium_patch16_gap_256 CLIP": 1,
+    "vit_relpos_medium_patch16_cls_224 CLIP": 1,
+    "CLIP variant": 1,  # ViT-M-16-alt
 }
 
 
