@@ -10,7 +10,7 @@ Axes: N texts, T tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def _from_transformers(
         raise CheckpointError(
             f"The tokenizer in {str(folder)!r} can't be read ({reason}); download its files again."
         ) from error
-    return RowTokenizer(**{**vars(tokenizer), "files": files})
+    return replace(tokenizer, files=files)
 
 
 def _standard(wrapper: Any, length: int) -> RowTokenizer:
