@@ -4,8 +4,8 @@
 
 Scenes of the demo model's world are drawn with 800x600 pixels, saved as JPEGs of quality 92, and
 classified by the demo model, whole and made smaller, with 32 labels such as "striped heart". 60 by
-default, which take a minute. Bias: the demo model sees 64 pixels a side and is sure of itself, so
-a probability either stays or changes much; N is to be read as a multiple of 64.
+default, which take a minute. Bias: the demo model sees 96 pixels a side and is sure of itself, so
+a probability either stays or changes much; N is to be read as a multiple of 96.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCENES = 60
 LABELS = [f"{texture} {shape}" for texture in TEXTURES for shape in SHAPES]
 SIZE = (800, 600)
 QUALITY = 92
-SIDES = (64, 128, 256, 512)
+SIDES = (64, 96, 192, 384, 576)
 
 
 def pictures(count: int) -> list[bytes]:
