@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
 
 import pytest
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import Scene
+from support.labelled_pictures import LABELS, read_rows, write_labelled_pictures, write_rows
 
 from clip_worker import Client
 from clip_worker.contract import LabelSetCalibration
 from worker.cli.entry import run
 from worker.cli.labels.calibrate import command as calibrating
 
-LABELS = ["red circle", "blue star", "green square"]
-NONE = ("yellow", "moon")
 HEADING = "image,label\n"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pictures of three labels and of none, 12 each and 24, in different sizes and places."""
     folder = tmp_path_factory.mktemp("pictures")
-    rows = []
-    for number in range(60):
-        label = LABELS[number % 5] if number % 5 < 3 else ""
-        colour, shape = label.split() if label else NONE
-        size = ("small", "medium", "large")[number % 3]
-        ground = ("white", "grass", "sand", "grey")[number % 4]
-        scene = Scene("centre", size, colour, "solid", shape, ground)
-        draw_scene(scene, (96, 96), number).save(folder / f"{number}.png")
-        rows.append([f"{number}.png", label])
-    (folder / "labels.txt").write_text("\n".join(LABELS))
-    write(folder / "rows.csv", rows)
+    write_labelled_pictures(folder)
     return folder
-
-
-def write(file, rows, heading=("image", "label"), **dialect):
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        csv.writer(opened, **dialect).writerows([heading, *rows])
-
-
-def rows_of(folder):
-    return list(csv.reader((folder / "rows.csv").read_text().splitlines()))[1:]
 
 
 @pytest.fixture
@@ -67,11 +43,11 @@ def test_a_calibration_is_written_and_measured_on_images_that_were_left_out(
     calibrate, folder, tmp_path, score
 ):
     # given: every fourth label is wrong, so that the model is too sure of itself
-    rows, file, out = rows_of(folder), folder / "noisy.csv", tmp_path / "calibration.json"
+    rows, file, out = read_rows(folder), folder / "noisy.csv", tmp_path / "calibration.json"
     for number, row in enumerate([row for row in rows if row[1]]):
         if number % 4 == 0:
             row[1] = LABELS[(LABELS.index(row[1]) + 1) % 3]
-    write(file, rows)
+    write_rows(file, rows)
     # when
     status, lines, errors = calibrate("--score", score, "--out", out, file=file)
     # then
@@ -103,11 +79,11 @@ def test_the_report_may_be_json(calibrate):
 
 def test_rows_may_have_other_columns_and_data_uris_in_any_dialect(calibrate, folder, tmp_path):
     rows = []
-    for image, label in rows_of(folder):
+    for image, label in read_rows(folder):
         data = base64.b64encode((folder / image).read_bytes()).decode()
         rows.append(["note; or, not", f" {label} ", f"data:image/png;base64,{data}"])
     file = tmp_path / "excel.csv"
-    write(file, rows, ["Note", "Label", "Image"], delimiter=";", lineterminator="\r\n")
+    write_rows(file, rows, ["Note", "Label", "Image"], delimiter=";")
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
 
     _, [line], _ = calibrate("--json", file=file)
@@ -126,7 +102,7 @@ def test_images_that_cant_be_read_are_listed_and_left_out(calibrate, folder, tmp
         "data:image/png;base64,?",
         "a\0b.png",
     ]
-    write(file, [*((image, "red circle") for image in bad), *rows_of(folder)])
+    write_rows(file, [*((image, "red circle") for image in bad), *read_rows(folder)])
 
     status, lines, errors = calibrate(file=file)
 
@@ -192,7 +168,7 @@ def test_rows_that_cant_be_used_are_named(calibrate, tmp_path, content, errors):
 
 def test_a_file_without_any_right_label_is_refused(calibrate, folder, tmp_path):
     file = folder / "none.csv"
-    write(file, [(image, "") for image, _ in rows_of(folder)])
+    write_rows(file, [(image, "") for image, _ in read_rows(folder)])
 
     status, _, [error] = calibrate(file=file)
 
