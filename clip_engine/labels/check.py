@@ -52,11 +52,12 @@ def check_labels(
         The findings in the order of the labels. A label that another finding condemns is not
         compared with the others.
     """
-    texts = [parts_of(label)[-1] for label in labels] if hierarchical else list(labels)
+    paths = list(map(parts_of, labels)) if hierarchical else [(label,) for label in labels]
+    texts = [path[-1] for path in paths]
     findings = list(check_paths(labels)) if hierarchical else []
     keys = list(map(normalised, texts))
     findings += check_wording(texts, keys, templates)
-    findings += check_duplicates(labels, keys)
+    findings += check_duplicates(paths, keys)
     if engine is not None:
         unfit = {finding.index for finding in findings if finding.kind in UNFIT}
         fit = [index for index in range(len(texts)) if index not in unfit]

@@ -19,16 +19,9 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 
 def check_paths(paths: Sequence[str]) -> Iterator[Finding]:
-    """Find paths with a blank name, and labels that are also a step on the way to others."""
-    steps: dict[tuple[str, ...], int] = {}
-    keys = [tuple(map(normalised, parts_of(path))) for path in paths]
-    for index, key in enumerate(keys):
-        for length in range(1, len(key)):
-            steps.setdefault(key[:length], index)
-    for index, key in enumerate(keys):
-        if len(key) > 1 and not all(key):
+    """Find paths with a blank name. A label may also be a step on the way to others."""
+    for index, path in enumerate(paths):
+        names = parts_of(path)
+        if len(names) > 1 and not all(map(normalised, names)):
             reason = f"has a blank name between its {SEPARATOR!r}"
             yield Finding(index, "path", reason, "name every step, as in 'animal > dog'")
-        elif key in steps:
-            reason = "is a label, but also a step on the path to"
-            yield Finding(index, "path", reason, "remove one of the two", steps[key])

@@ -63,24 +63,24 @@ def _is_invisible(letter: str) -> bool:
     return unicodedata.category(letter)[0] == "C" and not letter.isspace()
 
 
-def check_duplicates(labels: Sequence[str], keys: Sequence[str]) -> Iterator[Finding]:
+def check_duplicates(paths: Sequence[Sequence[str]], keys: Sequence[str]) -> Iterator[Finding]:
     """Find labels that repeat an earlier one, or differ from it only as `normalised` ignores.
 
     Args:
-        labels: As they were given; of a hierarchy, the paths.
+        paths: The names in each label; without a hierarchy, one.
         keys: What stands in the prompts, `normalised`.
     """
     first: dict[str, int] = {}
-    for index, (label, key) in enumerate(zip(labels, keys, strict=True)):
+    for index, (path, key) in enumerate(zip(paths, keys, strict=True)):
         other = first.setdefault(key, index)
         if other != index and key:
-            yield _duplicate(index, other, label, labels[other])
+            yield _duplicate(index, other, path, paths[other])
 
 
-def _duplicate(index: int, other: int, label: str, earlier: str) -> Finding:
-    if label == earlier:
+def _duplicate(index: int, other: int, path: Sequence[str], earlier: Sequence[str]) -> Finding:
+    if path == earlier:
         reason, remedy = "repeats", "remove one of the two"
-    elif normalised(label) == normalised(earlier):
+    elif list(map(normalised, path)) == list(map(normalised, earlier)):
         reason = "differs only in case, spaces or Unicode form from"
         remedy = "remove one of the two"
     else:

@@ -8,9 +8,10 @@ import pytest
 from redis import Redis
 
 from clip_worker import Client
-from clip_worker.contract import LabelSetCalibration
+from clip_worker.contract import LabelSet, LabelSetCalibration
 from clip_worker.redis.label_sets import KEY_PREFIX
 from worker.cli.entry import run
+from worker.cli.labels.calibration_file import CalibrationFile
 
 pytestmark = pytest.mark.integration
 
@@ -23,6 +24,11 @@ CALIBRATION = LabelSetCalibration(
     score="softmax",
     rows=200,
 )
+
+
+OF_CATS_AND_DOGS = CalibrationFile.of(
+    LabelSet(labels=("cat", "dog")), CALIBRATION
+).model_dump_json()
 
 
 @pytest.fixture
@@ -79,7 +85,8 @@ def test_what_is_shown_as_json_can_be_stored_again(labels, client, file, tmp_pat
 def test_paths_and_a_calibration_are_stored_and_shown(labels, client, tmp_path):
     paths, calibration = tmp_path / "paths.txt", tmp_path / "calibration.json"
     paths.write_text("animal>cat\nanimal > dog\n")
-    calibration.write_text(CALIBRATION.model_dump_json())
+    label_set = LabelSet(labels=("animal > cat", "animal > dog"), hierarchical=True)
+    calibration.write_text(CalibrationFile.of(label_set, CALIBRATION).model_dump_json())
 
     assert labels("put", "a", paths, "--hierarchical", "--calibration", calibration)[0] == 0
 
@@ -94,11 +101,21 @@ def test_paths_and_a_calibration_are_stored_and_shown(labels, client, tmp_path):
         "  none bias    -0.5",
         "  model        0123456789ab...",
         "  template     a photo of a {}.",
-        "  animal > cat  from 0.5",
+        "  animal > cat  threshold 0.5",
         "  animal > dog",
     ]
     _, [line], _ = labels("show", "a", "--json")
     assert json.loads(line)["calibration"]["id"] == CALIBRATION.id
+
+
+def test_new_labels_without_a_calibration_say_that_the_old_one_is_dropped(labels, client, file):
+    client.put_label_set("animals", ["cat", "dog"], calibration=CALIBRATION)
+
+    status, _, [note] = labels("put", "animals", file)
+
+    assert status == 0
+    assert note.startswith("clip-worker: The calibration of 'animals' is dropped")
+    assert labels("put", "animals", file)[2] == []
 
 
 def test_all_sets_are_listed_by_name(labels, client):
@@ -135,11 +152,11 @@ def test_a_set_that_cant_be_read_is_reported_and_the_others_are_listed(labels, c
     [
         ("cat\ncat\n", [], "The label 'cat' is there twice"),
         ('["cat", " "]', [], "The label '' is blank"),
-        ("animal\nanimal > cat\n", ["--hierarchical"], "stands above the label 'animal > cat'"),
-        ("cat\n", ["--calibration", "{}"], "'model_digest' is missing"),
+        ("animal\nanimal >  > cat\n", ["--hierarchical"], "has a blank part"),
+        ("cat\n", ["--calibration", "{}"], "'labels_version' is missing"),
         ("cat\n", ["--calibration", "[]"], "is not a calibration"),
         ("cat\n", ["--calibration", "{"], "is not valid JSON"),
-        ("cat\n", ["--calibration", CALIBRATION.model_dump_json()], "2 thresholds for 1 labels"),
+        ("dog\ncat\n", ["--calibration", OF_CATS_AND_DOGS], "or for these in another order"),
     ],
 )
 def test_what_no_request_could_use_is_not_stored(labels, tmp_path, content, options, error):

@@ -12,6 +12,7 @@ from clip_worker import Client
 from clip_worker.contract import LabelSetCalibration
 from worker.cli.entry import run
 from worker.cli.labels.calibrate import command as calibrating
+from worker.cli.labels.calibration_file import CalibrationFile
 
 HEADING = "image,label\n"
 
@@ -52,7 +53,7 @@ def test_a_calibration_is_written_and_measured_on_images_that_were_left_out(
     status, lines, errors = calibrate("--score", score, "--out", out, file=file)
     # then
 
-    written = LabelSetCalibration.model_validate_json(out.read_bytes())
+    written = CalibrationFile.read(out).calibration
     assert (status, errors) == (0, [])
     assert lines[0] == "Fitted to 60 images for 3 labels, 24 of them without a label."
     assert lines[-2] == "thresholds   for all 3 labels"

@@ -93,12 +93,12 @@ def test_templates_and_ensembles_count(check):
 
 
 def test_paths_are_checked_as_a_hierarchy(check):
-    status, lines, _ = check("a > dog > pug\na > dog\n", "--no-model", "--hierarchical")
+    status, lines, _ = check("animal > bat\nsport > bat\n", "--no-model", "--hierarchical")
 
     assert status == 1
     assert lines[0] == (
-        "labels.txt:2: path: 'a > dog' is a label, but also a step on the path to "
-        "'a > dog > pug' (line 1); remove one of the two."
+        "labels.txt:2: duplicate: 'sport > bat' has the same last name, and thus the same prompt, "
+        "as 'animal > bat' (line 1); give them different last names, as in 'baseball bat'."
     )
 
 

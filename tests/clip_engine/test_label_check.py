@@ -176,7 +176,14 @@ def test_a_path_with_a_blank_name_is_found(blank):
     assert (1, "path", None) in found
 
 
-def test_a_label_that_is_also_a_step_to_another_is_found():
-    labels = ["animal > dog > beagle", "animal > cat", "Animal > Dog"]
+def test_a_label_may_also_be_a_step_to_others():
+    labels = ["animal > dog > beagle", "animal > cat", "animal > dog"]
 
-    assert kinds(check_labels(labels, hierarchical=True)) == [(2, "path", 0)]
+    assert check_labels(labels, hierarchical=True) == []
+
+
+def test_a_path_that_is_written_otherwise_is_a_duplicate():
+    [finding] = check_labels(["animal > cat", "Animal>cat"], hierarchical=True)
+
+    assert (finding.index, finding.kind, finding.other) == (1, "duplicate", 0)
+    assert finding.reason.startswith("differs only in case")

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from clip_worker import Client
-from clip_worker.contract import LabelSetCalibration, parse
-from clip_worker.contract.text import read_json
+from clip_worker.contract import LabelSet, parse
+from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote
 from worker.cli.label_file import read_label_file
+from worker.cli.labels.calibration_file import CalibrationFile
 from worker.cli.labels.counted import counted
 from worker.cli.labels.options import file_argument, hierarchical_option
 from worker.cli.options import redis_url_option, text
-from worker.cli.output.usage_error import WrongInputError
+from worker.cli.output.usage_error import say
 
 
 @click.command("put")
@@ -36,29 +37,24 @@ def command(
     Requests then say label_set=NAME instead of labels. Workers use a new version within 5 seconds.
     """
     labels = [line.label for line in read_label_file(file)]
-    calibration = None if calibration_file is None else read_calibration(calibration_file)
+    label_set = parse(LabelSet, {"labels": labels, "hierarchical": hierarchical})
+    calibration = None
+    if calibration_file is not None:
+        read = CalibrationFile.read(calibration_file)
+        read.check_labels(calibration_file, label_set)
+        calibration = read.calibration
     with Client(redis_url) as client:
+        if calibration is None and _is_calibrated(client, name):
+            say(f"The calibration of {quote(name)} is dropped; fit one to the new labels.")
         version = client.put_label_set(
             name, labels, hierarchical=hierarchical, calibration=calibration
         )
     click.echo(f"Stored {counted(len(labels), 'label')} as {quote(name)}, version {version}.")
 
 
-def read_calibration(file: Path) -> LabelSetCalibration:
-    """The calibration in a file.
-
-    Raises:
-        WrongInputError: It can't be read.
-        InvalidRequestError: It is not a calibration.
-    """
+def _is_calibrated(client: Client, name: str) -> bool:
+    """Whether there is a label set of this name, with a calibration."""
     try:
-        found = read_json(file.read_bytes())
-    except OSError as error:
-        raise WrongInputError(f"{file} can't be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise WrongInputError(f"{file} is not valid JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise WrongInputError(
-            f"{file} is not a calibration; give what `clip-worker labels calibrate --out` wrote."
-        )
-    return parse(LabelSetCalibration, found)
+        return client.get_label_set(name).calibration is not None
+    except (InvalidRequestError, ServiceError):  # there is none, or what is there can't be read
+        return False

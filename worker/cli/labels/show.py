@@ -12,6 +12,7 @@ from clip_worker.contract import LabelSet
 from worker.cli.labels.counted import counted
 from worker.cli.labels.sets import label_sets
 from worker.cli.options import redis_url_option, text
+from worker.cli.output.screen import cells, fit
 from worker.cli.output.table import printable
 
 DIGEST_DIGITS = 12
@@ -47,8 +48,10 @@ def _lines(name: str, label_set: LabelSet) -> Iterator[str]:
     yield f"labels       {len(label_set.labels):,}, {kind}"
     yield from _calibration(label_set)
     thresholds = label_set.calibration.thresholds if label_set.calibration else None
+    width = max(map(cells, label_set.labels)) if thresholds else 0
     for label, threshold in zip(label_set.labels, thresholds or repeat(None), strict=False):
-        yield f"  {label}" + ("" if threshold is None else f"  from {threshold:.3g}")
+        least = "" if threshold is None else f"  threshold {threshold:.3g}"
+        yield f"  {fit(label, width) if least else label}{least}"
 
 
 def _calibration(label_set: LabelSet) -> Iterator[str]:

@@ -23,6 +23,7 @@ from worker.cli.label_file import read_label_file
 from worker.cli.labels.calibrate.pictures import Encoded, encode_images
 from worker.cli.labels.calibrate.report import Report
 from worker.cli.labels.calibrate.rows import LabelledImage, read_labelled_images
+from worker.cli.labels.calibration_file import CalibrationFile
 from worker.cli.labels.counted import counted
 from worker.cli.labels.engine import ensemble_named, loaded_engine
 from worker.cli.labels.label_index import LabelIndex
@@ -58,9 +59,11 @@ SCORED_AT_ONCE = 256
     "labels_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The labels; or",
+    help="File of the labels.",
 )
-@click.option("--label-set", type=text, metavar="NAME", help="a label set that is stored in Redis.")
+@click.option(
+    "--label-set", type=text, metavar="NAME", help="Stored label set, instead of --labels."
+)
 @hierarchical_option
 @model_option
 @template_option
@@ -120,7 +123,7 @@ def command(  # noqa: PLR0913  # one argument per option
     click.echo(json.dumps(report.json_object()) if as_json else "\n".join(report.lines()))
     done = [f"Calibration {report.calibration.id}"]
     if out is not None:
-        _write(out, report.calibration)
+        _write(out, wanted, report.calibration)
         done.append(f"is written to {out}")
     if store:
         version = _store(str(label_set), wanted, report.calibration, redis_url)
@@ -234,9 +237,9 @@ def _logits(
     return Logits(torch.cat([part.labels for part in parts]), torch.cat(none) if none else None)
 
 
-def _write(file: Path, calibration: LabelSetCalibration) -> None:
+def _write(file: Path, label_set: LabelSet, calibration: LabelSetCalibration) -> None:
     try:
-        file.write_text(calibration.model_dump_json(indent=2) + "\n", "utf-8")
+        file.write_text(CalibrationFile.of(label_set, calibration).model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise WrongInputError(f"{file} can't be written: {error.strerror}.") from error
 
