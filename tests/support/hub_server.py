@@ -74,7 +74,9 @@ class Hub:
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables for a process that shall use this hub, with its cache below `home`."""
-        return {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+        patience = dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "120")
+        place = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+        return patience | place  # a busy machine may answer late
 
     def use(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         """Let this process use this hub, although `huggingface_hub` has read the environment."""
