@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from support.waiting import wait_until
 from support.webhook_receiver import BROKEN, OK, SECRET, Receiver, receiver
 from support.worker_process import READY, WorkerProcess
 
-from clip_worker import Client, InvalidRequestError, ServiceError, WebhookEvent
+from clip_worker import Classification, Client, InvalidRequestError, ServiceError, WebhookEvent
 from clip_worker.client.image_request import ImageRequest
 from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
 from clip_worker.redis.dead_letters import UNDELIVERED
@@ -121,8 +120,7 @@ def test_celerys_way_posts_the_same_and_every_end_of_a_task_is_posted(
     assert isinstance(outcomes, tuple)
     assert [each.status for each in outcomes] == ["ok", "error"]
     result = event_of(hooks, linked.id).result
-    assert result is not None
-    assert json.loads(result.model_dump_json()) == linked.get(timeout=60)
+    assert result == Classification.model_validate(linked.get(timeout=60))
     for task_id, code in failing.items():
         error = event_of(hooks, task_id).error
         assert error is not None
