@@ -5,8 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from support.open_clip_configs import FAMILIES
 from support.open_clip_families import SavedModel, registered, save_family
 
@@ -15,6 +18,7 @@ from clip_engine.families.open_clip import load_open_clip
 from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
+from clip_engine.loader import load_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +66,7 @@ def encode_images(encoder: OpenClipDualEncoder, pixels: Sequence[Tensor]) -> Ten
 
 
 @torch.inference_mode()
-def their_logits(saved: SavedModel, pixels: Sequence[Tensor]) -> Tensor:
-    images = saved.preprocessed(pixels)
+def their_logits(saved: SavedModel, images: Tensor) -> Tensor:
     texts = saved.tokenizer(list(LABELS))
     image_features = saved.model.encode_image(images, normalize=True)
     text_features = saved.model.encode_text(texts, normalize=True)
@@ -90,12 +93,26 @@ def assert_equal_answers(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
         assert (features[0] - features[1]).abs().max() > 1e-3
 
     logits = ours.logit_scale * images @ texts.T + ours.logit_bias
-    theirs = their_logits(saved, pixels)
+    theirs = their_logits(saved, saved.preprocessed(pixels))
     torch.testing.assert_close(logits.softmax(-1), theirs.softmax(-1), rtol=0, atol=1e-4)
     assert torch.equal(logits.topk(5).indices, theirs.topk(5).indices)
     sigmoid = saved.model.logit_bias is not None
     assert ours.trained_with == ("sigmoid" if sigmoid else "softmax")
     torch.testing.assert_close(logits.sigmoid(), theirs.sigmoid(), rtol=0, atol=1e-4)
+
+
+def test_an_engine_ranks_images_as_open_clip_does(saved: SavedModel) -> None:
+    squares = np.random.default_rng(1).integers(0, 256, (3, 9, 13, 3))
+    images = [Image.fromarray(np.kron(each, np.ones((23, 17, 1))).astype("u1")) for each in squares]
+    prepare = image_transform_v2(PreprocessCfg(**saved.model.visual.preprocess_cfg), is_train=False)
+    engine = load_engine(str(saved.path), preprocessing="exact")
+    found = engine.classify(images, LABELS, k=5, template="{}")
+
+    logits = their_logits(saved, torch.stack([prepare(image) for image in images]))
+    values, indices = logits.softmax(-1).topk(5)
+    assert [[one.index for one in row] for row in found] == indices.tolist()
+    chances = torch.tensor([[one.probability for one in row] for row in found])
+    torch.testing.assert_close(chances, values, rtol=0, atol=1e-3)
 
 
 def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
