@@ -60,7 +60,8 @@ def test_0_leaves_pythons_own_setting() -> None:
 
 def test_a_worker_sets_it_once_its_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[object] = []
-    engine = SimpleNamespace(identity=SimpleNamespace(name="m", digest="d" * 64), precision="p")
+    model = SimpleNamespace(precision="p")
+    engine = SimpleNamespace(identity=SimpleNamespace(name="m", digest="d" * 64), model=model)
     here = SimpleNamespace(
         engine=engine,
         device=SimpleNamespace(name="cpu"),
