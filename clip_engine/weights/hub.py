@@ -23,6 +23,8 @@ from clip_engine.weights.layouts import SMALL_FILES
 if TYPE_CHECKING:
     from clip_engine.weights.download import Progress
 
+ANSWER_TIMEOUT_S = 30.0
+
 Choose = Callable[[Collection[str]], list[str]]
 
 
@@ -73,8 +75,8 @@ class Repository:
         with translated(self.name, self.revision), _without_request_lines():
             if (offline or not refresh) and (folder := self.cached()):
                 return folder
-            if refresh and not offline:
-                HfApi().model_info(self.name, revision=self.revision)  # fails if nobody answers
+            if not offline:  # fails if nobody answers; what follows would wait without a limit
+                HfApi().model_info(self.name, revision=self.revision, timeout=ANSWER_TIMEOUT_S)
             return self._download(offline=offline, progress=progress)
 
     def _download(self, *, offline: bool, progress: Progress | None) -> Path:

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from support.hub_server import Hub, hub_server
 
 from clip_engine.errors import DownloadError, ModelNotFoundError
+from clip_engine.weights import hub as hub_module
 from clip_engine.weights import locate, open_clip_tags
 from clip_engine.weights.locate import locate_model
 
@@ -231,6 +233,18 @@ def test_an_endpoint_that_is_not_there_is_one_sentence(
     _is_one_sentence_with(str(caught.value), "can't be reached")
 
 
+def test_an_endpoint_that_takes_connections_and_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hub_module, "ANSWER_TIMEOUT_S", 0.2)
+    with hub_server() as hub, socket.create_server(("127.0.0.1", 0)) as silent:
+        hub.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        hub.use(monkeypatch, tmp_path)
+        with pytest.raises(DownloadError) as caught:
+            locate_model(CLIP)
+    _is_one_sentence_with(str(caught.value), "can't be reached")
+
+
 @pytest.mark.parametrize("by", ["the argument", "HF_HUB_OFFLINE"])
 def test_what_is_not_cached_is_refused_offline_without_a_request(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, by: str
@@ -270,6 +284,7 @@ def test_a_disk_that_cannot_be_written_is_one_sentence(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
+    hub.add(CLIP, FILES)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(DownloadError) as caught:
         locate_model(CLIP)
