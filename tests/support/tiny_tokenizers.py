@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -51,6 +52,29 @@ def bpe(*marks: str) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
     tokenizer.train_from_iterator(CORPUS, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     return dict(model["vocab"]), tuple((first, second) for first, second in model["merges"])
+
+
+def write_siglip(folder: Path) -> None:
+    """SigLIP's first, which transformers has as a file of SentencePiece alone."""
+    from sentencepiece import SentencePieceTrainer
+    from transformers import SiglipTokenizer
+
+    model = BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_writer=model,
+        vocab_size=VOCABULARY,
+        hard_vocab_limit=False,  # the corpus has no more
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    folder.mkdir(exist_ok=True)
+    file = folder / "spiece.model"
+    file.write_bytes(model.getvalue())
+    SiglipTokenizer(str(file)).save_pretrained(folder)
 
 
 def write_t5(folder: Path) -> None:

@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.checkpoints import edit_json, refusal
+from support.tiny_tokenizers import write_siglip
 from support.transformers_families import MODELS, SavedModel, save_model
 from torch.nn import functional
+from transformers import AutoTokenizer
 
 from clip_engine import Engine, load_engine
 from clip_engine.errors import InputError, TextTooLongError
@@ -93,6 +95,24 @@ def test_features_logits_and_probabilities_are_those_of_transformers(
 
 def test_tokens_are_those_of_transformers(saved: SavedModel, engine: Engine) -> None:
     assert torch.equal(engine.model.tokenize(LABELS), saved.tokens(LABELS))
+
+
+def test_siglips_first_tokenizer_is_read_from_sentencepieces_file(tmp_path: Path) -> None:
+    # given: no tokenizer.json, and a model of Python that removes punctuation too
+    saved = save_model("siglip", tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    write_siglip(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == "SiglipTokenizer"
+    # when
+    tokenize = load_engine(str(saved.path)).model.tokenize
+    # then
+    rows = theirs(list(LABELS), padding="max_length", max_length=64, return_tensors="pt")
+    assert torch.equal(tokenize(LABELS), rows["input_ids"])
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(row, rows["input_ids"]) for row in pool.map(tokenize, [LABELS] * 8))
+    with pytest.raises(TextTooLongError):
+        tokenize(["dog " * 65])
 
 
 def test_a_text_that_is_too_long_is_refused_and_one_that_just_fits_is_not(engine: Engine) -> None:
