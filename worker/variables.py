@@ -5,7 +5,7 @@ from typing import Literal
 ENV_PREFIX = "CLIP_WORKER_"
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES
 
-# As in clip_engine.acceleration, which can't be imported here: it loads torch.
+# As in clip_engine.acceleration and clip_engine.preprocess, which load torch.
 AccelerationName = Literal[
     "linear_patches",
     "folded_gelu",
@@ -17,4 +17,4 @@ AccelerationName = Literal[
     "pinned_upload",
     "cuda_graphs",
 ]
-ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]  # likewise
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]

@@ -1,4 +1,4 @@
-"""What people call the models of open_clip, told from their configs."""
+"""What people call the models of open_clip, by their configs."""
 
 from __future__ import annotations
 

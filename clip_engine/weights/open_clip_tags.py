@@ -1,6 +1,6 @@
 """open_clip's tables of architectures and pretrained tags, an optional dependency.
 
-Whether a name is an architecture is told from the names of open_clip's files, because its import
+Whether a name is an architecture follows from the names of open_clip's files, because its import
 takes seconds.
 """
 
