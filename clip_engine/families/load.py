@@ -78,6 +78,7 @@ def load_dual_encoder(
             f"don't set it to {activation!r}."
         )
     if family.library == "open_clip":
+        file_format = "OpenCLIP"
         other = load_open_clip(
             located.path,
             architecture=located.architecture,
@@ -87,12 +88,12 @@ def load_dual_encoder(
             precision=precision,
             acceleration=acceleration,
         )
-        digest = digest_of(other.files, other.settings)
-        return LoadedModel(other, family, digest, "OpenCLIP")
-    theirs = load_transformers(
-        located.path, device=device, precision=precision, acceleration=acceleration
-    )
-    return LoadedModel(theirs, family, digest_of(theirs.files), "Hugging Face transformers")
+    else:
+        file_format = "Hugging Face transformers"
+        other = load_transformers(
+            located.path, device=device, precision=precision, acceleration=acceleration
+        )
+    return LoadedModel(other, family, digest_of(other.files, other.settings), file_format)
 
 
 def read_clip(located: LocatedModel, activation: Activation | None = None) -> Checkpoint:

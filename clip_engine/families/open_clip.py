@@ -12,15 +12,17 @@ from pathlib import Path
 import torch
 
 from clip_engine.acceleration import Acceleration
+from clip_engine.dual_encoder import TrainedWith
 from clip_engine.families.extra import open_clip
+from clip_engine.families.library_encoder import LibraryDualEncoder
 from clip_engine.families.open_clip_config import (
     OpenClipConfig,
     read_open_clip_config,
     text_tower_folder,
 )
-from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.families.open_clip_model import build_model
 from clip_engine.families.open_clip_tokenizer import read_tokenizer
+from clip_engine.families.open_clip_towers import open_clip_towers
 from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.precision import Precision
@@ -36,7 +38,7 @@ def load_open_clip(  # noqa: PLR0913  # each has a default
     device: torch.device,
     precision: Precision = "float32",
     acceleration: Acceleration | None = None,
-) -> OpenClipDualEncoder:
+) -> LibraryDualEncoder:
     """Load a model in open_clip's format. Nothing is downloaded.
 
     Args:
@@ -59,14 +61,13 @@ def load_open_clip(  # noqa: PLR0913  # each has a default
     config = _with_text_folder(config, folders)
     read = read_weights(weights)
     model, biased = build_model(config.architecture, read.state, path)
-    return OpenClipDualEncoder(
-        model,
+    loss: TrainedWith = "sigmoid" if biased else "softmax"
+    return LibraryDualEncoder(
+        open_clip_towers(model, acceleration or Acceleration(), loss),
         tokenizer=tokenizer,
         preprocessing=config.preprocessing,
-        trained_with="sigmoid" if biased else "softmax",
         device=device,
         precision=precision,
-        acceleration=acceleration or Acceleration(),
         files=(*read.files, *config.files, *tokenizer.files),
         settings=config.settings,
     )

@@ -21,17 +21,9 @@ from clip_engine.errors import CheckpointError, InputError, TextTooLongError
 from clip_engine.families.extra import open_clip
 from clip_engine.quoting import quoted
 from clip_engine.tokenizer import too_long
+from clip_engine.weights.layouts import TOKENIZER_FILES, VOCABULARIES
 
 CONTEXT_LENGTH = 77  # open_clip's default
-FILES = (  # of transformers' tokenizers
-    "tokenizer.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "vocab.json",
-    "vocab.txt",
-)
-MORE_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 # Arguments of open_clip's tokenizers that a config may set; others could run a folder's code.
 SIMPLE_OPTIONS = frozenset({"clean"})
 HUB_OPTIONS = frozenset({"clean", "strip_sep_token", "language"})
@@ -117,7 +109,7 @@ def read_tokenizer(text_config: Mapping[str, Any], folders: Sequence[Path]) -> R
 
 
 def _has_tokenizer(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in FILES)
+    return any((folder / name).is_file() for name in VOCABULARIES)
 
 
 def _simple(length: int, options: Mapping[str, Any]) -> RowTokenizer:
@@ -142,7 +134,7 @@ def _from_transformers(
             trust_remote_code=False,
             **options,
         )
-        files = tuple(folder / name for name in FILES + MORE_FILES if (folder / name).is_file())
+        files = tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())
         tokenizer = _clips(wrapper, length) if mode == "clips" else _standard(wrapper, length)
         tokenizer.encode(["first"])  # sets the state that later calls need
     except Exception as error:  # whatever transformers and tokenizers raise

@@ -18,15 +18,14 @@ from torch import Tensor, nn
 from clip_engine.acceleration import Acceleration
 from clip_engine.dual_encoder import TrainedWith
 from clip_engine.errors import CheckpointError
-from clip_engine.families.low_precision import LowPrecision, check_range
-from clip_engine.families.open_clip_tokenizer import FILES, MORE_FILES, RowTokenizer
+from clip_engine.families.library_encoder import LibraryDualEncoder, Towers
+from clip_engine.families.open_clip_tokenizer import RowTokenizer
 from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.hugging_face_config import read_preprocessing
-from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.model.state_dict_diff import name_problems
 from clip_engine.precision import Precision
-from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, has_tokenizer
+from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, TOKENIZER_FILES, has_tokenizer
 
 
 @dataclass(frozen=True)
@@ -56,77 +55,6 @@ KINDS = {
 }
 
 
-class TransformersDualEncoder:
-    """Implements `DualEncoder`.
-
-    Args:
-        model: transformers', in eval mode, on the CPU, in float32; it is moved to `device`, and its
-            image tower's weights are converted to `precision`.
-        tokenizer: The model's.
-        preprocessing: Of images.
-        trained_with: The loss.
-        padding: The token that is cut at the end of texts; None to compute the whole context.
-        device: Where both towers run.
-        precision: Of the image tower's matrix products; the text tower stays in float32.
-        files: All files that determine results, weights first.
-    """
-
-    def __init__(  # noqa: PLR0913  # collaborators are injected
-        self,
-        model: Any,
-        *,
-        tokenizer: RowTokenizer,
-        preprocessing: Preprocessing,
-        trained_with: TrainedWith,
-        padding: int | None,
-        device: torch.device,
-        precision: Precision,
-        files: tuple[Path, ...] = (),
-    ) -> None:
-        vision = model.config.vision_config
-        self.device = device
-        self.precision = precision
-        self.transform = preprocessing.transform(vision.image_size)
-        self.normalisation = preprocessing.normalisation()
-        self.image_tokens = (vision.image_size // vision.patch_size) ** 2
-        self.logit_scale = float(model.logit_scale.exp())
-        self.logit_bias = float(getattr(model, "logit_bias", 0.0))
-        self.trained_with = trained_with
-        self.files = files
-        self._tokenizer = tokenizer
-        self._padding = padding
-        images = _Tower(model.vision_model, getattr(model, "visual_projection", None))
-        self.image_tower: nn.Module = images.to(device)
-        self._text = _Tower(model.text_model, getattr(model, "text_projection", None)).to(device)
-        if precision != "float32":
-            self.image_tower = LowPrecision(self.image_tower, getattr(torch, precision))
-        if precision == "float16":
-            check_range(self.image_tower, self.transform.resolution, device)
-        with torch.inference_mode():
-            self.embed_dim = self.encode_text(self.tokenize(["a"])).shape[1]
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        """Features `[B, D]` of normalised float32 pixels `[B, 3, R, R]`; not normalised."""
-        features: Tensor = self.image_tower(pixels)
-        return features
-
-    def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Token numbers, int64 `[N, T]` on the CPU, padded to the length of the training.
-
-        Raises:
-            TextTooLongError: A text has too many tokens; nothing is truncated.
-        """
-        return self._tokenizer.tokenize(texts)
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Features, float32 `[N, D]` on the device; not normalised."""
-        if self._padding is not None:
-            used = (tokens != self._padding).any(dim=0)  # [T]
-            tokens = tokens[:, : int(used.nonzero().max()) + 1]
-        features: Tensor = self._text(tokens.to(self.device))
-        return features
-
-
 class _Tower(nn.Module):
     """A tower and, if the model has one, its projection: inputs to features alone."""
 
@@ -146,7 +74,7 @@ def load_transformers(
     device: torch.device,
     precision: Precision = "float32",
     acceleration: Acceleration | None = None,
-) -> TransformersDualEncoder:
+) -> LibraryDualEncoder:
     """Load a model that transformers saved. Nothing is downloaded.
 
     Args:
@@ -174,16 +102,28 @@ def load_transformers(
     with _named(folder, "tokenizer"):
         tokenizer = _read_tokenizer(folder, config.text_config.max_position_embeddings, kind.clean)
     trimmed = kind.causal and (acceleration or Acceleration()).trimmed_text
-    own = tuple(folder / name for name in FILES + MORE_FILES if (folder / name).is_file())
-    return TransformersDualEncoder(
-        model,
+    own = tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())
+    return LibraryDualEncoder(
+        _towers(model, kind, tokenizer.pad if trimmed and not tokenizer.pad_left else None),
         tokenizer=tokenizer,
         preprocessing=preprocessing,
-        trained_with=kind.trained_with,
-        padding=tokenizer.pad if trimmed and not tokenizer.pad_left else None,
         device=device,
         precision=precision,
         files=(*read.files, folder / HUGGING_FACE_CONFIG, *processor_files, *own),
+    )
+
+
+def _towers(model: Any, kind: _Kind, padding: int | None) -> Towers:
+    vision = model.config.vision_config
+    return Towers(
+        image=_Tower(model.vision_model, getattr(model, "visual_projection", None)),
+        text=_Tower(model.text_model, getattr(model, "text_projection", None)),
+        resolution=vision.image_size,
+        image_tokens=(vision.image_size // vision.patch_size) ** 2,
+        logit_scale=float(model.logit_scale.exp()),
+        logit_bias=float(getattr(model, "logit_bias", 0.0)),
+        trained_with=kind.trained_with,
+        padding=padding,
     )
 
 

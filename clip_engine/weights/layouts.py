@@ -22,8 +22,8 @@ LAYOUTS = (
     ),
 )
 INDEX_SUFFIX = ".index.json"
-# At least one of these is in every tokenizer's folder.
-_VOCABULARIES = (
+# At least one of these is in the folder of every tokenizer of transformers'.
+VOCABULARIES = (
     "tokenizer.json",
     "tokenizer.model",
     "spiece.model",
@@ -31,17 +31,20 @@ _VOCABULARIES = (
     "vocab.json",
     "vocab.txt",
 )
+TOKENIZER_FILES = (
+    *VOCABULARIES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+)
 # Files of a few kilobytes to a few megabytes that a model may need beside its weights.
 SMALL_FILES = (
     HUGGING_FACE_CONFIG,
     OPEN_CLIP_CONFIG,
     "preprocessor_config.json",
     "processor_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "merges.txt",
-    *_VOCABULARIES,
+    *TOKENIZER_FILES,
 )
 # open_clip prefers these to the file that its table of tags names.
 _SAFETENSORS = {"open_clip_pytorch_model.bin": "open_clip_model.safetensors"}
@@ -67,7 +70,7 @@ def small_files(names: Collection[str]) -> list[str]:
 
 def has_tokenizer(names: Collection[str]) -> bool:
     """Whether the files of a folder include a tokenizer's."""
-    return any(name in names for name in _VOCABULARIES)
+    return any(name in names for name in VOCABULARIES)
 
 
 def first_weights(names: Collection[str], candidates: Iterable[str]) -> list[str]:

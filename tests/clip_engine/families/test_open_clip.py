@@ -14,8 +14,8 @@ from support.open_clip_configs import FAMILIES
 from support.open_clip_families import SavedModel, registered, save_family
 
 from clip_engine.acceleration import PLAIN, Acceleration
+from clip_engine.families.library_encoder import LibraryDualEncoder
 from clip_engine.families.open_clip import load_open_clip
-from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
 from clip_engine.loader import load_engine
@@ -45,11 +45,11 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def ours(saved: SavedModel) -> OpenClipDualEncoder:
+def ours(saved: SavedModel) -> LibraryDualEncoder:
     return load_open_clip(saved.path, device=CPU)
 
 
-def noise(encoder: OpenClipDualEncoder, count: int = 4) -> list[Tensor]:
+def noise(encoder: LibraryDualEncoder, count: int = 4) -> list[Tensor]:
     """Images as the preprocessor prepares them, uint8 `[3, R, R]`."""
     generator = torch.Generator().manual_seed(count)
     side = encoder.transform.resolution
@@ -59,7 +59,7 @@ def noise(encoder: OpenClipDualEncoder, count: int = 4) -> list[Tensor]:
     ]
 
 
-def encode_images(encoder: OpenClipDualEncoder, pixels: Sequence[Tensor]) -> Tensor:
+def encode_images(encoder: LibraryDualEncoder, pixels: Sequence[Tensor]) -> Tensor:
     """As the engine does, in one bucket."""
     buckets = (len(pixels),)
     return ImageEncoder(encoder, buckets=buckets, acceleration=Acceleration()).encode(pixels)
@@ -76,13 +76,13 @@ def their_logits(saved: SavedModel, images: Tensor) -> Tensor:
 
 
 def test_features_and_probabilities_are_those_of_open_clip(
-    saved: SavedModel, ours: OpenClipDualEncoder
+    saved: SavedModel, ours: LibraryDualEncoder
 ) -> None:
     assert_equal_answers(saved, ours)
 
 
 @torch.inference_mode()
-def assert_equal_answers(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
+def assert_equal_answers(saved: SavedModel, ours: LibraryDualEncoder) -> None:
     pixels = noise(ours)
     images, texts = encode_images(ours, pixels), TextEncoder(ours).encode(LABELS)
     their_images = saved.model.encode_image(saved.preprocessed(pixels), normalize=True)
@@ -115,7 +115,7 @@ def test_an_engine_ranks_images_as_open_clip_does(saved: SavedModel) -> None:
     torch.testing.assert_close(chances, values, rtol=0, atol=1e-3)
 
 
-def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: OpenClipDualEncoder) -> None:
+def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: LibraryDualEncoder) -> None:
     theirs = saved.model.visual.preprocess_cfg
     assert (ours.transform.resolution,) * 2 == tuple(saved.model.visual.image_size)
     assert ours.transform.resize == theirs.get("resize_mode", "shortest")
@@ -125,7 +125,7 @@ def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: OpenClipDu
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_stays_close(
-    saved: SavedModel, ours: OpenClipDualEncoder, precision: Precision
+    saved: SavedModel, ours: LibraryDualEncoder, precision: Precision
 ) -> None:
     low = load_open_clip(saved.path, device=CPU, precision=precision)
     pixels = noise(ours)
@@ -135,7 +135,7 @@ def test_low_precision_stays_close(
     assert torch.equal(texts, TextEncoder(ours).encode(LABELS))  # always in float32
 
 
-def test_an_image_does_not_depend_on_the_others_of_its_batch(ours: OpenClipDualEncoder) -> None:
+def test_an_image_does_not_depend_on_the_others_of_its_batch(ours: LibraryDualEncoder) -> None:
     first, *others = noise(ours, 4)
     together = encode_images(ours, [first, *others])
     assert torch.equal(together[0], encode_images(ours, [first, *others[::-1]])[0])
@@ -153,7 +153,7 @@ def test_threads_encode_at_the_same_time(saved: SavedModel) -> None:
 
 
 def test_image_tokens_are_those_of_the_third_stage_or_of_all_layers(
-    saved: SavedModel, ours: OpenClipDualEncoder
+    saved: SavedModel, ours: LibraryDualEncoder
 ) -> None:
     widths: list[int] = []
     for module in saved.model.visual.modules():
@@ -182,7 +182,7 @@ def test_branches_of_convolutions_are_merged_unless_acceleration_is_off(
     )
 
 
-def layers(encoder: OpenClipDualEncoder) -> int:
+def layers(encoder: LibraryDualEncoder) -> int:
     return sum(isinstance(m, torch.nn.Conv2d) for m in encoder.image_tower.modules())
 
 

@@ -15,8 +15,8 @@ from support.open_clip_configs import FAMILIES, VIT
 from support.open_clip_families import SavedModel, save_family
 
 from clip_engine.errors import CheckpointError
+from clip_engine.families.library_encoder import LibraryDualEncoder
 from clip_engine.families.open_clip import load_open_clip
-from clip_engine.families.open_clip_encoder import OpenClipDualEncoder
 from clip_engine.images.transform import ImageTransform
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> SavedModel:
     return save_family(getattr(request, "param", "siglip"), tmp_path / "model")
 
 
-def features(encoder: OpenClipDualEncoder) -> torch.Tensor:
+def features(encoder: LibraryDualEncoder) -> torch.Tensor:
     """Of a text and of an image."""
     side = encoder.transform.resolution
     pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))

@@ -8,9 +8,9 @@ import open_clip
 import pytest
 import torch
 
-from clip_engine.families.open_clip_encoder import image_tokens, resolution_of
 from clip_engine.families.open_clip_model import empty_model
 from clip_engine.families.open_clip_tokenizer import HUB_OPTIONS
+from clip_engine.families.open_clip_towers import image_tokens, resolution_of
 
 TOKENS = {
     "ViT-B-16-SigLIP": 196,

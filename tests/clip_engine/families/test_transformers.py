@@ -19,7 +19,8 @@ from transformers import AutoTokenizer
 
 from clip_engine import Engine, load_engine
 from clip_engine.errors import InputError, TextTooLongError
-from clip_engine.families.transformers import TransformersDualEncoder, load_transformers
+from clip_engine.families.library_encoder import LibraryDualEncoder
+from clip_engine.families.transformers import load_transformers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,7 +194,7 @@ def test_sharded_and_half_precision_weights_are_read(saved: SavedModel, tmp_path
     assert_same_texts(shards, whole)
 
 
-def assert_same_texts(one: TransformersDualEncoder, other: TransformersDualEncoder) -> None:
+def assert_same_texts(one: LibraryDualEncoder, other: LibraryDualEncoder) -> None:
     with torch.inference_mode():
         texts = [model.encode_text(model.tokenize(LABELS)) for model in (one, other)]
     assert torch.equal(*texts)

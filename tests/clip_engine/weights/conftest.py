@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from support.hub_server import hub_server
 from support.scripted_server import scripted_server
 from support.weights_server import WeightsServer, fetch
 
@@ -29,6 +30,14 @@ def serve():
     """Starts servers that run until the test ends; by default one that hands out the weights."""
     with contextlib.ExitStack() as stack:
         yield lambda script=None: stack.enter_context(scripted_server(script or WeightsServer()))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty hub that this process uses, with an empty cache."""
+    with hub_server() as hub:
+        hub.use(monkeypatch, tmp_path / "hub-home")
+        yield hub
 
 
 @pytest.fixture

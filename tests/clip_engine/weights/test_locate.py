@@ -7,34 +7,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.hub_files import CLIP, FILES, SECRET, TAG, TAG_FILES, TAG_REPOSITORY
 from support.hub_server import Hub, hub_server
 
 from clip_engine.weights.locate import locate_model
-
-CLIP = "openai/clip-vit-base-patch32"
-FILES = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"the same"}
-TAG = "ViT-B-16-SigLIP2-256/webli"
-TAG_REPOSITORY = "timm/ViT-B-16-SigLIP2-256"
-TAG_FILES = {
-    "open_clip_config.json": b"{}",
-    "open_clip_model.safetensors": b"weights",
-    "open_clip_pytorch_model.bin": b"the same",
-    "tokenizer.json": b"{}",
-}
-SECRET = "hf_notToBeShown"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """An empty hub that this process uses, with an empty cache."""
-    with hub_server() as hub:
-        hub.use(monkeypatch, tmp_path / "hub-home")
-        yield hub
-
 
 # --- what a name is read as ---
 

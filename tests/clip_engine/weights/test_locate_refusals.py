@@ -5,37 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support.hub_files import CLIP, FILES, SECRET, TAG
 from support.hub_server import Hub, hub_server
 
 from clip_engine.errors import DownloadError, ModelNotFoundError
 from clip_engine.weights import hub as hub_module
 from clip_engine.weights import locate, open_clip_tags
 from clip_engine.weights.locate import locate_model
-
-CLIP = "openai/clip-vit-base-patch32"
-FILES = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"the same"}
-TAG = "ViT-B-16-SigLIP2-256/webli"
-TAG_REPOSITORY = "timm/ViT-B-16-SigLIP2-256"
-TAG_FILES = {
-    "open_clip_config.json": b"{}",
-    "open_clip_model.safetensors": b"weights",
-    "open_clip_pytorch_model.bin": b"the same",
-    "tokenizer.json": b"{}",
-}
-SECRET = "hf_notToBeShown"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """An empty hub that this process uses, with an empty cache."""
-    with hub_server() as hub:
-        hub.use(monkeypatch, tmp_path / "hub-home")
-        yield hub
 
 
 def test_each_refusal_of_the_hub_is_one_sentence_with_a_remedy(hub: Hub) -> None:
