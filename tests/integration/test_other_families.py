@@ -69,8 +69,10 @@ def test_a_folder_of_open_clip_answers_as_open_clip(
     redis_url: str, tmp_path: Path, client: Client
 ) -> None:
     saved = save_family(SIGLIP2, tmp_path / "model")
-    with WorkerProcess(redis_url, tmp_path, model=str(saved.path)):
+    with WorkerProcess(redis_url, tmp_path, model=str(saved.path)) as worker:
         assert_open_clips_answers(client, saved, picture(tmp_path), "model")
+        worker.stop()
+        assert "leaked" not in worker.log
 
 
 def test_a_model_of_the_hub_is_downloaded_once_and_then_starts_offline(

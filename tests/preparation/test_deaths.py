@@ -113,12 +113,12 @@ def test_the_fork_server_may_die_or_be_stopped(
 ) -> None:
     monkeypatch.setattr("worker.preparation.supervisor._SERVER_S", 1.0)
     slow = submit_slow(bench)
-    bench.who_decodes(SLOW_URI)
+    decoding = bench.who_decodes(SLOW_URI)
     before = bench.pids()
     keys = bench.submit(*[jpeg(seed) for seed in range(100)])
     os.kill(before[0], number)
     if number == signal.SIGSTOP:  # it matters once a process is to be started
-        os.kill(bench.who_decodes(SLOW_URI), signal.SIGKILL)
+        os.kill(decoding, signal.SIGKILL)
     assert bench.codes([slow, *keys]) == [None] * 101
     wait_until(lambda: all(map(is_gone, before)))
 

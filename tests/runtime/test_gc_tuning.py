@@ -51,6 +51,21 @@ def test_what_was_there_is_left_alone_and_what_is_new_is_looked_at_less_often() 
     assert 2 <= looks <= 30
 
 
+def test_a_process_that_holds_a_library_of_compiled_types_exits_without_a_word() -> None:
+    # given Triton, which timm loads for open_clip's models
+    pytest.importorskip("triton")
+    program = (
+        "import open_clip; from worker.runtime import gc_tuning as garbage; garbage.settle({})"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program.format(20_000)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
 def test_0_leaves_pythons_own_setting() -> None:
     before, after, frozen, looks = run(0)
     assert after == before

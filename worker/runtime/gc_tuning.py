@@ -8,11 +8,12 @@ all there are, those of the model's libraries too (`docs/performance.md`).
 
 from __future__ import annotations
 
+import atexit
 import gc
 
 
 def settle(threshold: int) -> None:
-    """Leave alone what is there now for good, and look at what is new less often.
+    """Leave alone what is there now until the process exits, and look at what is new less often.
 
     Args:
         threshold: New objects after which the newest are looked at; 0 leaves Python's own setting.
@@ -21,4 +22,6 @@ def settle(threshold: int) -> None:
         return
     gc.collect()
     gc.freeze()
+    # At the exit all is collected: Triton prints a page about what it takes for leaks otherwise.
+    atexit.register(gc.unfreeze)
     gc.set_threshold(threshold, *gc.get_threshold()[1:])
