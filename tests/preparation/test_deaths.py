@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 from support.hostile_images import jpeg_of_scans
 from support.image_zoo import photo
-from support.preparing import RESOLUTION, Bench, is_gone, running, settings, wait_until
+from support.preparing import RESOLUTION, Bench, running, settings
+from support.waiting import is_gone, wait_until
 
 from clip_engine.errors import ImageError
 from clip_engine.images.transform import ImageTransform
@@ -33,6 +34,9 @@ def jpeg(seed: int = 0) -> bytes:
     return file.getvalue()
 
 
+SMALL = [jpeg(seed) for seed in range(100)]
+
+
 @pytest.fixture(scope="module")
 def shared_bench() -> Iterator[Bench]:
     with running(settings(decode_cpu_s=CPU_S)) as bench:
@@ -51,20 +55,32 @@ def end(pid: int, number: signal.Signals) -> None:
     wait_until(lambda: is_gone(pid))
 
 
-def submit_slow(bench: Bench, key: int = 1000) -> int:
-    bench.pool.submit([ImageRequest(key, SLOW_URI, SLOW)])
-    return key
+def begin_slow(bench: Bench) -> tuple[int, int]:
+    """Submit an image and see it being decoded: its key, and the process."""
+    for key in range(1000, 1100):  # it may be done before this thread has a look
+        bench.pool.submit([ImageRequest(key, SLOW_URI, SLOW)])
+        if decoding := decoder_of(bench, key):
+            return key, decoding
+    raise AssertionError("100 images were decoded before anybody looked")
+
+
+def decoder_of(bench: Bench, key: int) -> int | None:
+    """The process that decodes the slow image; None if that is done already."""
+    wait_until(lambda: bench.who_decodes_now(SLOW_URI) or key in bench.outcomes)
+    return next(iter(bench.who_decodes_now(SLOW_URI)), None)
 
 
 def test_a_picture_is_tried_alone_after_one_death_and_given_up_after_two(bench: Bench) -> None:
-    # given an image that is being decoded, and others in the same processes
-    slow = submit_slow(bench)
-    keys = bench.submit(*[jpeg(seed) for seed in range(100)])
-    first = bench.who_decodes(SLOW_URI)
-    # when its process dies
-    end(first, signal.SIGKILL)
-    # then it is decoded again, with nothing else in flight
-    second = bench.who_decodes(SLOW_URI)
+    second = None
+    while not second:
+        # given an image that is being decoded, and others in the same processes
+        slow, first = begin_slow(bench)
+        keys = bench.submit(*SMALL)
+        # when its process dies
+        end(first, signal.SIGKILL)
+        # then it is decoded again, with nothing else in flight
+        second = decoder_of(bench, slow)
+        assert second or bench.codes([slow]) == [None]
     assert second != first
     (process,) = [each for each in bench.processes() if each["pid"] == second]
     assert process["in_flight"] == 1
@@ -78,8 +94,8 @@ def test_a_picture_is_tried_alone_after_one_death_and_given_up_after_two(bench: 
 
 
 def test_an_innocent_picture_is_answered_after_a_death(bench: Bench) -> None:
-    slow = submit_slow(bench)
-    end(bench.who_decodes(SLOW_URI), signal.SIGKILL)
+    slow, decoding = begin_slow(bench)
+    end(decoding, signal.SIGKILL)
     assert bench.codes([slow]) == [None]
     assert bench.pixels[slow].equal(Preprocessor(ImageTransform(RESOLUTION)).from_bytes(SLOW))
 
@@ -103,7 +119,7 @@ def test_decodes_that_take_too_much_processor_time_are_ended(bench: Bench) -> No
 def test_a_stopped_process_is_replaced_and_blames_nobody(bench: Bench) -> None:
     stopped = bench.processes()[0]["pid"]
     os.kill(stopped, signal.SIGSTOP)
-    assert bench.codes(bench.submit(*[jpeg(seed) for seed in range(100)])) == [None] * 100
+    assert bench.codes(bench.submit(*SMALL)) == [None] * 100
     wait_until(lambda: is_gone(stopped))
 
 
@@ -112,10 +128,9 @@ def test_the_fork_server_may_die_or_be_stopped(
     bench: Bench, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.preparation.supervisor._SERVER_S", 1.0)
-    slow = submit_slow(bench)
-    decoding = bench.who_decodes(SLOW_URI)
+    slow, decoding = begin_slow(bench)
     before = bench.pids()
-    keys = bench.submit(*[jpeg(seed) for seed in range(100)])
+    keys = bench.submit(*SMALL)
     os.kill(before[0], number)
     if number == signal.SIGSTOP:  # it matters once a process is to be started
         os.kill(decoding, signal.SIGKILL)

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from support.hostile_images import encoded
 from support.image_zoo import photo
-from support.preparing import LIMIT_S, Bench, running, settings, status, wait_until
+from support.preparing import Bench, running, settings, status
 from support.scripted_server import response, scripted_server
+from support.waiting import LIMIT_S, wait_until
 
 from worker.preparation import launcher
 from worker.sources import FetchLimits, FetchPolicy

@@ -17,17 +17,9 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.image_zoo import photo, write_zoo
-from support.preparing import (
-    LIMIT_S,
-    RESOLUTION,
-    Bench,
-    is_gone,
-    running,
-    settings,
-    status,
-    wait_until,
-)
+from support.preparing import RESOLUTION, Bench, running, settings, status
 from support.scripted_server import answering, response, scripted_server
+from support.waiting import LIMIT_S, is_gone, wait_until
 
 from clip_engine.errors import ImageError
 from clip_engine.images.transform import ImageTransform

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.waiting import LIMIT_S, is_gone, wait_until
+from support.waiting import LIMIT_S, is_gone
 from torch import Tensor
 
 from clip_engine.images.transform import ImageTransform
@@ -89,20 +89,13 @@ class Bench:
         server: Any = self.pool.stats()["fork_server"]
         return [server, *(each["pid"] for each in self.processes())]
 
-    def who_decodes(self, uri: str = "") -> int:
-        """The process that is decoding now; waits for one, of this URI if one is given."""
-        found: list[int] = []
-
-        def look() -> bool:
-            found[:] = [
-                each["pid"]
-                for each in self.processes()
-                if uri in (each["decoding"] or "-") and not is_gone(each["pid"])
-            ]
-            return bool(found)
-
-        wait_until(look)
-        return found[0]
+    def who_decodes_now(self, uri: str) -> list[int]:
+        """The processes that are decoding the image of this URI."""
+        return [
+            each["pid"]
+            for each in self.processes()
+            if uri in (each["decoding"] or "-") and not is_gone(each["pid"])
+        ]
 
     def nothing_is_taken(self) -> bool:
         return self.pool.free_slots == self.pool.capacity and not self.pool.stats()["waiting"]
