@@ -129,7 +129,8 @@ def test_a_full_queue_and_a_full_redis_are_told_and_nothing_is_half_sent(server)
 @pytest.mark.parametrize(
     ("settings", "command", "parts"),
     [
-        ({"model": "ViT-B/33"}, (), ["'ViT-B/33'", "ViT-B/32", "demo"]),
+        ({"model": "ViT-B/33", "offline": "true"}, (), ["Did you mean 'ViT-B/32'?"]),
+        ({"model": "another"}, (), ["'another'", "ViT-B/32", "demo"]),
         ({"model": "/nowhere/model.pt"}, (), ["'/nowhere/model.pt'"]),
         ({"device": "cuda:7"}, (), ["'cuda:7'"]),
         (
