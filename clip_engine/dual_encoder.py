@@ -11,8 +11,8 @@ from typing import Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from clip_engine.images.normalisation import Normalisation
 from clip_engine.images.transform import ImageTransform
-from clip_engine.normalisation import Normalisation
 from clip_engine.precision import Precision
 
 TrainedWith: TypeAlias = Literal["softmax", "sigmoid"]

@@ -6,7 +6,7 @@ or squash. Differences are deliberate: EXIF orientation is applied; images with 
 channel or a palette become RGB *before* they are resampled (Pillow would clip the former to white
 and use nearest neighbours for the latter); and padding is grey of the model's level in RGB.
 Pixels stay uint8; they are normalised on the device, a batch at a time
-(`clip_engine.normalisation`).
+(`clip_engine.images.normalisation`).
 
 Axes: R pixels a side.
 """

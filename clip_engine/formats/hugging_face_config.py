@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from clip_engine.formats.config_file import read_config
 from clip_engine.formats.preprocessing import Preprocessing
+from clip_engine.images.normalisation import OPENAI_NORMALISATION, RGB
 from clip_engine.model import Activation, Traits
-from clip_engine.normalisation import OPENAI_NORMALISATION, RGB
 
 # Of LayerNorm; the only value supported, with a tolerance because it is a float.
 Epsilon = Annotated[float, Field(ge=0.99e-5, le=1.01e-5)]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from clip_engine.images.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
 from clip_engine.images.transform import ImageTransform, Interpolation, ResizeMode
-from clip_engine.normalisation import OPENAI_NORMALISATION, RGB, Normalisation
 
 
 class Preprocessing(BaseModel):

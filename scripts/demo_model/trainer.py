@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from clip_engine.images.normalisation import OPENAI_NORMALISATION
 from clip_engine.model import CLIP
-from clip_engine.normalisation import OPENAI_NORMALISATION
 from clip_engine.prompts import fill
 from clip_engine.tokenizer import Tokenizer
 from demo_model.dataset import FULL_CAPTIONS, PARTIAL_CAPTIONS, TOKENS, WRONG_CAPTIONS, Dataset

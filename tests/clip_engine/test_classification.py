@@ -13,7 +13,7 @@ from support.watched_calls import watched_sizes
 
 from clip_engine.engine import Engine
 from clip_engine.errors import ClipEngineError, ImageError, InputError, TextTooLongError
-from clip_engine.normalisation import OPENAI_NORMALISATION
+from clip_engine.images.normalisation import OPENAI_NORMALISATION
 from clip_engine.scoring.prediction import Prediction
 
 if TYPE_CHECKING:

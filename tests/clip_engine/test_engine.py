@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from clip_engine.engine import Engine
 from clip_engine.errors import InputError
-from clip_engine.normalisation import OPENAI_NORMALISATION
+from clip_engine.images.normalisation import OPENAI_NORMALISATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,12 @@ from open_clip.model import set_model_preprocess_cfg
 from open_clip.push_to_hf_hub import save_for_hf
 from support.oracles import open_clip_model
 
-from clip_engine.normalisation import OPENAI_NORMALISATION as OPENAI
+from clip_engine.images.normalisation import OPENAI_NORMALISATION as OPENAI
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clip_engine.normalisation import RGB
+    from clip_engine.images.normalisation import RGB
 
 SMALL: dict[str, Any] = {
     "embed_dim": 64,

@@ -72,7 +72,7 @@ class ScoreStage:
             assert plan, "labels come before pixels"
             assert text, "labels come before pixels"
             # The engine keeps features of whole lists: equal lists share a tensor, whose identity
-            # will do. Likewise equal scorings are one object.
+            # will do. Equal scorings are one object, too.
             key = id(text.labels), k, id(plan.scoring), id(plan.tree)
             groups.setdefault(key, []).append(index)
         done: list[ImageTask] = []

@@ -14,8 +14,8 @@ from clip_engine.acceleration import PLAIN
 from clip_engine.families import recognise
 from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.families.load import load_dual_encoder
+from clip_engine.images.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.images.transform import ImageTransform
-from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.weights.located import LocatedModel
 
 if TYPE_CHECKING:

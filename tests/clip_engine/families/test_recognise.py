@@ -1,4 +1,4 @@
-"""Which family a model is of, what loads it, and what people are told about all others."""
+"""Which family a model is of, what loads it, and the refusal of all others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clip_engine.weights.located import LocatedModel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# How many of open_clip 3.3's architectures are told to be of a family.
+# How many of open_clip 3.3's architectures are recognised as each family's.
 COUNTS = {
     "CLIP": 41,
     "SigLIP": 11,

@@ -15,8 +15,8 @@ from support.oracles import assert_agree, hugging_face_answers, our_answers
 
 from clip_engine import load_engine
 from clip_engine.formats import read_checkpoint
+from clip_engine.images.normalisation import OPENAI_NORMALISATION, Normalisation
 from clip_engine.images.transform import ImageTransform
-from clip_engine.normalisation import OPENAI_NORMALISATION, Normalisation
 
 
 @pytest.fixture

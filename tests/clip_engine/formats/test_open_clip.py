@@ -17,8 +17,8 @@ from support.oracles import assert_agree, open_clip_answers, open_clip_model, ou
 from clip_engine import load_engine
 from clip_engine.errors import InputError
 from clip_engine.formats import read_checkpoint
+from clip_engine.images.normalisation import Normalisation
 from clip_engine.model import CLIP, Activation, Traits, build_model, infer_config
-from clip_engine.normalisation import Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,8 +118,8 @@ def test_the_pixels_are_normalised_as_the_config_says(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path).preprocessing.normalisation() == Normalisation(mean, std)
     pixels = torch.tensor([1.0, (128 / 255 - 0.5) / 0.25, -4.0]).view(1, 3, 1, 1)
     with torch.inference_mode():
-        told = torch.nn.functional.normalize(oracle.encode_image(pixels.expand(1, 3, 56, 56)))
-    assert (grey - told).abs().max() < 1e-5
+        chosen = torch.nn.functional.normalize(oracle.encode_image(pixels.expand(1, 3, 56, 56)))
+    assert (grey - chosen).abs().max() < 1e-5
 
 
 # --- without a config ---
@@ -160,12 +160,12 @@ def test_bare_weights_are_refused_until_their_activation_is_given(
     assert "CLIP_WORKER_ACTIVATION, quick_gelu or gelu" in message
     assert "put the model's open_clip_config.json beside the file" in message
     # when the caller says it
-    told = {name: read_checkpoint(path, activation=name) for name in get_args(Activation)}
+    chosen = {name: read_checkpoint(path, activation=name) for name in get_args(Activation)}
     # then
-    assert_agree(our_answers(told["gelu"].build()), open_clip_answers(gelu))
-    assert_agree(our_answers(told["quick_gelu"].build()), open_clip_answers(quick))
+    assert_agree(our_answers(chosen["gelu"].build()), open_clip_answers(gelu))
+    assert_agree(our_answers(chosen["quick_gelu"].build()), open_clip_answers(quick))
     # and features of the two are never mixed up in a cache
-    assert told["gelu"].digest() != told["quick_gelu"].digest()
+    assert chosen["gelu"].digest() != chosen["quick_gelu"].digest()
     # when the config file lies beside it
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     # then

@@ -11,8 +11,8 @@ from support.oracles import open_clip_model
 
 from clip_engine import load_engine
 from clip_engine.formats import read_checkpoint
+from clip_engine.images.normalisation import OPENAI_NORMALISATION
 from clip_engine.images.transform import ImageTransform
-from clip_engine.normalisation import OPENAI_NORMALISATION
 
 pytestmark = pytest.mark.filterwarnings(*TIMM_WARNINGS)
 
