@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -20,11 +18,16 @@ from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote, without_password
 from clip_worker.redis.url import DEFAULT_REDIS_URL, redis_url_remedy
 from worker.mirror_url import EXAMPLE, check_mirror_url
-from worker.variables import ENV_PREFIX, OBJECT_STORE_SCHEMES, AccelerationName, ImageFormat
+from worker.variables import (
+    DEVICE_PATTERN,
+    ENV_PREFIX,
+    OBJECT_STORE_SCHEMES,
+    AccelerationName,
+    ImageFormat,
+    unknown_variables,
+)
 from worker.webhooks.settings import SECRETS, WebhookSettings
 
-TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
-START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 IMAGES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
 GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
 
@@ -98,6 +101,9 @@ class Settings(WebhookSettings):
         None, description="Of the MLPs; needed where the weights don't specify it."
     )
     device: str = Field("auto", description="Where to run.")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Workers that share this machine; or one a visible GPU."
+    )
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
     )
@@ -183,7 +189,7 @@ class Settings(WebhookSettings):
         Raises:
             SettingsError: All wrong settings, one a line.
         """
-        unknown = _unknown_variables(os.environ, cls.model_fields)
+        unknown = unknown_variables(os.environ, cls.model_fields)
         try:
             settings = cls(
                 **{name: value for name, value in overrides.items() if value is not None}
@@ -245,9 +251,14 @@ class Settings(WebhookSettings):
     @field_validator("device")
     @classmethod
     def _check_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise ValueError("give auto, cpu, cuda or cuda:N")
+        if not re.fullmatch(DEVICE_PATTERN, device):
+            raise ValueError("give auto, cpu, cuda, cuda:N, cuda:GPU-<uuid> or cuda:MIG-<uuid>")
         return device
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _unset_if_auto(cls, value: object) -> object:
+        return None if value in ("", "auto") else value
 
     @field_validator("file_roots", mode="before")
     @classmethod
@@ -264,20 +275,6 @@ class Settings(WebhookSettings):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
-
-
-def _unknown_variables(environment: Iterable[str], fields: Iterable[str]) -> list[str]:
-    """A line for each variable that looks like a setting but is not one: mostly a typing error."""
-    known = [field.upper() for field in (*fields, *START_OPTIONS)]
-    lines = []
-    for variable in sorted(environment):
-        name = variable.removeprefix(ENV_PREFIX)
-        if name in (variable, *known) or variable.startswith(TEST_PREFIX):
-            continue
-        near = [ENV_PREFIX + match for match in get_close_matches(name, known, n=1)]
-        remedy = f"Did you mean {near[0]}?" if near else "Unset it."
-        lines.append(f"Unknown setting {variable}. {remedy}")
-    return lines
 
 
 def _line(fault: Any) -> str:

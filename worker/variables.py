@@ -1,9 +1,14 @@
 """What is known of the settings without loading them, which only the worker can, or torch."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Literal
 
 ENV_PREFIX = "CLIP_WORKER_"
+TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
+START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES
+DEVICE_PATTERN = r"auto|cpu|cuda(:(\d+|(GPU|MIG)-[\w/-]+))?"  # of CLIP_WORKER_DEVICE
 
 # As in clip_engine.acceleration and clip_engine.preprocess, which load torch.
 AccelerationName = Literal[
@@ -18,3 +23,17 @@ AccelerationName = Literal[
     "cuda_graphs",
 ]
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]
+
+
+def unknown_variables(environment: Iterable[str], fields: Iterable[str]) -> list[str]:
+    """A line for each variable that looks like a setting but is not one: mostly a typing error."""
+    known = [field.upper() for field in (*fields, *START_OPTIONS)]
+    lines = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(ENV_PREFIX)
+        if name in (variable, *known) or variable.startswith(TEST_PREFIX):
+            continue
+        near = [ENV_PREFIX + match for match in get_close_matches(name, known, n=1)]
+        remedy = f"Did you mean {near[0]}?" if near else "Unset it."
+        lines.append(f"Unknown setting {variable}. {remedy}")
+    return lines

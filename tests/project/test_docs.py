@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import START_OPTIONS, TEST_PREFIX, Settings
-from worker.variables import ENV_PREFIX
+from worker.settings import Settings
+from worker.variables import ENV_PREFIX, START_OPTIONS, TEST_PREFIX
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -17,15 +17,19 @@ import sys
 from pathlib import Path
 from worker.runtime.device import pin_device
 
-pinned = pin_device("auto", 2, Path(sys.argv[1]))
+pinned = pin_device("auto", lambda: 2, lock_dir=Path(sys.argv[1]))
 print(pinned.name, flush=True)
 sys.stdin.read()
 """
 
 
+def pin(wanted: str, gpus: int, lock_dir: Path) -> PinnedDevice:
+    return pin_device(wanted, lambda: gpus, lock_dir=lock_dir, environment={})
+
+
 def names(lock_dir: Path, count: int, *, gpus: int, wanted: str = "auto") -> list[str]:
     """The devices of `count` workers that run at the same time; they end before this returns."""
-    held = [pin_device(wanted, gpus, lock_dir) for _ in range(count)]
+    held = [pin(wanted, gpus, lock_dir) for _ in range(count)]
     for pinned in held:
         assert pinned.lock is not None
         pinned.lock.release()
@@ -33,13 +37,13 @@ def names(lock_dir: Path, count: int, *, gpus: int, wanted: str = "auto") -> lis
 
 
 def test_the_cpu_takes_no_position(tmp_path: Path) -> None:
-    assert pin_device("cpu", 4, tmp_path) == PinnedDevice("cpu")
-    assert pin_device("auto", 0, tmp_path) == PinnedDevice("cpu")
+    assert pin("cpu", 4, tmp_path) == PinnedDevice("cpu")
+    assert pin("auto", 0, tmp_path) == PinnedDevice("cpu")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_numbered_gpu_is_taken_as_it_is_though_others_hold_it(tmp_path: Path) -> None:
-    pinned = [pin_device("cuda:1", 2, tmp_path) for _ in range(2)]
+    pinned = [pin("cuda:1", 2, tmp_path) for _ in range(2)]
     assert pinned == [PinnedDevice("cuda:1")] * 2
 
 
@@ -51,17 +55,17 @@ def test_workers_of_a_host_go_round_its_gpus(tmp_path: Path, wanted: str) -> Non
 
 def test_a_freed_position_goes_to_the_next_worker(tmp_path: Path) -> None:
     # given three workers of which the second ends
-    held = [pin_device("auto", 3, tmp_path) for _ in range(3)]
+    held = [pin("auto", 3, tmp_path) for _ in range(3)]
     assert held[1].lock is not None
     held[1].lock.release()
     # then the next one takes its place
-    assert pin_device("auto", 3, tmp_path).name == "cuda:1"
+    assert pin("auto", 3, tmp_path).name == "cuda:1"
 
 
 def test_the_position_is_held_for_as_long_as_the_object_lives(tmp_path: Path) -> None:
-    assert pin_device("auto", 2, tmp_path).name == "cuda:0"  # dropped at once
-    kept = pin_device("auto", 2, tmp_path)
-    assert (kept.name, pin_device("auto", 2, tmp_path).name) == ("cuda:0", "cuda:1")
+    assert pin("auto", 2, tmp_path).name == "cuda:0"  # dropped at once
+    kept = pin("auto", 2, tmp_path)
+    assert (kept.name, pin("auto", 2, tmp_path).name) == ("cuda:0", "cuda:1")
 
 
 def test_two_processes_get_two_gpus_and_a_killed_one_frees_its_own(tmp_path: Path) -> None:
@@ -92,6 +96,59 @@ def test_two_processes_get_two_gpus_and_a_killed_one_frees_its_own(tmp_path: Pat
     assert len(list(tmp_path.glob("position-*.lock"))) == 3
 
 
+class Cuda:
+    """An environment, and how many of the devices that exist CUDA sees in it: one MIG instance."""
+
+    def __init__(self, *existing: str, **environment: str) -> None:
+        self.environment = environment
+        self._existing = existing
+
+    def count(self) -> int:
+        listed = self.environment["CUDA_VISIBLE_DEVICES"].split(",")
+        seen = [entry for entry in listed if entry in self._existing]
+        return min(len(seen), 1) if any(e.startswith("MIG-") for e in listed) else len(seen)
+
+    def pin(self, wanted: str, lock_dir: Path) -> tuple[PinnedDevice, str]:
+        pinned = pin_device(wanted, self.count, lock_dir=lock_dir, environment=self.environment)
+        return pinned, self.environment["CUDA_VISIBLE_DEVICES"]
+
+
+INSTANCES = ("MIG-a", "MIG-b", "GPU-c")
+
+
+@pytest.mark.parametrize("uuid", INSTANCES)
+def test_a_device_given_by_its_uuid_is_the_only_one_that_cuda_sees(
+    tmp_path: Path, uuid: str
+) -> None:
+    for cuda in (Cuda(*INSTANCES), Cuda(*INSTANCES, CUDA_VISIBLE_DEVICES="MIG-b")):
+        assert cuda.pin(f"cuda:{uuid}", tmp_path) == (PinnedDevice("cuda:0"), uuid)
+    assert list(tmp_path.iterdir()) == []  # it takes no position
+
+
+def test_workers_go_round_a_list_with_mig_instances_each_with_its_own_entry(tmp_path: Path) -> None:
+    held = [
+        Cuda(*INSTANCES, CUDA_VISIBLE_DEVICES="MIG-a, MIG-b,GPU-c").pin("auto", tmp_path)
+        for _ in range(4)
+    ]
+    assert [pinned.name for pinned, _ in held] == ["cuda:0"] * 4
+    assert [entry for _, entry in held] == [*INSTANCES, "MIG-a"]
+
+
+def test_a_number_is_a_place_in_a_list_with_mig_instances(tmp_path: Path) -> None:
+    cuda = Cuda(*INSTANCES, CUDA_VISIBLE_DEVICES="MIG-a,MIG-b")
+    assert cuda.pin("cuda:1", tmp_path) == (PinnedDevice("cuda:0"), "MIG-b")
+    with pytest.raises(ServiceError, match="'cuda:2', but 2 CUDA devices"):
+        Cuda(*INSTANCES, CUDA_VISIBLE_DEVICES="MIG-a,MIG-b").pin("cuda:2", tmp_path)
+
+
+def test_a_uuid_that_cuda_does_not_find_is_named_and_auto_is_the_cpu_then(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="'cuda:GPU-x', but torch finds no device") as caught:
+        Cuda(*INSTANCES).pin("cuda:GPU-x", tmp_path)
+    assert caught.value.code == "DEVICE_MISSING"
+    gone = Cuda(CUDA_VISIBLE_DEVICES="MIG-gone")
+    assert gone.pin("auto", tmp_path)[0] == PinnedDevice("cpu")
+
+
 @pytest.mark.parametrize(
     ("wanted", "gpus"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2), ("cuda:99", 8)]
 )
@@ -99,7 +156,7 @@ def test_a_gpu_that_is_not_there_is_named_with_how_many_are(
     tmp_path: Path, wanted: str, gpus: int
 ) -> None:
     with pytest.raises(ServiceError, match=f"'{wanted}', but {gpus} CUDA devices") as caught:
-        pin_device(wanted, gpus, tmp_path)
+        pin(wanted, gpus, tmp_path)
     assert caught.value.code == "DEVICE_MISSING"
 
 
@@ -121,4 +178,4 @@ def test_the_lock_folder_needs_no_user_name(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_folder_that_can_t_be_made_is_told_with_the_way_round_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ServiceError, match="CLIP_WORKER_DEVICE to one GPU"):
-        pin_device("auto", 2, tmp_path / "file" / "locks")
+        pin("auto", 2, tmp_path / "file" / "locks")

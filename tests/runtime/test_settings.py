@@ -24,7 +24,13 @@ from worker.cli.classify import command as classify
 from worker.cli.dead import COMMANDS
 from worker.settings import GPU_BATCH, AccelerationName, Settings, SettingsError
 
+DEVICES = "give auto, cpu, cuda, cuda:N, cuda:GPU-<uuid> or cuda:MIG-<uuid>"
 NETWORKS = ("10.0.0.0/8", "fd00::/8")
+UUIDS = (
+    "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77",
+    "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f",
+    "MIG-GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77/1/0",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +99,8 @@ def load_dead(name: str) -> click.Command:
         ("IMAGE_FORMATS", "JPEG, PNG", ("JPEG", "PNG")),
         *(("REDIS_URL", url, url) for url in ("redis://h:1/0", "rediss://h", "redis://:s@h/2")),
         *(("DEVICE", name, name) for name in ("auto", "cpu", "cuda", "cuda:0", "cuda:15")),
+        *(("DEVICE", f"cuda:{uuid}", f"cuda:{uuid}") for uuid in UUIDS),
+        *(("WORKERS", text, value) for text, value in {"3": 3, "auto": None, "": None}.items()),
     ],
 )
 def test_a_setting_is_read_from_its_variables_text(
@@ -260,7 +268,7 @@ def test_a_variable_that_is_no_setting_is_named_with_the_one_that_was_meant(
 ) -> None:
     lines = wrong_lines(monkeypatch, MAXBATCH="8", DEVICE="gpu", COLOUR="red")
     assert lines == [
-        "CLIP_WORKER_DEVICE is 'gpu': give auto, cpu, cuda or cuda:N.",
+        f"CLIP_WORKER_DEVICE is 'gpu': {DEVICES}.",
         "Unknown setting CLIP_WORKER_COLOUR. Unset it.",
         "Unknown setting CLIP_WORKER_MAXBATCH. Did you mean CLIP_WORKER_MAX_BATCH?",
     ]

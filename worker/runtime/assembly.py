@@ -129,7 +129,7 @@ def preparation_settings(
     """Settings of the preparation processes."""
     return PreparationSettings(
         transform=engine.preprocessor.transform,
-        processes=settings.preparation_processes or cores(),
+        processes=settings.preparation_processes or cores(settings.workers),
         # The batches that run, one that fills, and what the processes are writing meanwhile.
         slots=(batches_at_once + 2) * settings.largest_batch,
         fetch_threads=settings.fetch_threads,
@@ -149,18 +149,27 @@ def preparation_settings(
 
 
 def image_memory_bytes(settings: Settings) -> int:
-    """By default half of what is left beside the model: the other half is for all else."""
+    """By default half of what is left beside the model: the other half is for all else.
+
+    Of both, one of several workers on this machine takes its share.
+    """
     left = memory_left()
-    half = USUAL_IMAGE_MEMORY_BYTES if left is None else left // 2
+    half = USUAL_IMAGE_MEMORY_BYTES if left is None else left // 2 // (settings.workers or 1)
     usual = max(LEAST_IMAGE_MEMORY_BYTES, min(half, MOST_IMAGE_MEMORY_BYTES))
     return settings.image_memory_bytes or usual
 
 
 def replicas(settings: Settings, device: str) -> int:
     """Batches that run at the same time."""
-    return settings.replicas or (cores() if device == "cpu" else 1)
+    return settings.replicas or (cores(settings.workers) if device == "cpu" else 1)
 
 
-def cores() -> int:
-    """Cores that this process may use, which a container may have fewer of than the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(workers: int | None = None) -> int:
+    """Cores that this process may use, which a container may have fewer of than the machine.
+
+    Args:
+        workers: `CLIP_WORKER_WORKERS`: each gets its share, and at least one.
+    """
+    linux = hasattr(os, "sched_getaffinity")
+    here = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    return max(1, here // (workers or 1))

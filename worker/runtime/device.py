@@ -2,12 +2,17 @@
 
 Workers of a host find their positions through lock files: the first to start holds position 0, and
 a position is free again when its holder ends, however it ends.
+
+A process can use only one MIG instance: the first in `CUDA_VISIBLE_DEVICES`. So a worker leaves
+only its own there, and likewise a GPU that is given by its UUID. CUDA reads the variable once, when
+it is initialised, which must not have happened before.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +21,8 @@ from filelock import FileLock, Timeout
 from clip_worker.errors import ServiceError
 
 MOST_POSITIONS = 1024
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+MIG = "MIG-"
 
 
 @dataclass(frozen=True)
@@ -26,31 +33,49 @@ class PinnedDevice:
     lock: FileLock | None = None
 
 
-def pin_device(wanted: str, cuda_devices: int, lock_dir: Path | None = None) -> PinnedDevice:
+def pin_device(
+    wanted: str,
+    count_gpus: Callable[[], int],
+    *,
+    lock_dir: Path | None = None,
+    environment: MutableMapping[str, str] | None = None,
+) -> PinnedDevice:
     """Choose this process's device.
 
     Args:
-        wanted: `cpu`, `cuda:N`, `cuda` or `auto`. The last two go by position among the host's
-            workers, wrapping around; `auto` is the CPU where there is no GPU.
-        cuda_devices: How many GPUs this process sees.
+        wanted: `cpu`, `cuda:N`, `cuda:GPU-<uuid>`, `cuda:MIG-<uuid>`, `cuda` or `auto`. The last
+            two go by position among the host's workers, wrapping around; `auto` is the CPU where
+            there is no GPU. Where MIG instances are visible, N is a place in the list of them.
+        count_gpus: How many GPUs this process sees, with `CUDA_VISIBLE_DEVICES` as it is then.
         lock_dir: Where the lock files lie; None for this user's, below the temporary folder.
+        environment: Where `CUDA_VISIBLE_DEVICES` is read and set; None for this process's.
 
     Raises:
         ServiceError: `DEVICE_MISSING`: no such GPU, or the positions can't be claimed.
     """
-    if wanted == "cpu" or (wanted == "auto" and cuda_devices == 0):
+    if wanted == "cpu":
         return PinnedDevice("cpu")
-    index = int(wanted.partition(":")[2] or 0)
-    if index >= cuda_devices:
-        raise ServiceError(
-            f"CLIP_WORKER_DEVICE is {wanted!r}, but {cuda_devices} CUDA devices are visible here; "
-            "give cpu or auto, or mend the driver or CUDA_VISIBLE_DEVICES.",
-            "DEVICE_MISSING",
-        )
-    if ":" in wanted:
-        return PinnedDevice(wanted)
-    position, lock = _claim_position(lock_dir or default_lock_dir())
-    return PinnedDevice(f"cuda:{position % cuda_devices}", lock)
+    environment = os.environ if environment is None else environment
+    number = wanted.partition(":")[2]
+    if number and not number.isdigit():
+        return _pin_uuid(wanted, number, count_gpus, environment)
+    listed = mig_list(environment.get(VISIBLE, ""))
+    gpus = len(listed) or count_gpus()
+    if wanted == "auto" and not gpus:
+        return PinnedDevice("cpu")
+    if int(number or 0) >= gpus:
+        raise _missing(wanted, f"{gpus} CUDA devices are visible here")
+    position, lock = (int(number), None) if number else _claim_position(lock_dir)
+    if not listed:
+        return PinnedDevice(f"cuda:{position % gpus}", lock)
+    pinned = _pin_uuid(wanted, listed[position % gpus], count_gpus, environment)
+    return pinned if pinned.name == "cpu" else PinnedDevice(pinned.name, lock)
+
+
+def mig_list(visible: str) -> list[str]:
+    """The entries of `CUDA_VISIBLE_DEVICES` if there is a MIG instance among them, else none."""
+    entries = [entry.strip() for entry in visible.split(",") if entry.strip()]
+    return entries if any(entry.startswith(MIG) for entry in entries) else []
 
 
 def default_lock_dir() -> Path:
@@ -59,12 +84,32 @@ def default_lock_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"clip-worker-{os.getuid()}"
 
 
-def _claim_position(lock_dir: Path) -> tuple[int, FileLock]:
+def _pin_uuid(
+    wanted: str, uuid: str, count_gpus: Callable[[], int], environment: MutableMapping[str, str]
+) -> PinnedDevice:
+    environment[VISIBLE] = uuid
+    if not count_gpus():
+        if wanted == "auto":
+            return PinnedDevice("cpu")
+        raise _missing(wanted, f"torch finds no device {uuid!r} (`nvidia-smi -L` lists them)")
+    return PinnedDevice("cuda:0")
+
+
+def _missing(wanted: str, reason: str) -> ServiceError:
+    return ServiceError(
+        f"CLIP_WORKER_DEVICE is {wanted!r}, but {reason}; "
+        f"give cpu or auto, or mend the driver or {VISIBLE}.",
+        "DEVICE_MISSING",
+    )
+
+
+def _claim_position(lock_dir: Path | None) -> tuple[int, FileLock]:
+    folder = lock_dir or default_lock_dir()
     try:
-        return _first_free(lock_dir)
+        return _first_free(folder)
     except OSError as error:
         raise ServiceError(
-            f"The host's GPUs can't be shared out: {str(lock_dir)!r} can't be written "
+            f"The host's GPUs can't be shared out: {str(folder)!r} can't be written "
             f"({error.strerror}). Set TMPDIR, or CLIP_WORKER_DEVICE to one GPU such as cuda:0.",
             "DEVICE_MISSING",
         ) from error

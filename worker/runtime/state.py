@@ -106,11 +106,13 @@ def start(
         ServiceError: `MODEL_UNAVAILABLE` or `DEVICE_MISSING`; one sentence.
     """
     global _current  # noqa: PLW0603  # the one place where a process keeps its state
-    allocator.limit_arenas(max(LEAST_ARENAS, cores()))
-    device = pin_device(settings.device, torch.cuda.device_count())
+    allocator.limit_arenas(max(LEAST_ARENAS, cores(settings.workers)))
+    device = pin_device(settings.device, torch.cuda.device_count)
     batches_at_once = replicas(settings, device.name)
     if batches_at_once > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
+    elif settings.workers:
+        torch.set_num_threads(cores(settings.workers))
     engine = load(settings, device.name, progress)
     settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
     poster = build_poster(settings, worker)

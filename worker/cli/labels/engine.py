@@ -36,7 +36,7 @@ def loaded_engine(model: str | None) -> Iterator[Engine]:
         settings = Settings.load()
         if model is not None:
             settings = settings.model_copy(update={"model": model})
-        device = pin_device(settings.device, torch.cuda.device_count())
+        device = pin_device(settings.device, torch.cuda.device_count)
         with download_progress() as progress:
             engine = load(settings, device.name, progress)
     except ServiceError as error:
