@@ -64,6 +64,23 @@ class Runtime:
             self.consumer.start(handler)
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model on its device, not yet warm.
+
+    Attributes:
+        settings: Of the worker, with the model's largest batch.
+        device: Where it is.
+        engine: The model.
+        batches_at_once: Forward passes at the same time.
+    """
+
+    settings: Settings
+    device: PinnedDevice
+    engine: Engine
+    batches_at_once: int
+
+
 _current: Runtime | None = None
 
 
@@ -106,15 +123,8 @@ def start(
         ServiceError: `MODEL_UNAVAILABLE` or `DEVICE_MISSING`; one sentence.
     """
     global _current  # noqa: PLW0603  # the one place where a process keeps its state
-    allocator.limit_arenas(max(LEAST_ARENAS, cores(settings.workers)))
-    device = pin_device(settings.device, torch.cuda.device_count)
-    batches_at_once = replicas(settings, device.name)
-    if batches_at_once > 1 or device.name != "cpu":
-        torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
-    elif settings.workers:
-        torch.set_num_threads(cores(settings.workers))
-    engine = load(settings, device.name, progress)
-    settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
+    loaded = load_model(settings, progress)
+    settings, engine, batches_at_once = loaded.settings, loaded.engine, loaded.batches_at_once
     poster = build_poster(settings, worker)
     consumer = build_queue_consumer(
         settings,
@@ -137,7 +147,7 @@ def start(
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
     signals = StopSignals(stopping, wake=consumer.celery.wake)
     _current = Runtime(
-        settings, device, engine, pool, pipeline, consumer, stopping, signals, poster
+        settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster
     )
     pool.start()  # the processes start while the model warms up
     with named_in_errors(settings):
@@ -145,6 +155,24 @@ def start(
     pipeline.start()
     pool.wait_until_ready(POOL_START_S)  # else the log says so, and images wait
     return _current
+
+
+def load_model(settings: Settings, progress: Progress | None) -> LoadedModel:
+    """Choose the device, set torch's threads and load the model.
+
+    Raises:
+        ServiceError: `MODEL_UNAVAILABLE` or `DEVICE_MISSING`; one sentence.
+    """
+    allocator.limit_arenas(max(LEAST_ARENAS, cores(settings.workers)))
+    device = pin_device(settings.device, torch.cuda.device_count)
+    batches_at_once = replicas(settings, device.name)
+    if batches_at_once > 1 or device.name != "cpu":
+        torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
+    elif settings.workers:
+        torch.set_num_threads(cores(settings.workers))
+    engine = load(settings, device.name, progress)
+    settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
+    return LoadedModel(settings, device, engine, batches_at_once)
 
 
 def stop(status: int = 0) -> int:
