@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.bench.messages import CelerySender, ClipWorkerSender, Sender, send_all
-from benchmarks.bench.program import Program
+from benchmarks.bench.program import ROOT, Program
 from benchmarks.bench.server import BenchError, Server, wait_until
 
 START_LIMIT_S = 240.0
@@ -44,6 +45,7 @@ class Contender:
         arguments: Makes the worker's command line from the URL of its Redis.
         environment: Likewise its variables.
         sender: Makes what sends to it, likewise.
+        directory: The worker's working directory, from which it imports first.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Contender:
         arguments: Callable[[str], Sequence[str]],
         environment: Callable[[str], Mapping[str, str]] = lambda _: {},
         sender: Callable[[str], Sender] = CelerySender,
+        directory: Path = ROOT,
     ) -> None:
         self.name = name
         self.arguments = arguments
         self.environment = environment
         self._sender = sender
+        self._directory = directory
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -64,7 +68,7 @@ class Contender:
             self.server = self._stack.enter_context(Server())
             url = self.server.url
             self.program = self._stack.enter_context(
-                Program(self.name, self.arguments(url), self.environment(url))
+                Program(self.name, self.arguments(url), self.environment(url), self._directory)
             )
             self.sender = self._sender(self.server.scratch_url)
             self._stack.callback(self.sender.close)

@@ -24,7 +24,8 @@ PACKAGES = (
     "transformers",
     "pillow",
 )
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what matrix products gain from
+# What matrix products gain from.
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
 def describe(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def describe(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": cores(),
-        "flags": _flags(),
+        "flags": flags(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -74,7 +75,8 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _flags() -> list[str]:
+def flags() -> list[str]:
+    """Instructions of the processor that matrix products gain from."""
     for line in _cpu_lines():
         if line.startswith("flags"):
             return [flag for flag in FLAGS if flag in line.split()]

@@ -77,6 +77,16 @@ class Program:
         printed = os.pread(self._log.fileno(), 1_000_000, 0).decode(errors="replace")
         return printed.strip()[-1_500:]
 
+    def suspend(self) -> None:
+        """Stop its processes until `resume`, so that they take no processor time."""
+        for process in self._family():
+            process.suspend()
+
+    def resume(self) -> None:
+        """Let suspended processes go on."""
+        for process in self._family():
+            process.resume()
+
     @property
     def pid(self) -> int:
         """Of the process itself."""
@@ -104,7 +114,8 @@ class Program:
 def clean_environment() -> dict[str, str]:
     """This process's environment without settings of ours; model hubs are not asked."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CLIP_WORKER_")}
-    return kept | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "true"}
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    return kept | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "true"}
 
 
 def celery_arguments(module: str, url: str, *options: str) -> list[str]:

@@ -18,14 +18,19 @@ from benchmarks.bench.case import CASES, MAIN
 from benchmarks.bench.labels import SHARED, label_list, own_lists
 from benchmarks.bench.messages import ClipWorkerSender, cycled, push_copies
 from benchmarks.bench.names import QUEUE
+from benchmarks.bench.pictures import make_pictures
 from benchmarks.bench.sample import percentile
 from benchmarks.bench.scale import SCALES
 from benchmarks.bench.server import BenchError
+from benchmarks.bench.weights import VIT_B_32, Weights
 from benchmarks.model_process import report
 from benchmarks.model_process.case import TINY, Case
 from benchmarks.model_process.costless import FOLDER, CostlessWorker, rounds
 from benchmarks.model_process.probe import OTHERS, GilSampler
 from benchmarks.model_process.tree import PRESENT, exported
+from benchmarks.served.servers import ClipWorker
+from benchmarks.served.table import most_apart, table
+from benchmarks.served.turns import Samples, lone_images, throughput
 from clip_worker.contract import ClassifyRequest
 
 
@@ -174,3 +179,39 @@ def test_a_picture_of_a_worker_without_its_image_tower_is_measured(tmp_path: Pat
 def test_an_unknown_commit_is_refused_by_name() -> None:
     with pytest.raises(BenchError, match="0000000"), exported("0000000"):
         pass
+
+
+def test_servers_are_compared_with_the_rival_that_does_best_in_each_column() -> None:
+    # given one rival that is fast and one that is quick, measured in two rounds
+    found = {
+        "fast": Samples(16, rates=[10, 20], cpu_ms=[100], latency_ms=[80, 80]),
+        "quick": Samples(16, rates=[5, 5], cpu_ms=[200], latency_ms=[40, 50]),
+        "ours": Samples(16, rates=[30, 40], cpu_ms=[50], latency_ms=[20, 50]),
+    }
+    # when
+    last = table(found, ["fast", "quick"]).splitlines()[-1]
+    # then ratios are those of neighbouring samples: 30/10 and 40/20, 20/40 and 50/50
+    assert last == "| ours | 35.0 | 30.0 to 40.0 | **2.50** | 50 | 35.0 | 20.0 to 50.0 | **0.75** |"
+
+
+def test_answers_are_compared_where_both_have_the_label() -> None:
+    assert most_apart([{"a": 0.5, "b": 0.4}], [{"a": 0.25, "c": 0.7}]) == 0.25
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_a_served_worker_is_measured_in_rounds_and_with_lone_images(tmp_path: Path) -> None:
+    # given a worker with the demo's model
+    images = make_pictures(TINY, tmp_path)
+    weights = Weights(VIT_B_32, Path("demo"), Path("demo"))
+    with ClipWorker("clip-worker", weights, tmp_path, {}) as worker:
+        worker.wait_until_ready(images)
+        # when
+        found = throughput([worker], images, rounds=1, round_s=0.1, end=0.0)
+        lone_images([worker], found, images, 2)
+    # then
+    samples = found["clip-worker"]
+    assert len(samples.answers) == samples.images
+    assert len(samples.latency_ms) == 2
+    assert samples.cpu_ms[0] > 0
+    assert table(found, ["clip-worker"]).count("**1.00**") == 2
