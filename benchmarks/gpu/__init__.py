@@ -1,0 +1,1 @@
+"""What a worker with a GPU would do, checked and measured."""
