@@ -8,6 +8,8 @@ Axes: H height, W width, R pixels a side of the square that is kept.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -40,20 +42,27 @@ def resize_to_square(
     Returns:
         uint8 `[3, R, R]`.
     """
-    width, height = placement.size
-    pixels = torch.from_numpy(image).permute(2, 0, 1)  # HWC seen as [3, H, W]
+    (width, height), whole = placement.size, filled == (image.shape[1], image.shape[0])
+    # In this order the strides are those of channels_last, which torch takes and gives as it lies.
+    pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2)  # HWC seen as [1, 3, H, W]
+    if width > image.shape[1] and height < image.shape[0]:  # Pillow resizes the columns first, then
+        pixels = _resized(pixels, transform, size=(height, image.shape[1]))
     factors = (height + _LIFT) / filled[1], (width + _LIFT) / filled[0]
-    whole = filled == (image.shape[1], image.shape[0])
-    resized = functional.interpolate(
-        pixels[None],
+    resized = _resized(
+        pixels,
+        transform,
         size=(height, width) if whole else None,
         scale_factor=None if whole else factors,
-        mode=transform.interpolation,
-        antialias=True,
     )
     left, top, right, bottom = placement.kept
     kept = resized[0, :, top:bottom, left:right]
-    return kept if placement.padding is None else _padded(kept, placement.padding, transform)
+    if placement.padding is not None:
+        return _padded(kept, placement.padding, transform)
+    return torch.from_numpy(np.ascontiguousarray(kept.numpy()))  # in half the time of torch's
+
+
+def _resized(pixels: Tensor, transform: ImageTransform, **to: Any) -> Tensor:
+    return functional.interpolate(pixels, mode=transform.interpolation, antialias=True, **to)
 
 
 def _padded(kept: Tensor, padding: tuple[int, int], transform: ImageTransform) -> Tensor:

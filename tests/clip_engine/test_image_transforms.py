@@ -117,6 +117,21 @@ def test_a_turned_image_gives_the_pixels_of_the_upright_one(
     assert levels_off(ours, theirs(upright, transform)) <= (1 if mode == "exact" else 3)
 
 
+@pytest.mark.parametrize("size", [(31, 200), (200, 31), (200, 133), (40, 31)])
+@pytest.mark.parametrize(("resize", "interpolation"), ALL)
+def test_fast_pixels_are_off_by_rounding_only_where_nothing_is_scaled_while_decoding(
+    resize: ResizeMode, interpolation: Interpolation, size: tuple[int, int]
+) -> None:
+    # given independent pixels, of which the order of the two passes makes up to 20 levels
+    levels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    data = encoded(Image.fromarray(levels), "PNG")
+    exact, fast = (
+        Preprocessor(ImageTransform(R, resize, interpolation), mode).from_bytes(data)
+        for mode in ("exact", "fast")
+    )
+    assert levels_off(fast, exact) <= 2
+
+
 @pytest.mark.parametrize("size", [(2048, 1365), (1365, 2048), (515, 517), (1000, 299), (640, 480)])
 @pytest.mark.parametrize(("resize", "interpolation"), ALL)
 def test_fast_pixels_of_a_jpeg_are_within_a_third_of_a_level_in_the_mean(
