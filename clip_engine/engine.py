@@ -19,6 +19,7 @@ from clip_engine.images.image_input import ImageInput, check_images, file_or_ima
 from clip_engine.inference.buckets import buckets_up_to, usual_batch
 from clip_engine.inference.image_encoder import ImageEncoder
 from clip_engine.inference.text_encoder import TextEncoder
+from clip_engine.inference.warm_up import WarmUp
 from clip_engine.label_cache import DEFAULT_CAPACITY, LabelFeatures
 from clip_engine.preprocess import Preprocessor, Reserve
 from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
@@ -55,10 +56,11 @@ class Engine:
         preprocessor: For the model's transform.
         buckets: Batch sizes at which the image tower runs, ascending. A batch is padded to the next
             one. Within one batch size an image's feature is bit for bit independent of the other
-            images. None for sizes that suit the model and the device.
+            images. None for sizes that suit the model and the device; on a GPU `warm` then lowers
+            the largest to one that is fast enough.
         acceleration: Which accelerations around the model are on.
         replicas: Number of threads that may run the image tower at the same time; the text tower
-            runs as many batches at once.
+            runs as many batches at once. On a GPU one batch is uploaded while another computes.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -81,11 +83,17 @@ class Engine:
         self.labels = LabelFeatures(
             self.texts.encode, DEFAULT_CAPACITY if acceleration.cached_text else 0
         )
-        self._images = ImageEncoder(model, buckets=self.buckets, acceleration=acceleration)
+        self._images = ImageEncoder(
+            model,
+            buckets=self.buckets,
+            acceleration=acceleration,
+            in_flight=replicas,
+            measures=buckets is None,
+        )
 
     @property
     def max_batch(self) -> int:
-        """Largest batch of the image tower; it shrinks when the device runs out of memory."""
+        """Largest batch of the image tower; a GPU's warm-up and lack of memory may lower it."""
         return self._images.limit.largest
 
     def encode_pixels(self, pixels: Sequence[Tensor]) -> Tensor:
@@ -247,10 +255,13 @@ class Engine:
                 raise
             raise ImageError(f"{os.fspath(image)!r}: {error.message}", error.code) from error
 
-    def warm(self) -> None:
-        """Run both towers once, so that lazy set-up doesn't slow the first call down."""
-        self._images.warm()
+    def warm(self) -> WarmUp:
+        """Run both towers once, so that lazy set-up doesn't slow the first call down.
+
+        On a GPU batch sizes are measured and CUDA graphs recorded. Raises as `encode_pixels`.
+        """
         self.texts.encode(["warm"])
+        return self._images.warm()
 
 
 def _check_buckets(buckets: Sequence[int]) -> tuple[int, ...]:

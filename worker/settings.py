@@ -29,7 +29,7 @@ from worker.variables import (
 from worker.webhooks.settings import SECRETS, WebhookSettings
 
 IMAGES_DRAIN_S = 8.0  # below the 10 s that `docker stop` gives
-GPU_BATCH = 32  # as in clip_engine.inference.buckets, see below
+PROVISIONAL_BATCH = 32  # until the model is loaded
 
 
 class SettingsError(ServiceError, code="BAD_SETTINGS"):
@@ -113,14 +113,17 @@ class Settings(WebhookSettings):
     )
 
     max_batch: int | None = Field(
-        None, ge=1, le=1024, description="Most images a forward pass; or 32, on a CPU 2 to 8."
+        None,
+        ge=1,
+        le=1024,
+        description="Most images a forward pass; or 2 to 8 on a CPU, and as measured on a GPU.",
     )
     max_wait_s: float = Field(0.0, ge=0, le=60, description="Wait for a batch to fill.")
     replicas: int | None = Field(
         None,
         ge=1,
         le=256,
-        description="Forward passes at the same time; or one a core on a CPU, one on a GPU.",
+        description="Forward passes at the same time; or one a core on a CPU, 2 on a GPU.",
     )
     concurrency: int | None = Field(
         None,
@@ -213,8 +216,8 @@ class Settings(WebhookSettings):
 
     @property
     def largest_batch(self) -> int:
-        """Most images a forward pass; until the model is there, as on a GPU."""
-        return self.max_batch or GPU_BATCH
+        """Most images a forward pass, or a guess until the model is loaded."""
+        return self.max_batch or PROVISIONAL_BATCH
 
     @field_validator("redis_url", "result_url", "queue", mode="before")
     @classmethod

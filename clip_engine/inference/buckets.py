@@ -1,21 +1,22 @@
 """The batch sizes at which the image tower runs, and the largest one that is useful.
 
-GPUs need large batches. On a CPU, matrix products reach full speed at a few hundred rows, and
-larger batches only add latency (docs/performance.md, "Batches on a CPU").
+GPUs need large batches; the warm-up measures how large (`clip_engine.inference.warm_up`). On a
+CPU, matrix products reach full speed at a few hundred rows, and larger batches only add latency
+(docs/performance.md, "Batches on a CPU").
 """
 
 from __future__ import annotations
 
-GPU_BATCH = 32
+GPU_BATCH = 512
 CPU_BATCHES = (8, 4, 2)
 CPU_ROWS = 400  # tokens of eight images of ViT-B/32
 
 
 def usual_batch(image_tokens: int, device: str) -> int:
-    """The default for a model's largest batch.
+    """The default for a model's largest batch; on a GPU the warm-up lowers it.
 
     >>> usual_batch(257, "cuda"), usual_batch(257, "cpu")  # ViT-L/14
-    (32, 2)
+    (512, 2)
 
     Args:
         image_tokens: Tokens of an image in the image tower.

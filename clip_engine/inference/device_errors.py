@@ -29,7 +29,7 @@ LOST_WORDS = (
 )
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether a smaller batch may succeed."""
     if isinstance(error, torch.OutOfMemoryError):
         return True

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +21,8 @@ from clip_engine.inference.device_errors import device_losses, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 
 class BatchLimit:
     """The largest batch that a tower is given. Thread-safe.
@@ -26,11 +30,15 @@ class BatchLimit:
     Args:
         largest: Initial limit, in rows.
         what: What the rows are, for messages; such as "images".
+        lowered: Called after the limit was lowered because of memory, to free some of it.
     """
 
-    def __init__(self, largest: int, what: str) -> None:
+    def __init__(
+        self, largest: int, what: str, lowered: Callable[[], object] = lambda: None
+    ) -> None:
         self.largest = largest
         self._what = what
+        self._lowered = lowered
         self._lock = threading.Lock()
 
     def run(
@@ -59,14 +67,35 @@ class BatchLimit:
             largest = self.largest
             chunk = rows[start : start + largest]
             size = min(largest, padded(len(chunk)))
-            result = _attempt(forward, chunk, size)
-            if result is None:
-                self._shrink(size)
-            else:
+            result = self.attempt(size, partial(forward, chunk, size))
+            if result is not None:
                 assert len(result) == len(chunk)
                 done.append(result)
                 start += len(chunk)
         return done
+
+    def attempt(self, size: int, action: Callable[[], Result]) -> Result | None:
+        """Do what needs memory for a batch of so many rows; if that doesn't fit, halve the limit.
+
+        Returns:
+            The action's result, or None if it didn't fit.
+
+        Raises:
+            DeviceMemoryError: Not even one row fits.
+            DeviceLostError: The device failed for good.
+        """
+        result = _attempt(action)
+        if result is None:
+            self._shrink(size)
+        return result
+
+    def lower(self, largest: int) -> bool:
+        """Lower the limit; False if it was as low already."""
+        with self._lock:  # several threads may fail at the same size
+            if largest >= self.largest:
+                return False
+            self.largest = largest
+            return True
 
     def _shrink(self, failed: int) -> None:
         torch.cuda.empty_cache()  # a no-op without CUDA
@@ -75,10 +104,9 @@ class BatchLimit:
                 f"A batch of 1 of the {self._what} doesn't fit into the device's memory; free some "
                 "of it, use a smaller model, or run on another device."
             )
-        with self._lock:  # several threads may fail at the same size
-            if failed // 2 >= self.largest:
-                return
-            self.largest = failed // 2
+        if not self.lower(failed // 2):
+            return
+        self._lowered()
         logger.warning(
             "A batch of %d %s doesn't fit into the device's memory; the limit is now %d.",
             failed,
@@ -87,16 +115,14 @@ class BatchLimit:
         )
 
 
-def _attempt(
-    forward: Callable[[Sequence[Tensor], int], Tensor], chunk: Sequence[Tensor], size: int
-) -> Tensor | None:
+def _attempt(action: Callable[[], Result]) -> Result | None:
     """The result, or None if it didn't fit.
 
     It raises nothing in that case: a traceback would keep the memory that has to be freed.
     """
     try:
         with device_losses():
-            return forward(chunk, size)
+            return action()
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

@@ -23,7 +23,8 @@ CRASHED = ("once",)
 class Held:
     """A batcher whose runs the test holds."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, max_batch: int = 4, **options: Any) -> None:
+        self.max_batch = max_batch
         self.now_s = 100.0
         self.looked = threading.Semaphore(0)  # at the clock
         self.done: list[str] = []
@@ -34,7 +35,8 @@ class Held:
         self.batcher = Batcher(
             self._run,
             self._fail,
-            **{"max_batch": 4, "clock": self._clock, "now": lambda: UNIX + self.now_s} | options,
+            max_batch=lambda: self.max_batch,
+            **{"clock": self._clock, "now": lambda: UNIX + self.now_s} | options,
         )
         self.batcher.start()
 
@@ -128,6 +130,23 @@ def test_an_idle_batcher_starts_at_once_with_one_task_and_fills_the_next_batches
     assert "".join(held.done) == "abcdefg"
 
 
+def test_batches_become_smaller_once_no_more_fits_into_the_devices_memory(
+    make: Callable[..., Held],
+) -> None:
+    held = make()
+    held.add("a")
+    assert held.begun() == "a"
+    held.add("bcde")
+    # when
+    held.max_batch = 2
+    held.end()
+    # then
+    assert held.begun() == "bc"
+    held.end()
+    assert held.begun() == "de"
+    held.end()
+
+
 def test_an_incomplete_batch_waits_from_its_first_task_and_a_full_one_not_at_all(
     make: Callable[..., Held],
 ) -> None:
@@ -189,7 +208,7 @@ def test_many_threads_lose_nothing(make: Callable[..., Held]) -> None:
         done.extend(names(batch))
 
     held = make()
-    batcher = Batcher(run, held._fail, max_batch=16, runners=3)
+    batcher = Batcher(run, held._fail, max_batch=lambda: 16, runners=3)
     batcher.start()
 
     def produce(first: int) -> None:

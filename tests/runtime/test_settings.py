@@ -16,13 +16,12 @@ import pytest
 from celery import Celery
 
 from clip_engine.acceleration import Acceleration
-from clip_engine.inference import buckets
 from clip_engine.preprocess import FORMATS
 from clip_worker import Client
 from clip_worker.quoting import quote, without_password
 from worker.cli.classify import command as classify
 from worker.cli.dead import COMMANDS
-from worker.settings import GPU_BATCH, AccelerationName, Settings, SettingsError
+from worker.settings import PROVISIONAL_BATCH, AccelerationName, Settings, SettingsError
 
 DEVICES = "give auto, cpu, cuda, cuda:N, cuda:GPU-<uuid> or cuda:MIG-<uuid>"
 NETWORKS = ("10.0.0.0/8", "fd00::/8")
@@ -123,8 +122,8 @@ def test_results_may_go_to_another_redis(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.results_url == "redis://b/1"
 
 
-def test_until_the_model_is_there_a_batch_is_a_gpus_unless_it_is_set() -> None:
-    assert Settings.load().largest_batch == GPU_BATCH == buckets.GPU_BATCH
+def test_until_the_model_is_loaded_the_largest_batch_is_a_guess_unless_it_is_set() -> None:
+    assert Settings.load().largest_batch == PROVISIONAL_BATCH
     assert Settings.load(max_batch=3).largest_batch == 3
 
 

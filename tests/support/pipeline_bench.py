@@ -161,7 +161,6 @@ class Bench:
             "engine": self.engine,
             "pool": self.pool,
             "begin": lambda messages, _together: messages,
-            "max_batch": 8,
             "fetches": 4,
             "now": lambda: self.now_s,
         }

@@ -46,7 +46,7 @@ class Batcher:
     Args:
         run: Takes a batch and ends its tasks.
         failed: Takes the tasks of a run that raised, and the error.
-        max_batch: Most tasks a batch.
+        max_batch: Gives the most tasks a batch; it may fall.
         runners: Threads that call `run` at the same time.
         max_wait_s: How long an incomplete batch waits for more tasks, counted from when its first
             was prepared; 0 to start at once. It starts early enough for the deadlines of its tasks.
@@ -59,7 +59,7 @@ class Batcher:
         run: Callable[[Batch], None],
         failed: Callable[[Sequence[ImageTask], BaseException], None],
         *,
-        max_batch: int,
+        max_batch: Callable[[], int],
         runners: int = 1,
         max_wait_s: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
@@ -143,12 +143,12 @@ class Batcher:
         if pause_s is None or pause_s > 0:
             return None, pause_s
         self._is_others_turn = False
-        count = min(self._max_batch, len(self._waiting))
+        count = min(self._max_batch(), len(self._waiting))
         return Batch([self._waiting.popleft() for _ in range(count)]), None
 
     def _take_suspect(self) -> Batch:
         message = self._suspects[0].message
-        tasks = [task for task in self._suspects if task.message is message][: self._max_batch]
+        tasks = [task for task in self._suspects if task.message is message][: self._max_batch()]
         taken = set(tasks)
         self._suspects = deque(task for task in self._suspects if task not in taken)
         self._is_others_turn = True
@@ -158,7 +158,7 @@ class Batcher:
         """How long the batch that fills may still wait; None if nothing waits."""
         if not self._waiting:
             return None
-        if not self._max_wait_s or self._stopping or len(self._waiting) >= self._max_batch:
+        if not self._max_wait_s or self._stopping or len(self._waiting) >= self._max_batch():
             return 0.0
         pause_s = self._waiting[0].prepared_s + self._max_wait_s - self._clock()
         deadlines = [d for task in self._waiting if (d := task.request.deadline) is not None]

@@ -56,7 +56,6 @@ class Pipeline:
         rest: When a host that fails is not asked.
         fetches: From other hosts at the same time.
         most_a_host: Likewise, from one host.
-        max_batch: Most images a batch.
         runners: Batches at the same time; one for each replica of the model.
         max_wait_s: See `worker.pipeline.batcher.Batcher`.
         timer: Ends pauses and rests; stopped with the pipeline.
@@ -77,7 +76,6 @@ class Pipeline:
         rest: RestPolicy | None = None,
         fetches: int = 32,
         most_a_host: int | None = None,
-        max_batch: int,
         runners: int = 1,
         max_wait_s: float = 0.0,
         timer: Timer | None = None,
@@ -103,7 +101,7 @@ class Pipeline:
         self._batcher = Batcher(
             self._encode.run,
             self._encode.fail,
-            max_batch=max_batch,
+            max_batch=lambda: engine.max_batch,
             runners=runners,
             max_wait_s=max_wait_s,
             clock=timer.clock,

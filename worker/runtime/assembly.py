@@ -34,6 +34,7 @@ Progress = Callable[[int, int | None], None]
 LEAST_IMAGE_MEMORY_BYTES = 16 * 1024 * 1024
 USUAL_IMAGE_MEMORY_BYTES = 1024 * 1024 * 1024  # where nothing says how much there is
 MOST_IMAGE_MEMORY_BYTES = 4 * 1024 * 1024 * 1024  # more would not make a worker faster
+GPU_REPLICAS = 2
 UPLOADS_SHARE = 8  # part of that memory for uploads that were read and wait
 
 
@@ -116,7 +117,6 @@ def assemble(
         retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
         fetches=settings.fetch_threads,
         most_a_host=settings.fetches_per_host,
-        max_batch=settings.largest_batch,
         runners=batches_at_once,
         max_wait_s=settings.max_wait_s,
     )
@@ -160,8 +160,8 @@ def image_memory_bytes(settings: Settings) -> int:
 
 
 def replicas(settings: Settings, device: str) -> int:
-    """Batches that run at the same time."""
-    return settings.replicas or (cores(settings.workers) if device == "cpu" else 1)
+    """Batches that run at the same time: on a GPU one is uploaded while another computes."""
+    return settings.replicas or (cores(settings.workers) if device == "cpu" else GPU_REPLICAS)
 
 
 def cores(workers: int | None = None) -> int:

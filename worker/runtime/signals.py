@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import concurrency
 from celery.signals import worker_init, worker_shutdown
@@ -24,6 +24,10 @@ from worker.runtime.stopping import status_of
 from worker.runtime.task_pool import TaskPool
 from worker.settings import Settings
 
+if TYPE_CHECKING:
+    from clip_engine.inference.warm_up import WarmUp
+
+SHOWN_GRAPHS = 4  # of more, the first two and the last
 POOLS = ("threads", "solo")  # those whose tasks run in the process that holds the model
 
 
@@ -43,6 +47,7 @@ def load_model(sender: Any, **_: object) -> None:
                 progress,
                 queues=queues,
                 worker=sender.hostname,
+                warmed=_say_what_was_recorded,
             )
     except ServiceError as error:
         raise SystemExit(f"clip-worker: {error}") from None
@@ -64,6 +69,19 @@ def end(sender: Any = None, **_: object) -> None:
     here, status = runtime.running(), status_of(getattr(sender, "exitcode", None))
     if runtime.stop(status) and here:  # a stuck thread would keep the process while it is stuck
         here.stopping.leave(status)
+
+
+def _say_what_was_recorded(warm_up: WarmUp) -> None:
+    if warm_up.graphs:
+        _say(recording_sentence(warm_up))
+
+
+def recording_sentence(warm_up: WarmUp) -> str:
+    """Which CUDA graphs a warm-up recorded, and how long it took."""
+    sizes = [str(size) for size in warm_up.graphs]
+    if len(sizes) > SHOWN_GRAPHS:
+        sizes[2:-1] = ["..."]
+    return f"recorded CUDA graphs of {', '.join(sizes)} images in {warm_up.seconds:.1f} s"
 
 
 def _queues(app: Any) -> list[str]:

@@ -29,6 +29,7 @@ from worker.runtime.webhook_assembly import build_poster, check_webhook
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
+    from clip_engine.inference.warm_up import WarmUp
     from worker.settings import Settings
     from worker.webhooks.poster import WebhookPoster
 
@@ -66,19 +67,21 @@ class Runtime:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on its device, not yet warm.
+    """A model on its device.
 
     Attributes:
         settings: Of the worker, with the model's largest batch.
         device: Where it is.
         engine: The model.
-        batches_at_once: Forward passes at the same time.
+        batches_at_once: Batches at the same time.
+        warm_up: What the warm-up of a GPU found out; None on a CPU, which is not yet warm.
     """
 
     settings: Settings
     device: PinnedDevice
     engine: Engine
     batches_at_once: int
+    warm_up: WarmUp | None
 
 
 _current: Runtime | None = None
@@ -110,6 +113,7 @@ def start(
     *,
     queues: Sequence[str] = (),
     worker: str = "worker",
+    warmed: Callable[[WarmUp], object] = lambda _: None,
 ) -> Runtime:
     """Load and warm the model, and start the machinery; tasks come only once it serves.
 
@@ -117,6 +121,7 @@ def start(
         settings: Of this worker.
         queues: Names of the queues to take tasks from; by default that of the settings.
         worker: This worker's name.
+        warmed: Called with what the model's warm-up found out.
         progress: Called with bytes done and bytes in all if weights have to be fetched.
 
     Raises:
@@ -149,16 +154,15 @@ def start(
     _current = Runtime(
         settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster
     )
-    pool.start()  # the processes start while the model warms up
-    with named_in_errors(settings):
-        engine.warm()
+    pool.start()  # the processes start while the model warms up on a CPU
+    warmed(loaded.warm_up or _warm(settings, engine))
     pipeline.start()
     pool.wait_until_ready(POOL_START_S)  # else the log says so, and images wait
     return _current
 
 
 def load_model(settings: Settings, progress: Progress | None) -> LoadedModel:
-    """Choose the device, set torch's threads and load the model.
+    """Choose the device, set torch's threads and load the model; on a GPU warm it up.
 
     Raises:
         ServiceError: `MODEL_UNAVAILABLE` or `DEVICE_MISSING`; one sentence.
@@ -171,8 +175,15 @@ def load_model(settings: Settings, progress: Progress | None) -> LoadedModel:
     elif settings.workers:
         torch.set_num_threads(cores(settings.workers))
     engine = load(settings, device.name, progress)
-    settings = settings.model_copy(update={"max_batch": engine.buckets[-1]})
-    return LoadedModel(settings, device, engine, batches_at_once)
+    # On a GPU the warm-up determines the largest batch, and with it what else is assembled.
+    warm_up = None if device.name == "cpu" else _warm(settings, engine)
+    settings = settings.model_copy(update={"max_batch": engine.max_batch})
+    return LoadedModel(settings, device, engine, batches_at_once, warm_up)
+
+
+def _warm(settings: Settings, engine: Engine) -> WarmUp:
+    with named_in_errors(settings):
+        return engine.warm()
 
 
 def stop(status: int = 0) -> int:
