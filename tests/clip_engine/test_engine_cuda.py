@@ -1,8 +1,7 @@
-"""CUDA graphs and pinned upload: on a GPU if there is one, and what happens where they fail."""
+"""The engine on a GPU, if there is one: features, threads, CUDA graphs and memory."""
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,34 +11,30 @@ from support.image_zoo import pixels_of
 from support.tiny_clip import TINY_RESNET, TINY_VIT, tiny_engine
 from support.watched_calls import watched_sizes
 
-from clip_engine.acceleration import PLAIN, Acceleration, cuda_graphs
-from clip_engine.acceleration.cuda_graphs import BucketGraphs
+from clip_engine.acceleration import PLAIN, Acceleration
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from clip_engine.engine import Engine
 
 BUCKETS = (1, 2, 4, 8)
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="CUDA graphs need a GPU, and torch sees none"
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="these tests need a GPU, and torch sees none"
 )
-
-
-# --- with a GPU ---
+MIB = 1 << 20
 
 
 @pytest.fixture(params=[TINY_VIT, TINY_RESNET], ids=["ViT", "ResNet"])
 def on_gpu(request: pytest.FixtureRequest) -> Any:
     """Makes engines of one model on the GPU, warmed."""
 
-    def make(options: Acceleration) -> Engine:
+    def make(options: Acceleration, buckets: tuple[int, ...] | None = BUCKETS) -> Engine:
         engine = tiny_engine(
             request.param,
-            buckets=BUCKETS,
+            buckets=buckets,
             acceleration=options,
             precision="float16",
             device=torch.device("cuda"),
+            replicas=2,
         )
         engine.warm()
         return engine
@@ -47,7 +42,6 @@ def on_gpu(request: pytest.FixtureRequest) -> Any:
     return make
 
 
-@needs_cuda
 def test_replayed_features_are_the_plain_paths(
     on_gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +58,6 @@ def test_replayed_features_are_the_plain_paths(
     assert called_plain == [1, 4, 8, 8, 4]
 
 
-@needs_cuda
 def test_on_a_gpu_neighbours_change_no_bit_either(on_gpu: Any) -> None:
     engine = on_gpu(Acceleration())
     [mine] = pixels_of(engine, 1)
@@ -75,7 +68,6 @@ def test_on_a_gpu_neighbours_change_no_bit_either(on_gpu: Any) -> None:
     assert all(torch.equal(feature, features[0]) for feature in features)
 
 
-@needs_cuda
 def test_threads_that_replay_at_once_get_their_own_features(on_gpu: Any) -> None:
     engine = on_gpu(Acceleration())
     batches = [pixels_of(engine, count, seed) for seed in range(0, 400, 10) for count in (1, 5)]
@@ -85,7 +77,6 @@ def test_threads_that_replay_at_once_get_their_own_features(on_gpu: Any) -> None
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-@needs_cuda
 def test_labels_have_the_features_of_the_plain_path_on_a_cpu(on_gpu: Any) -> None:
     labels, templates = ["cat", "dog", "a very old tree", "a very old house"], ("a photo of a {}.",)
     engine = on_gpu(Acceleration())
@@ -94,106 +85,62 @@ def test_labels_have_the_features_of_the_plain_path_on_a_cpu(on_gpu: Any) -> Non
     assert torch.allclose(engine.labels.get(labels, templates), expected, atol=1e-3)
 
 
-# --- without one ---
+def test_features_are_those_of_a_cpu_in_float32(on_gpu: Any) -> None:
+    engine = on_gpu(Acceleration())
+    exact = tiny_engine(engine.model.clip.config, acceleration=PLAIN)
+    pixels = pixels_of(engine, 16)
+    cosines = (engine.encode_pixels(pixels) * exact.encode_pixels(pixels)).sum(dim=-1)
+    assert cosines.min() >= 0.9999
 
 
-class Recorded:
-    """In place of a CUDA graph: what it replays is given."""
-
-    output = torch.tensor([[1.0, 0.0]])
-
-    def __init__(self, forward: Any, pixels: Tensor, pool: object) -> None:
-        del forward, pixels, pool
-
-    def replay(self, pixels: Tensor) -> Tensor:
-        return self.output.expand(len(pixels), -1)
+def test_the_warm_up_measures_batches_and_records_them(on_gpu: Any) -> None:
+    engine = on_gpu(Acceleration(), buckets=None)
+    warm_up = engine.warm()
+    assert engine.max_batch in warm_up.images_per_s
+    assert warm_up.graphs == tuple(size for size in engine.buckets if size <= engine.max_batch)
 
 
-def forward(pixels: Tensor) -> Tensor:
-    return torch.tensor([[0.0, 1.0]]).expand(len(pixels), -1)
+def test_nothing_waits_for_the_device_but_a_thread_for_its_own_batch(on_gpu: Any) -> None:
+    engine = on_gpu(Acceleration())
+    pixels = pixels_of(engine, 8)
+    expected = engine.encode_pixels(pixels)
+    torch.cuda.set_sync_debug_mode("error")  # torch's own waits raise; that for an event is not one
+    try:
+        features = engine.encode_pixels(pixels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(features, expected)
 
 
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
-    """CUDA's part, taken out."""
-    monkeypatch.setattr(cuda_graphs, "_Graph", Recorded)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
-    monkeypatch.setattr(torch.cuda, "device", lambda _: torch.no_grad())
-    return Recorded
+def test_two_engines_on_one_gpu_do_not_disturb_each_other(on_gpu: Any) -> None:
+    engines = [on_gpu(Acceleration()) for _ in range(2)]
+    batches = [pixels_of(engines[0], 1 + seed % 8, seed) for seed in range(60)]
+    alone = [engines[0].encode_pixels(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(each.encode_pixels, batch) for batch in batches for each in engines]
+        together = [call.result() for call in calls]
+    for place in range(len(engines)):
+        results = together[place :: len(engines)]
+        assert all(torch.equal(a, b) for a, b in zip(alone, results, strict=True))
 
 
-def batches(*sizes: int) -> list[Tensor]:
-    return [torch.zeros(size, 3, 4, 4, dtype=torch.uint8) for size in sizes]
-
-
-@pytest.mark.parametrize("output", [[1.0, 0.0], [float("nan"), 1.0], [0.02, 1.0]])
-def test_a_graph_that_replays_something_else_is_not_used(
-    recorded: type[Recorded],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    output: list[float],
-) -> None:
-    # given graphs whose features are others than the plain path's
-    monkeypatch.setattr(recorded, "output", torch.tensor([output]))
-    graphs = BucketGraphs(forward)
+def test_a_gpu_that_runs_out_of_memory_gets_smaller_batches(on_gpu: Any) -> None:
+    # given an engine that has not been warmed up, and memory for a part of its largest batch
+    largest = 1 << 14
+    engine = tiny_engine(
+        on_gpu(PLAIN).model.clip.config, buckets=(1, largest), device=torch.device("cuda")
+    )
+    pixels = pixels_of(engine, 4) * 16
+    expected = engine.encode_pixels(pixels[:1])
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties("cuda").total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 256 * MIB) / total)
     # when
-    graphs.record(batches(1, 2, 4))
-    # then one warning says so, and the plain path runs
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "have a cosine of" in caplog.text
-    assert torch.equal(graphs.run(batches(2)[0]), forward(batches(2)[0]))
-
-
-def test_a_recording_that_fails_costs_a_warning_and_no_more(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail() -> None:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", fail)
-    graphs = BucketGraphs(forward)
-    graphs.record(batches(1, 2))
-    [message] = caplog.messages
-    assert message.startswith("CUDA graphs could not be recorded and are not used: CUDA error: op")
-    assert torch.equal(graphs.run(batches(2)[0]), forward(batches(2)[0]))
-
-
-def test_only_sizes_that_were_recorded_are_replayed(
-    recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # given graphs that agree with the plain path, but for the length of their features
-    monkeypatch.setattr(recorded, "output", torch.tensor([[0.0, 2.0]]))
-    graphs = BucketGraphs(forward)
-    graphs.record(batches(1, 4))
-    assert [float(graphs.run(batch).max()) for batch in batches(1, 2, 4)] == [2.0, 1.0, 2.0]
-
-
-@pytest.fixture
-def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The batches that are encoded, by a graph or without, as they are on the device."""
-    batches: list[Tensor] = []
-    run = BucketGraphs.run
-
-    def watched(graphs: BucketGraphs, pixels: Tensor) -> Tensor:
-        batches.append(pixels)
-        return run(graphs, pixels)
-
-    monkeypatch.setattr(BucketGraphs, "run", watched)
-    return batches
-
-
-def test_on_a_cpu_nothing_is_recorded_or_pinned(
-    uploaded: list[Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(BucketGraphs, "record", lambda *_: pytest.fail("recorded on a CPU"))
-    tiny_engine(acceleration=Acceleration()).warm()
-    assert [batch.is_pinned() for batch in uploaded] == [False]
-
-
-def test_padding_is_black_and_pictures_keep_their_order(uploaded: list[Tensor]) -> None:
-    engine = tiny_engine(buckets=(4,), acceleration=Acceleration())
-    pixels = pixels_of(engine, 3)
-    engine.encode_pixels(pixels)
-    [batch] = uploaded
-    assert torch.equal(batch[:3], torch.stack(pixels))
-    assert not batch[3].any()
+    try:
+        features = engine.encode_pixels(pixels)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    # then
+    assert engine.max_batch < largest
+    assert len(features) == len(pixels)
+    assert (features[0] * expected[0]).sum() > 0.9999

@@ -72,16 +72,11 @@ def end(sender: Any = None, **_: object) -> None:
 
 
 def _say_what_was_recorded(warm_up: WarmUp) -> None:
-    if warm_up.graphs:
-        _say(recording_sentence(warm_up))
-
-
-def recording_sentence(warm_up: WarmUp) -> str:
-    """Which CUDA graphs a warm-up recorded, and how long it took."""
     sizes = [str(size) for size in warm_up.graphs]
     if len(sizes) > SHOWN_GRAPHS:
         sizes[2:-1] = ["..."]
-    return f"recorded CUDA graphs of {', '.join(sizes)} images in {warm_up.seconds:.1f} s"
+    if sizes:
+        _say(f"recorded CUDA graphs of {', '.join(sizes)} images in {warm_up.seconds:.1f} s")
 
 
 def _queues(app: Any) -> list[str]:
