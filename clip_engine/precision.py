@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 def default_precision(device: torch.device) -> Precision:

@@ -104,8 +104,9 @@ class Settings(WebhookSettings):
     workers: int | None = Field(
         None, ge=1, le=256, description="Workers that share this machine; or one a visible GPU."
     )
-    precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="Of the image tower; auto is float16 on CUDA, float32 elsewhere."
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
+        "auto",
+        description="Of the image tower; auto is float16 on CUDA, float32 elsewhere; int8 on CPUs.",
     )
     preprocessing: Literal["fast", "exact"] = Field("fast", description="Accuracy of resizing.")
     disable: Annotated[tuple[AccelerationName, ...], NoDecode] = Field(

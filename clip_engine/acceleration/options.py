@@ -10,6 +10,7 @@ from typing import Self
 import torch
 
 from clip_engine.acceleration.folded_batch_norm import fold_batch_norms
+from clip_engine.acceleration.int8 import use_int8
 from clip_engine.acceleration.linear_patches import use_linear_patches
 from clip_engine.acceleration.prepacked import prepack
 from clip_engine.acceleration.quick_gelu import fold_quick_gelu
@@ -89,6 +90,10 @@ def accelerate(model: CLIP, options: Acceleration, precision: Precision) -> None
         fold_quick_gelu(model)
     if options.folded_batch_norm:
         fold_batch_norms(model.visual)
-    store_weights(model.visual, getattr(torch, precision))  # after folding, to round only once
+    # After folding, to round only once.
+    if precision == "int8":
+        use_int8(model.visual)
+    else:
+        store_weights(model.visual, getattr(torch, precision))
     if options.prepacked and model.logit_scale.device.type == "cpu":
         prepack(model)  # last: packed weights can't be changed

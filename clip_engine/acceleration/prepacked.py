@@ -23,7 +23,9 @@ def prepack(model: nn.Module) -> None:
         for name, layer in list(module.named_children()):
             if isinstance(layer, Linear) and _works(layer.weight.dtype, works):
                 setattr(module, name, PackedLinear(layer.weight, layer.bias))
-        if isinstance(module, StackedProjection) and _works(module.in_proj_weight.dtype, works):
+        if not isinstance(module, StackedProjection) or module.packed is not None:
+            continue
+        if _works(module.in_proj_weight.dtype, works):
             module.packed = PackedLinear(module.in_proj_weight, module.in_proj_bias)
             del module.in_proj_weight, module.in_proj_bias
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from clip_engine.acceleration.int8 import use_int8
 from clip_engine.dual_encoder import TrainedWith
 from clip_engine.families.low_precision import LowPrecision, check_range
 from clip_engine.families.open_clip_tokenizer import RowTokenizer
@@ -88,7 +89,9 @@ class LibraryDualEncoder:
         self._padding = towers.padding
         self._text = towers.text.to(device)
         self.image_tower = towers.image.to(device)
-        if precision != "float32":
+        if precision == "int8":
+            use_int8(self.image_tower)
+        elif precision != "float32":
             self.image_tower = LowPrecision(self.image_tower, getattr(torch, precision))
         with torch.inference_mode():
             self.embed_dim = self.encode_text(self.tokenize(["a"])).shape[1]

@@ -47,7 +47,7 @@ def test_the_default_of_a_device_changes_no_probability_by_more_than_a_hundredth
     assert (lower - exact).abs().max() <= 0.01
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
 def test_lower_precision_changes_features_a_little_and_leaves_texts_alone(precision: Any) -> None:
     exact, rough = tiny_engine(), tiny_engine(precision=precision)
     pixels = pixels_of(exact, 3)

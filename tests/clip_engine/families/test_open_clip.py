@@ -123,14 +123,14 @@ def test_preprocessing_is_that_of_the_config(saved: SavedModel, ours: LibraryDua
     assert (ours.normalisation.mean, ours.normalisation.std) == (theirs["mean"], theirs["std"])
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
 def test_low_precision_stays_close(
     saved: SavedModel, ours: LibraryDualEncoder, precision: Precision
 ) -> None:
     low = load_open_clip(saved.path, device=CPU, precision=precision)
     pixels = noise(ours)
     cosines = (encode_images(low, pixels) * encode_images(ours, pixels)).sum(dim=-1)
-    assert cosines.min() > (0.99 if precision == "bfloat16" else 0.999)
+    assert cosines.min() > (0.999 if precision == "float16" else 0.99)
     texts = TextEncoder(low).encode(LABELS)
     assert torch.equal(texts, TextEncoder(ours).encode(LABELS))  # always in float32
 
