@@ -25,10 +25,12 @@ COMMANDS = {
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
     "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "dead": "List, show, replay or purge messages that the workers gave up.",
+    "tune": "Find the fastest settings for this machine, your images and labels.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Classify a dozen images on this machine, with a Redis and a worker of its own.",
 }
-NEEDS_WORKER = ("start", "models", "demo")  # the extra; the others work with the client alone
+# The extra; the others work with the client alone.
+NEEDS_WORKER = ("start", "tune", "models", "demo")
 
 
 @click.group(
