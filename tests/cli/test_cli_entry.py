@@ -72,6 +72,7 @@ def test_help_imports_nothing_slow():
         (["models", "list", "--cache-dir", "nowhere"], 0),
         (["models", "verify", "--cache-dir", "nowhere"], 0),
         (["demo", "--help"], 0),
+        (["tune", "--help"], 0),
     ],
 )
 def test_no_command_imports_torch_or_the_engine_before_it_becomes_a_worker(arguments, status):

@@ -15,7 +15,8 @@ from clip_engine.labels.check import check_labels
 from clip_worker.quoting import quote
 from worker.cli.label_file import LabelLine, read_label_file
 from worker.cli.labels.counted import counted
-from worker.cli.labels.engine import ensemble_named, loaded_engine
+from worker.cli.labels.engine import loaded_engine
+from worker.cli.labels.ensembles import ensemble_named
 from worker.cli.labels.options import (
     ensemble_option,
     file_argument,

@@ -1,4 +1,4 @@
-"""Loads a model into this process, as a worker's settings say, and knows its ensembles."""
+"""Loads a model into this process, as a worker's settings say."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clip_engine.errors import InputError
-from clip_engine.prompts import ensemble
 from clip_worker.errors import ServiceError
 from worker.cli.output.usage_error import WrongInputError
 from worker.runtime.assembly import load
@@ -46,15 +44,3 @@ def loaded_engine(model: str | None) -> Iterator[Engine]:
     finally:
         if device.lock is not None:
             device.lock.release()
-
-
-def ensemble_named(name: str) -> tuple[str, ...]:
-    """The templates of an ensemble.
-
-    Raises:
-        WrongInputError: The name is unknown.
-    """
-    try:
-        return ensemble(name)
-    except InputError as error:
-        raise WrongInputError(str(error)) from error

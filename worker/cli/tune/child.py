@@ -17,10 +17,8 @@ from typing import IO, Any
 
 from clip_worker.errors import ClipWorkerError
 from worker.cli.tune.measured_worker import MeasuredWorker
+from worker.cli.tune.measurement import MEMORY, OTHER
 from worker.settings import Settings
-
-MEMORY = "MEMORY"  # kind of failure: it does not fit
-OTHER = "OTHER"
 
 
 def main() -> None:

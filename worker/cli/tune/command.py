@@ -16,7 +16,7 @@ from clip_worker.contract import RequestOptions, parse
 from clip_worker.errors import ServiceError
 from worker.cli.demo.signals import Interrupted, Interrupts
 from worker.cli.label_file import read_label_file
-from worker.cli.labels.engine import ensemble_named
+from worker.cli.labels.ensembles import ensemble_named
 from worker.cli.labels.options import (
     ensemble_option,
     model_option,

@@ -11,6 +11,9 @@ from typing import Self
 from worker.cli.tune.agreement import Agreement
 from worker.cli.tune.configuration import Configuration
 
+MEMORY = "MEMORY"  # kinds of failures: it does not fit
+OTHER = "OTHER"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

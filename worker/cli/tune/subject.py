@@ -19,9 +19,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.cli.tune.child import MEMORY
 from worker.cli.tune.configuration import Configuration
-from worker.cli.tune.measurement import Collected, Facts, Round
+from worker.cli.tune.measurement import MEMORY, Collected, Facts, Round
 
 START_LIMIT_S = 600.0  # large weights from a slow disk
 LIMIT_S = 600.0  # for one measurement

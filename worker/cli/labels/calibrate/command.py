@@ -25,7 +25,8 @@ from worker.cli.labels.calibrate.report import Report
 from worker.cli.labels.calibrate.rows import LabelledImage, read_labelled_images
 from worker.cli.labels.calibration_file import CalibrationFile
 from worker.cli.labels.counted import counted
-from worker.cli.labels.engine import ensemble_named, loaded_engine
+from worker.cli.labels.engine import loaded_engine
+from worker.cli.labels.ensembles import ensemble_named
 from worker.cli.labels.label_index import LabelIndex
 from worker.cli.labels.options import (
     ensemble_option,
