@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from clip_worker.version import __version__
+from worker.cli.labels.counted import counted
 from worker.cli.output.screen import Screen
 from worker.cli.output.table import printable
 from worker.cli.output.usage_error import say
@@ -112,7 +113,7 @@ def _origin(facts: Facts, failed: int) -> list[str]:
     now = datetime.now(UTC)
     machine = f"{facts.cores} cores of {processor_name()}"
     gpu = f", {facts.gpu}" if facts.gpu else ""
-    left_out = f"; {failed:,} images could not be read" if failed else ""
+    left_out = f"; {counted(failed, 'image')} of the sample can't be read" if failed else ""
     return [
         f"Written by clip-worker tune {__version__} on {now:%Y-%m-%d %H:%M} UTC.",
         f"Measured on {machine}{gpu}.",

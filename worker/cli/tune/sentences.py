@@ -52,12 +52,15 @@ def _keep(decision: Decision, base: str) -> str:
 
 
 def _cost(first: Measurement, best: Measurement) -> str:
-    before, after = first.latency_s(0.5), best.latency_s(0.5)
-    return (
-        f"{_agreement(best.agreement)} A single image takes {milliseconds(after)} ms instead of "
-        f"{milliseconds(before)}, and memory is {megabytes(best.memory_bytes)} MB instead of "
-        f"{megabytes(first.memory_bytes)}."
-    )
+    before, after = (milliseconds(each.latency_s(0.5)) for each in (first, best))
+    parts = [f"{_agreement(best.agreement)} A single image takes {after} ms instead of {before}"]
+    if first.memory_bytes and best.memory_bytes:
+        memory = megabytes(best.memory_bytes)
+        parts.append(f"memory is {memory} MB instead of {megabytes(first.memory_bytes)}")
+    if first.gpu_bytes and best.gpu_bytes:
+        memory = megabytes(best.gpu_bytes)
+        parts.append(f"the GPU's {memory} MB instead of {megabytes(first.gpu_bytes)}")
+    return ", ".join(parts) + "."
 
 
 def _times(comparison: Comparison) -> str:
