@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -245,3 +246,38 @@ def test_rounds_of_several_workers_add_up():
     assert together.cpu_s == pytest.approx(0.025)  # a quarter of the images took 0.01
     assert together.memory_bytes == 2000
     assert Round.together([round_of(100, cpu_s=None), round_of(300)]).cpu_s is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "gpu", "cost"),
+    [
+        (None, None, " ms instead of 20.0."),
+        (2_000_000_000, None, " ms instead of 20.0, memory is 2,000 MB instead of 2,000."),
+        (
+            2_000_000_000,
+            3_000_000_000,
+            (
+                " ms instead of 20.0, memory is 2,000 MB instead of 2,000, the GPU's 3,000 MB "
+                "instead of 3,000."
+            ),
+        ),
+    ],
+)
+def test_a_recommendation_says_what_it_costs_as_far_as_that_is_known(memory, gpu, cost):
+    rounds = (Round(1000, 10.0, None, memory, gpu),)
+    first, best = (
+        replace(measured(Configuration(precision=precision), lambda _: 1), rounds=rounds)
+        for precision in ("float32", "int8")
+    )
+    comparison = Comparison(best.configuration, (2.0, 2.5, 3.0))
+
+    gain, costs = recommendation(Decision(first, best, comparison, 0.01), "defaults")
+
+    assert gain == (
+        "Recommended: int8: 2.50 times (2.00 to 3.00 in 3 turns) the images per second of the "
+        "defaults."
+    )
+    assert costs == (
+        "Compared with float32, the best label is the same for 99.0% of the images, and the "
+        f"largest change of a probability is 0.0050. A single image takes 20.0{cost}"
+    )
