@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 ENV_PREFIX = "CLIP_WORKER_"
+SUPERVISED = "_CLIP_WORKER_SUPERVISED"  # set in workers of a supervisor, see worker.cli.supervisor
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES

@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.bench.names import QUEUE
 from benchmarks.bench.server import BenchError
-from worker.cli.demo.child_process import kill_child, start_child
+from worker.cli.child_process import kill_child, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ("--loglevel", "warning", "--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -106,7 +106,7 @@ class Program:
     def _family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self._process.pid)
-            # Without the watcher, a shell (worker.cli.demo.child_process).
+            # Without the watcher, a shell (worker.cli.child_process).
             return [parent, *(c for c in parent.children(recursive=True) if c.name() != "sh")]
         raise BenchError(f"{self.name} has ended: {self.log()}")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.demo.child_process import ChildProcess
+from worker.cli.child_process import ChildProcess
 
 LIMIT_S = 30.0
 OPEN_LIFELINE = 'exec 9>"$0"; printf x >&9; '
 PARENT = """
 import os, sys
 from pathlib import Path
-from worker.cli.demo.child_process import ChildProcess
+from worker.cli.child_process import ChildProcess
 
 ChildProcess(["/bin/sh", "-c", *sys.argv[2:]], dict(os.environ), Path(sys.argv[1])).start()
 sys.stdin.read()

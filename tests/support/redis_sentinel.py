@@ -11,7 +11,7 @@ import redis
 from support.redis_server import RedisServer, find_executable, new_server
 from support.waiting import wait_until
 
-from worker.cli.demo.child_process import kill_child, start_child
+from worker.cli.child_process import kill_child, start_child
 from worker.cli.demo.redis_server import HOST, find_free_port
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""`clip-worker start`: this process becomes a worker.
+"""`clip-worker start`: this process becomes a worker, or the supervisor of several.
 
-Settings and Redis are checked before the model is loaded.
+Settings and Redis are checked before a model is loaded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from clip_worker.redis.url import DEFAULT_REDIS_URL
 from worker.celery import app
 from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.redis_wait import wait_for_redis
+from worker.cli.supervisor.count import choose_workers
+from worker.cli.supervisor.readiness import is_supervised, ready_sender
+from worker.cli.supervisor.run import run_workers
 from worker.settings import Settings, SettingsError
 from worker.variables import ENV_PREFIX
 
@@ -31,7 +34,15 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.command("start")
 @click.option("--redis-url", metavar="URL", help=f"Redis to take tasks from. [{DEFAULT_REDIS_URL}]")
 @click.option("--model", help="Name of a model (docs/models.md), or a file or folder. [ViT-B/32]")
-@click.option("--device", help="auto, cpu, cuda or cuda:N. [auto]")
+@click.option(
+    "--device", help="auto, cpu, cuda, cuda:N, cuda:GPU-<uuid> or cuda:MIG-<uuid>. [auto]"
+)
+@click.option(
+    "--workers",
+    metavar="N",
+    help="Workers of this machine, as processes; they share its cores and memory. "
+    "[auto: one per visible GPU, or 1]",
+)
 @click.option("--queue", help=f"Queue to take tasks from. [{DEFAULT_QUEUE}]")
 @click.option(
     "--concurrency",
@@ -61,9 +72,18 @@ def command(loglevel: str, redis_wait: float, **options: str | None) -> int:
     Every option can also be set by an environment variable, such as CLIP_WORKER_MODEL for --model;
     the option takes precedence. Further settings are environment variables only: docs/settings.md
     lists them.
+
+    With several workers this process only supervises them: it starts one again that ends, and
+    passes signals on.
     """
+    send_ready = ready_sender(os.environ)
     settings = _settings(options)
     wait_for_redis([settings.redis_url, settings.results_url], redis_wait, say)
+    if not is_supervised(os.environ):
+        count, variables = choose_workers(settings, say)
+        if count > 1:
+            return run_workers(count, variables | _worker_options(count, loglevel, redis_wait))
+    worker_ready.connect(send_ready, weak=False)
     return run_worker(app, getattr(logging, loglevel.upper()))
 
 
@@ -109,6 +129,12 @@ def _settings(options: dict[str, str | None]) -> Settings:
         return Settings.load()
     except SettingsError as error:
         raise WrongInputError(str(error)) from error
+
+
+def _worker_options(count: int, loglevel: str, redis_wait: float) -> dict[str, str]:
+    """What is no setting, or was not known, as variables; the others are in the environment."""
+    values = {"WORKERS": count, "LOGLEVEL": loglevel, "REDIS_WAIT_S": redis_wait}
+    return {ENV_PREFIX + name: str(value) for name, value in values.items()}
 
 
 def _say_ready(**_: object) -> None:

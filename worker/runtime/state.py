@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
 from worker.runtime.watchdog import DEVICE_LOST, check_for_hang, end_process
 from worker.runtime.webhook_assembly import build_poster, check_webhook
+from worker.variables import SUPERVISED
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
@@ -150,7 +152,7 @@ def start(
     )
     drain = partial(_drain, consumer, poster, settings)
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
-    signals = StopSignals(stopping, wake=consumer.celery.wake)
+    signals = StopSignals(stopping, wake=consumer.celery.wake, supervised=SUPERVISED in os.environ)
     _current = Runtime(
         settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster
     )

@@ -34,11 +34,17 @@ class StopSignals:
     Args:
         stopping: Ends this process's work.
         wake: Makes Celery's event loop notice that it is to stop; signal handlers may call it.
+        supervised: Whether `clip-worker start` supervises this worker. A second SIGTERM does
+            nothing then: systemd sends one to each process of a service, and the supervisor passes
+            its own on. To hurry, the supervisor sends SIGQUIT.
     """
 
-    def __init__(self, stopping: Stopping, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, stopping: Stopping, wake: Callable[[], None], *, supervised: bool = False
+    ) -> None:
         self._stopping = stopping
         self._wake = wake
+        self._supervised = supervised
         self._ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as under nohup
         self._celerys: dict[int, Any] = {}
         self._is_ordered = False  # by SIGTERM or SIGINT
@@ -58,7 +64,8 @@ class StopSignals:
     def _stop(self, number: int, frame: object) -> None:
         """The first time in order, the second time at once."""
         if self._is_ordered:
-            self._end(number, frame)
+            if not (self._supervised and number == signal.SIGTERM):
+                self._end(number, frame)
             return
         self._is_ordered = True
         with contextlib.suppress(OSError):  # it prints, and its terminal may be gone

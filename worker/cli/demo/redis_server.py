@@ -1,6 +1,6 @@
 """A `redis-server` process on the loopback interface that ends with its parent.
 
-See `worker.cli.demo.child_process`. Ctrl-C in the terminal does not reach it, since the parent may
+See `worker.cli.child_process`. Ctrl-C in the terminal does not reach it, since the parent may
 still need Redis to finish what is in flight.
 """
 
@@ -15,7 +15,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from clip_worker.errors import QueueUnavailableError
-from worker.cli.demo.child_process import kill_child, start_child
+from worker.cli.child_process import kill_child, start_child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clip_worker.errors import ServiceError
-from worker.cli.demo.child_process import ChildProcess
+from worker.cli.child_process import ChildProcess
 from worker.cli.demo.embedded_redis import EmbeddedRedis
 from worker.cli.start import READY_SENTENCE
 from worker.variables import ENV_PREFIX
@@ -79,6 +79,7 @@ def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterato
         "REMOTE_CONTROL": str(redis.remote_control).lower(),
         "MODEL": "demo",
         "DEVICE": "auto",
+        "WORKERS": "1",
         "FILE_ROOTS": str(images),
     }
     environment = os.environ | {ENV_PREFIX + name: value for name, value in settings.items()}

@@ -25,26 +25,29 @@ _WATCHED = 'exec 3<&0; (read -r _ <&3; kill -KILL $$) & exec "$@" 3<&- </dev/nul
 
 def start_child(
     command: Sequence[str],
-    log: IO[bytes],
+    log: IO[bytes] | None,
     *,
     environment: Mapping[str, str] | None = None,
     directory: str | Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program that ends with this process.
 
     Args:
         command: Program and arguments.
-        log: File for stdout and stderr.
+        log: File for stdout and stderr; None for this process's.
         environment: Its environment variables; None for this process's.
         directory: Its working directory; None for this process's.
+        pass_fds: Descriptors that it keeps, none of them below 10: shells use those.
     """
     return subprocess.Popen(  # noqa: S603  # the caller's own command
         ["/bin/sh", "-c", _WATCHED, "child", *command],
         stdin=subprocess.PIPE,
         stdout=log,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT if log else None,
         env=environment,
         cwd=directory,
+        pass_fds=pass_fds,
         start_new_session=True,
     )
 

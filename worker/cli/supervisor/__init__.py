@@ -1,0 +1,1 @@
+"""Runs several workers as child processes, for `clip-worker start --workers N`."""
