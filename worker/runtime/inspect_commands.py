@@ -57,7 +57,7 @@ def stats(state: Any, **_: object) -> dict[str, Any]:
     total = Counter(answer["total"])
     total.update(runtime.current().consumer.acks.totals())
     here = runtime.current()
-    ours = {"total": dict(total), "preparation": here.pool.stats()}
+    ours = {"total": dict(total), "preparation": here.pool.stats(), "gpu": here.gpu_stats()}
     if here.poster:
         ours["webhooks"] = here.poster.stats()
     return answer | ours

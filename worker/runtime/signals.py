@@ -54,6 +54,8 @@ def load_model(sender: Any, **_: object) -> None:
     # Registered first, it is called last: after Celery has saved its state and its pidfile is gone.
     atexit.register(here.stopping.run_anew)
     settings = here.settings
+    if unused := here.unused_gpu():
+        _say(unused)
     garbage.settle(settings.gc_threshold)
     _say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,10 +21,12 @@ from worker.preparation import allocator
 from worker.preparation.pool import PreparationPool
 from worker.runtime.assembly import Progress, assemble, cores, load, named_in_errors, replicas
 from worker.runtime.batch_handler import BatchHandler
-from worker.runtime.device import PinnedDevice, pin_device
+from worker.runtime.device import PinnedDevice, pin_device, usable_gpus
+from worker.runtime.gpu import gpu_stats
 from worker.runtime.queue_assembly import build_queue_consumer
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
+from worker.runtime.unusable_gpu import unusable_gpu
 from worker.runtime.watchdog import DEVICE_LOST, check_for_hang, end_process
 from worker.runtime.webhook_assembly import build_poster, check_webhook
 from worker.variables import SUPERVISED
@@ -56,6 +58,15 @@ class Runtime:
     stopping: Stopping
     signals: StopSignals
     poster: WebhookPoster | None
+
+    def gpu_stats(self) -> dict[str, Any] | None:
+        """Use and memory of the GPU; None on a CPU."""
+        return gpu_stats(self.device.name, torch.cuda)
+
+    def unused_gpu(self) -> str | None:
+        """A warning, where this worker runs on the CPU for want of a GPU that torch can use."""
+        falls_back = self.settings.device == "auto" and self.device.name == "cpu"
+        return unusable_gpu(torch) if falls_back else None
 
     def serve(self) -> None:
         """Take tasks from the queue from now on; again after a reconnect does nothing."""
@@ -170,7 +181,7 @@ def load_model(settings: Settings, progress: Progress | None) -> LoadedModel:
         ServiceError: `MODEL_UNAVAILABLE` or `DEVICE_MISSING`; one sentence.
     """
     allocator.limit_arenas(max(LEAST_ARENAS, cores(settings.workers)))
-    device = pin_device(settings.device, torch.cuda.device_count)
+    device = pin_device(settings.device, partial(usable_gpus, torch.cuda))
     batches_at_once = replicas(settings, device.name)
     if batches_at_once > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass

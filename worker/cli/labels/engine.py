@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from clip_worker.errors import ServiceError
 from worker.cli.output.usage_error import WrongInputError
 from worker.runtime.assembly import load
-from worker.runtime.device import pin_device
+from worker.runtime.device import pin_device, usable_gpus
 from worker.runtime.download_progress import download_progress
 from worker.settings import Settings
 
@@ -34,7 +35,7 @@ def loaded_engine(model: str | None) -> Iterator[Engine]:
         settings = Settings.load()
         if model is not None:
             settings = settings.model_copy(update={"model": model})
-        device = pin_device(settings.device, torch.cuda.device_count)
+        device = pin_device(settings.device, partial(usable_gpus, torch.cuda))
         with download_progress() as progress:
             engine = load(settings, device.name, progress)
     except ServiceError as error:
