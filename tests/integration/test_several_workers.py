@@ -97,8 +97,8 @@ def test_a_signal_has_all_workers_finish_what_they_hold(
     supervised.start()
     supervised.wait_until_all_are_ready()
     workers = supervised.workers
-    handles = [client.classify(site.url(), LABELS) for _ in range(40)]
-    wait_until(lambda: unacked(broker, KEYS) == 40)
+    handles = [client.classify(site.url(), LABELS) for _ in range(8)]
+    wait_until(lambda: unacked(broker, KEYS) == 8)
 
     if as_a_service:  # systemd sends the signal to each process
         for pid in workers:
@@ -117,8 +117,8 @@ def test_a_signal_has_all_workers_finish_what_they_hold(
 def test_a_second_ctrl_c_requeues_everything_and_ends_all_at_once(supervised, client, broker, site):
     supervised.start()
     supervised.wait_until_all_are_ready()
-    handles = [client.classify(site.url(), LABELS) for _ in range(40)]
-    wait_until(lambda: unacked(broker, KEYS) == 40)
+    handles = [client.classify(site.url(), LABELS) for _ in range(8)]
+    wait_until(lambda: unacked(broker, KEYS) == 8)
     supervised.send_signal(signal.SIGINT)
     wait_until(lambda: supervised.log.count("Warm shutdown") == 2, lambda: supervised.log)
 
