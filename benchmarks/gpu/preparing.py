@@ -69,7 +69,7 @@ def _measure_cpu(
         return
     with _decoder(decoder):
         alone_ms = preparation_ms(files, _round_s(options))
-        busy_ms = _on_all_cores(files, _round_s(options))
+        busy_ms = on_all_cores(files, _round_s(options))
     found = {"ms": alone_ms, "all_cores_ms": busy_ms, "cores": cores()}
     report.record(f"{size} {decoder}", found)
     sentence = (
@@ -92,7 +92,7 @@ def _decoder(name: str) -> Iterator[None]:
         jpeg.simplejpeg = before
 
 
-def _on_all_cores(files: list[bytes], seconds: float) -> float:
+def on_all_cores(files: list[bytes], seconds: float) -> float:
     """The same as `preparation_ms` while all cores do it: the mean over them."""
     with multiprocessing.get_context("fork").Pool(cores()) as pool:
         found = pool.map(partial(preparation_ms, files), [seconds] * cores(), chunksize=1)

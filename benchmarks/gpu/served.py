@@ -22,6 +22,7 @@ from benchmarks.gpu.gpu_use import GpuUse
 from clip_worker import Client
 
 START = ("-m", "worker.cli", "start")
+READY = " is ready on "  # in what a worker prints when its model is loaded
 EVERY_S = 0.05
 START_LIMIT_S = 90.0
 ROUND_LIMIT_S = 60.0
@@ -126,7 +127,7 @@ class Workers:
         """
         for program in self.programs:
             wait_until(
-                lambda program=program: "taking tasks" in program.log(),  # type: ignore[misc]
+                lambda program=program: READY in program.log(),  # type: ignore[misc]
                 program.check,
                 every_s=EVERY_S,
                 limit_s=limit_s,

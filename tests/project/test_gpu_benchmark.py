@@ -198,6 +198,7 @@ def test_a_quick_run_without_a_gpu_goes_through_every_section(tmp_path: Path) ->
     path = tmp_path / "found.json"
     script = ROOT / "benchmarks" / "gpu" / "run.py"
     command = [sys.executable, str(script), "--device", "cpu", "--quick", "--json", str(path)]
+    command += ["--minutes", "12"]  # on a busy machine it takes long just to import torch
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # other tests want the cores too
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
