@@ -104,14 +104,15 @@ def table(forecasts: Mapping[str, tuple[Host, Round]], title: str) -> str:
     ]
     for name, (host, found) in forecasts.items():
         measured_s = (sum(found.model_s) + found.children_s + found.redis_s) / found.images
-        rate = host.binding().allows
-        lines += [
-            f"| {name} | CPU of all processes, ms an image | {1e3 * host.cpu_s:.2f} | "
-            f"{1e3 * measured_s:.2f} | {measured_s / host.cpu_s:.2f} |",
-            f"| | images/s | {rate:,.0f} (binds: {host.binding().name}) | "
-            f"{found.images_per_s:,.0f} | {found.images_per_s / rate:.2f} |",
-        ]
+        cpu = _compared(1e3 * host.cpu_s, 1e3 * measured_s, ".2f")
+        rates = _compared(host.binding().allows, found.images_per_s, ",.0f")
+        lines.append(f"| {name} | CPU of all processes, ms an image | {cpu} |")
+        lines.append(f"| | images/s; {host.binding().name} bind | {rates} |")
     return "\n".join(lines)
+
+
+def _compared(forecast: float, measured: float, spec: str) -> str:
+    return f"{forecast:{spec}} | {measured:{spec}} | {measured / forecast:.2f}"
 
 
 def encoder_cpu_s(seconds: float) -> float:

@@ -93,7 +93,7 @@ class Host:
             encoder = self.encoder_images_per_s
             found.append(Part("encoder (GPU)", 1 / encoder.value, 1, encoder.source, encoder.note))
         found.append(
-            Part("cores, all of the next four", self.cpu_s, self.cores, "their sum", "see there")
+            Part("cores, for the next parts together", self.cpu_s, self.cores, "the sum of theirs")
         )
         found += [
             _part("preparation processes", self.preparation_s, self.cores),

@@ -59,6 +59,10 @@ def main() -> int:
             outcome = run_isolated(functools.partial(run_section, name), options, _say)
             results.add(name, outcome)
             print(f"== {name}: {_ended(outcome)}", flush=True)
+    if arguments.costs:
+        from benchmarks.gpu import costs  # with torch, which takes a while
+
+        costs.save(costs.with_measured(costs.load(), results.as_json()), arguments.costs)
     print("\n" + results.table())
     return 0 if results.passed else 1
 
@@ -95,7 +99,15 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for all sections [7.5]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where results are written")
+    parser.add_argument(
+        "--costs",
+        type=Path,
+        metavar="FILE",
+        help="where to write costs for benchmarks.gpu.model",
+    )
     arguments = parser.parse_args()
+    if arguments.costs and arguments.quick:
+        parser.error("--costs needs models of full size; leave --quick out")
     arguments.only = [name for name in SECTIONS if name in arguments.only]
     return arguments
 
