@@ -89,6 +89,7 @@ def forecast(
         if preparation_s is None
         else Figure(preparation_s, "measured here"),
         model_s=figure(sum(measured.model_s)),
+        gather_s=NOTHING,  # a part of the forward pass measured alone
         redis_s=figure(measured.redis_s),
         image_bytes=NOTHING,
         network_bytes_per_s=Figure(1.0, "none"),

@@ -74,6 +74,7 @@ def host_of(  # noqa: PLR0913  # each is an option of the command
         encoder_cpu_s=nothing,
         preparation_s=_scaled(figure(costs, "preparation, ms", pictures), 1e-3),
         model_s=_scaled(figure(costs, "an image, us", "model process"), 1e-6),
+        gather_s=_scaled(figure(costs, "an image, us", "gather"), 1e-6),
         redis_s=_scaled(figure(costs, "an image, us", "Redis"), 1e-6),
         image_bytes=size if network_gbit else nothing,
         network_bytes_per_s=network if network_gbit else Figure(1.0, "none"),
@@ -138,6 +139,7 @@ def _add_processes(found: Costs, served: Mapping[str, Any], cpu: str) -> None:
         first = rounds[0]
         model_us = 1e6 * sum(first["model_s"]) / first["images"]
         found["an image, us"]["model process"] = _measured(model_us, f"{cpu}, with its forward")
+        found["an image, us"]["gather"] = _measured(0.0, "counted in the model process")
         redis_us = 1e6 * first["redis_s"] / first["images"]
         found["an image, us"]["Redis"] = _measured(redis_us, cpu)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+IN_FLIGHT = 2  # batches of a worker, each gathered by a thread of its own
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -61,6 +63,7 @@ class Host:
         encoder_cpu_s: Processor time of an image's forward pass on the cores; 0 on a GPU.
         preparation_s: Processor time of an image in a preparation process.
         model_s: Likewise in the model process, besides the forward pass.
+        gather_s: Likewise to copy its pixels into a batch, which needs no GIL.
         redis_s: Likewise in Redis, which runs on the same host.
         image_bytes: Of an encoded image, which comes through the network; 0 for local files.
         network_bytes_per_s: Of the host.
@@ -72,6 +75,7 @@ class Host:
     encoder_cpu_s: Figure
     preparation_s: Figure
     model_s: Figure
+    gather_s: Figure
     redis_s: Figure
     image_bytes: Figure
     network_bytes_per_s: Figure
@@ -82,6 +86,7 @@ class Host:
         return (
             self.preparation_s.value
             + self.model_s.value
+            + self.gather_s.value
             + self.redis_s.value
             + self.encoder_cpu_s.value
         )
@@ -93,12 +98,13 @@ class Host:
             encoder = self.encoder_images_per_s
             found.append(Part("encoder (GPU)", 1 / encoder.value, 1, encoder.source, encoder.note))
         found.append(
-            Part("cores, for the next parts together", self.cpu_s, self.cores, "the sum of theirs")
+            Part("cores, all processes together", self.cpu_s, self.cores, "the sum of theirs")
         )
         found += [
             _part("preparation processes", self.preparation_s, self.cores),
             _part("encoder (cores)", self.encoder_cpu_s, self.cores),
             _part("model processes, one core each", self.model_s, self.workers),
+            _part("gathering batches", self.gather_s, IN_FLIGHT * self.workers),
             _part("Redis, one core", self.redis_s, 1),
         ]
         network_s = self.image_bytes.value / self.network_bytes_per_s.value

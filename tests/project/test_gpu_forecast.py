@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu import check, costs
+from benchmarks.gpu import check, costs, model
 from benchmarks.gpu.host import Figure, Host, sentences, table
 from benchmarks.gpu.served import Round
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(model.__file__)
 SOURCES = {"measured", "measured here", "estimate", "published"}
 
 
@@ -30,6 +31,7 @@ HOST = Host(
     encoder_cpu_s=figure(0.0),
     preparation_s=figure(700e-6),
     model_s=figure(200e-6),
+    gather_s=figure(0.0),
     redis_s=figure(100e-6),
     image_bytes=figure(1e5),
     network_bytes_per_s=figure(3e9),
@@ -41,12 +43,12 @@ HOST = Host(
     [
         ({}, "model processes, one core each", 10_000.0),  # 2 / 200 µs
         ({"workers": 8}, "Redis, one core", 10_000.0),  # 1 / 100 µs
-        ({"cores": 4}, "cores, for the next parts together", 4_000.0),
+        ({"cores": 4}, "cores, all processes together", 4_000.0),
         ({"encoder_images_per_s": figure(3_000.0)}, "encoder (GPU)", 3_000.0),
         ({"network_bytes_per_s": figure(1e8)}, "network", 1_000.0),
         (
             {"encoder_images_per_s": None, "encoder_cpu_s": figure(3e-3)},
-            "cores, for the next parts together",
+            "cores, all processes together",
             4_000.0,
         ),
     ],
@@ -61,7 +63,7 @@ def test_the_part_that_allows_the_least_binds(
 
 def test_the_table_says_of_every_part_what_it_costs_and_where_that_is_from() -> None:
     lines = table(HOST).splitlines()
-    assert len(lines) == 2 + 6  # all but the encoder on the cores, which costs nothing
+    assert len(lines) == 2 + 6  # all that cost something
     assert lines[4] == "| preparation processes | 700.0 µs | 16 | 22,857 | 44% | measured: here |"
     assert [line for line in lines if "**100%**" in line] == [
         "| model processes, one core each | 200.0 µs | 2 | 10,000 | **100%** | measured: here |"
@@ -81,15 +83,30 @@ def test_every_figure_says_where_it_is_from() -> None:
         assert one["note"]
 
 
-def run_model(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu" / "model.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def forecast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command in this process: its exit status, and what it printed."""
+
+    def run(*options: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["model.py", *options])
+        status = model.main()
+        return status, *capsys.readouterr()
+
+    return run
 
 
-def test_an_unknown_gpu_is_refused_with_those_that_are_known() -> None:
-    done = run_model("--gpu", "H1000")
-    assert done.returncode == 2
-    assert done.stderr.startswith("Unknown matrix products, TFLOP/s 'H1000'; give one of H100, ")
+def test_an_unknown_gpu_is_refused_with_those_that_are_known(forecast: Any) -> None:
+    status, _, error = forecast("--gpu", "H1000")
+    assert status == 2
+    assert error.startswith("Unknown matrix products, TFLOP/s 'H1000'; give one of H100, ")
+
+
+def test_the_overview_is_the_forecast_of_each_case(forecast: Any) -> None:
+    _, one, _ = forecast("--model", "ViT-L/14", "--workers", "2", "--cores", "8")
+    _, all_of_them, _ = forecast("--overview", "--cores", "8")
+    [rate] = re.findall(r"Forecast: ([\d,]+) images/s", one)
+    assert f"| ViT-L/14 | 500x375 | 2 | {rate} |" in all_of_them
+    assert all_of_them.count("\n| ViT") == 12
 
 
 def test_what_a_run_has_measured_replaces_the_estimates(tmp_path: Path) -> None:
@@ -171,7 +188,8 @@ def test_the_check_compares_processor_time_and_rate() -> None:
 @pytest.mark.integration
 @pytest.mark.slow
 def test_the_check_compares_two_workers_of_this_machine() -> None:
-    done = run_model("--check", "--quick")
+    command = [sys.executable, str(SCRIPT), "--check", "--quick"]  # by its path
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     cells = [line.split(" | ") for line in done.stdout.splitlines() if "CPU of all" in line]
     assert [row[0] for row in cells] == ["| image tower that costs nothing", "| demo model"]
