@@ -20,6 +20,7 @@ from worker.runtime import gc_tuning as garbage
 from worker.runtime import state as runtime
 from worker.runtime.download_progress import download_progress
 from worker.runtime.eviction_check import check_eviction
+from worker.runtime.precision_check import check_precision
 from worker.runtime.stopping import status_of
 from worker.runtime.task_pool import TaskPool
 from worker.settings import Settings
@@ -53,6 +54,8 @@ def load_model(sender: Any, **_: object) -> None:
         raise SystemExit(f"clip-worker: {error}") from None
     # Registered first, it is called last: after Celery has saved its state and its pidfile is gone.
     atexit.register(here.stopping.run_anew)
+    if slower := check_precision(here.engine.model):
+        _say(slower)
     settings = here.settings
     if unused := here.unused_gpu():
         _say(unused)
