@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fakeredis
 import pytest
+import torch
 from redis import Redis
 
 from benchmarks.bench import document, page
@@ -23,11 +24,15 @@ from benchmarks.bench.sample import percentile
 from benchmarks.bench.scale import SCALES
 from benchmarks.bench.server import BenchError
 from benchmarks.bench.weights import VIT_B_32, Weights
+from benchmarks.int8_runtimes.__main__ import SMALL, cosines, model_of
+from benchmarks.int8_runtimes.onnx_files import OnnxFiles
+from benchmarks.int8_runtimes.runtimes import NEEDED, built
 from benchmarks.model_process import report
 from benchmarks.model_process.case import TINY, Case
 from benchmarks.model_process.costless import FOLDER, CostlessWorker, rounds
 from benchmarks.model_process.probe import OTHERS, GilSampler
 from benchmarks.model_process.tree import PRESENT, exported
+from benchmarks.precision import compared
 from benchmarks.served.servers import ClipWorker
 from benchmarks.served.table import most_apart, table
 from benchmarks.served.turns import Samples, lone_images, throughput
@@ -196,6 +201,30 @@ def test_servers_are_compared_with_the_rival_that_does_best_in_each_column() -> 
 
 def test_answers_are_compared_where_both_have_the_label() -> None:
     assert most_apart([{"a": 0.5, "b": 0.4}], [{"a": 0.25, "c": 0.7}]) == 0.25
+
+
+def test_agreement_counts_images_and_changes_count_probabilities() -> None:
+    # given two images, six labels; of the second the best two are exchanged, and the fifth and last
+    exact = torch.tensor([[0.5, 0.2, 0.1, 0.09, 0.06, 0.05]] * 2)
+    mine = torch.tensor([exact[0].tolist(), [0.2, 0.5, 0.1, 0.09, 0.05, 0.06]])
+    assert compared(mine, exact)[1] == "50.0%, 50.0%"
+    assert compared(mine, exact)[0].startswith("0.3000, ")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own quantization will move
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_int8_runtimes_agree_with_float32_and_absent_ones_are_named(tmp_path: Path) -> None:
+    # given
+    model = model_of(SMALL)
+    # when
+    runs, missing = built(model, OnnxFiles(model.visual, SMALL.image_resolution, tmp_path))
+    # then
+    assert {"clip-worker, float32", "clip-worker, int8", "torch, dynamic int8"} <= set(runs)
+    assert min(cosines(runs, SMALL.image_resolution).values()) > 0.99
+    for name, reason in missing.items():
+        assert any(
+            package in reason for package in NEEDED.get(name.partition(",")[0], ["bfloat16"])
+        )
 
 
 @pytest.mark.integration
