@@ -47,7 +47,7 @@ class Scale:
     limit_s: float
 
 
-USUAL = Scale(rounds=6, round_s=4.0, lone=30, limit_s=185.0)
+USUAL = Scale(rounds=5, round_s=4.0, lone=30, limit_s=170.0)
 QUICK = Scale(rounds=2, round_s=1.0, lone=3, limit_s=60.0)
 
 
