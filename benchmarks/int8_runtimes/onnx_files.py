@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,26 +46,26 @@ class OnnxFiles:
     @functools.cached_property
     def dynamic(self) -> Path:
         """int8 weights; activations are quantized while it runs."""
-        from onnxruntime.quantization import quantize_dynamic
-
         path = self._folder / "dynamic.onnx"
-        quantize_dynamic(self.exported, path, **_quantization())
+        quantization().quantize_dynamic(self.exported, path, **_options())
         return path
 
     @functools.cached_property
     def static(self) -> Path:
         """int8 weights and activations, whose ranges are those of a few batches."""
-        from onnxruntime.quantization import QuantFormat, quantize_static
-
         path = self._folder / "static.onnx"
         reader = _batches(noise(2, self._resolution, seed) for seed in range(4))
-        quantize_static(
-            self.exported, path, reader, quant_format=QuantFormat.QDQ, **_quantization()
-        )
+        form = quantization().QuantFormat.QDQ
+        quantization().quantize_static(self.exported, path, reader, quant_format=form, **_options())
         return path
 
 
-def _quantization() -> dict[str, Any]:
+def quantization() -> Any:
+    """ONNX Runtime's tools; imported by name, as pyproject.toml doesn't have the package."""
+    return importlib.import_module("onnxruntime.quantization")
+
+
+def _options() -> dict[str, Any]:
     """What all files have in common: products with weights are quantized, attention's own not."""
     return {
         "per_channel": True,
@@ -75,9 +76,7 @@ def _quantization() -> dict[str, Any]:
 
 
 def _batches(pixels: Iterator[Tensor]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # its base is Any
+    class Reader(quantization().CalibrationDataReader):  # type: ignore[misc]  # its base is Any
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             batch = next(pixels, None)
             return None if batch is None else {"pixels": batch.numpy()}

@@ -102,8 +102,7 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 
 def _onnx_runtime(path: Path) -> Run:
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -111,8 +110,7 @@ def _onnx_runtime(path: Path) -> Run:
 
 
 def _openvino(path: Path) -> Run:
-    import openvino
-
+    openvino = importlib.import_module("openvino")
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     request = compiled.create_infer_request()
