@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -158,6 +159,16 @@ def test_memory_and_processor_time_of_another_process_count():
     assert with_it_bytes - before_bytes >= 50_000_000
     assert with_it_s - before_s >= 0.25
     assert resources.peak_bytes([process.pid]) >= before_bytes  # it has ended, which is no error
+
+
+@pytest.mark.skipif(resources.busy_s() is None, reason="needs /proc")
+def test_the_time_of_all_programs_is_at_least_that_of_this_one():
+    before_s = resources.busy_s()
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+
+    assert resources.busy_s() - before_s >= 0.2  # it is counted in hundredths, a core at a time
 
 
 @pytest.fixture

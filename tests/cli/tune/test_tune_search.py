@@ -14,7 +14,7 @@ from worker.cli.tune.decision import Decision, candidates
 from worker.cli.tune.measurement import Facts, Measurement, Round
 from worker.cli.tune.recommendation import Comparison, compare, recommended
 from worker.cli.tune.search import Bounds, precisions_on, search
-from worker.cli.tune.sentences import recommendation
+from worker.cli.tune.sentences import notes, recommendation
 
 EXACT = Agreement(100, 1.0, 1.0, 1.0, 0.0, 0.0)
 CHANGES = {"float32": 0.0, "bfloat16": 0.02, "int8": 0.005, "float16": 0.001}
@@ -240,12 +240,25 @@ def test_without_a_clear_gain_the_defaults_are_right(decision, sentence):
 
 
 def test_rounds_of_several_workers_add_up():
-    together = Round.together([round_of(100, cpu_s=0.01), round_of(300, cpu_s=0.03)])
+    # One uses 1 core and the other 9; all programs together use 12.
+    one, other = round_of(100, cpu_s=0.01), round_of(300, cpu_s=0.03)
+    together = Round.together([replace(one, others=11.0), replace(other, others=3.0)])
 
     assert together.images_per_s == pytest.approx(400)
     assert together.cpu_s == pytest.approx(0.025)  # a quarter of the images took 0.01
     assert together.memory_bytes == 2000
+    assert together.others == pytest.approx(2)
     assert Round.together([round_of(100, cpu_s=None), round_of(300)]).cpu_s is None
+
+
+@pytest.mark.parametrize(("others", "is_said"), [(None, False), (0.2, False), (3.0, True)])
+def test_a_machine_that_others_keep_busy_is_mentioned(others, is_said):
+    found = measured(Configuration(), lambda _: 100, cores=4)
+    found = replace(found, rounds=(replace(found.rounds[0], others=others),))
+
+    text = " ".join(notes([found]))
+
+    assert ("Other programs used up to 75% of the cores meanwhile." in text) is is_said
 
 
 @pytest.mark.parametrize(

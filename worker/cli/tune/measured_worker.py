@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 LEAST_SINGLE = 5  # images whose latency is taken
 IDLE_S = 60.0
 _POLL_S = 0.005
+
+
+class _Usage(NamedTuple):
+    """Seconds so far: of this worker's processes, of all programs together, and of the clock."""
+
+    own_s: float | None
+    busy_s: float | None
+    wall_s: float
 
 
 class MeasuredWorker:
@@ -125,12 +133,12 @@ class MeasuredWorker:
 
     def round(self, seconds: float) -> Round:
         """The rate with a full queue, and what it costs."""
-        used: list[float | None] = []
+        used: list[_Usage] = []
         counted: list[int] = []
         memory: list[int | None] = []
 
         def ends(images: int) -> None:
-            used.append(resources.cpu_s(self._others()))
+            used.append(self._usage())
             counted.append(images)
             memory.append(resources.peak_bytes(self._others()))
 
@@ -140,17 +148,22 @@ class MeasuredWorker:
             self._request,
             seconds=seconds,
             in_flight=self._in_flight,
-            begins=lambda: used.append(resources.cpu_s(self._others())),
+            begins=lambda: used.append(self._usage()),
             ends=ends,
         )
         self._wait_until_idle()
-        before, after = used
+        own_s, busy_s, wall_s = (
+            None if before is None or after is None else after - before
+            for before, after in zip(*used, strict=True)
+        )
+        assert wall_s
         return Round(
             images=rate.images,
             seconds=rate.seconds,
-            cpu_s=None if before is None or after is None else (after - before) / counted[0],
+            cpu_s=None if own_s is None else own_s / counted[0],
             memory_bytes=memory[0],
             gpu_bytes=self._gpu_bytes(),
+            others=None if own_s is None or busy_s is None else (busy_s - own_s) / wall_s,
         )
 
     @property
@@ -172,6 +185,9 @@ class MeasuredWorker:
             if time.monotonic() > until:
                 raise ServiceError(f"The worker was not idle {IDLE_S:g} s after a round.")
             time.sleep(_POLL_S)
+
+    def _usage(self) -> _Usage:
+        return _Usage(resources.cpu_s(self._others()), resources.busy_s(), time.monotonic())
 
     def _others(self) -> list[int]:
         """Process ids of the fork server and the preparation processes."""

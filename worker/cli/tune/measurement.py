@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import mean, median
 from typing import Self
 
 from worker.cli.tune.agreement import Agreement
@@ -72,6 +72,7 @@ class Round:
         memory_bytes: Peak of the model process, and what the preparation processes had of their
             own; None likewise.
         gpu_bytes: Peak of the memory that torch reserved on the GPU; None on a CPU.
+        others: How many cores other programs used meanwhile, on average; None likewise.
     """
 
     images: int
@@ -79,6 +80,7 @@ class Round:
     cpu_s: float | None
     memory_bytes: int | None
     gpu_bytes: int | None
+    others: float | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -89,16 +91,19 @@ class Round:
     def together(cls, rounds: Sequence[Self]) -> Self:
         """The round of several workers that ran at the same time."""
         images = sum(each.images_per_s for each in rounds)
-        cpu = [each.cpu_s * each.images_per_s / images for each in rounds if each.cpu_s is not None]
+        used = [each.cpu_s * each.images_per_s for each in rounds if each.cpu_s is not None]
+        others = [each.others for each in rounds if each.others is not None]
         memory = [each.memory_bytes for each in rounds if each.memory_bytes is not None]
         gpu = [each.gpu_bytes for each in rounds if each.gpu_bytes is not None]
         return replace(
             rounds[0],
             images=sum(each.images for each in rounds),
             seconds=sum(each.images for each in rounds) / images,
-            cpu_s=sum(cpu) if len(cpu) == len(rounds) else None,
+            cpu_s=sum(used) / images if len(used) == len(rounds) else None,
             memory_bytes=sum(memory) if len(memory) == len(rounds) else None,
             gpu_bytes=sum(gpu) if len(gpu) == len(rounds) else None,
+            # Each counts the other workers among the other programs.
+            others=mean(others) - (len(used) - 1) * mean(used) if others and used else None,
         )
 
 
@@ -132,6 +137,12 @@ class Measurement:
         """Processor time of an image, the median of the rounds."""
         found = [each.cpu_s for each in self.rounds if each.cpu_s is not None]
         return median(found) if found else None
+
+    @property
+    def others(self) -> float:
+        """Share of the cores that other programs used meanwhile; 0 if that is not known."""
+        found = [each.others for each in self.rounds if each.others is not None]
+        return max(0.0, median(found) / self.facts.cores) if found and self.facts else 0.0
 
     @property
     def memory_bytes(self) -> int | None:

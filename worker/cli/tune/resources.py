@@ -37,6 +37,17 @@ def cpu_s(others: Iterable[int]) -> float | None:
     return time.process_time() + sum(_cpu_s(pid) for pid in others)
 
 
+def busy_s() -> float | None:
+    """Time so far in which any program used the cores that this process may use, all together."""
+    lines = [line.split() for line in _text(_PROC / "stat").splitlines() if line.startswith("cpu")]
+    if not lines:
+        return None
+    own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    # User, nice, system, interrupts, soft interrupts, and what other virtual machines took.
+    ticks = [int(line[place]) for line in lines if line[0] in own for place in (1, 2, 3, 6, 7, 8)]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 def _cpu_s(pid: int) -> float:
     # The name is in parentheses and may contain anything; user and system time are 14th and 15th.
     fields = _text(_PROC / str(pid) / "stat").rpartition(")")[2].split()

@@ -11,6 +11,8 @@ from worker.cli.tune.measurement import Measurement
 from worker.cli.tune.recommendation import Comparison
 from worker.cli.tune.table import change, megabytes, milliseconds
 
+BUSY = 0.1  # of the cores, by other programs: from there on the output says so
+
 
 def recommendation(decision: Decision, base: str) -> list[str]:
     """What is recommended, and what it costs.
@@ -89,6 +91,13 @@ def notes(measured: Sequence[Measurement]) -> list[str]:
         f"top-1 to largest: agreement with float32 over {images:,} images; change p99 and largest: "
         "of a probability."
     )
+    others = max((each.others for each in measured), default=0.0)
+    if others > BUSY:
+        found.append(
+            f"Other programs used up to {others:.0%} of the cores meanwhile. More processes look "
+            "better then than they are, because they get a larger share of the cores: compare CPU, "
+            "or measure again when the machine is quiet."
+        )
     return found
 
 
@@ -113,6 +122,7 @@ def measurement_object(found: Measurement) -> dict[str, object]:
         "cpu_s": found.cpu_s,
         "memory_bytes": found.memory_bytes,
         "gpu_bytes": found.gpu_bytes,
+        "other_programs": found.others,
         "agreement": asdict(found.agreement) if found.agreement else None,
         "failure": found.failure,
     }
