@@ -2,7 +2,7 @@
 
 glibc keeps freed blocks of up to 32 MB for later, in each of eight arenas a core: two decodes of
 350 MB, one after the other on two threads, kept 700 MB; 150 files of 20 MB, a few of them at a
-time, kept 300 MB. With four arenas, and `return_freed` after each large image, it kept 100 MB.
+time, kept 300 MB. With four arenas, and `return_freed` after each, it kept 100 MB.
 Mapping larger blocks one by one instead keeps nothing, and costs a forward pass up to 20 %.
 """
 

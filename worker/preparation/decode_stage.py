@@ -58,6 +58,7 @@ class DecodeStage:
         self._flush = flush
         self._ask = ask
         self._limit = limit
+        self._kept_bytes = 0  # at most: what was used since memory was returned
 
     def run(self, image: ProcessImage) -> tuple[float, PreparationError | None]:
         """Decode an image into its slot.
@@ -83,12 +84,20 @@ class DecodeStage:
             error = self._failure(failure, image.uri)
         finally:
             image.data = None
-            if image.needed_bytes + len(data) >= MEDIUM_BYTES:
-                del data
-                allocator.return_freed()
-                self._limit.allow(0)
+            used_bytes = image.needed_bytes + len(data)
+            del data
+            self._clean_up(image, used_bytes)
             self._images.decoding[self._place] = NONE
         return time.perf_counter() - start, error
+
+    def _clean_up(self, image: ProcessImage, used_bytes: int) -> None:
+        """Return what images used to the system, not after each: to map it again takes longer."""
+        self._kept_bytes += used_bytes
+        if self._kept_bytes >= min(_LARGE_BYTES, self._own_bytes):
+            allocator.return_freed()
+            self._kept_bytes = 0
+        if image.needed_bytes > self._own_bytes:
+            self._limit.allow(0)
 
     def _reserve(self, image: ProcessImage, size_bytes: int) -> None:
         most = self._own_bytes + self._shared_bytes
