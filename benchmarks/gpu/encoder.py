@@ -7,7 +7,14 @@ import time
 from typing import Any
 
 from benchmarks.gpu.checkpoints import models
-from benchmarks.gpu.engines import IN_FLIGHT, images_per_s, known, load, variant
+from benchmarks.gpu.engines import (
+    IN_FLIGHT,
+    free_memory,
+    images_per_s,
+    known,
+    load,
+    variant,
+)
 from benchmarks.gpu.rates import image_operations, matrix_rate
 from benchmarks.gpu.report import Options, Report
 from clip_engine.engine import Engine
@@ -23,14 +30,16 @@ COMPILED = "compiled"
 
 
 def measure(options: Options, report: Report) -> None:
-    """Each model in each precision, the defaults first; then the options of ResNets."""
+    """Each model in the default precision, the options of ResNets, then the other precision."""
     precisions: tuple[Precision, ...] = ("float16", "bfloat16") if options.cuda else ("float32",)
     for precision in precisions:
         rate = matrix_rate(options, precision)
         for name in models(quick=options.quick):
             if report.has_time(f"{name}, {precision}", LOAD_S if options.cuda else 0.0):
                 _measure_model(name, precision, rate, options, report)
-    _measure_convolutional(options, report)
+                free_memory()
+        if precision == precisions[0]:
+            _measure_convolutional(options, report)
 
 
 def _measure_model(
@@ -39,17 +48,22 @@ def _measure_model(
     start = time.perf_counter()
     engine = load(name, options, precision=precision)
     found: dict[str, Any] = {"load_s": time.perf_counter() - start}
-    found |= _warm_up(engine)
-    report.say(
-        f"{name}, {precision}: loaded in {found['load_s']:.1f} s, warm in {found['warm_s']:.1f} s, "
-        f"graphs {found['graphs']}, batches of up to {found['max_batch']}"
-    )
+    if precision != "bfloat16":  # one precision is enough: it measures and records for seconds
+        found |= _warm_up(engine)
+        report.say(
+            f"{name}, {precision}: loaded in {found['load_s']:.1f} s, warm in "
+            f"{found['warm_s']:.1f} s, graphs of {found['graphs'] or 'no'} images, batches of up "
+            f"to {found['max_batch']}"
+        )
     operations = None if options.quick else image_operations(name)
     found["sizes"] = {}
     for size in _sizes(options):
         if not report.has_time(f"{name}, {precision}, batches of {size}", 2 * options.round_s):
             break
         measured = _measure_size(engine, size, options)
+        if measured["ran_at"] < size:
+            report.say(f"{name}, {precision}: batches of {size} don't fit into the memory")
+            break
         if operations:
             measured["share"] = measured["images_per_s"] * operations / rate
         found["sizes"][str(size)] = measured
@@ -68,11 +82,11 @@ def best_rate(measured: dict[str, float]) -> float:
 def _warm_up(engine: Engine) -> dict[str, Any]:
     """What `Engine.warm` took and said."""
     start = time.perf_counter()
-    said = engine.warm()
+    found = engine.warm()
     return {
         "warm_s": time.perf_counter() - start,
-        "graphs": list(getattr(said, "graphs", ())),
-        "warm_images_per_s": {str(k): v for k, v in getattr(said, "images_per_s", {}).items()},
+        "graphs": list(found.graphs),
+        "warm_images_per_s": {str(size): rate for size, rate in found.images_per_s.items()},
         "max_batch": engine.max_batch,
         "buckets": list(engine.buckets),
     }
@@ -114,6 +128,7 @@ def _measure_convolutional(options: Options, report: Report) -> None:
             continue
         engine = load(CONVOLUTIONAL, options, acceleration=acceleration)
         sizes = QUICK_SIZES if options.quick else OPTION_SIZES
+        free_memory()
         found[title] = {str(size): _measure_size(engine, size, options) for size in sizes}
         report.record(f"{CONVOLUTIONAL} options", found)
         size, best = max(found[title].items(), key=lambda one: best_rate(one[1]))

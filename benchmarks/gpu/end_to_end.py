@@ -20,7 +20,7 @@ from benchmarks.gpu.served import START_LIMIT_S, Round, Workers
 from worker.cli.demo.embedded_redis import find_server_program
 
 LABELS = 10
-ROUND_S = 4.0
+ROUND_S = 3.0
 QUICK_ROUND_S = 0.5
 LEAST, MOST = 256, 100_000  # images a round
 QUICK_LEAST = 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -128,6 +129,12 @@ def in_threads(threads: int, run: Callable[[int], Any]) -> None:
         one.join()
     if errors:
         raise errors[0]
+
+
+def free_memory() -> None:
+    """Free what engines that are no longer used hold: graphs and buffers are in cycles."""
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing without CUDA
 
 
 def synchronize(device: str) -> None:

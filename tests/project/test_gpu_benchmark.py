@@ -14,8 +14,10 @@ import pytest
 import torch
 from support import gpu_sections
 
+from benchmarks.gpu import faults
 from benchmarks.gpu.checkpoints import TINY, openai_state
 from benchmarks.gpu.correctness import check_features
+from benchmarks.gpu.engines import load, variant
 from benchmarks.gpu.isolation import COMPLETE, CUT_SHORT, FAILED, SKIPPED, Outcome, run_isolated
 from benchmarks.gpu.rankings import is_same_ranking
 from benchmarks.gpu.report import Options, Report
@@ -189,6 +191,35 @@ def test_a_checkpoint_is_one_of_openais_layout_and_keeps_activations_alive(name:
     features = model.encode_image(pixels)
     assert features.isfinite().all()
     assert features.std(dim=0).min() > 0  # each image has its own
+
+
+def test_running_out_of_memory_is_provoked_by_a_limit_that_is_lifted_again(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a device of 1 GiB, half of it in use, whose batches above 2 don't fit once it is limited
+    limits = [1.0]
+
+    def limit(fraction: float, device: int) -> None:
+        assert type(device) is int  # torch takes no name here
+        limits.append(fraction)
+
+    def fail(pixels: torch.Tensor) -> None:
+        if limits[-1] < 1 and len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**29, 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2**29)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limit)
+    loaded = load(faults.NAME, options)
+    engine = variant(loaded, model=faults.FailingEncoder(loaded.model, fail))
+    events: list[tuple[str, Any]] = []
+    # when
+    faults.check_memory(engine, options, Report(events.append, 60.0))
+    # then
+    assert limits == [1.0, 0.75, 1.0]
+    checks = [fact for kind, fact in events if kind == "check"]
+    assert [check["passed"] for check in checks] == [True, True]
+    assert checks[0]["found"].startswith("the limit fell from 8 to 2; ")
 
 
 @pytest.mark.integration
