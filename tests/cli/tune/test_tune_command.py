@@ -139,7 +139,7 @@ def test_a_quick_run_measures_compares_and_writes_settings_that_a_worker_reads(s
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_all_processes_and_prints_what_it_has(start, number):
     run = start()
-    run.wait_for("measuring bfloat16")
+    run.wait_for("measuring int8")
 
     run.process.send_signal(number)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from statistics import mean
+from statistics import median
 from typing import Self
 
 import numpy as np
@@ -100,7 +100,7 @@ class Tuning:
         self._clock = clock
         self._began_s = clock()
         self._durations_s: list[float] = []
-        self._start_s = 0.0
+        self._starts_s: list[float] = []
         self._count = len(task.images)
         self._reference: NDArray[np.float32] | None = None
 
@@ -128,7 +128,7 @@ class Tuning:
         for known in self.measured:
             if known.configuration == configuration:
                 return known
-        if self._left_s < mean(self._durations_s) + self._final_s:
+        if not self._has_time():
             self.untried.append(configuration)
             return None
         return self._keep(*self._measure(configuration))
@@ -159,15 +159,16 @@ class Tuning:
                     rates[subject.configuration].append(found.images_per_s)
         return {each: tuple(found) for each, found in rates.items()}
 
-    @property
-    def _left_s(self) -> float:
-        return self._plan.total_s - (self._clock() - self._began_s)
+    def _has_time(self) -> bool:
+        """Whether one more suits the plan: afterwards come two starts, and the turns.
 
-    @property
-    def _final_s(self) -> float:
-        """What the last comparison will take: two starts, and the turns."""
-        turns_s = 2 * TURNS * self._plan.turn_s * _SPARE
-        return turns_s + 2 * self._start_s
+        A first one to compare with is measured in any case, as long as there is any time left.
+        """
+        left_s = self._plan.total_s - (self._clock() - self._began_s)
+        if len(self.measured) == 1:
+            return left_s > 0
+        final_s = 2 * median(self._starts_s) + 2 * TURNS * self._plan.turn_s * _SPARE
+        return left_s > median(self._durations_s) + final_s
 
     def _measure(
         self, configuration: Configuration
@@ -180,7 +181,7 @@ class Tuning:
                 with self._held():
                     subject.start()
                 found = replace(found, facts=subject.wait_until_ready())
-                self._start_s = self._clock() - began_s
+                self._starts_s.append(self._clock() - began_s)
                 probabilities = self._collect(subject)
                 found = replace(found, latencies_s=subject.latency(self._plan.latency_s))
                 rounds = [subject.round(self._plan.round_s) for _ in range(ROUNDS)]
