@@ -8,6 +8,7 @@
     ├── ImageError              fix or skip this image; has a `code`
     ├── ModelNotFoundError      fix the model's name or path
     ├── CheckpointError         give a CLIP checkpoint that can be read
+    │   └── Float16RangeError   the model doesn't work in float16: run it in bfloat16
     ├── DownloadError           weights can't be downloaded: network, disk, checksum
     ├── DeviceError             choose a device that this machine has
     ├── DeviceMemoryError       free some of the device's memory: not even one row fits
@@ -56,6 +57,10 @@ class ModelNotFoundError(ClipEngineError, LookupError):
 
 class CheckpointError(ClipEngineError):
     """A file is not a CLIP checkpoint, or can't be read."""
+
+
+class Float16RangeError(CheckpointError):
+    """The image tower's activations are too large for float16."""
 
 
 class DownloadError(ClipEngineError, OSError):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from clip_engine.acceleration import Acceleration
 from clip_engine.engine import Engine, ModelIdentity
-from clip_engine.errors import DeviceError
+from clip_engine.errors import DeviceError, Float16RangeError
 from clip_engine.families.load import load_dual_encoder
 from clip_engine.model import Activation
-from clip_engine.precision import Precision, default_precision
+from clip_engine.precision import Precision
 from clip_engine.preprocess import DEFAULT_MAX_PIXELS, FORMATS, Mode, Preprocessor
 from clip_engine.weights.locate import locate_model
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "ViT-B/32"
 
@@ -43,8 +47,9 @@ def load_engine(  # noqa: PLR0913  # each has a default
             `ViT-B-16-SigLIP2-256/webli`, `openai/clip-vit-base-patch32`; or the path of a
             checkpoint, a file or a folder.
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: Of the image tower's matrix products; None for float16 on CUDA and float32
-            elsewhere.
+        precision: Of the image tower's matrix products; None for float32 on a CPU, and on CUDA
+            float16, or bfloat16 if the weights are stored in it or the model doesn't work in
+            float16.
         activation: Of the MLPs, `gelu` or `quick_gelu`, overriding the checkpoint's; None to use
             the checkpoint's. Bare weights that aren't OpenAI's need it.
         preprocessing: `fast` or `exact`.
@@ -69,13 +74,23 @@ def load_engine(  # noqa: PLR0913  # each has a default
     """
     target = resolve_device(device)
     located = locate_model(model, cache_dir, progress, mirror=mirror, offline=offline)
-    loaded = load_dual_encoder(
+    load = partial(
+        load_dual_encoder,
         located,
         device=target,
-        precision=precision or default_precision(target),
         activation=activation,
         acceleration=acceleration,
     )
+    try:
+        loaded = load(precision=precision)
+    except Float16RangeError:
+        if precision is not None:
+            raise
+        logger.warning(
+            "The image tower of %r runs in bfloat16: its activations are too large for float16.",
+            located.name,
+        )
+        loaded = load(precision="bfloat16")
     most_pixels = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     return Engine(
         loaded.encoder,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clip_engine.acceleration import AROUND_THE_MODEL, Acceleration, accelerate, shared_prefixes
 from clip_engine.dual_encoder import TrainedWith
+from clip_engine.families.low_precision import check_range
 from clip_engine.formats.preprocessing import Preprocessing
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.precision import Precision
@@ -34,6 +35,9 @@ class ClipDualEncoder:
         precision: Of the image tower's weights and matrix products; its residual stream and
             LayerNorm, and the whole text tower, stay in float32.
         acceleration: Which accelerations are on. By default those are off that change the model.
+
+    Raises:
+        Float16RangeError: The image tower's activations are too large for float16.
 
     Attributes:
         clip: The model.
@@ -60,6 +64,8 @@ class ClipDualEncoder:
         self.image_tokens = _image_tokens(model.config)
         self.clip = model.to(device)
         accelerate(model, acceleration, precision)
+        if precision == "float16":
+            check_range(model.visual, self.transform.resolution, device)
         self.logit_scale = float(model.logit_scale.detach().exp())
         self._tokenizer = tokenizer
         self._acceleration = acceleration

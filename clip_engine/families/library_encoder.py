@@ -60,6 +60,9 @@ class LibraryDualEncoder:
         files: All files that determine results, weights first.
         settings: What determines results and is in no file.
 
+    Raises:
+        Float16RangeError: The image tower's activations are too large for float16.
+
     Attributes:
         image_tower: Maps pixels to features.
     """

@@ -16,7 +16,7 @@ from clip_engine.families.transformers import load_transformers
 from clip_engine.formats import read_checkpoint
 from clip_engine.formats.checkpoint import Checkpoint, digest_of
 from clip_engine.model import Activation
-from clip_engine.precision import Precision
+from clip_engine.precision import Precision, default_precision
 from clip_engine.tokenizer import Tokenizer
 from clip_engine.weights.located import LocatedModel
 
@@ -42,7 +42,7 @@ def load_dual_encoder(
     located: LocatedModel,
     *,
     device: torch.device,
-    precision: Precision = "float32",
+    precision: Precision | None = "float32",
     activation: Activation | None = None,
     acceleration: Acceleration | None = None,
 ) -> LoadedModel:
@@ -51,7 +51,8 @@ def load_dual_encoder(
     Args:
         located: The model's files.
         device: Where both towers run.
-        precision: Of the image tower's matrix products.
+        precision: Of the image tower's matrix products; None for the default of the device and the
+            checkpoint.
         activation: Of our own CLIP's MLPs; None to use the model's.
         acceleration: Which accelerations are on; None for all.
 
@@ -59,6 +60,7 @@ def load_dual_encoder(
         InputError: There is an activation for a model that isn't our own CLIP.
         CheckpointError: The model is of a family that isn't supported, its library isn't
             installed, or its files can't be read.
+        Float16RangeError: The image tower's activations are too large for float16.
     """
     family, acceleration = recognise(located), acceleration or Acceleration()
     if family.library == "clip_engine":
@@ -68,7 +70,7 @@ def load_dual_encoder(
             tokenizer=Tokenizer(),
             preprocessing=checkpoint.preprocessing,
             device=device,
-            precision=precision,
+            precision=precision or default_precision(device, checkpoint.state.values()),
             acceleration=acceleration,
         )
         return LoadedModel(clip, family, checkpoint.digest(), checkpoint.format)

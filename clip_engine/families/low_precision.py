@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clip_engine.errors import CheckpointError
+from clip_engine.errors import Float16RangeError
 
 # Weights of attention that are no layer of their own.
 PARAMETERS = ("in_proj_weight", "in_proj_bias")
@@ -48,12 +48,12 @@ def check_range(tower: nn.Module, resolution: int, device: torch.device) -> None
         device: The tower's.
 
     Raises:
-        CheckpointError: Features aren't finite.
+        Float16RangeError: Features aren't finite.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, 3, resolution, resolution, generator=generator).to(device)
     if not tower(noise).isfinite().all():
-        raise CheckpointError(
+        raise Float16RangeError(
             "The image tower's activations are too large for float16; run it in bfloat16 or "
             "float32."
         )

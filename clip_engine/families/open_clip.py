@@ -25,7 +25,7 @@ from clip_engine.families.open_clip_tokenizer import read_tokenizer
 from clip_engine.families.open_clip_towers import open_clip_towers
 from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.weights_file import read_weights
-from clip_engine.precision import Precision
+from clip_engine.precision import Precision, default_precision
 from clip_engine.weights.layouts import HUGGING_FACE_CONFIG
 
 
@@ -36,7 +36,7 @@ def load_open_clip(  # noqa: PLR0913  # each has a default
     overrides: Mapping[str, object] | None = None,
     companions: Mapping[str, Path] | None = None,
     device: torch.device,
-    precision: Precision = "float32",
+    precision: Precision | None = "float32",
     acceleration: Acceleration | None = None,
 ) -> LibraryDualEncoder:
     """Load a model in open_clip's format. Nothing is downloaded.
@@ -48,7 +48,7 @@ def load_open_clip(  # noqa: PLR0913  # each has a default
         companions: Folders of the further repositories of the hub that the config names
             (`hf_tokenizer_name`, `hf_model_name`), by their names.
         device: Where both towers run.
-        precision: Of the image tower's matrix products.
+        precision: Of the image tower's matrix products; None for the default.
         acceleration: Which accelerations are on; None for all.
 
     Raises:
@@ -67,7 +67,7 @@ def load_open_clip(  # noqa: PLR0913  # each has a default
         tokenizer=tokenizer,
         preprocessing=config.preprocessing,
         device=device,
-        precision=precision,
+        precision=precision or default_precision(device, read.state.values()),
         files=(*read.files, *config.files, *tokenizer.files),
         settings=config.settings,
     )

@@ -24,7 +24,7 @@ from clip_engine.formats.find_weights import find_weights
 from clip_engine.formats.hugging_face_config import read_preprocessing
 from clip_engine.formats.weights_file import read_weights
 from clip_engine.model.state_dict_diff import name_problems
-from clip_engine.precision import Precision
+from clip_engine.precision import Precision, default_precision
 from clip_engine.weights.layouts import HUGGING_FACE_CONFIG, TOKENIZER_FILES, has_tokenizer
 
 
@@ -72,7 +72,7 @@ def load_transformers(
     path: Path,
     *,
     device: torch.device,
-    precision: Precision = "float32",
+    precision: Precision | None = "float32",
     acceleration: Acceleration | None = None,
 ) -> LibraryDualEncoder:
     """Load a model that transformers saved. Nothing is downloaded.
@@ -81,7 +81,7 @@ def load_transformers(
         path: A folder with `config.json`, weights, tokenizer and the image processor's config, or
             the weights in it.
         device: Where both towers run.
-        precision: Of the image tower's matrix products.
+        precision: Of the image tower's matrix products; None for the default.
         acceleration: Which accelerations are on, of which `trimmed_text` applies; None for all.
 
     Raises:
@@ -108,7 +108,7 @@ def load_transformers(
         tokenizer=tokenizer,
         preprocessing=preprocessing,
         device=device,
-        precision=precision,
+        precision=precision or default_precision(device, read.state.values()),
         files=(*read.files, folder / HUGGING_FACE_CONFIG, *processor_files, *own),
     )
 

@@ -64,6 +64,19 @@ def test_the_default_precision_is_float16_on_cuda_and_float32_elsewhere() -> Non
     assert default_precision(torch.device("cpu")) == "float32"
 
 
+@pytest.mark.parametrize(
+    ("products", "precision"),
+    [(torch.bfloat16, "bfloat16"), (torch.float16, "float16"), (torch.float32, "float16")],
+)
+def test_on_cuda_weights_that_are_stored_in_bfloat16_run_in_it(
+    products: torch.dtype, precision: str
+) -> None:
+    # given weights of products, and those of a norm, which are often stored in float32
+    weights = [torch.zeros(8, 8, dtype=products), torch.zeros(8)]
+    assert default_precision(torch.device("cuda"), weights) == precision
+    assert default_precision(torch.device("cpu"), weights) == "float32"
+
+
 def test_only_the_image_towers_products_are_stored_in_lower_precision() -> None:
     model = tiny_engine(precision="bfloat16").model.clip
     low = {name for name, weight in model.named_parameters() if weight.dtype == torch.bfloat16}
