@@ -113,6 +113,9 @@ class Settings(WebhookSettings):
         (), description="Accelerations to disable, by name (docs/performance.md)."
     )
 
+    compile: bool = Field(
+        default=False, description="Whether torch compiles a ResNet on a GPU at the start."
+    )
     max_batch: int | None = Field(
         None,
         ge=1,

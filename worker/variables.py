@@ -22,6 +22,7 @@ AccelerationName = Literal[
     "cached_text",
     "pinned_upload",
     "cuda_graphs",
+    "channels_last",
 ]
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]
 

@@ -9,6 +9,7 @@ from typing import Self
 
 import torch
 
+from clip_engine.acceleration.convolutional import compiled, use_channels_last
 from clip_engine.acceleration.folded_batch_norm import fold_batch_norms
 from clip_engine.acceleration.int8 import use_int8
 from clip_engine.acceleration.linear_patches import use_linear_patches
@@ -22,7 +23,7 @@ from clip_engine.precision import Precision
 
 @dataclass(frozen=True, kw_only=True)
 class Acceleration:
-    """Options that make the encoders faster. All are on by default.
+    """Options that make the encoders faster. All but `compiled` are on by default.
 
     Attributes:
         linear_patches: Compute a ViT's patch embedding as a matrix product, not as a convolution.
@@ -35,6 +36,8 @@ class Acceleration:
         cached_text: Keep a label's feature for later calls.
         pinned_upload: Copy pixels to the GPU from page-locked memory; CUDA only.
         cuda_graphs: Record each bucket's forward pass once and replay it; CUDA only.
+        channels_last: Compute a ResNet in the memory order that tensor cores read; CUDA only.
+        compiled: Let torch compile a ResNet, which makes the start longer; CUDA only.
     """
 
     linear_patches: bool = True
@@ -46,15 +49,17 @@ class Acceleration:
     cached_text: bool = True
     pinned_upload: bool = True
     cuda_graphs: bool = True
+    channels_last: bool = True
+    compiled: bool = False
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The names of all options."""
-        return tuple(field.name for field in dataclasses.fields(cls))
+        """The names of the options that are on by default."""
+        return tuple(field.name for field in dataclasses.fields(cls) if field.default)
 
     @classmethod
     def without(cls, disabled: Iterable[str]) -> Self:
-        """All options but these.
+        """The default options but these.
 
         Raises:
             InputError: A name is unknown.
@@ -71,7 +76,7 @@ class Acceleration:
 PLAIN = Acceleration.without(Acceleration.names())
 # Leaves the modules and the weights of the caller's model as they are.
 AROUND_THE_MODEL = Acceleration.without(
-    ("linear_patches", "folded_gelu", "folded_batch_norm", "prepacked")
+    ("linear_patches", "folded_gelu", "folded_batch_norm", "prepacked", "channels_last")
 )
 
 
@@ -95,5 +100,10 @@ def accelerate(model: CLIP, options: Acceleration, precision: Precision) -> None
         use_int8(model.visual)
     else:
         store_weights(model.visual, getattr(torch, precision))
-    if options.prepacked and model.logit_scale.device.type == "cpu":
+    device = model.logit_scale.device.type
+    if options.prepacked and device == "cpu":
         prepack(model)  # last: packed weights can't be changed
+    if options.channels_last and device == "cuda":
+        use_channels_last(model.visual)
+    if options.compiled and device == "cuda":
+        model.visual = compiled(model.visual)  # type: ignore[assignment]  # it is called alike

@@ -102,6 +102,7 @@ class ImageEncoder:
         self.encode(self._blank(self.buckets[0]))
         rates: dict[int, float] = {}
         if self._in_flight is not None:
+            self.encode(self._blank(2))  # what is compiled, is for two images and more
             rates = self._measure(self._in_flight) if self._measures else {}
             for _ in range(self._in_flight.most):
                 self.encode(self._blank(self.limit.largest))

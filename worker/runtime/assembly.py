@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def load(settings: Settings, device: str, progress: Progress | None) -> Engine:
             max_pixels=settings.max_pixels,
             formats=settings.image_formats,
             buckets=None if settings.max_batch is None else buckets_up_to(settings.max_batch),
-            acceleration=Acceleration.without(settings.disable),
+            acceleration=replace(Acceleration.without(settings.disable), compiled=settings.compile),
             replicas=replicas(settings, device),
             cache_dir=settings.cache_dir,
             mirror=settings.mirror,
