@@ -42,12 +42,10 @@ class CompiledTower(nn.Module):
         """Features `[B, D]` of normalised pixels `[B, 3, R, R]`."""
         if self._compiled is None or len(pixels) == 1:  # which would be compiled once more
             return self.tower(pixels)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
-        from torch._dynamo import exc, mark_dynamic  # takes a second
-
-        mark_dynamic(pixels, 0)
+        torch._dynamo.mark_dynamic(pixels, 0)  # noqa: SLF001  # torch's own documentation has it
         try:
             return self._compiled(pixels)  # type: ignore[no-any-return]  # likewise
-        except exc.TorchDynamoException as error:
+        except torch._dynamo.exc.TorchDynamoException as error:  # noqa: SLF001  # likewise
             self._compiled = None
             reason = str(error).strip().partition("\n")[0]
             logger.warning("The image tower can't be compiled and runs as it is (%s).", reason)
