@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.pipeline_bench import FakeMessage
+from support.waiting import wait_until
 
 from worker.pipeline.batcher import Batch, Batcher
 from worker.pipeline.image_task import ImageTask, TaggingRequest
@@ -87,6 +88,9 @@ class Held:
         """End one run, and wait until it has ended."""
         self._ends.put(error)
         assert self._ended.acquire(timeout=LIMIT_S)
+
+    def until_idle(self, runners: int) -> None:
+        wait_until(lambda: len(self.batcher._idle) == runners)
 
     def close(self) -> None:
         for _ in range(20):
@@ -223,6 +227,23 @@ def test_many_threads_lose_nothing(make: Callable[..., Held]) -> None:
     batcher.stop(LIMIT_S)
     assert sorted(map(int, done)) == list(range(2000))
     assert max(sizes) <= 16
+
+
+def test_an_idle_batcher_wakes_its_first_runners_first(make: Callable[..., Held]) -> None:
+    held = make(max_batch=1, runners=3)
+    held.add("abc")
+    assert sorted(held.batch().rank for _ in range(3)) == [1, 2, 3]
+    for _ in range(3):
+        held.end()
+    # when all have become idle, in any order, then two tasks, one after the other, run on the first
+    # and the second
+    held.until_idle(3)
+    held.add("d")
+    assert held.batch().rank == 1
+    held.add("e")
+    assert held.batch().rank == 2
+    held.end()
+    held.end()
 
 
 # --- suspects ---

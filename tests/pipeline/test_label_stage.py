@@ -16,6 +16,7 @@ from clip_engine.label_cache import LabelFeatures
 from clip_engine.scoring.text_features import TextFeatures
 from clip_worker.contract import LabelSet
 from clip_worker.errors import InvalidRequestError
+from worker.pipeline.core_share import CoreShare
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.label_stage import LabelStage
 
@@ -81,6 +82,7 @@ class Stage:
         self.stage = LabelStage(
             Engine(LabelFeatures(self.texts.encode)),  # type: ignore[arg-type]  # what is used
             Sets(),
+            cores=CoreShare(None),
             then=lambda tasks: [self.ends.put((task.image, task)) for task in tasks],  # type: ignore[func-returns-value]
             failed=lambda task, error: self.ends.put((task.image, error)),
         )

@@ -13,6 +13,7 @@ from clip_engine.scoring.hierarchy import LabelTree
 from clip_engine.scoring.options import SOFTMAX, Scoring
 from clip_engine.scoring.text_features import TextFeatures
 from clip_worker.contract import Classification
+from worker.pipeline.core_share import CoreShare
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.score_stage import Encoded, ScoreStage
 from worker.pipeline.scoring_plan import ScoringPlan
@@ -59,10 +60,12 @@ class Counting:
         self.engine = engine
         self.identity = engine.identity
         self.sizes: list[int] = []
+        self.threads: list[int] = []  # torch's
         self.fail_with: BaseException | None = None
 
     def rank(self, features: Tensor, *rest: Any) -> Any:
         self.sizes.append(len(features))
+        self.threads.append(torch.get_num_threads())
         if self.fail_with is not None:
             raise self.fail_with
         return self.engine.rank(features, *rest)
@@ -83,7 +86,9 @@ def labels() -> Tensor:
     return unit(len(LABELS), seed=1)
 
 
-def score(engine: Counting, *batches: tuple[Sequence[ImageTask], Tensor]) -> dict[ImageTask, Any]:
+def score(
+    engine: Counting, *batches: tuple[Sequence[ImageTask], Tensor], cores: int | None = None
+) -> dict[ImageTask, Any]:
     """What each task ended with: its predictions as triples, or its error."""
     ends: dict[ImageTask, Any] = {}
 
@@ -95,6 +100,7 @@ def score(engine: Counting, *batches: tuple[Sequence[ImageTask], Tensor]) -> dic
 
     stage = ScoreStage(
         engine,  # type: ignore[arg-type]  # it has what is used
+        cores=CoreShare(cores),
         succeeded=succeeded,
         failed=ends.__setitem__,
     )
@@ -112,6 +118,18 @@ def test_images_with_the_same_labels_are_scored_at_once_even_of_several_batches(
     assert engine.sizes == [3, 1, 1]
     assert [len(ends[each]) for each in [*first, *second]] == [3, 2, 3, 1, 3]
     assert {label for label, _, _ in ends[first[1]]} == {"x", "y"}
+
+
+def test_scoring_uses_one_thread_though_its_thread_began_beside_a_forward_pass_of_more(
+    engine: Counting, labels: Tensor
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # what such a thread inherits
+    try:
+        score(engine, ([task(labels)], unit(1, seed=3)), cores=4)
+    finally:
+        torch.set_num_threads(before)
+    assert engine.threads == [1]
 
 
 def test_a_result_is_the_same_to_the_last_bit_whatever_its_neighbours_are(

@@ -34,10 +34,13 @@ class Batch:
     Attributes:
         tasks: At least one.
         is_alone: Whether they are one suspect's, and nothing else runs meanwhile.
+        rank: Of the runner, from 1. A higher one gets a batch only while all lower ones have one,
+            or if it has just run one.
     """
 
     tasks: list[ImageTask]
     is_alone: bool = False
+    rank: int = 1
 
 
 class Batcher:
@@ -73,14 +76,18 @@ class Batcher:
         self._now = now
         self._waiting: deque[ImageTask] = deque()
         self._suspects: deque[ImageTask] = deque()
-        self._running: dict[int, Batch] = {}  # by the runner's thread id
+        self._running: dict[int, Batch] = {}  # by the runner's rank
         self._is_others_turn = False  # a suspect's batch has just run
         self._usual_run_s = 0.0  # a moving average
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake = {rank: threading.Condition(self._lock) for rank in range(1, runners + 1)}
+        self._idle: set[int] = set()  # ranks of the runners that wait to be woken
         self._stopping = False
         self._threads = [
-            threading.Thread(target=self._serve, name=f"batch-runner-{i}", daemon=True)
-            for i in range(runners)
+            threading.Thread(
+                target=self._serve, args=(rank,), name=f"batch-runner-{rank - 1}", daemon=True
+            )
+            for rank in self._wake
         ]
 
     def start(self) -> None:
@@ -90,24 +97,30 @@ class Batcher:
 
     def add(self, tasks: Sequence[ImageTask]) -> None:
         """Take tasks whose pixels are there."""
-        with self._changed:
+        with self._lock:
             for task in tasks:
                 is_suspect = task.message is not None and task.message.crashes
                 (self._suspects if is_suspect else self._waiting).append(task)
-            self._changed.notify(len(tasks))
+            self._notify(len(tasks))
 
     def stop(self, timeout_s: float) -> None:
         """Run what waits, for at most so many seconds, and end the runners."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
-            self._changed.notify_all()
+            self._notify(len(self._idle))
         end = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, end - time.monotonic()))
 
-    def _serve(self) -> None:
-        while batch := self._take():
+    def _notify(self, count: int) -> None:
+        """Wake so many idle runners, those of the lowest ranks."""
+        for rank in sorted(self._idle)[:count]:
+            self._idle.discard(rank)
+            self._wake[rank].notify()
+
+    def _serve(self, rank: int) -> None:
+        while batch := self._take(rank):
             start = self._clock()
             try:
                 self._run(batch)
@@ -118,41 +131,42 @@ class Batcher:
             usual_s = self._usual_run_s or run_s
             self._usual_run_s = usual_s + _WEIGHT * (run_s - usual_s)
 
-    def _take(self) -> Batch | None:
+    def _take(self, rank: int) -> Batch | None:
         """The next batch, as long as that takes; None once it is stopped and nothing waits."""
-        thread = threading.get_ident()
-        with self._changed:
-            ended = self._running.pop(thread, None)
+        with self._lock:
+            ended = self._running.pop(rank, None)
             if ended and (ended.is_alone or self._suspects):
-                self._changed.notify_all()  # others may have waited for it
+                self._notify(len(self._idle))  # others may have waited for it
             while self._waiting or self._suspects or not self._stopping:
-                batch, pause_s = self._next()
+                batch, pause_s = self._next(rank)
                 if batch is not None:
-                    self._running[thread] = batch
+                    self._running[rank] = batch
                     return batch
-                self._changed.wait(pause_s)  # another runner may take them meanwhile: look again
+                self._idle.add(rank)
+                self._wake[rank].wait(pause_s)
+                self._idle.discard(rank)  # another runner may take them meanwhile: look again
         return None
 
-    def _next(self) -> tuple[Batch | None, float | None]:
+    def _next(self, rank: int) -> tuple[Batch | None, float | None]:
         """A batch that may run now, or how long to wait for one; None for until something comes."""
         if any(batch.is_alone for batch in self._running.values()):
             return None, None
         if self._suspects and not (self._waiting and self._is_others_turn):
-            return (None if self._running else self._take_suspect()), None
+            return (None if self._running else self._take_suspect(rank)), None
         pause_s = self._pause_s()
         if pause_s is None or pause_s > 0:
             return None, pause_s
         self._is_others_turn = False
         count = min(self._max_batch(), len(self._waiting))
-        return Batch([self._waiting.popleft() for _ in range(count)]), None
+        return Batch([self._waiting.popleft() for _ in range(count)], rank=rank), None
 
-    def _take_suspect(self) -> Batch:
+    def _take_suspect(self, rank: int) -> Batch:
         message = self._suspects[0].message
         tasks = [task for task in self._suspects if task.message is message][: self._max_batch()]
         taken = set(tasks)
         self._suspects = deque(task for task in self._suspects if task not in taken)
         self._is_others_turn = True
-        return Batch(tasks, is_alone=True)
+        return Batch(tasks, is_alone=True, rank=rank)
 
     def _pause_s(self) -> float | None:
         """How long the batch that fills may still wait; None if nothing waits."""

@@ -16,6 +16,7 @@ from worker.pipeline.score_stage import Encoded
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
     from worker.pipeline.batcher import Batch
+    from worker.pipeline.core_share import CoreShare
     from worker.pipeline.fetch_stage import ImagePool
     from worker.pipeline.image_task import ImageTask, Message
 
@@ -30,6 +31,7 @@ class EncodeStage:
     Args:
         engine: Encodes.
         pool: Has the pixels.
+        cores: Shared by the forward passes.
         begin: Asked before each batch.
         then: The next stage.
         failed: Takes a task that can't be encoded, and why.
@@ -44,6 +46,7 @@ class EncodeStage:
         engine: Engine,
         pool: ImagePool,
         *,
+        cores: CoreShare,
         begin: Begin,
         then: Callable[[Sequence[Encoded]], None],
         failed: Callable[[ImageTask, BaseException], None],
@@ -53,6 +56,7 @@ class EncodeStage:
     ) -> None:
         self._engine = engine
         self._pool = pool
+        self._cores = cores
         self._begin = begin
         self._then = then
         self._failed = failed
@@ -69,7 +73,7 @@ class EncodeStage:
         try:
             tasks = self._begun([task for task in batch.tasks if self._is_wanted(task)], batch)
             if tasks:
-                self._encode(tasks)
+                self._encode(tasks, batch.rank)
         except DeviceLostError:  # it may end the process, and the history must say alone then
             is_device_lost = True
             raise
@@ -91,10 +95,12 @@ class EncodeStage:
         for task in tasks:
             self._failed(task, error)
 
-    def _encode(self, tasks: list[ImageTask]) -> None:
+    def _encode(self, tasks: list[ImageTask], rank: int) -> None:
         start = self._began[threading.get_ident()] = self._clock()
         try:
-            features = self._engine.encode_pixels([self._images[task.slot or 0] for task in tasks])
+            pixels = [self._images[task.slot or 0] for task in tasks]
+            with self._cores.forward_pass(rank):
+                features = self._engine.encode_pixels(pixels)
         finally:
             del self._began[threading.get_ident()]
         if len(features) != len(tasks):

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from worker.pipeline.batch_thread import BatchThread
+from worker.pipeline.core_share import CoreShare
 from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.scoring_plan import ReadsLabelSets, ScoringPlan, ScoringPlanner
 
@@ -31,22 +32,25 @@ class LabelStage:
     Args:
         engine: The model, with its label cache.
         label_sets: Where named sets are read; None if no request may name one.
+        cores: Shared by the forward passes.
         then: The next stage.
         failed: Takes a task whose labels can't be had, and why.
         clock: Seconds, monotonic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         engine: Engine,
         label_sets: ReadsLabelSets | None,
         *,
+        cores: CoreShare,
         then: Callable[[Sequence[ImageTask]], None],
         failed: Failed,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._engine = engine
         self._planner = ScoringPlanner(engine, label_sets)
+        self._cores = cores
         self._then = then
         self._failed = failed
         self._clock = clock
@@ -87,7 +91,8 @@ class LabelStage:
             except BaseException as error:  # noqa: BLE001  # `failed` ends the tasks
                 self._fail(of_request, error)
         lists = [each for _, plan in planned for each in plan.lists]
-        outcomes = iter(self._engine.labels.get_all(lists))
+        with self._cores.forward_pass():
+            outcomes = iter(self._engine.labels.get_all(lists))
         ready: list[ImageTask] = []
         for of_request, plan in planned:
             found = list(islice(outcomes, len(plan.lists)))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import redacted, shown_uri
 from worker.pipeline.batcher import Batcher
+from worker.pipeline.core_share import CoreShare
 from worker.pipeline.encode_stage import Begin, EncodeStage
 from worker.pipeline.error_translation import stopping, translate
 from worker.pipeline.fetch_stage import FetchStage, ImagePool
@@ -57,6 +58,7 @@ class Pipeline:
         fetches: From other hosts at the same time.
         most_a_host: Likewise, from one host.
         runners: Batches at the same time; one for each replica of the model.
+        cores: For the forward passes to share; None to leave torch's number of threads alone.
         max_wait_s: See `worker.pipeline.batcher.Batcher`.
         timer: Ends pauses and rests; stopped with the pipeline.
         now: Unix time in seconds.
@@ -77,6 +79,7 @@ class Pipeline:
         fetches: int = 32,
         most_a_host: int | None = None,
         runners: int = 1,
+        cores: int | None = None,
         max_wait_s: float = 0.0,
         timer: Timer | None = None,
         now: Callable[[], float] = time.time,
@@ -87,10 +90,12 @@ class Pipeline:
         self._stopped = False
         self._timer = timer = timer or Timer()
         self._retries = Retries(retry or RetryPolicy(), timer, failed=self.fail, now=now, draw=draw)
-        self._score = ScoreStage(engine, succeeded=self._succeed, failed=self.fail)
+        share = CoreShare(cores)
+        self._score = ScoreStage(engine, cores=share, succeeded=self._succeed, failed=self.fail)
         self._encode = EncodeStage(
             engine,
             pool,
+            cores=share,
             begin=begin,
             then=self._score.put,
             failed=self.fail,
@@ -121,7 +126,7 @@ class Pipeline:
         self._uploads = uploads and uploads(then=self._fetch.run, failed=self._try_again)
         self._after_labels = self._uploads.run if self._uploads else self._fetch.run
         self._labels = LabelStage(
-            engine, label_sets, then=self._after_labels, failed=self._try_again
+            engine, label_sets, cores=share, then=self._after_labels, failed=self._try_again
         )
 
     def start(self) -> None:

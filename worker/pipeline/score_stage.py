@@ -10,6 +10,7 @@ import torch
 
 from clip_engine.errors import ClipEngineError
 from worker.pipeline.batch_thread import BatchThread
+from worker.pipeline.core_share import CoreShare
 from worker.pipeline.task_result import further_fields, predictions
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class ScoreStage:
 
     Args:
         engine: Scores.
+        cores: Shared by the forward passes; scoring takes one.
         succeeded: Takes tasks that have a result.
         failed: Takes a task that can't be scored, and why.
     """
@@ -52,10 +54,12 @@ class ScoreStage:
         self,
         engine: Engine,
         *,
+        cores: CoreShare,
         succeeded: Callable[[Sequence[ImageTask]], None],
         failed: Callable[[ImageTask, BaseException], None],
     ) -> None:
         self._engine = engine
+        self._cores = cores
         self._succeeded = succeeded
         self._failed = failed
         thread: BatchThread[Encoded] = BatchThread("score", self.run, self._fail)
@@ -64,6 +68,7 @@ class ScoreStage:
 
     def run(self, batches: Sequence[Encoded]) -> None:
         """Score batches; images with the same labels and K together."""
+        self._cores.use_one()
         rows = [(task, batch) for batch in batches for task in batch.tasks]
         features = torch.cat([batch.features for batch in batches])  # [B, D]
         groups: dict[tuple[int, ...], list[int]] = {}

@@ -119,6 +119,7 @@ def assemble(
         fetches=settings.fetch_threads,
         most_a_host=settings.fetches_per_host,
         runners=batches_at_once,
+        cores=cores_to_share(settings, engine.model.device.type, batches_at_once),
         max_wait_s=settings.max_wait_s,
     )
     return pool, pipeline
@@ -163,6 +164,11 @@ def image_memory_bytes(settings: Settings) -> int:
 def replicas(settings: Settings, device: str) -> int:
     """Batches that run at the same time: on a GPU one is uploaded while another computes."""
     return settings.replicas or (cores(settings.workers) if device == "cpu" else GPU_REPLICAS)
+
+
+def cores_to_share(settings: Settings, device: str, batches_at_once: int) -> int | None:
+    """Cores that the forward passes divide; None where torch's number of threads stays."""
+    return cores(settings.workers) if device == "cpu" and batches_at_once > 1 else None
 
 
 def cores(workers: int | None = None) -> int:

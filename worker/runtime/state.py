@@ -184,7 +184,7 @@ def load_model(settings: Settings, progress: Progress | None) -> LoadedModel:
     device = pin_device(settings.device, partial(usable_gpus, torch.cuda))
     batches_at_once = replicas(settings, device.name)
     if batches_at_once > 1 or device.name != "cpu":
-        torch.set_num_threads(1)  # one thread a replica beats threads inside a forward pass
+        torch.set_num_threads(1)  # a forward pass that gets more gets it while it runs
     elif settings.workers:
         torch.set_num_threads(cores(settings.workers))
     engine = load(settings, device.name, progress)
