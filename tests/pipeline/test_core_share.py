@@ -67,7 +67,7 @@ def bench(passes: HeldPasses) -> Iterator[Bench]:
     model = build_model(tiny_state())
     with ExitStack() as stack:
         stack.callback(model.visual.register_forward_pre_hook(passes).remove)
-        made = Bench(engine_around(model, buckets=(1,)), max_batch=1, runners=3, cores=CORES)
+        made = Bench(engine_around(model, buckets=(1,)), runners=3, cores=CORES)
         stack.callback(made.close)
         stack.callback(passes.end_all)
         yield made
