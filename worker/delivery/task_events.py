@@ -25,8 +25,15 @@ class TaskEvents:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody listens."""
-        return self._dispatcher is not None and bool(self._dispatcher.enabled)
+        """Whether somebody listens to tasks.
+
+        Without `-E` Celery's dispatcher is enabled too, for events of the group "worker" only;
+        `celery control enable_events` adds the group "task".
+        """
+        dispatcher = self._dispatcher
+        if dispatcher is None or not dispatcher.enabled:
+            return False
+        return not dispatcher.groups or "task" in dispatcher.groups
 
     def received(self, delivery: Delivery) -> None:
         """A task was taken and will run."""
