@@ -31,28 +31,17 @@ ROUNDS = 4
 ROUND_S = 8.0
 
 
-class ModelSubject(Subject):
-    """A worker with a model of one's choice."""
-
-    model = "demo"
-
-    def _environment(self) -> dict[str, str]:
-        return super()._environment() | {
-            "CLIP_WORKER_MODEL": self.model,
-            "CLIP_WORKER_DEVICE": "cpu",
-        }
-
-
 def main() -> int:
     """Measure and print one table."""
     options = _options()
     print(machine.sentence(machine.describe(PACKAGES)))
     print(f"Something else used {machine.busy():.0%} of the cores just before.", flush=True)
     is_demo = options.model == "demo"
-    ModelSubject.model = "demo" if is_demo else str(make_weights(VIT_B_32, CACHE).folder)
+    model = "demo" if is_demo else str(make_weights(VIT_B_32, CACHE).folder)
+    settings = {"CLIP_WORKER_MODEL": model, "CLIP_WORKER_DEVICE": "cpu"}
     with ExitStack() as stack:
         trees = [stack.enter_context(exported(options.before)), PRESENT]
-        subjects = [stack.enter_context(ModelSubject(tree, CACHE)) for tree in trees]
+        subjects = [stack.enter_context(Subject(tree, CACHE, settings=settings)) for tree in trees]
         idle_latency(subjects, WARM_UP_TASKS)
         figures = {"idle, one image at a time: ms": idle_latency(subjects, IDLE_TASKS)}
         figures |= throughput("full queue", subjects, ROUNDS, ROUND_S)

@@ -4,6 +4,7 @@
     python -m benchmarks.model_process --quick              (one minute: shows that it works)
     python -m benchmarks.model_process --end-to-end         (real tower, idle latency, no-op tasks)
     python -m benchmarks.model_process --before COMMIT      (another commit to compare with)
+    python -m benchmarks.model_process --max-batch 256      (batches as on a GPU)
 
 Two workers run, each a real process with a `redis-server` of its own: one from `git archive` of
 the commit to compare with, one from the present tree. Both get the same messages, in short rounds

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from benchmarks.model_process.tree import PRESENT, ROOT, Tree, exported
 
 CACHE = ROOT / "build" / "bench-cache"
 OLD_DESIGN = "37a75cc"  # the last commit before preparation processes
+FILL_S = "0.2"  # for batches to fill, as they do while a GPU is busy
 PACKAGES = ("torch", "celery", "kombu", "redis", "pillow")
 
 
@@ -65,17 +66,21 @@ def main() -> int:
             with_real_tower(trees, scale)
         else:
             cases = [case for case in scale.cases if options.only in case.title]
-            failed = sum([costless(trees, case, scale) for case in cases])
+            settings = {}
+            if options.max_batch:
+                wait = {"CLIP_WORKER_MAX_WAIT_S": FILL_S}
+                settings = {"CLIP_WORKER_MAX_BATCH": str(options.max_batch)} | wait
+            failed = sum([costless(trees, case, scale, settings) for case in cases])
     print(f"\nSomething else used {machine.busy():.0%} of the cores just after.")
     return 1 if failed else 0
 
 
-def costless(trees: Sequence[Tree], case: Case, scale: Scale) -> bool:
+def costless(trees: Sequence[Tree], case: Case, scale: Scale, settings: Mapping[str, str]) -> bool:
     """Print the tables of a case; whether that failed."""
     print(f"\n### {case.title}\n", flush=True)
     try:
         with ExitStack() as stack:
-            workers = [stack.enter_context(CostlessWorker(tree, CACHE)) for tree in trees]
+            workers = [stack.enter_context(CostlessWorker(tree, CACHE, settings)) for tree in trees]
             samples = rounds(workers, case, CACHE, scale.rounds, scale.seconds)
     except BenchError as error:
         print(f"Failed: {error}", flush=True)
@@ -104,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--before", default=OLD_DESIGN, metavar="COMMIT", help="compare with it; none for nothing"
     )
+    parser.add_argument("--max-batch", type=int, help="batches that fill up, such as 256")
     return parser.parse_args()
 
 

@@ -52,8 +52,8 @@ class Sample:
 class CostlessWorker(Subject):
     """A worker of a tree with that tower."""
 
-    def __init__(self, tree: Tree, cache: Path) -> None:
-        super().__init__(tree, cache, COMMAND, [FOLDER])
+    def __init__(self, tree: Tree, cache: Path, settings: Mapping[str, str]) -> None:
+        super().__init__(tree, cache, COMMAND, [FOLDER], settings)
 
     def warm_up(self, case: Case, templates: Sequence[bytes], seconds: float) -> int:
         """Answer each message of a case at least once; how many fill a round of `seconds`."""

@@ -33,6 +33,7 @@ class Subject:
         cache: Folder of the images.
         arguments: After `python`.
         python_path: More folders to import from, after the tree.
+        settings: Further variables of its environment.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Subject:
         cache: Path,
         arguments: Sequence[str] = WORKER,
         python_path: Sequence[Path] = (),
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.tree = tree
         self.cache = cache
         self._arguments = arguments
+        self._settings = settings or {}
         self._python_path = os.pathsep.join(map(str, (tree.root, *python_path)))
 
     def __enter__(self) -> Self:
@@ -131,6 +134,7 @@ class Subject:
             "CLIP_WORKER_MODEL": "demo",
             "CLIP_WORKER_FILE_ROOTS": str(self.cache),
             "PROBE_FILE": str(self.folder / "probe.json"),
+            **self._settings,
         }
 
 

@@ -81,10 +81,12 @@ def named_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
             f"There are {len(args)} positional arguments; give {names[0]} and labels, and the rest "
             "by name."
         )
-    given = dict(zip(names, args, strict=False))
-    if twice := given.keys() & kwargs.keys():
-        raise InvalidRequestError(f"{min(twice)!r} is given twice; give it once.")
-    given.update(kwargs)
+    given: Mapping[str, Any] = kwargs
+    if args:
+        by_position = dict(zip(names, args, strict=False))
+        if twice := by_position.keys() & kwargs.keys():
+            raise InvalidRequestError(f"{min(twice)!r} is given twice; give it once.")
+        given = by_position | kwargs
     # JSON's null says as much as leaving the argument out.
     return {name: value for name, value in given.items() if value is not None}
 
