@@ -27,15 +27,15 @@ Values = list[list[float]]  # by tree, by round
 
 
 def throughput(
-    what: str, subjects: Sequence[Subject], rounds: int, seconds: float
+    what: str, subjects: Sequence[Subject], rounds: int, seconds: float, least: int = LEAST
 ) -> dict[str, Values]:
     """Tasks a second, and processor time a task, of workers that take turns."""
     templates = CASE.templates(subjects[0].cache, subjects[0].server)
     counts = {}
     for subject in subjects:
-        subject.run(templates, LEAST, START_LIMIT_S)
-        rate = LEAST / subject.run(templates, LEAST)
-        counts[subject.tree.name] = max(LEAST, int(rate * seconds))
+        subject.run(templates, least, START_LIMIT_S)
+        rate = least / subject.run(templates, least)
+        counts[subject.tree.name] = max(least, int(rate * seconds))
 
     def measure(subject: Subject) -> tuple[float, float]:
         count, before_s = counts[subject.tree.name], subject.cpu_s
