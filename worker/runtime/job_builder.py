@@ -86,7 +86,7 @@ def named_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         by_position = dict(zip(names, args, strict=False))
         if twice := by_position.keys() & kwargs.keys():
             raise InvalidRequestError(f"{min(twice)!r} is given twice; give it once.")
-        given = by_position | kwargs
+        given = {**by_position, **kwargs}
     # JSON's null says as much as leaving the argument out.
     return {name: value for name, value in given.items() if value is not None}
 
