@@ -17,6 +17,7 @@ from kombu.entity import Exchange, Queue
 from clip_worker.contract.requests import TASK_PREFIX
 from clip_worker.redis.celery_app import RedisCelery, redis_configuration
 from worker.extra import missing_extra
+from worker.variables import SLEEP_AT_BARRIERS
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -94,9 +95,7 @@ def _configuration() -> dict[str, Any]:
         raise ClickException(missing)
     from worker.settings import Settings, SettingsError
 
-    # Read when torch is loaded, which is later: threads of a forward pass sleep at a barrier, they
-    # don't spin. Beside busy preparation processes spinning makes a pass up to ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault(*SLEEP_AT_BARRIERS)  # torch is loaded later
     try:
         return worker_configuration(Settings.load())
     except SettingsError as error:

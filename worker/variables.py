@@ -10,6 +10,9 @@ TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES
 DEVICE_PATTERN = r"auto|cpu|cuda(:(\d+|(GPU|MIG)-[\w/-]+))?"  # of CLIP_WORKER_DEVICE
+# Read when torch is loaded: threads of a forward pass sleep at a barrier, they don't spin. Beside
+# busy preparation processes spinning makes a pass up to ten times slower.
+SLEEP_AT_BARRIERS = ("OMP_WAIT_POLICY", "PASSIVE")
 
 # As in clip_engine.acceleration and clip_engine.preprocess, which load torch.
 AccelerationName = Literal[

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from worker.cli.tune.configuration import Configuration
 from worker.cli.tune.measurement import MEMORY, Collected, Facts, Round
+from worker.variables import SLEEP_AT_BARRIERS
 
 START_LIMIT_S = 600.0  # large weights from a slow disk
 LIMIT_S = 600.0  # for one measurement
@@ -67,7 +68,8 @@ class Subject:
 
     def start(self) -> None:
         """Start the workers."""
-        environment = {**self._task.environment, **self.configuration.variables()}
+        given = {**self._task.environment, **self.configuration.variables()}
+        environment = dict([SLEEP_AT_BARRIERS]) | given  # as in a worker
         for number in range(self.configuration.workers or self._task.workers):
             log = self._task.folder / f"worker-{number}.log"
             self._children.append(_Child(environment, log))
