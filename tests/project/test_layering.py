@@ -208,7 +208,7 @@ def test_what_a_producer_imports_leads_to_nothing_heavy(module: str) -> None:
     assert not HEAVY & {name.partition(".")[0] for name in loaded_with(module)}
 
 
-def test_of_the_worker_only_runtime_scoring_and_preparation_import_torch() -> None:
+def test_of_the_worker_only_runtime_threads_scoring_and_preparation_import_torch() -> None:
     users = {
         module
         for module in files()
