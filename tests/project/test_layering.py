@@ -218,6 +218,7 @@ def test_of_the_worker_only_runtime_threads_scoring_and_preparation_import_torch
     }
     assert users == {
         "worker.runtime.state",
+        "worker.pipeline.core_share",
         "worker.pipeline.score_stage",
         "worker.preparation.pool",
         "worker.preparation.fork_server",
