@@ -1,6 +1,7 @@
 """What lower precision of the image tower changes: features, probabilities, speed.
 
-python benchmarks/precision.py
+    python benchmarks/precision.py               (int8 and bfloat16)
+    python benchmarks/precision.py float16       (what GPUs run; a CPU takes many minutes for it)
 
 The demo model has trained weights, so its probabilities mean something; the published architectures
 have random ones here, so for these only the features and the speed do.
@@ -13,7 +14,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,10 +39,7 @@ from clip_engine.precision import Precision
 ROUNDS = 3
 BATCH = 8
 PICTURES = 512
-PRECISIONS: tuple[Precision, ...] = ("float32", "int8", "bfloat16", "float16")
-# float16 is slow on every CPU, bfloat16 where there are no instructions for it: to time them would
-# take minutes.
-TIMED: tuple[Precision, ...] = ("float32", "int8")
+USUAL: tuple[Precision, ...] = ("int8", "bfloat16")
 BFLOAT16 = ("avx512_bf16", "amx_bf16")
 COLOURS = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"]
 SHAPES = ["circle", "square", "triangle", "star", "heart", "cross", "diamond", "moon"]
@@ -86,10 +84,11 @@ def main() -> None:
     )
     print(" | top-1, top-5 the same | time |")
     print("|---|---|---|---|---|---|")
-    for name, rows in demo_rows().items():
+    precisions = ("float32", *(sys.argv[1:] or USUAL))
+    for name, rows in demo_rows(precisions).items():
         show(name, rows)
     for name, config in TOWERS.items():
-        show(name, tower_rows(config))
+        show(name, tower_rows(config, precisions))
 
 
 def show(name: str, rows: dict[Precision, Row]) -> None:
@@ -101,24 +100,27 @@ def show(name: str, rows: dict[Precision, Row]) -> None:
         print(f"| {name} | {precision} | {cells} |", flush=True)
 
 
-def timed_precisions() -> tuple[Precision, ...]:
-    """Those for which this processor has fast instructions."""
-    return TIMED if set(BFLOAT16).isdisjoint(machine.flags()) else (*TIMED, "bfloat16")
+def worth_timing(precision: Precision) -> bool:
+    """Whether this processor may be fast in it: no CPU is in float16, few are in bfloat16."""
+    fast_bfloat16 = not set(BFLOAT16).isdisjoint(machine.flags())
+    return precision in {"float32", "int8"} or (precision == "bfloat16" and fast_bfloat16)
 
 
-def demo_rows() -> dict[str, dict[Precision, Row]]:
+def demo_rows(precisions: Sequence[Precision]) -> dict[str, dict[Precision, Row]]:
     """The trained model on images of its world, against wrong labels only and against all labels.
 
     With the right label among them nearly every probability is near 0 or 1, and hardly anything
     could change it.
     """
-    engines = {p: load_engine("demo", precision=p, buckets=(BATCH,)) for p in PRECISIONS}
+    engines = {p: load_engine("demo", precision=p, buckets=(BATCH,)) for p in precisions}
     scenes = random.Random(0).sample(list(all_scenes()), PICTURES)
     size = (engines["float32"].preprocessor.transform.resolution,) * 2
     pixels = [engines["float32"].prepare(draw_scene(s, size, seed=i)) for i, s in enumerate(scenes)]
     features = {p: engine.encode_pixels(pixels) for p, engine in engines.items()}
     few = pixels[:BATCH]
-    seconds = timed({p: partial(engines[p].encode_pixels, few) for p in timed_precisions()})
+    seconds = timed(
+        {p: partial(engines[p].encode_pixels, few) for p in filter(worth_timing, precisions)}
+    )
     right = [LABELS.index(f"{scene.colour} {scene.shape}") for scene in scenes]
     found = {p: logits(engine, features[p]) for p, engine in engines.items()}
     wrong = {
@@ -131,26 +133,26 @@ def demo_rows() -> dict[str, dict[Precision, Row]]:
                 *compared(each[p].softmax(dim=-1), each["float32"].softmax(dim=-1)),
                 seconds.get(p),
             )
-            for p in PRECISIONS
+            for p in precisions
         }
         for name, each in {"wrong labels": wrong, "all labels": found}.items()
     }
 
 
-def tower_rows(config: CLIPConfig) -> dict[Precision, Row]:
+def tower_rows(config: CLIPConfig, precisions: Sequence[Precision]) -> dict[Precision, Row]:
     """A published architecture with random weights on noise."""
     torch.manual_seed(0)
     model = CLIP(config).eval().requires_grad_(requires_grad=False)
     for name, weight in model.visual.named_parameters():
         if name.endswith("bn3.weight"):
             weight.uniform_(0.5, 1.0)
-    towers = {p: tower_in(copy.deepcopy(model), p) for p in PRECISIONS}
+    towers = {p: tower_in(copy.deepcopy(model), p) for p in precisions}
     pixels = torch.randn(BATCH, 3, config.image_resolution, config.image_resolution)
     with torch.inference_mode():
         features = {p: functional.normalize(t(pixels).float(), dim=-1) for p, t in towers.items()}
-        seconds = timed({p: partial(towers[p], pixels) for p in timed_precisions()})
+        seconds = timed({p: partial(towers[p], pixels) for p in filter(worth_timing, precisions)})
     exact = features["float32"]
-    return {p: Row(least_cosine(features[p], exact), "", "", seconds.get(p)) for p in PRECISIONS}
+    return {p: Row(least_cosine(features[p], exact), "", "", seconds.get(p)) for p in precisions}
 
 
 def tower_in(model: CLIP, precision: Precision) -> nn.Module:
