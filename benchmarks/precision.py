@@ -77,8 +77,9 @@ class Row:
 
 def main() -> None:
     """Print a table."""
+    torch.set_num_threads(1)  # as each replica of a worker has; several would wait for each other
     print(machine.sentence(machine.describe(("torch",))))
-    print(f"{torch.get_num_threads()} threads, batches of {BATCH}, medians of {ROUNDS}\n")
+    print(f"One thread, batches of {BATCH}, medians of {ROUNDS} rounds.\n")
     print(
         "| tower | precision | least cosine | most change of a probability, 99th percentile", end=""
     )
