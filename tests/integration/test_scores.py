@@ -55,7 +55,13 @@ def ask(request: pytest.FixtureRequest, client: Client, plain: Celery, image: Pa
         one, other = decode_outcomes(sent.get(timeout=WAIT_S))
         assert one.result is not None
         assert other.result is not None
-        assert one.result.predictions == other.result.predictions
+        # A ResNet's last bits depend on how many forward passes share the cores.
+        assert [p.index for p in one.result.predictions] == [
+            p.index for p in other.result.predictions
+        ]
+        assert [p.probability for p in one.result.predictions] == pytest.approx(
+            [p.probability for p in other.result.predictions], abs=TOLERANCE
+        )
         return one.result
 
     return {"client": by_client, "celery": by_celery, "many": with_others}[request.param]

@@ -75,13 +75,14 @@ def test_0_leaves_pythons_own_setting() -> None:
 
 def test_a_worker_sets_it_once_its_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[object] = []
-    model = SimpleNamespace(precision="p")
+    model = SimpleNamespace(precision="float32", device=SimpleNamespace(type="cpu"))
     engine = SimpleNamespace(identity=SimpleNamespace(name="m", digest="d" * 64), model=model)
     here = SimpleNamespace(
         engine=engine,
         device=SimpleNamespace(name="cpu"),
         settings=Settings.load(gc_threshold=12345),
         stopping=SimpleNamespace(run_anew=lambda: None),
+        unused_gpu=lambda: None,
     )
     monkeypatch.setattr(lifecycle, "check_eviction", lambda _settings: [])
     monkeypatch.setattr(runtime, "start", lambda *_, **__: events.append("model") or here)

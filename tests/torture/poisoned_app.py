@@ -55,13 +55,13 @@ def _wrap(owner: type, name: str, probe: Callable[[Callable[..., Any]], Any]) ->
 def _writing(
     inner: Callable[..., Any], journal: Journal, what: str, *, after: bool
 ) -> Callable[..., Any]:
-    def probe(self: Any, tasks: Sequence[ImageTask]) -> Any:
+    def probe(self: Any, tasks: Sequence[ImageTask], *rest: Any) -> Any:
         if after:
-            inner(self, tasks)
+            inner(self, tasks, *rest)
         for task in tasks:
             if mark := Mark.in_uri(task.image):
                 journal.write(what, mark.number)
-        return None if after else inner(self, tasks)
+        return None if after else inner(self, tasks, *rest)
 
     return probe
 
