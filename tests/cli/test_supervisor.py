@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
-from support.fake_clock import FakeClock
+from support.supervised_workers import Machine
 
-from worker.cli.supervisor.readiness import ReadyPipe, is_supervised, ready_sender
 from worker.cli.supervisor.restarts import STEADY_S, Restarts, exit_status, reason
-from worker.cli.supervisor.supervisor import Supervisor
-from worker.cli.supervisor.worker import worker_command
 
 TERM, INT, QUIT, HUP, KILL = (
     signal.SIGTERM,
@@ -23,107 +17,6 @@ TERM, INT, QUIT, HUP, KILL = (
     signal.SIGHUP,
     signal.SIGKILL,
 )
-
-
-@dataclass
-class FakeWorker:
-    pid: int
-    code: int | None = None
-    is_ready: bool = False
-    has_sent: bool = False
-    is_closed: bool = False
-    signals: list[int] = field(default_factory=list)
-
-    @property
-    def descriptors(self) -> list[int]:
-        return [] if self.is_ready else [self.pid]
-
-    def read(self) -> None:
-        self.is_ready = self.has_sent
-
-    def returncode(self) -> int | None:
-        return self.code
-
-    def send_signal(self, number: int) -> None:
-        self.signals.append(number)
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Machine:
-    """Workers in the order in which they were started, and what happens to them step by step."""
-
-    def __init__(self, count: int, *, has_terminal: bool = False) -> None:
-        self.started: list[FakeWorker] = []
-        self.said: list[str] = []
-        self.clock = FakeClock()
-        self.supervisor = Supervisor(
-            count,
-            start=self._start,
-            say=self.said.append,
-            wait=self._wait,
-            clock=self.clock,
-            has_terminal=has_terminal,
-        )
-        self._steps: list[Callable[[], int | None]] = []
-        self._pause_s: float | None = None
-
-    def run(self, *steps: Callable[[], int | None]) -> int:
-        """The exit status, after these steps; fails where the supervisor ends before or later."""
-        self._steps = list(steps)
-        status = self.supervisor.run()
-        assert not self._steps
-        assert all(worker.is_closed for worker in self.started)
-        return status
-
-    def _start(self) -> FakeWorker:
-        self.started.append(FakeWorker(len(self.started)))
-        return self.started[-1]
-
-    def _wait(self, descriptors, timeout_s):
-        self._pause_s = timeout_s
-        number = self._steps.pop(0)()
-        sent = [worker.pid for worker in self.started if worker.has_sent]
-        return [number] if number else [], [each for each in descriptors if each in sent]
-
-    # --- steps ---
-
-    def ready(self, *indices: int) -> Callable[[], None]:
-        def step() -> None:
-            for index in indices:
-                self.started[index].has_sent = True
-
-        return step
-
-    def ends(self, *codes: tuple[int, int]) -> Callable[[], None]:
-        def step() -> None:
-            for index, code in codes:
-                self.started[index].code = code
-
-        return step
-
-    def pause(self, expected_s: float) -> Callable[[], None]:
-        def step() -> None:
-            assert self._pause_s == expected_s
-            self.clock.now_s += expected_s
-
-        return step
-
-    def passes(self, seconds: float) -> Callable[[], None]:
-        def step() -> None:
-            self.clock.now_s += seconds
-
-        return step
-
-    def signal(self, number: int) -> Callable[[], int]:
-        return lambda: number
-
-    def check(self, started: int) -> Callable[[], None]:
-        def step() -> None:
-            assert len(self.started) == started
-
-        return step
 
 
 def test_the_others_start_once_the_first_is_ready_and_a_sigterm_ends_all():
@@ -325,61 +218,3 @@ def test_the_end_of_the_terminal_stops_all_however_often_it_is_said():
 def test_an_end_is_described_and_becomes_the_status_that_a_shell_shows():
     assert reason(70) == "ended itself because a forward pass hung (exit status 70)"
     assert [exit_status(code) for code in (0, 71, -KILL)] == [0, 71, 137]
-
-
-# --- the parts that are not made up ---
-
-
-def test_a_worker_says_once_that_it_is_ready_and_stays_supervised():
-    # given a descriptor as a child would inherit it
-    pipe = ReadyPipe()
-    environment = {"_CLIP_WORKER_SUPERVISED": str(pipe.theirs)}
-    pipe.read()
-    assert (pipe.is_ready, len(pipe.descriptors)) == (False, 1)
-
-    ready_sender(environment)()
-    pipe.read()
-
-    assert (pipe.is_ready, pipe.descriptors) == (True, [])
-    # then its program may run anew
-    assert is_supervised(environment)
-    ready_sender(environment)()
-
-
-def test_a_worker_without_a_supervisor_tells_nobody():
-    environment: dict[str, str] = {}
-    ready_sender(environment)()
-    assert not is_supervised(environment)
-
-
-def test_a_worker_that_ends_before_it_is_ready_closes_the_pipe():
-    pipe = ReadyPipe()
-    os.close(pipe.theirs)
-    pipe.read()
-    assert (pipe.is_ready, pipe.descriptors) == (False, [])
-
-
-@pytest.mark.parametrize(
-    ("whole", "arguments", "program"),
-    [
-        (["python", "/bin/clip-worker", "start", "--workers", "2"], 3, ["/bin/clip-worker"]),
-        (
-            ["python", "-X", "dev", "-m", "worker.cli", "start"],
-            1,
-            ["-X", "dev", "-m", "worker.cli"],
-        ),
-        (["python", "-m", "pytest"], 0, ["-m", "pytest"]),
-    ],
-)
-def test_a_worker_runs_the_same_program_with_the_same_interpreter(
-    monkeypatch, whole, arguments, program
-):
-    monkeypatch.setattr(sys, "orig_argv", whole)
-    monkeypatch.setattr(sys, "argv", ["program", *whole[len(whole) - arguments :]])
-    assert worker_command() == [sys.executable, *program, "start"]
-
-
-def test_a_worker_of_another_program_runs_the_module(monkeypatch):
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "..."])
-    monkeypatch.setattr(sys, "argv", ["-c", "start"])
-    assert worker_command() == [sys.executable, "-m", "worker.cli", "start"]
