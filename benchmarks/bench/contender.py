@@ -43,8 +43,8 @@ class Contender:
     Args:
         name: For tables.
         arguments: Makes the worker's command line from the URL of its Redis.
-        environment: Likewise its variables.
-        sender: Makes what sends to it, likewise.
+        environment: Makes its environment variables from that URL.
+        sender: Makes what sends to it from that URL.
         directory: The worker's working directory, from which it imports first.
     """
 

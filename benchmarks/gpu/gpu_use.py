@@ -24,7 +24,7 @@ class GpuUse:
 
     Attributes:
         use: 0 to 1; None if nvidia-smi isn't there or doesn't say (as with MIG).
-        memory_mib: The most that was used; None likewise.
+        memory_mib: The most that was used; None if nvidia-smi isn't there.
     """
 
     use: float | None = None

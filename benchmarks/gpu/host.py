@@ -62,9 +62,9 @@ class Host:
         encoder_images_per_s: Of the GPU; None where the encoder runs on the cores.
         encoder_cpu_s: Processor time of an image's forward pass on the cores; 0 on a GPU.
         preparation_s: Processor time of an image in a preparation process.
-        model_s: Likewise in the model process, besides the forward pass.
-        gather_s: Likewise to copy its pixels into a batch, which needs no GIL.
-        redis_s: Likewise in Redis, which runs on the same host.
+        model_s: Processor time of an image in the model process, besides the forward pass.
+        gather_s: Processor time to copy its pixels into a batch, which needs no GIL.
+        redis_s: Processor time of an image in Redis, which runs on the same host.
         image_bytes: Of an encoded image, which comes through the network; 0 for local files.
         network_bytes_per_s: Of the host.
     """

@@ -40,7 +40,7 @@ def is_same_ranking(found: Sequence[Prediction], expected: Sequence[Prediction])
 
     Args:
         found: Best first.
-        expected: Likewise.
+        expected: Best first.
     """
     chances = {one.label: one.probability for one in expected}
     return all(

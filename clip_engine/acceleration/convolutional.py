@@ -44,9 +44,9 @@ class CompiledTower(nn.Module):
             return self.tower(pixels)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
         torch._dynamo.mark_dynamic(pixels, 0)  # noqa: SLF001  # torch's own documentation has it
         try:
-            return self._compiled(pixels)  # type: ignore[no-any-return]  # likewise
-        except torch._dynamo.exc.TorchDynamoException as error:  # noqa: SLF001  # likewise
+            return self._compiled(pixels)  # type: ignore[no-any-return]  # as above
+        except torch._dynamo.exc.TorchDynamoException as error:  # noqa: SLF001  # as above
             self._compiled = None
             reason = str(error).strip().partition("\n")[0]
             logger.warning("The image tower can't be compiled and runs as it is (%s).", reason)
-        return self.tower(pixels)  # type: ignore[no-any-return]  # likewise
+        return self.tower(pixels)  # type: ignore[no-any-return]  # as above

@@ -17,7 +17,7 @@ TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 
 
 class Orders:
-    """What a `Stopping` is told."""
+    """Records the calls of a `Stopping`."""
 
     def __init__(self) -> None:
         self.given: list[str] = []

@@ -132,7 +132,7 @@ def _settings(options: dict[str, str | None]) -> Settings:
 
 
 def _worker_options(count: int, loglevel: str, redis_wait: float) -> dict[str, str]:
-    """What is no setting, or was not known, as variables; the others are in the environment."""
+    """Options that aren't in the environment yet, as variables for a worker."""
     values = {"WORKERS": count, "LOGLEVEL": loglevel, "REDIS_WAIT_S": redis_wait}
     return {ENV_PREFIX + name: str(value) for name, value in values.items()}
 

@@ -4,8 +4,8 @@ Workers of a host find their positions through lock files: the first to start ho
 a position is free again when its holder ends, however it ends.
 
 A process can use only one MIG instance: the first in `CUDA_VISIBLE_DEVICES`. So a worker leaves
-only its own there, and likewise a GPU that is given by its UUID. CUDA reads the variable once, when
-it is initialised, which must not have happened before.
+only its own there, or the GPU that is given by its UUID. CUDA reads the variable once, when it is
+initialised, which must not have happened before.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class MeasuredWorker:
     Args:
         settings: Of the worker.
         labels: Of every request.
-        templates: Likewise.
+        templates: Of every request.
         images: URIs of the sample.
 
     Raises:

@@ -70,9 +70,9 @@ class Round:
         seconds: How long that took.
         cpu_s: Processor time of all processes for an image; None where the system doesn't say.
         memory_bytes: Peak of the model process, and what the preparation processes had of their
-            own; None likewise.
+            own; None where the system doesn't say.
         gpu_bytes: Peak of the memory that torch reserved on the GPU; None on a CPU.
-        others: How many cores other programs used meanwhile, on average; None likewise.
+        others: How many cores other programs used meanwhile, on average, or None.
     """
 
     images: int

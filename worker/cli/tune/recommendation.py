@@ -47,7 +47,7 @@ def compare(
 
     Args:
         default: Of the settings as they are, a figure a turn.
-        others: Likewise, of each configuration.
+        others: Those of each other configuration.
     """
     return [
         Comparison(

@@ -40,7 +40,7 @@ class Task:
         environment: Variables of the children.
         workers: How many workers share the work, unless a configuration says.
         labels: Of every request.
-        templates: Likewise.
+        templates: Of every request.
         images: URIs of the sample.
         folder: For temporary files.
     """

@@ -67,7 +67,7 @@ class Tuning:
         task: What is measured.
         plan: For how long.
         base: What the settings as they are are called.
-        progress: Told what is measured next, and how many seconds have passed.
+        progress: Called with what is measured next, and the seconds that have passed.
         held: Delays the interruption of its block.
         clock: Seconds, monotonic.
 
