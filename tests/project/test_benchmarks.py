@@ -170,7 +170,7 @@ def test_a_picture_of_a_worker_without_its_image_tower_is_measured(tmp_path: Pat
     # given
     case = Case(TINY, pictures=4)
     # when
-    with CostlessWorker(PRESENT, tmp_path) as worker:
+    with CostlessWorker(PRESENT, tmp_path, {}) as worker:
         samples = rounds([worker], case, tmp_path, 3, 0.1)
     # then
     sample = samples["after"][0]
