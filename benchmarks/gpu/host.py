@@ -20,7 +20,7 @@ class Figure:
     Attributes:
         value: In the unit of its use.
         source: `measured here`, `estimate` or `published`.
-        note: On which machine, by which command, or by whom.
+        note: The machine and command of a measurement, or the publisher of a figure.
     """
 
     value: float

@@ -36,7 +36,7 @@ def project() -> dict[str, Any]:
 
 
 OPTIONAL = {"pillow"}  # for shrink_to; the error says how to install it
-# Pillow decodes in its place; test_jpeg.py tests without it. What it tells of GPUs is left out.
+# Pillow decodes in its place; test_jpeg.py tests without it. GPUs are then not described.
 SPARED = {"simplejpeg", "nvidia-ml-py"}
 
 

@@ -9,7 +9,7 @@ from worker.runtime.nvml import NvmlUnavailableError, asked, opened_nvml
 
 
 def gpu_stats(device: str, cuda: Any) -> dict[str, Any] | None:
-    """What torch and NVIDIA's management library tell of a GPU.
+    """What torch and NVIDIA's management library report about a GPU.
 
     A figure that this GPU or user is refused is None, such as the use of a MIG instance.
 

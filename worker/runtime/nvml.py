@@ -1,4 +1,4 @@
-"""NVIDIA's management library, which tells of GPUs without initialising CUDA.
+"""NVIDIA's management library, which describes GPUs without initialising CUDA.
 
 The package `nvidia-ml-py` (module `pynvml`) speaks to it; the library itself comes with the driver.
 """
