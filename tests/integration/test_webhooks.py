@@ -171,7 +171,11 @@ def test_a_private_address_that_is_not_opened_is_a_dead_letter_at_once(
     client.dead_letters.purge([letter.id])
 
 
-def test_a_worker_counts_its_webhooks(worker: WorkerProcess, plain: Celery) -> None:
+def test_a_worker_counts_its_webhooks(
+    client: Client, hooks: Receiver, image: str, plain: Celery, broker: redis.Redis
+) -> None:
+    client.classify(image, LABELS, webhook=hooks.url()).get(timeout=60)
+    wait_until_settled(broker)
     found: dict[str, dict[str, dict[str, int]]] = {}
     wait_until(lambda: found.update(plain.control.inspect(timeout=1).stats() or {}) or found)
     [stats] = found.values()
