@@ -86,6 +86,15 @@ class QueueKeys:
         """Hash, id of a webhook's post to what is posted, and where."""
         return self._named("webhook-posts")
 
+    @property
+    def reports(self) -> str:
+        """Sorted set, name of a worker to the Unix time of its last report."""
+        return self._named("reports")
+
+    def report(self, worker: str) -> str:
+        """String that expires: what a worker has reported of itself, as JSON."""
+        return self._named(f"report:{worker}")
+
     def _named(self, what: str) -> str:
         return f"{PREFIX}:{self.queue}:{what}"
 
