@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from clip_worker.contract.results import Wire
 
 REPORT_EVERY_S = 2.0
@@ -89,7 +91,7 @@ class WorkerReport(Wire, extra="ignore"):  # newer workers may say more
     batch_images: float | None = None
     in_flight: int = 0
     resting: int = 0
-    failures: dict[str, int] = {}
+    failures: dict[str, int] = Field(default_factory=dict)
     fetch_retries: int = 0
     hosts_resting: int = 0
     label_cache_hits: int = 0
