@@ -17,6 +17,7 @@ MODULES = (
     "urllib3",
     "filelock",
     "rich",
+    "prometheus_client",
 )
 
 
