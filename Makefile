@@ -11,7 +11,7 @@ NONE_SELECTED := 5
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all torture check bench constraints clean
+.PHONY: help setup demo test test-all torture check docs bench constraints clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,10 +32,14 @@ torture: $(VENV)/.dev-stamp ## kill, stop and cut off workers for minutes, accou
 	@scripts/ensure_redis.sh
 	@PYTHONPATH=tests:scripts $(VENV)/bin/python -m torture$(if $(filter newest,$(CELERY)),.newest_celery) $(ARGS)
 
-check: $(VENV)/.dev-stamp ## lint, formatting, types
+check: $(VENV)/.dev-stamp ## lint, formatting, types, and the documentation's site
 	@echo "ruff check" && $(VENV)/bin/ruff check --quiet .
 	@echo "ruff format --check" && $(VENV)/bin/ruff format --quiet --check .
 	@echo "mypy" && $(VENV)/bin/mypy
+	@$(MAKE) --no-print-directory docs
+
+docs: $(VENV)/.dev-stamp ## build the documentation's site into site/, with warnings as errors
+	@echo "mkdocs build --strict" && NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 bench: $(VENV)/.bench-stamp ## measure, 25 minutes; ARGS=--quick shows that it works in minutes
 	@scripts/ensure_redis.sh
