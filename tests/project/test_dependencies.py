@@ -23,6 +23,7 @@ INSTALLED_AS = {
     "opentelemetry": "opentelemetry-sdk",
     "pydantic_core": "pydantic",
     "pynvml": "nvidia-ml-py",
+    "yaml": "pyyaml",
 }
 # The drills compare with celery-batches, as the benchmarks do.
 DRILLS = "tests/torture"

@@ -13,7 +13,7 @@ from worker.variables import ENV_PREFIX, START_OPTIONS, TEST_PREFIX
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.md"))  # test_recipes.py says what lists them
-FOLDERS = "worker|clip_engine|tests|benchmarks|scripts|examples|docs"
+FOLDERS = "worker|clip_engine|tests|benchmarks|scripts|examples|docs|deploy"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]+\.\w+")
 MODULE = re.compile(r"(?<![\w./-])(?:worker|clip_engine|benchmarks)(?:\.\w+)+")
 QUOTED = re.compile(r"`((?:worker|clip_engine|benchmarks)\.[\w.]+)`")

@@ -1,0 +1,1 @@
+"""Grafana's dashboard: its panels and their queries."""
