@@ -1,4 +1,4 @@
-"""deploy/prometheus: Prometheus loads it, its alerts fire as they should, and a page explains them."""
+"""deploy/prometheus: Prometheus loads it, its alerts fire as they should, docs explain them."""
 
 from __future__ import annotations
 
