@@ -85,6 +85,15 @@ class Settings(WebhookSettings):
         default=True, description="Whether `celery inspect` and revoke work."
     )
 
+    metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="TCP port of metrics and probes; none if unset."
+    )
+    metrics_address: str = Field(
+        "0.0.0.0",  # noqa: S104  # probes and scrapes come from other machines
+        min_length=1,
+        description="Address that the port is opened on.",
+    )
+
     model: str = Field(
         "ViT-B/32",
         description="OpenAI's name, `demo`, open_clip's tag, a repository of the Hugging Face hub, "

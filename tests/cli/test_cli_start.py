@@ -30,7 +30,9 @@ def started(monkeypatch):
     """Log levels of the workers that would have been started."""
     levels: list[int] = []
     monkeypatch.setattr(start, "wait_for_redis", lambda *_: None)
-    monkeypatch.setattr(start, "run_worker", lambda _app, level: levels.append(level) or 0)
+    monkeypatch.setattr(
+        start, "run_worker", lambda _app, level, _service: levels.append(level) or 0
+    )
     return levels
 
 

@@ -34,6 +34,7 @@ def test_the_others_start_once_the_first_is_ready_and_a_sigterm_ends_all():
 
     assert status == 0
     assert [worker.signals for worker in machine.started] == [[TERM]] * 3
+    assert machine.numbers == [1, 2, 3]
     assert machine.said == []
 
 
@@ -64,6 +65,7 @@ def test_a_worker_that_is_killed_is_started_again_and_the_reason_is_said():
     )
 
     assert status == 0
+    assert machine.numbers == [1, 2, 2, 2]
     killed, lost = machine.said
     assert killed.startswith("Worker 2 (process 1) was killed by SIGKILL, as when memory runs out")
     assert killed.endswith("; it is started again in 1 s.")

@@ -17,6 +17,7 @@ from clip_engine.errors import DownloadError
 from clip_engine.loader import load_engine
 from clip_engine.weights import locate
 from clip_worker.errors import InvalidRequestError, ServiceError
+from worker.health.service import HealthService
 from worker.mirror_url import EXAMPLE, check_mirror_url
 from worker.runtime import state as runtime
 from worker.settings import Settings, SettingsError
@@ -80,7 +81,7 @@ def test_the_worker_fetches_from_the_mirror_of_its_settings(
         }.items():  # fmt: skip
             monkeypatch.setenv(f"CLIP_WORKER_{name}", value)
 
-        here = runtime.start(Settings.load())
+        here = runtime.start(Settings.load(), HealthService(Settings.load()))
         runtime.stop()
 
         assert server.paths == [f"/clip/{entry.sha256}/tiny.pt"]
@@ -92,7 +93,7 @@ def test_an_offline_worker_without_weights_says_where_to_put_them(entry, tmp_pat
     settings = Settings.load(model="tiny", cache_dir=tmp_path / "cache", device="cpu", replicas=1)
 
     with pytest.raises(ServiceError) as caught:
-        runtime.start(settings)
+        runtime.start(settings, HealthService(settings))
 
     assert caught.value.code == "MODEL_UNAVAILABLE"
     assert f"{tmp_path / 'cache' / 'tiny.pt'} doesn't exist" in caught.value.message

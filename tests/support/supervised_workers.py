@@ -41,6 +41,7 @@ class Machine:
 
     def __init__(self, count: int, *, has_terminal: bool = False) -> None:
         self.started: list[FakeWorker] = []
+        self.numbers: list[int] = []  # that they were started with
         self.said: list[str] = []
         self.clock = FakeClock()
         self.supervisor = Supervisor(
@@ -62,7 +63,8 @@ class Machine:
         assert all(worker.is_closed for worker in self.started)
         return status
 
-    def _start(self) -> FakeWorker:
+    def _start(self, number: int) -> FakeWorker:
+        self.numbers.append(number)
         self.started.append(FakeWorker(len(self.started)))
         return self.started[-1]
 

@@ -10,11 +10,12 @@ import os
 import socket
 import sys
 import warnings
+from functools import partial
 
 import click
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import worker_ready
+from celery.signals import worker_init, worker_ready
 
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.redis.url import DEFAULT_REDIS_URL
@@ -22,8 +23,10 @@ from worker.celery import app
 from worker.cli.output.usage_error import WrongInputError, say
 from worker.cli.redis_wait import wait_for_redis
 from worker.cli.supervisor.count import choose_workers
+from worker.cli.supervisor.ports import check_ports
 from worker.cli.supervisor.readiness import is_supervised, ready_sender
 from worker.cli.supervisor.run import run_workers
+from worker.health.service import HealthService, hand_over
 from worker.settings import Settings, SettingsError
 from worker.variables import ENV_PREFIX
 
@@ -66,7 +69,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     show_default=True,
     help="Longest wait for a Redis that is not available yet.",
 )
-def command(loglevel: str, redis_wait: float, **options: str | None) -> int:
+def command(loglevel: str, redis_wait: float, **given: str | None) -> int:
     """Run a worker until SIGTERM or Ctrl-C; it then finishes the tasks in flight and exits.
 
     Every option can also be set by an environment variable, such as CLIP_WORKER_MODEL for --model;
@@ -77,22 +80,31 @@ def command(loglevel: str, redis_wait: float, **options: str | None) -> int:
     passes signals on.
     """
     send_ready = ready_sender(os.environ)
-    settings = _settings(options)
-    wait_for_redis([settings.redis_url, settings.results_url], redis_wait, say)
-    if not is_supervised(os.environ):
-        count, variables = choose_workers(settings, say)
-        if count > 1:
-            return run_workers(count, variables | _worker_options(count, loglevel, redis_wait))
+    settings = _settings(given)
+    supervised = is_supervised(os.environ)
+    count, variables = (1, {}) if supervised else choose_workers(settings, say)
+    wait = partial(wait_for_redis, [settings.redis_url, settings.results_url], redis_wait, say)
+    if count > 1:
+        check_ports(settings.metrics_port, count)
+        wait()
+        options = _worker_options(count, loglevel, redis_wait)
+        return run_workers(count, variables | options, settings.metrics_port)
+    service = HealthService(settings, workers=settings.workers or 1 if supervised else 1)
+    service.start()
+    service.health.starting("The worker waits for Redis.")
+    wait()
+    service.health.starting("The worker loads its libraries.")
     worker_ready.connect(send_ready, weak=False)
-    return run_worker(app, getattr(logging, loglevel.upper()))
+    return run_worker(app, getattr(logging, loglevel.upper()), service)
 
 
-def run_worker(celery: Celery, loglevel: int) -> int:
+def run_worker(celery: Celery, loglevel: int, service: HealthService) -> int:
     """Run Celery's worker in this process.
 
     Args:
         celery: The application, not configured yet.
         loglevel: A level of `logging`.
+        service: Tells how the worker is; it has been started.
 
     Returns:
         Celery's exit status: 0 after SIGTERM, 1 after Ctrl-C, although both shut down cleanly.
@@ -102,6 +114,7 @@ def run_worker(celery: Celery, loglevel: int) -> int:
     """
     # Celery warns about running as root because of pickle, which is never accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    worker_init.connect(partial(hand_over, service), weak=False)
     worker_ready.connect(_say_ready)
     remote_control = celery.conf.worker_enable_remote_control
     worker = celery.Worker(

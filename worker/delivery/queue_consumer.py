@@ -50,7 +50,8 @@ class QueueConsumer:
         prefetch: How many to hold.
         lease_s: Of the queues.
         policy: See there.
-        watch: Called about twice a second.
+        watch: Called about twice a second, on the heartbeat's thread.
+        polled: Called about twice a second or more often, on the poller's thread.
         worker: This worker's name, for the histories of messages.
         now: Unix time in seconds.
 
@@ -71,6 +72,7 @@ class QueueConsumer:
         lease_s: float,
         policy: DeliveryPolicy,
         watch: Callable[[], None] = lambda: None,
+        polled: Callable[[], None] = lambda: None,
         worker: str = "worker",
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -87,6 +89,7 @@ class QueueConsumer:
         self._warning = ThrottledWarning(logger, "No task can be begun")
         self._prefetch = prefetch
         self._watch = watch
+        self._polled = polled
         self._usual_size = 1.0  # of the messages that were taken last
         self._open_queue = open_queue
         self._queues = [open_queue(name) for name in queues]
@@ -247,6 +250,7 @@ class QueueConsumer:
 
     def _most(self) -> int:
         """How many messages to take, if they are as large as those that were taken last."""
+        self._polled()
         if self.in_flight.size_bytes >= MOST_BYTES or self._handler.is_full():
             return 0
         room, window = self._room()

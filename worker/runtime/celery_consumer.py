@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from celery.concurrency import solo
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 from kombu.common import QoS
@@ -26,6 +27,7 @@ from worker.runtime.stopping import status_of
 logger = logging.getLogger(__name__)
 
 TEMPORARY = (BusyLoadingError, OutOfMemoryError, ReadOnlyError)
+LOOP_BEAT_S = 5.0
 PUT_BACK_AFTER_S = 1.0  # so that a lone worker does not spin on it
 
 
@@ -67,7 +69,9 @@ class QueueStep(Tasks):  # type: ignore[misc]  # Celery has no type information
         here.serve()
 
     def register_with_event_loop(self, c: Any, hub: Any) -> None:
-        """Take what has to run as an ordinary Celery task through this loop."""
+        """Take what has to run as an ordinary Celery task through this loop, and watch it."""
+        if not isinstance(c.pool, solo.TaskPool):  # whose tasks run on the loop
+            hub.call_repeatedly(LOOP_BEAT_S, runtime.current().service.health.celery_loop.beat)
         if self.is_ours:
             runtime.current().consumer.attach(
                 hub,

@@ -38,6 +38,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
     worker: str,
     replicas: int,
     watch: Callable[[], None],
+    polled: Callable[[], None],
     poster: WebhookPoster | None = None,
 ) -> QueueConsumer:
     """A consumer that has not been started.
@@ -47,7 +48,8 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
         queues: Names of the queues to take from, which share the room evenly.
         worker: This worker's name.
         replicas: Batches that run at the same time.
-        watch: Called about once a second.
+        watch: Called about twice a second, on the heartbeat's thread.
+        polled: Called about twice a second or more often, on the poller's thread.
         poster: Posts to webhooks; None where that is not possible.
     """
 
@@ -72,6 +74,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
         lease_s=settings.lease_s,
         policy=_policy(settings, posts_webhooks=poster is not None),
         watch=watch,
+        polled=polled,
         worker=worker,
     )
 

@@ -1,4 +1,4 @@
-"""Handlers of Celery's signals `worker_init` and `worker_shutdown`: start and end of the runtime.
+"""Handlers of Celery's signals of a worker's start and end.
 
 The model is loaded in `worker_init`, which Celery sends before it opens the queue: a worker that
 can't load its model ends there, with one sentence, and has taken no task.
@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import concurrency
-from celery.signals import worker_init, worker_shutdown
+from celery.signals import worker_init, worker_ready, worker_shutdown
 
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import without_password
+from worker.health.service import HealthService, health_service
 from worker.runtime import gc_tuning as garbage
 from worker.runtime import state as runtime
 from worker.runtime.download_progress import download_progress
@@ -38,13 +39,17 @@ def load_model(sender: Any, **_: object) -> None:
     try:
         sender.pool_cls = _checked_pool(sender.pool_cls)
         settings = Settings.load()
+        service = health_service(sender) or HealthService(settings)
+        service.start()
         for warning in check_eviction(settings):
             _say(warning)
         queues = _queues(sender.app)
         _say(f"loading {settings.model} ...")
+        service.health.starting(f"The worker loads the model {settings.model}.")
         with download_progress() as progress:
             here = runtime.start(
                 settings,
+                service,
                 progress,
                 queues=queues,
                 worker=sender.hostname,
@@ -68,12 +73,20 @@ def load_model(sender: Any, **_: object) -> None:
     )
 
 
+@worker_ready.connect
+def begin(**_: object) -> None:
+    """Tell probes that tasks are taken."""
+    runtime.current().service.health.serving()
+
+
 @worker_shutdown.connect
 def end(sender: Any = None, **_: object) -> None:
     """Finish what has begun and end all threads."""
     here, status = runtime.running(), status_of(getattr(sender, "exitcode", None))
     if runtime.stop(status) and here:  # a stuck thread would keep the process while it is stuck
         here.stopping.leave(status)
+    if here:
+        here.service.stop()
 
 
 def _say_what_was_recorded(warm_up: WarmUp) -> None:

@@ -34,6 +34,8 @@ from worker.variables import SUPERVISED
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
     from clip_engine.inference.warm_up import WarmUp
+    from worker.health.health import Health
+    from worker.health.service import HealthService
     from worker.settings import Settings
     from worker.webhooks.poster import WebhookPoster
 
@@ -58,6 +60,7 @@ class Runtime:
     stopping: Stopping
     signals: StopSignals
     poster: WebhookPoster | None
+    service: HealthService
 
     def gpu_stats(self) -> dict[str, Any] | None:
         """Use and memory of the GPU; None on a CPU."""
@@ -120,8 +123,9 @@ def running() -> Runtime | None:
     return _current
 
 
-def start(
+def start(  # noqa: PLR0913  # what a process is given at its start, by name
     settings: Settings,
+    service: HealthService,
     progress: Progress | None = None,
     *,
     queues: Sequence[str] = (),
@@ -132,6 +136,7 @@ def start(
 
     Args:
         settings: Of this worker.
+        service: Tells how this worker is; it has been started.
         queues: Names of the queues to take tasks from; by default that of the settings.
         worker: This worker's name.
         warmed: Called with what the model's warm-up found out.
@@ -149,9 +154,8 @@ def start(
         queues=queues or (settings.queue,),
         worker=worker,
         replicas=batches_at_once,
-        watch=lambda: check_for_hang(
-            pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.end_leases
-        ),
+        watch=lambda: watch(),  # noqa: PLW0108  # it is not made yet
+        polled=service.health.poller.beat,
         poster=poster,
     )
     pool, pipeline = assemble(
@@ -161,11 +165,18 @@ def start(
         begin=consumer.begin_all,
         device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.end_leases),
     )
-    drain = partial(_drain, consumer, poster, settings)
+
+    def watch() -> None:
+        service.health.heartbeat.beat()
+        check_for_hang(pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.end_leases)
+
+    service.health.watch_forward_passes(pipeline.oldest_run_s, settings.hang_timeout_s)
+    drain = partial(_drain, service.health, consumer, poster, settings)
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
     signals = StopSignals(stopping, wake=consumer.celery.wake, supervised=SUPERVISED in os.environ)
     _current = Runtime(
-        settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster
+        *(settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster),
+        service=service,
     )
     pool.start()  # the processes start while the model warms up on a CPU
     warmed(loaded.warm_up or _warm(settings, engine))
@@ -221,11 +232,13 @@ def stop(status: int = 0) -> int:
 
 
 def _drain(
+    health: Health,
     consumer: QueueConsumer,
     poster: WebhookPoster | None,
     settings: Settings,
     is_urgent: Callable[[], bool],
 ) -> bool:
+    health.draining()
     must_end = consumer.drain(settings.images_drain_s, settings.drain_timeout_s, is_urgent)
     if poster:
         poster.stop(0.0 if is_urgent() else POSTER_STOP_S)

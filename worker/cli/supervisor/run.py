@@ -10,16 +10,18 @@ from collections.abc import Mapping
 
 from worker.cli.output.usage_error import say
 from worker.cli.supervisor.events import Events
+from worker.cli.supervisor.ports import port_variables
 from worker.cli.supervisor.supervisor import Supervisor
 from worker.cli.supervisor.worker import Worker, worker_command
 
 
-def run_workers(count: int, variables: Mapping[str, str]) -> int:
+def run_workers(count: int, variables: Mapping[str, str], metrics_port: int | None) -> int:
     """Run workers until a signal stops them.
 
     Args:
         count: How many.
         variables: What their environment has beside this process's.
+        metrics_port: Of the first worker; the others have the ports that follow.
 
     Returns:
         The exit status.
@@ -28,7 +30,9 @@ def run_workers(count: int, variables: Mapping[str, str]) -> int:
     with Events() as events:
         return Supervisor(
             count,
-            start=lambda: Worker(command, environment),
+            start=lambda number: Worker(
+                command, {**environment, **port_variables(metrics_port, number)}
+            ),
             say=_say,
             wait=events.wait,
             clock=time.monotonic,

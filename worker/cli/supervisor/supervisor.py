@@ -40,7 +40,7 @@ class Supervisor:
 
     Args:
         count: How many workers.
-        start: Starts one.
+        start: Starts the one with this number, from 1.
         say: Prints a sentence.
         wait: See `worker.cli.supervisor.events.Events.wait`.
         clock: Monotonic seconds.
@@ -52,7 +52,7 @@ class Supervisor:
         self,
         count: int,
         *,
-        start: Callable[[], Worker],
+        start: Callable[[int], Worker],
         say: Callable[[str], None],
         wait: Wait,
         clock: Callable[[], float],
@@ -101,7 +101,8 @@ class Supervisor:
         now = self._clock()
         for place in self._places:
             if place.start_at is not None and place.start_at <= now:
-                place.worker, place.started_at, place.start_at = self._start_worker(), now, None
+                place.worker = self._start_worker(place.number)
+                place.started_at, place.start_at = now, None
 
     def _read(self, worker: Worker) -> None:
         """Learn whether a worker is ready; the first that is has all others started."""

@@ -1,0 +1,5 @@
+"""The paths of the metrics port."""
+
+LIVE = "/healthz"
+READY = "/readyz"
+METRICS = "/metrics"
