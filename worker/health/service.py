@@ -99,7 +99,7 @@ class HealthService:
 
     def _refusal(self, error: OSError) -> str:
         # `socket` adds the address to some reasons; host names that don't resolve have no errno.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror)
+        reason = os.strerror(number) if (number := error.errno or 0) > 0 else error.strerror
         return (
             f"The metrics port {self.port} of {self._address} can't be opened: {reason}. "
             "Set CLIP_WORKER_METRICS_PORT to a free port and CLIP_WORKER_METRICS_ADDRESS to an "
