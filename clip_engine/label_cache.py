@@ -34,11 +34,16 @@ class LabelFeatures:
         encode: Maps N prompts to normalised features, float32 `[N, D]`, on the CPU.
         capacity: Largest number of features; whole lists may hold a quarter as many in addition, or
             be a single longer list. The least recently used are evicted first.
+
+    Attributes:
+        hits: Lists that were found as a whole.
+        misses: Lists that were not, and whose labels were looked up or encoded one by one.
     """
 
     def __init__(
         self, encode: Callable[[Sequence[str]], Tensor], capacity: int = DEFAULT_CAPACITY
     ) -> None:
+        self.hits = self.misses = 0
         self._encode = encode
         self._capacity = capacity
         self._features: OrderedDict[tuple[tuple[str, ...], str], Tensor] = OrderedDict()
@@ -75,6 +80,7 @@ class LabelFeatures:
         with self._lock:
             if (features := self._lists.get(key)) is not None:
                 self._lists.move_to_end(key)
+                self.hits += 1
             return features
 
     def get_all(
@@ -154,6 +160,7 @@ class LabelFeatures:
 
     def _keep(self, key: tuple[tuple[str, ...], tuple[str, ...]], features: Tensor) -> None:
         with self._lock:
+            self.misses += 1
             if key not in self._lists:
                 self._rows += len(features)
             self._lists[key] = features

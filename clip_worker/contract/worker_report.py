@@ -57,6 +57,8 @@ class WorkerReport(Wire, extra="ignore"):  # newer workers may say more
         usual_images_per_s: The rate while it had enough to do, lately; None until measured.
         batches: How many have run.
         batch_images: Images in an average batch, over the last minute; None without a batch.
+        images_per_message: Images in an average message that it took, over the last minute in
+            which it took one; None until then.
         in_flight: Images that it holds.
         resting: Those of them that wait for another attempt, or for a host to recover.
         failures: Failed tasks, by error code.
@@ -89,6 +91,7 @@ class WorkerReport(Wire, extra="ignore"):  # newer workers may say more
     usual_images_per_s: float | None = None
     batches: int = 0
     batch_images: float | None = None
+    images_per_message: float | None = None
     in_flight: int = 0
     resting: int = 0
     failures: dict[str, int] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ times. Here connections are kept ready, and redis-py's client is the fallback.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,14 @@ class Commands:
 
     Args:
         redis: Provides the connections, and retries after a lost connection.
+        answered: Called with the seconds of each round trip.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(
+        self, redis: Redis, answered: Callable[[float], object] = lambda _seconds: None
+    ) -> None:
         self._redis = redis
+        self._answered = answered
         self._pool: Any = redis.connection_pool  # Any: redis-py's types are incomplete
         self._idle: deque[Any] = deque()
         self._process = os.getpid()
@@ -62,6 +67,7 @@ class Commands:
 
     def _call(self, command: Sequence[Any], fallback: Callable[[], Any]) -> Any:
         connection = self._take_idle() or self._pool.get_connection()
+        start = time.perf_counter()
         try:
             connection.send_packed_command(connection.pack_command(*command))
             reply = connection.read_response()
@@ -74,6 +80,7 @@ class Commands:
         except BaseException:  # half a reply may have been read
             self._discard(connection)
             raise
+        self._answered(time.perf_counter() - start)
         self._keep(connection)
         return reply
 

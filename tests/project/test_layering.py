@@ -25,7 +25,7 @@ LAYERS = {
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
         ("worker.pipeline", "worker.delivery"),
-        ("worker.preparation", "worker.webhooks", "worker.health"),
+        ("worker.preparation", "worker.webhooks", "worker.health", "worker.metrics"),
         ("worker.sources",),
         ("worker.settings", "worker.webhooks.settings"),
     ),

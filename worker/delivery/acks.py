@@ -20,6 +20,8 @@ from worker.delivery.dead_lettering import dead_letter_of, rejected, unreadable
 from worker.delivery.delivery import Ack
 from worker.delivery.task_events import TaskEvents
 from worker.delivery.task_signals import TaskSignals
+from worker.metrics.codes import OTHER, code_of
+from worker.metrics.instruments import Instruments
 from worker.webhooks.post import WebhookPost, error_body, revoked_body
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from worker.delivery.delivery import Delivery, Lease
     from worker.delivery.in_flight import InFlight
     from worker.delivery.policy import DeliveryPolicy
+    from worker.metrics.instruments import TaskOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Acks:
         policy: How messages are treated.
         in_flight: All deliveries of this process.
         ended: Called with deliveries that have ended, once Redis knows.
+        instruments: Count how they ended.
         now: Unix time in seconds.
 
     Attributes:
@@ -60,6 +64,7 @@ class Acks:
         policy: DeliveryPolicy,
         in_flight: InFlight,
         ended: Callable[[Sequence[Delivery]], None],
+        instruments: Instruments | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.writer = AckWriter(ended)
@@ -68,6 +73,7 @@ class Acks:
         self._policy = policy
         self._in_flight = in_flight
         self._ended = ended
+        self._instruments = instruments or Instruments()
         self._now = now
         self._totals: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -80,7 +86,7 @@ class Acks:
         """End deliveries with their results, given as JSON."""
         results = dict(done)
         claimed = self._in_flight.claim(results)
-        self._count(claimed)
+        self._count(claimed, "succeeded")
         if self.events.wanted or self.signals.wanted or logger.isEnabledFor(logging.INFO):
             for delivery in claimed:
                 self._report_success(delivery, results[delivery])
@@ -96,7 +102,7 @@ class Acks:
     def fail(self, delivery: Delivery, error: BaseException) -> None:
         """End a delivery with an error."""
         if self._claim(delivery):
-            self._count([delivery])
+            self._count([delivery], "failed", code_of(error))
             logger.info("Task %s[%s] failed: %r", *delivery.name, error)
             self.events.failed(delivery, error)
             self.signals.failed(delivery, error)
@@ -107,13 +113,21 @@ class Acks:
         with self._counting:
             return dict(self._totals)
 
-    def _count(self, deliveries: Sequence[Delivery]) -> None:
-        with self._counting:
-            self._totals.update(delivery.envelope.task for delivery in deliveries)
+    def _count(self, deliveries: Sequence[Delivery], outcome: TaskOutcome, code: str = "") -> None:
+        counts = Counter((delivery.lease, delivery.envelope.task) for delivery in deliveries)
+        for (lease, task), count in counts.items():
+            known = task if self._policy.is_registered(task) else OTHER
+            self._instruments.task_ended(lease.queue.name, known, outcome, code, count)
+            if outcome in ("succeeded", "failed"):
+                with self._counting:
+                    self._totals[task] += count
 
     def acknowledge(self, delivery: Delivery) -> None:
         """End a delivery whose result Celery has stored."""
         if self._claim(delivery):
+            if not delivery.begun:  # else `worker.tasks` has counted it
+                code = "EXPIRED" if self._has_expired(delivery) else "REVOKED"
+                self._count([delivery], "revoked", code)
             post = self._post(delivery, lambda: delivery.event_body or self._not_run(delivery))
             self.writer.add([Ack(delivery, uses=self._policy.uses_of(delivery), post=post)])
 
@@ -133,6 +147,7 @@ class Acks:
             waiting: Leave out what has begun.
         """
         claimed = self._in_flight.claim(deliveries, waiting=waiting)
+        self._count(claimed, "requeued")
         self.requeue(claimed)
         self._ended(claimed)
         return len(claimed)
@@ -166,6 +181,7 @@ class Acks:
     def drop(self, delivery: Delivery) -> None:
         """Forget a delivery that this worker does not hold any more."""
         if self._claim(delivery):
+            self._count([delivery], "requeued")
             self._ended([delivery])
 
     def dead_letter(
@@ -203,6 +219,7 @@ class Acks:
         letter = dead_letter_of(delivery, reason, self._now())
         try:
             delivery.queue.finish(delivery.lease, [ack], letter)
+            self._count([delivery], "dead_letter", reason.code)
         except RedisError as error:  # the heartbeat requeues it
             logger.warning("Can't file a dead letter yet because Redis fails: %s", error)
         self._ended([delivery])
@@ -220,6 +237,7 @@ class Acks:
             return True
         if self._claim(delivery):
             reason = "expired" if expired else "revoked"
+            self._count([delivery], "revoked", reason.upper())
             logger.info("Task %s[%s] is not run: %s", *delivery.name, reason)
             self.events.revoked(delivery, expired=expired)
             self.signals.revoked(delivery, expired=expired)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from worker.delivery.policy import DeliveryPolicy, Handler
     from worker.delivery.prefetch import Prefetch
     from worker.delivery.redis_queue import RedisQueue
+    from worker.metrics.instruments import Instruments
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class QueueConsumer:
         policy: See there.
         watch: Called about twice a second, on the heartbeat's thread.
         polled: Called about twice a second or more often, on the poller's thread.
+        instruments: Count how tasks ended.
         worker: This worker's name, for the histories of messages.
         now: Unix time in seconds.
 
@@ -61,6 +63,8 @@ class QueueConsumer:
         celery: Hands some of them to Celery.
         is_started: Whether it takes messages, or has.
         given_back: How many messages the drain has requeued.
+        taken_messages: How many it has taken.
+        taken_images: Images in all of these.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -73,14 +77,15 @@ class QueueConsumer:
         policy: DeliveryPolicy,
         watch: Callable[[], None] = lambda: None,
         polled: Callable[[], None] = lambda: None,
+        instruments: Instruments | None = None,
         worker: str = "worker",
         now: Callable[[], float] = time.time,
     ) -> None:
         self.in_flight = InFlight()
-        self.acks = Acks(policy, self.in_flight, self._ended, now)
+        self.acks = Acks(policy, self.in_flight, self._ended, instruments, now)
         self.celery = CeleryBridge(self.acks)
         self.is_started = False
-        self.given_back = 0
+        self.given_back = self.taken_messages = self.taken_images = 0
         self._is_drained = False
         self._policy = policy
         self._lease_s = lease_s
@@ -109,6 +114,11 @@ class QueueConsumer:
     def window(self) -> int:
         """How many images keep this worker busy."""
         return self._prefetch.size
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Names of the queues that it takes from."""
+        return tuple(queue.name for queue in self._poller.queues)
 
     def probe(self) -> None:
         """Try what Redis has to be able to do.
@@ -264,6 +274,8 @@ class QueueConsumer:
         kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.in_flight.suspects)
         self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
         new, copies = self.in_flight.add(kept)
+        self.taken_messages += len(new)
+        self.taken_images += sum(delivery.size for delivery in new)
         self.acks.acknowledge_copies(copies)
         self.acks.requeue(rest)
         plain = list(filter(self._router.is_for_handler, new))

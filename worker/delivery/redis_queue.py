@@ -63,6 +63,7 @@ class RedisQueue:
         lease_s: How long this worker's messages are held without renewal.
         result_ttl_s: How long a result is kept, unless its task asks for less.
         posts_due: Called when posts to webhooks are due.
+        answered: Called with the seconds of each round trip.
         clock: See `lease_clock`.
     """
 
@@ -74,6 +75,7 @@ class RedisQueue:
         lease_s: float,
         result_ttl_s: float,
         posts_due: Callable[[], None] = lambda: None,
+        answered: Callable[[float], object] = lambda _seconds: None,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
         self.keys = keys
@@ -81,7 +83,7 @@ class RedisQueue:
         self.lease = Lease(self, clock())
         self._redis = redis
         self._result_ttl_s = max(1, round(result_ttl_s))
-        self._commands = Commands(redis)
+        self._commands = Commands(redis, answered)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
         self._posts_due = posts_due
         self._clock = clock

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from worker.metrics.instruments import BatchReason
     from worker.pipeline.image_task import ImageTask
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,14 @@ class Batch:
     Attributes:
         tasks: At least one.
         is_alone: Whether they are one suspect's, and nothing else runs meanwhile.
+        reason: Why it runs now and with so many.
         rank: Of the runner, from 1. A higher one gets a batch only while all lower ones have one,
             or if it has just run one.
     """
 
     tasks: list[ImageTask]
     is_alone: bool = False
+    reason: BatchReason = "idle"
     rank: int = 1
 
 
@@ -157,8 +160,19 @@ class Batcher:
         if pause_s is None or pause_s > 0:
             return None, pause_s
         self._is_others_turn = False
-        count = min(self._max_batch(), len(self._waiting))
-        return Batch([self._waiting.popleft() for _ in range(count)], rank=rank), None
+        most = self._max_batch()
+        reason = self._reason(most)
+        tasks = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        return Batch(tasks, reason=reason, rank=rank), None
+
+    def _reason(self, most: int) -> BatchReason:
+        """Why the batch that fills runs now, a batch having at most so many images."""
+        if len(self._waiting) >= most:
+            return "full"
+        if not self._max_wait_s or self._stopping:
+            return "idle"
+        waited_s = self._clock() - self._waiting[0].prepared_s
+        return "waited" if waited_s >= self._max_wait_s else "deadline"
 
     def _take_suspect(self, rank: int) -> Batch:
         message = self._suspects[0].message
@@ -166,7 +180,7 @@ class Batcher:
         taken = set(tasks)
         self._suspects = deque(task for task in self._suspects if task not in taken)
         self._is_others_turn = True
-        return Batch(tasks, is_alone=True, rank=rank)
+        return Batch(tasks, is_alone=True, reason="alone", rank=rank)
 
     def _pause_s(self) -> float | None:
         """How long the batch that fills may still wait; None if nothing waits."""

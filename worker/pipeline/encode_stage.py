@@ -15,6 +15,7 @@ from worker.pipeline.score_stage import Encoded
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
+    from worker.metrics.instruments import BatchReason
     from worker.pipeline.batcher import Batch
     from worker.pipeline.core_share import CoreShare
     from worker.pipeline.fetch_stage import ImagePool
@@ -37,6 +38,7 @@ class EncodeStage:
         failed: Takes a task that can't be encoded, and why.
         device_lost: Called when the device fails for good, before its tasks fail: it may end the
             process, so that another worker does them.
+        ran: Called after each forward pass with its images and why it was run.
         now: Unix time in seconds.
         clock: Seconds, monotonic.
     """
@@ -51,6 +53,7 @@ class EncodeStage:
         then: Callable[[Sequence[Encoded]], None],
         failed: Callable[[ImageTask, BaseException], None],
         device_lost: Callable[[BaseException], None],
+        ran: Callable[[int, BatchReason], object] = lambda _images, _reason: None,
         now: Callable[[], float],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -61,6 +64,7 @@ class EncodeStage:
         self._then = then
         self._failed = failed
         self._device_lost = device_lost
+        self._ran = ran
         self._now = now
         self._clock = clock
         self._images = pool.images.unbind()  # S times uint8 [3, R, R]
@@ -73,7 +77,7 @@ class EncodeStage:
         try:
             tasks = self._begun([task for task in batch.tasks if self._is_wanted(task)], batch)
             if tasks:
-                self._encode(tasks, batch.rank)
+                self._encode(tasks, batch)
         except DeviceLostError:  # it may end the process, and the history must say alone then
             is_device_lost = True
             raise
@@ -95,14 +99,15 @@ class EncodeStage:
         for task in tasks:
             self._failed(task, error)
 
-    def _encode(self, tasks: list[ImageTask], rank: int) -> None:
+    def _encode(self, tasks: list[ImageTask], batch: Batch) -> None:
         start = self._began[threading.get_ident()] = self._clock()
         try:
             pixels = [self._images[task.slot or 0] for task in tasks]
-            with self._cores.forward_pass(rank):
+            with self._cores.forward_pass(batch.rank):
                 features = self._engine.encode_pixels(pixels)
         finally:
             del self._began[threading.get_ident()]
+            self._ran(len(tasks), batch.reason)
         if len(features) != len(tasks):
             raise RuntimeError(f"{len(tasks)} images went in, {len(features)} features came out.")
         self._then([Encoded(tasks, features, start, self._clock() - start)])

@@ -92,6 +92,11 @@ class FetchStage:
         """Image tasks that wait for the end of their host's rest."""
         return self._hosts.resting
 
+    @property
+    def hosts_resting(self) -> int:
+        """Hosts that are not asked for now."""
+        return self._hosts.resting_hosts
+
     def run(self, tasks: Sequence[ImageTask]) -> None:
         """Have images prepared, each when its host allows it."""
         local, remote = [], []

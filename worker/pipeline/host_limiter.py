@@ -131,6 +131,12 @@ class HostLimiter:
             hosts = self._hosts.values()
             return sum(len(host.waiting) for host in hosts if not host.breaker.is_closed)
 
+    @property
+    def resting_hosts(self) -> int:
+        """Hosts that rest, or are tried after a rest."""
+        with self._lock:
+            return sum(not host.breaker.is_closed for host in self._hosts.values())
+
     def enter(self, tasks: Iterable[ImageTask]) -> None:
         """Take tasks that are to be fetched from their `host`."""
         decision = _Decision()

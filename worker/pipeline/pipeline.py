@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import redacted, shown_uri
+from worker.metrics.instruments import Instruments
 from worker.pipeline.batcher import Batcher
 from worker.pipeline.core_share import CoreShare
 from worker.pipeline.encode_stage import Begin, EncodeStage
@@ -27,6 +28,7 @@ from worker.pipeline.error_translation import stopping, translate
 from worker.pipeline.fetch_stage import FetchStage, ImagePool
 from worker.pipeline.image_task import ImageTask, Owner
 from worker.pipeline.label_stage import LabelStage
+from worker.pipeline.message_outcomes import is_stopping
 from worker.pipeline.retry import Random, Retries, RetryPolicy
 from worker.pipeline.score_stage import ScoreStage
 from worker.pipeline.scoring_plan import ReadsLabelSets
@@ -34,6 +36,7 @@ from worker.pipeline.timer import Timer
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
+    from worker.metrics.instruments import ImageOutcome
     from worker.pipeline.circuit_breaker import RestPolicy
     from worker.pipeline.upload_stage import UploadStage
     from worker.preparation.records import PreparedImage
@@ -60,6 +63,7 @@ class Pipeline:
         runners: Batches at the same time; one for each replica of the model.
         cores: For the forward passes to share; None to leave torch's number of threads alone.
         max_wait_s: See `worker.pipeline.batcher.Batcher`.
+        instruments: Count what happens.
         timer: Ends pauses and rests; stopped with the pipeline.
         now: Unix time in seconds.
         draw: Draws the jitter of pauses, evenly from [0, 1).
@@ -81,6 +85,7 @@ class Pipeline:
         runners: int = 1,
         cores: int | None = None,
         max_wait_s: float = 0.0,
+        instruments: Instruments | None = None,
         timer: Timer | None = None,
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
@@ -88,8 +93,16 @@ class Pipeline:
         self._in_flight: dict[int, ImageTask] = {}
         self._emptied = threading.Condition()
         self._stopped = False
+        self._instruments = instruments = instruments or Instruments()
         self._timer = timer = timer or Timer()
-        self._retries = Retries(retry or RetryPolicy(), timer, failed=self.fail, now=now, draw=draw)
+        self._retries = Retries(
+            retry or RetryPolicy(),
+            timer,
+            failed=self.fail,
+            retried=instruments.fetch_retried,
+            now=now,
+            draw=draw,
+        )
         share = CoreShare(cores)
         self._score = ScoreStage(engine, cores=share, succeeded=self._succeed, failed=self.fail)
         self._encode = EncodeStage(
@@ -100,6 +113,7 @@ class Pipeline:
             then=self._score.put,
             failed=self.fail,
             device_lost=device_lost,
+            ran=instruments.batch_ran,
             now=now,
             clock=timer.clock,
         )
@@ -156,6 +170,11 @@ class Pipeline:
         return self._retries.pausing + self._fetch.resting
 
     @property
+    def hosts_resting(self) -> int:
+        """Hosts that are not asked for now because they failed."""
+        return self._fetch.hosts_resting
+
+    @property
     def preparation_s(self) -> float:
         """Seconds that it takes to fetch and decode an image, on average."""
         return self._fetch.preparation_s
@@ -207,6 +226,8 @@ class Pipeline:
         # a traceback keeps the frames, and with them the task, from being freed.
         translated.__cause__ = translated.__context__ = translated.__traceback__ = None
         task.error = translated
+        outcome: ImageOutcome = "requeued" if is_stopping(translated) else "failed"
+        self._instruments.image_ended(outcome, translated.code)
         self._tell([task])
 
     def _try_again(self, task: ImageTask, error: BaseException) -> None:
@@ -223,7 +244,10 @@ class Pipeline:
 
     def _succeed(self, tasks: Sequence[ImageTask]) -> None:
         """End tasks that have their results, unless they have ended."""
-        self._tell([task for task in tasks if self._in_flight.pop(task.key, None) is not None])
+        ended = [task for task in tasks if self._in_flight.pop(task.key, None) is not None]
+        self._instruments.image_ended("succeeded", count=len(ended))
+        self._instruments.stages_ended([task.result["timing"] for task in ended if task.result])
+        self._tell(ended)
 
     def _tell(self, tasks: Sequence[ImageTask]) -> None:
         owners: dict[int, tuple[Owner, list[ImageTask]]] = {}

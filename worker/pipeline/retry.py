@@ -79,22 +79,25 @@ class Retries:
         policy: When the next attempt is made.
         timer: Ends the pauses.
         failed: Takes a task that is given up, and why.
+        retried: Called with the code of what an attempt failed with, if there is another one.
         now: Unix time in seconds.
         draw: Draws the jitter.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # collaborators are injected
         self,
         policy: RetryPolicy,
         timer: Timer,
         *,
         failed: Callable[[ImageTask, BaseException], None],
+        retried: Callable[[str], object] = lambda _code: None,
         now: Callable[[], float],
         draw: Random,
     ) -> None:
         self._policy = policy
         self._timer = timer
         self._failed = failed
+        self._retried = retried
         self._now = now
         self._draw = draw
         self._pausing: set[int] = set()  # keys
@@ -126,6 +129,7 @@ class Retries:
         except TemporaryError as given_up:
             self._failed(task, given_up)
             return
+        self._retried(error.code)
         self._pausing.add(task.key)
         self._timer.call_after(pause_s, lambda: self._resume(task, attempt))
 

@@ -88,6 +88,16 @@ class PreparationPool:
         live = self._supervisor.live
         return bool(live) and all(self._shared.waiting[each.place] for each in live)
 
+    @property
+    def process_count(self) -> int:
+        """Processes that may be given images."""
+        return len(self._supervisor.live)
+
+    @property
+    def restarts(self) -> int:
+        """Processes that ended and were replaced."""
+        return self._supervisor.restarts
+
     def start(self) -> None:
         """Start the fork server and the processes; does not wait for them."""
         self._thread.start()

@@ -27,6 +27,7 @@ from worker.sources import FetchLimits, FetchPolicy
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
+    from worker.metrics.instruments import Instruments
     from worker.pipeline.encode_stage import Begin
     from worker.settings import Settings
 
@@ -80,13 +81,14 @@ def load(settings: Settings, device: str, progress: Progress | None) -> Engine:
         )
 
 
-def assemble(
+def assemble(  # noqa: PLR0913  # collaborators are injected
     settings: Settings,
     engine: Engine,
     *,
     batches_at_once: int,
     begin: Begin,
     device_lost: Callable[[BaseException], None],
+    instruments: Instruments,
 ) -> tuple[PreparationPool, Pipeline]:
     """The preparation pool and the pipeline, neither of them started.
 
@@ -96,6 +98,7 @@ def assemble(
         batches_at_once: Replicas of the model.
         begin: Asked before each batch which messages may run.
         device_lost: Called when the device fails for good.
+        instruments: Count what happens.
     """
     redis = connect(settings.redis_url)
     image_memory = image_memory_bytes(settings)
@@ -121,6 +124,7 @@ def assemble(
         runners=batches_at_once,
         cores=cores_to_share(settings, engine.model.device.type, batches_at_once),
         max_wait_s=settings.max_wait_s,
+        instruments=instruments,
     )
     return pool, pipeline
 

@@ -17,6 +17,7 @@ from worker.delivery.policy import DeliveryPolicy
 from worker.delivery.prefetch import Prefetch
 from worker.delivery.queue_consumer import QueueConsumer
 from worker.delivery.redis_queue import RedisQueue
+from worker.metrics.instruments import Instruments
 from worker.runtime.webhook_assembly import webhook_of
 from worker.webhooks.outbox import Outbox
 
@@ -39,6 +40,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
     replicas: int,
     watch: Callable[[], None],
     polled: Callable[[], None],
+    instruments: Instruments | None = None,
     poster: WebhookPoster | None = None,
 ) -> QueueConsumer:
     """A consumer that has not been started.
@@ -50,8 +52,10 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
         replicas: Batches that run at the same time.
         watch: Called about twice a second, on the heartbeat's thread.
         polled: Called about twice a second or more often, on the poller's thread.
+        instruments: Count what happens.
         poster: Posts to webhooks; None where that is not possible.
     """
+    counting = instruments or Instruments()
 
     def open_queue(name: str) -> RedisQueue:
         redis, keys = connect(settings.redis_url), QueueKeys(name)
@@ -61,6 +65,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
             lease_s=settings.lease_s,
             result_ttl_s=settings.result_ttl_s,
             posts_due=poster.add(Outbox(redis, keys)) if poster else lambda: None,
+            answered=counting.redis_answered,
         )
 
     return QueueConsumer(
@@ -75,6 +80,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
         policy=_policy(settings, posts_webhooks=poster is not None),
         watch=watch,
         polled=polled,
+        instruments=counting,
         worker=worker,
     )
 

@@ -59,11 +59,10 @@ def load_model(sender: Any, **_: object) -> None:
         raise SystemExit(f"clip-worker: {error}") from None
     # Registered first, it is called last: after Celery has saved its state and its pidfile is gone.
     atexit.register(here.stopping.run_anew)
-    if slower := check_precision(here.engine.model):
-        _say(slower)
     settings = here.settings
-    if unused := here.unused_gpu():
-        _say(unused)
+    for warning in filter(None, (check_precision(here.engine.model), here.unused_gpu())):
+        _say(warning)
+        here.report.warn(warning)
     garbage.settle(settings.gc_threshold)
     _say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clip_worker.errors import ServiceError
+from clip_worker.redis.url import connect
 from worker.delivery.queue_consumer import QueueConsumer
+from worker.metrics.instruments import Instruments
 from worker.pipeline.pipeline import Pipeline
 from worker.preparation import allocator
 from worker.preparation.pool import PreparationPool
@@ -24,6 +26,9 @@ from worker.runtime.batch_handler import BatchHandler
 from worker.runtime.device import PinnedDevice, pin_device, usable_gpus
 from worker.runtime.gpu import gpu_stats
 from worker.runtime.queue_assembly import build_queue_consumer
+from worker.runtime.report import SelfReport
+from worker.runtime.report_assembly import build_report
+from worker.runtime.report_writer import ReportWriter
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
 from worker.runtime.unusable_gpu import unusable_gpu
@@ -45,6 +50,7 @@ LEAST_ARENAS = 4
 POOL_START_S = 30.0  # for the first preparation process
 POOL_STOP_S = 2.0  # for all of them to end
 POSTER_STOP_S = 1.0  # for webhooks that are being posted
+REPORTS_STOP_S = 0.5  # for this worker's report to be removed
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class Runtime:
     signals: StopSignals
     poster: WebhookPoster | None
     service: HealthService
+    report: SelfReport
+    reports: ReportWriter
 
     def gpu_stats(self) -> dict[str, Any] | None:
         """Use and memory of the GPU; None on a CPU."""
@@ -146,16 +154,23 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         ServiceError: `MODEL_UNAVAILABLE` or `DEVICE_MISSING`; one sentence.
     """
     global _current  # noqa: PLW0603  # the one place where a process keeps its state
+    queues, instruments = queues or (settings.queue,), Instruments(service.registry)
+    report = build_report(
+        settings, worker, queues, instruments, state=lambda: service.health.worker_state
+    )
+    reports = ReportWriter(connect(settings.redis_url, retries=0, most=2), report.current)
+    reports.start()
     loaded = load_model(settings, progress)
     settings, engine, batches_at_once = loaded.settings, loaded.engine, loaded.batches_at_once
     poster = build_poster(settings, worker)
     consumer = build_queue_consumer(
         settings,
-        queues=queues or (settings.queue,),
+        queues=queues,
         worker=worker,
         replicas=batches_at_once,
         watch=lambda: watch(),  # noqa: PLW0108  # it is not made yet
         polled=service.health.poller.beat,
+        instruments=instruments,
         poster=poster,
     )
     pool, pipeline = assemble(
@@ -164,6 +179,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         batches_at_once=batches_at_once,
         begin=consumer.begin_all,
         device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.end_leases),
+        instruments=instruments,
     )
 
     def watch() -> None:
@@ -171,13 +187,16 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         check_for_hang(pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.end_leases)
 
     service.health.watch_forward_passes(pipeline.oldest_run_s, settings.hang_timeout_s)
-    drain = partial(_drain, service.health, consumer, poster, settings)
+    drain = partial(_drain, service.health, consumer, poster, reports, settings)
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
     signals = StopSignals(stopping, wake=consumer.celery.wake, supervised=SUPERVISED in os.environ)
     _current = Runtime(
         *(settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster),
         service=service,
+        report=report,
+        reports=reports,
     )
+    report.attach(_current)
     pool.start()  # the processes start while the model warms up on a CPU
     warmed(loaded.warm_up or _warm(settings, engine))
     pipeline.start()
@@ -227,14 +246,16 @@ def stop(status: int = 0) -> int:
     if not runtime.consumer.is_started:
         runtime.pipeline.drain(runtime.settings.images_drain_s)
     given_up = runtime.pipeline.stop() + runtime.consumer.given_back
+    runtime.reports.stop(REPORTS_STOP_S)
     runtime.pool.stop(POOL_STOP_S)
     return given_up
 
 
-def _drain(
+def _drain(  # noqa: PLR0913, PLR0917  # what a worker ends, in order
     health: Health,
     consumer: QueueConsumer,
     poster: WebhookPoster | None,
+    reports: ReportWriter,
     settings: Settings,
     is_urgent: Callable[[], bool],
 ) -> bool:
@@ -242,6 +263,7 @@ def _drain(
     must_end = consumer.drain(settings.images_drain_s, settings.drain_timeout_s, is_urgent)
     if poster:
         poster.stop(0.0 if is_urgent() else POSTER_STOP_S)
+    reports.stop(REPORTS_STOP_S)
     if consumer.given_back:
         logger.warning("Requeued %d tasks that this worker did not finish.", consumer.given_back)
     return must_end

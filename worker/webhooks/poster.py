@@ -109,8 +109,13 @@ class WebhookPoster:
             RedisError: Redis failed.
         """
         with self._changed:
-            outboxes, counts = list(self._outboxes), dict(self._counts)
-        return {"waiting": sum(outbox.waiting() for outbox in outboxes), **counts}
+            outboxes = list(self._outboxes)
+        return {"waiting": sum(outbox.waiting() for outbox in outboxes), **self.counts()}
+
+    def counts(self) -> dict[str, int]:
+        """What this worker's attempts came to: posted, retried, failed."""
+        with self._changed:
+            return dict(self._counts)
 
     def post_one(self, outbox: Outbox) -> bool:
         """Post what has been due for longest; False if nothing is due.

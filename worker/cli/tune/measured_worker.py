@@ -16,6 +16,7 @@ from clip_worker.errors import ServiceError
 from worker.cli.tune import owners, resources
 from worker.cli.tune.agreement import TOP
 from worker.cli.tune.measurement import Collected, Facts, Round
+from worker.metrics.instruments import Instruments
 from worker.pipeline.image_task import TaggingRequest
 from worker.runtime import gc_tuning
 from worker.runtime.assembly import assemble, cores, named_in_errors
@@ -70,6 +71,7 @@ class MeasuredWorker:
             batches_at_once=self._batches_at_once,
             begin=lambda messages, _most: messages,
             device_lost=_end,
+            instruments=Instruments(),
         )
         self._pool.start()
         if loaded.warm_up is None:

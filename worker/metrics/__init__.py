@@ -1,0 +1,1 @@
+"""What a worker counts, and how Prometheus sees it; knows no images, no models and no messages."""
