@@ -25,6 +25,7 @@ COMMANDS = {
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
     "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "dead": "List, show, replay or purge messages that the workers gave up.",
+    "doctor": "Check Redis, the queue, rights, the model and this machine, with remedies.",
     "tune": "Find the fastest settings for this machine, your images and labels.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Classify a dozen images on this machine, with a Redis and a worker of its own.",

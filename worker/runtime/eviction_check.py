@@ -50,12 +50,18 @@ def check_eviction(settings: Settings) -> list[str]:
                 "give clip-worker a Redis of its own.",
                 "REDIS_EVICTS",
             )
-        if danger := _danger(limit, policy):
+        if danger := danger(limit, policy):
             warnings.append(f"warning: Redis at {where} {danger}.")
     return warnings
 
 
-def _danger(limit: int, policy: str) -> str | None:
+def danger(limit: int, policy: str) -> str | None:
+    """What Redis may drop, as the second half of a sentence; None if nothing.
+
+    Args:
+        limit: Its `maxmemory` in bytes, 0 for none.
+        policy: Its `maxmemory-policy`; empty if unknown.
+    """
     if policy == SAFE:
         return None
     if not policy:
