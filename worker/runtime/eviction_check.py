@@ -50,8 +50,8 @@ def check_eviction(settings: Settings) -> list[str]:
                 "give clip-worker a Redis of its own.",
                 "REDIS_EVICTS",
             )
-        if danger := danger(limit, policy):
-            warnings.append(f"warning: Redis at {where} {danger}.")
+        if found := danger(limit, policy):
+            warnings.append(f"warning: Redis at {where} {found}.")
     return warnings
 
 

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3.0
 START_IT = "Start Redis, or correct the host and port in CLIP_WORKER_REDIS_URL."
-PASSWORD = "Correct the user and password in CLIP_WORKER_REDIS_URL (redis://user:password@host)."
+TLS_PORT = "Check that it is its TLS port, that it isn't stopped, and the URL's certificates."
+HANGS = "It hangs, is stopped, or runs a long script; look at its log, then restart it."
+CORRECT_LOGIN = (
+    "Correct the user and password in CLIP_WORKER_REDIS_URL (redis://user:password@host)."
+)
 
 
 class ExaminedRedis:
@@ -78,7 +82,7 @@ class ExaminedRedis:
         Raises:
             RedisError: It can't be had.
         """
-        return cast("dict[str, Any]", self.client.info())
+        return self.client.info()
 
     def config(self, name: str) -> str | None:
         """A setting of the server; None where this user, or the provider, forbids `CONFIG`."""
@@ -130,21 +134,20 @@ class ExaminedRedis:
         """Why it takes a connection but no command."""
         text = _first_line(error)
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-            return problem(f"Redis at {self.where} rejects the login: {text}.", PASSWORD)
+            return problem(f"Redis at {self.where} rejects the login: {text}.", CORRECT_LOGIN)
         if fault := fault_of(error):
             found, _, remedy = fault.partition("; ")
             return problem(f"Redis at {self.where} can't be used: {found}.", f"{_capital(remedy)}.")
+        uses_tls = self.url.startswith(TLS_SCHEME)
         if isinstance(error, LateError | TimeoutError):
-            return problem(
-                f"Redis at {self.where} accepts connections but does not answer within "
-                f"{TIMEOUT_S:g} s.",
-                "It hangs, is stopped, or runs a long script; look at its log, then restart it.",
-            )
-        if self.url.startswith(TLS_SCHEME):
-            remedy = "Check that this is the TLS port, and the certificates of the URL (ssl_...)."
-        else:
-            remedy = f"Check that Redis listens there without TLS, or write {TLS_SCHEME}."
-        return problem(f"Redis at {self.where} can't be used: {text}.", remedy)
+            found = f"Redis at {self.where} accepts connections but does not answer within "
+            return problem(f"{found}{TIMEOUT_S:g} s.", TLS_PORT if uses_tls else HANGS)
+        return problem(
+            f"Redis at {self.where} can't be used: {text}.",
+            TLS_PORT
+            if uses_tls
+            else f"Check that Redis listens there without TLS, or write {TLS_SCHEME}.",
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -54,7 +54,7 @@ def check_files(settings: Settings) -> Finding:
     return ok(f"The model {name!r} ({family.name}) is at {located.path}{verified}.")
 
 
-def check_memory(settings: Settings) -> Finding:
+def check_size(settings: Settings) -> Finding:
     """Whether the weights fit into memory."""
     size = _weights_bytes(settings)
     left = memory_left()
@@ -66,9 +66,7 @@ def check_memory(settings: Settings) -> Finding:
         f"for {workers} worker{'' if workers == 1 else 's'}."
     )
     if COPIES * size * workers > left:
-        return problem(
-            found, "Raise the memory limit, run fewer workers, or take a smaller model."
-        )
+        return problem(found, "Raise the memory limit, run fewer workers, or take a smaller model.")
     return ok(found)
 
 
@@ -102,7 +100,7 @@ def _absent(settings: Settings) -> Finding:
     if error := _unreachable(url):
         return problem(
             f"The model {name!r} is not in the cache, and {host} can't be reached ({error}).",
-            f"Allow connections to it, set CLIP_WORKER_MIRROR or HF_ENDPOINT, or copy the cache "
+            "Allow connections to it, set CLIP_WORKER_MIRROR or HF_ENDPOINT, or copy the cache "
             "from another machine.",
         )
     return warning(

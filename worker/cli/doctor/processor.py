@@ -30,13 +30,12 @@ def check_processor(settings: Settings, root: Path = Path("/")) -> Finding:
             "Run on a newer processor, or expose its instructions to the virtual machine.",
         )
     precision, needed = settings.precision, {"int8": VNNI, "bfloat16": BFLOAT16}
-    if flags and precision in needed and settings.device == "cpu":
-        if not flags & set(needed[precision]):
-            return warning(
-                f"{found} The precision {quote(precision)} has no instructions of its own here, "
-                "and may be slower than float32.",
-                "Measure with `clip-worker tune`, or set CLIP_WORKER_PRECISION=auto.",
-            )
+    if flags and settings.device == "cpu" and not flags & set(needed.get(precision, flags)):
+        return warning(
+            f"{found} The precision {quote(precision)} has no instructions of its own here, and "
+            "may be slower than float32.",
+            "Measure with `clip-worker tune`, or set CLIP_WORKER_PRECISION=auto.",
+        )
     quota = _quota(root)
     if quota is not None and math.ceil(quota) < here:
         return warning(

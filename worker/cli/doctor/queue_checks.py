@@ -69,7 +69,9 @@ def _check_consumers(subject: Subject) -> Finding:
             f"Workers of another application take from the queue: {_named(strangers)}.",
             "Give clip-worker a queue of its own (CLIP_WORKER_QUEUE), or stop these workers.",
         )
-    return ok(f"{len(here)} Celery workers that answer take from it, all of them clip-worker's.")
+    if not here:
+        return ok("No Celery worker of another application takes from it, as far as they answer.")
+    return ok(f"All Celery workers that take from it are clip-worker's: {_named(here)}.")
 
 
 def _takes(queues: Iterable[Any] | None, queue: str) -> bool:
@@ -91,14 +93,16 @@ def _check_workers(subject: Subject) -> Finding:
             f"Workers of this queue run different versions: {', '.join(versions)}.",
             "Finish the upgrade.",
         )
-    named = f", with {models[0]}" if models else ""
-    return ok(f"{len(reports)} workers report about themselves{named}.")
+    if not reports:
+        return ok("No worker takes from it yet.")
+    return ok(f"{_counted(len(reports), 'worker')} with the model {models[0]}, {versions[0]}.")
 
 
 def _check_waiting(subject: Subject) -> Finding:
     found = _status(subject)
     age = "" if found.oldest_s is None else f", the oldest for {shown_seconds(found.oldest_s)}"
-    sentence = f"{found.messages} messages wait{age}, and {found.in_flight_messages} are in flight."
+    waiting, in_flight = _counted(found.messages, "message"), found.in_flight_messages
+    sentence = f"{waiting} waiting{age}, {in_flight} in flight."
     if found.messages and not found.workers:
         return warning(sentence, "No worker takes them: start one with `clip-worker start`.")
     if found.oldest_s is not None and found.oldest_s > OLD_S:
@@ -111,13 +115,17 @@ def _check_dead_letters(subject: Subject) -> Finding:
     if not count:
         return ok("There are no dead letters.")
     return warning(
-        f"{count} messages became dead letters: workers gave them up.",
+        f"{_counted(count, 'dead letter')}: messages that workers gave up.",
         "Read the reasons with `clip-worker dead list`, then replay or purge them.",
     )
 
 
 def _status(subject: Subject) -> QueueStatus:
     return queue_status(subject.redis.client, subject.queue)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _named(workers: list[str]) -> str:

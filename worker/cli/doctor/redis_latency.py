@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from worker.cli.doctor.amounts import shown_seconds
 from worker.cli.doctor.finding import Finding, ok, warning
@@ -37,16 +37,16 @@ def check_latency(redis: ExaminedRedis) -> Finding:
 def check_clock(redis: ExaminedRedis) -> Finding:
     """How far Redis's clock is from this machine's."""
     before = time.time()
-    seconds, microseconds = cast("tuple[int, int]", redis.client.time())
+    seconds, microseconds = redis.client.time()
     middle = (before + time.time()) / 2
     ahead_s = seconds + microseconds / 1e6 - middle
-    found = f"Redis's clock is {shown_seconds(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"
+    found = f"Redis's clock differs from this machine's by {shown_seconds(abs(ahead_s))}"
     if abs(ahead_s) > CLOCK_S:
         return warning(
-            f"{found} of this machine's, so ages, deadlines and expiries are wrong by that.",
+            f"{found}, so ages, deadlines and expiries are wrong by that.",
             "Synchronise both clocks (NTP).",
         )
-    return ok(f"{found} of this machine's.")
+    return ok(f"{found}.")
 
 
 def _times_s(call: Callable[[], object]) -> list[float]:
@@ -60,4 +60,6 @@ def _times_s(call: Callable[[], object]) -> list[float]:
 
 
 def _shown(times_s: list[float]) -> str:
-    return f"{shown_seconds(median(times_s))} (median of {TRIES}, worst {shown_seconds(max(times_s))})"
+    return (
+        f"{shown_seconds(median(times_s))} (median of {TRIES}, worst {shown_seconds(max(times_s))})"
+    )

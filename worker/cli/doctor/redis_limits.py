@@ -48,8 +48,8 @@ def check_connections(redis: ExaminedRedis) -> Finding:
     most = int(redis.info.get("maxclients") or redis.config("maxclients") or 0)
     if not most:
         return skipped(f"{used} clients are connected; this Redis doesn't tell its maxclients.")
-    found = f"{used} of {most} clients are connected; a worker needs up to "
-    found += f"{CONNECTIONS_OF_A_WORKER} connections."
+    found = f"{used:,} of {most:,} are in use, and a worker needs up to "
+    found += f"{CONNECTIONS_OF_A_WORKER}."
     remedy = "Raise maxclients and Redis's limit of open files, or close idle clients."
     if used + CONNECTIONS_OF_A_WORKER > most:
         return problem(found, remedy)

@@ -63,7 +63,9 @@ def server_of(info: dict[str, Any]) -> tuple[str, Version, str]:
 
 
 def _with_holes(server: str, holes: list[tuple[Hole, str]]) -> Finding:
-    named = "; ".join(f"{' and '.join(hole.cves)} lets {hole.what}" for hole, _ in holes)
+    named = "; ".join(
+        f"{' and '.join(hole.cves)} let{'s'[len(hole.cves) > 1 :]} {hole.what}" for hole, _ in holes
+    )
     fixes = {fix for _, fix in holes}
     newest = max(fixes, key=lambda fix: tuple(map(int, fix.split("."))) if fix else ())
     remedy = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from worker.cli.doctor.subject import Subject
 
-MOST_NAMED = 4
+MOST_NAMED = 2  # keys of a command
 # Asks the access list without running anything, since Redis 7.0. ARGV: commands as JSON.
 # -> the positions, from 1, of those that this user may not run
 _ASK = """
@@ -45,14 +45,11 @@ def _look(subject: Subject) -> Finding:
         user = str(redis.acl_whoami())
     except ResponseError:
         user = "default"
-    missing = missing_rights(redis, rights)
-    named = [f"{right[0]} {_place(right)}".rstrip() for right in missing]
+    named = _named(missing_rights(redis, rights))
     if not named:
         return ok(f"The user {quote(user)} may run the {len(rights)} commands that {who} sends.")
-    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return problem(
-        f"The user {quote(user)} may not run {', '.join(named[:MOST_NAMED])}{more}, which {who} "
-        "sends.",
+        f"The user {quote(user)} may not run commands that {who} sends: {'; '.join(named)}.",
         "Add these commands, keys and channels to the user's access list (ACL SETUSER).",
     )
 
@@ -105,6 +102,19 @@ def _needed(subject: Subject) -> tuple[list[Right], str]:
         db=int(options.get("db") or 0),
     )
     return rights, "a worker"
+
+
+def _named(missing: Sequence[Right]) -> list[str]:
+    """Each command once, with some of its keys or channels."""
+    places: dict[str, list[str]] = {}
+    for right in missing:
+        places.setdefault(right[0], []).append(_place(right))
+    return [_on(command, [*filter(None, some)]) for command, some in places.items()]
+
+
+def _on(command: str, places: list[str]) -> str:
+    more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+    return f"{command} on {', '.join(places[:MOST_NAMED])}{more}" if places else command
 
 
 def _place(right: Right) -> str:

@@ -30,7 +30,7 @@ def _check_values(subject: Subject) -> Finding:
             "Correct or unset these variables; docs/settings.md lists all of them.",
         )
     count = sum(name.startswith(ENV_PREFIX) for name in subject.environment)
-    return ok(f"{count} variables {ENV_PREFIX}* are set, all of them valid.")
+    return ok(f"Variables {ENV_PREFIX}* that are set: {count}, all of them valid.")
 
 
 def _check_secrets(subject: Subject) -> Finding:

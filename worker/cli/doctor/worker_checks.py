@@ -17,7 +17,7 @@ HASHING_S = 120.0
 # they load torch, or the engine.
 LOOKS = {
     ("model", "files"): ("model", "check_files"),
-    ("model", "memory"): ("model", "check_memory"),
+    ("model", "size"): ("model", "check_size"),
     ("device", "device"): ("device", "check_device"),
     ("device", "processor"): ("processor", "check_processor"),
     ("machine", "cache folder"): ("machine", "check_cache_folder"),
