@@ -11,7 +11,7 @@ NONE_SELECTED := 5
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all torture check docs bench constraints clean
+.PHONY: help setup demo test test-all torture check docs reference bench constraints clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: $(VENV)/.dev-stamp ## lint, formatting, types, and the documentation's si
 
 docs: $(VENV)/.dev-stamp ## build the documentation's site into site/, with warnings as errors
 	@echo "mkdocs build --strict" && NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+reference: $(VENV)/.dev-stamp ## write the parts of docs/ anew that are generated from the code
+	@$(VENV)/bin/python scripts/build_reference.py
 
 bench: $(VENV)/.bench-stamp ## measure, 25 minutes; ARGS=--quick shows that it works in minutes
 	@scripts/ensure_redis.sh

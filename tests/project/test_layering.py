@@ -27,7 +27,7 @@ LAYERS = {
         ("worker.pipeline", "worker.delivery"),
         ("worker.preparation", "worker.webhooks", "worker.health", "worker.metrics"),
         ("worker.sources",),
-        ("worker.settings", "worker.webhooks.settings"),
+        ("worker.settings",),
     ),
     "clip_worker": (
         ("clip_worker.client",),

@@ -21,7 +21,8 @@ from clip_worker import Client
 from clip_worker.quoting import quote, without_password
 from worker.cli.classify import command as classify
 from worker.cli.dead import COMMANDS
-from worker.settings import PROVISIONAL_BATCH, AccelerationName, Settings, SettingsError
+from worker.settings import PROVISIONAL_BATCH, Settings, SettingsError
+from worker.variables import AccelerationName
 
 DEVICES = "give auto, cpu, cuda, cuda:N, cuda:GPU-<uuid> or cuda:MIG-<uuid>"
 NETWORKS = ("10.0.0.0/8", "fd00::/8")

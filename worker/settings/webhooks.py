@@ -1,4 +1,4 @@
-"""Settings of webhooks; a part of `worker.settings.Settings`."""
+"""Settings of webhooks."""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ SECRETS = ("webhook_secret",)  # settings whose values are never shown
 
 
 class WebhookSettings(BaseSettings):
-    """What an operator can set about webhooks."""
+    """Webhooks."""
 
     webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Secrets that sign what is posted to webhooks; without one none is posted."
+        (),
+        description="secret that signs what is posted to [webhooks](webhooks.md): `whsec_` and 24 "
+        "to 64 bytes in base64; several, separated by commas, while it is replaced; without one a "
+        "request with a webhook fails",
     )
-    webhook_timeout_s: float = Field(
-        10.0, gt=0, le=300, description="Longest attempt to post to a webhook."
-    )
+    webhook_timeout_s: float = Field(10.0, gt=0, le=300, description="longest attempt to post")
     webhook_attempts: int = Field(
-        12, ge=1, le=100, description="Attempts, after which a post becomes a dead letter."
+        12, ge=1, le=100, description="attempts after which a post becomes a dead letter"
     )
     webhook_retry_s: float = Field(
-        5.0, gt=0, le=86_400, description="Pause after the first attempt; each next is longer."
+        5.0,
+        gt=0,
+        le=86_400,
+        description="pause after the first attempt; each pause is 2.4 times as long as the last "
+        "one",
     )
     webhook_total_s: float = Field(
-        86_400.0, ge=0, le=2_592_000, description="After which no further attempt starts."
+        86_400.0,
+        ge=0,
+        le=2_592_000,
+        description="no attempt starts later than this after the first",
     )
 
     @property

@@ -1,0 +1,1 @@
+"""What `build_reference.py` generates, one kind a module, as Markdown."""
