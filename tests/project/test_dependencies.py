@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 # Import names that differ from the name of what is installed, or belong to a part of it.
 INSTALLED_AS = {
     "PIL": "pillow",
+    "griffe": "griffelib",
     "open_clip": "open-clip-torch",
     "opentelemetry": "opentelemetry-sdk",
     "pydantic_core": "pydantic",
@@ -135,7 +136,7 @@ def unnamed(paths: list[Path], known: set[str]) -> dict[str, str]:
     [
         ("clip_engine", ()),
         ("worker", ()),
-        ("tests", ("test",)),
+        ("tests", ("test", "docs")),
         ("scripts", ("dev",)),
         ("examples", ("examples",)),
         ("benchmarks", ("bench",)),
