@@ -1,0 +1,1 @@
+"""`clip-worker status`: queues, workers, and what looks wrong."""
