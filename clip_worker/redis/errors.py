@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 
 # Redis 6.2 reports a script's error as "ERR Error running script (...): -OOM command not ...".
-_WORD = re.compile(r"(?:^|\s-?)(READONLY|OOM|MISCONF|LOADING|MASTERDOWN|UNBLOCKED)\b")
+_WORD = re.compile(r"(?:^|\s-?)(READONLY|OOM|MISCONF|LOADING|MASTERDOWN|UNBLOCKED|NOPERM)\b")
 _DEMOTED = "previous master is now"  # redis-py's message with Sentinel
 
 
@@ -30,6 +36,14 @@ class Fault(StrEnum):
     LOADING = "it is still loading its data from disk; try again in a moment"
     CLIENTS = "its limit of clients is reached (maxclients); close some, or raise the limit"
     FILES = "this process has too many open files; close some, or raise its limit (ulimit -n)"
+    LOGIN = (
+        "it wants another user or password; give both in the URL, as in "
+        "redis://user:password@host:6379/0"
+    )
+    RIGHTS = (
+        "its user lacks a right, which `ACL LOG` there names; docs/security.md has the rights "
+        "that a worker, a client and an operator need"
+    )
     UNTRUSTED = (
         "its certificate can't be verified; add the authority's certificate to the URL "
         "(?ssl_ca_certs=/path/to/ca.pem), and use a host name that is in the certificate"
@@ -43,8 +57,10 @@ _FAULTS = {
     "OOM": Fault.MEMORY,
     "MISCONF": Fault.DISK,
     "LOADING": Fault.LOADING,
+    "NOPERM": Fault.RIGHTS,
 }
 _PHRASES = {
+    "already authenticated, otherwise the HELLO AUTH": Fault.LOGIN,  # redis-py 8's first command
     "max number of clients reached": Fault.CLIENTS,
     "Too many open files": Fault.FILES,
     "CERTIFICATE_VERIFY_FAILED": Fault.UNTRUSTED,
@@ -53,6 +69,8 @@ _CLASSES = {  # redis-py removes the first word of these replies
     ReadOnlyError: Fault.REPLICA,
     OutOfMemoryError: Fault.MEMORY,
     BusyLoadingError: Fault.LOADING,
+    NoPermissionError: Fault.RIGHTS,
+    AuthenticationError: Fault.LOGIN,
 }
 
 
