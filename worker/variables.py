@@ -1,11 +1,13 @@
 """What is known of the settings without loading them, which only the worker can, or torch."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Literal
 
 ENV_PREFIX = "CLIP_WORKER_"
 SUPERVISED = "_CLIP_WORKER_SUPERVISED"  # set in workers of a supervisor, see worker.cli.supervisor
+METRICS_PORT = ENV_PREFIX + "METRICS_PORT"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES
@@ -30,13 +32,46 @@ AccelerationName = Literal[
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO"]
 
 
-def unknown_variables(environment: Iterable[str], fields: Iterable[str]) -> list[str]:
+# What Kubernetes sets in each pod for each service of its namespace: names after that of the
+# service, and values. A service `clip-worker-redis` gives CLIP_WORKER_REDIS_SERVICE_HOST and so on.
+_SERVICE_LINKS = {
+    r"SERVICE_HOST|PORT_\d+_(TCP|UDP|SCTP)_ADDR": r"[0-9A-Fa-f.:]+",
+    r"SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)_PORT": r"\d+",
+    r"PORT(_\d+_(TCP|UDP|SCTP))?": r"(tcp|udp|sctp)://\S+",
+    r"PORT_\d+_(TCP|UDP|SCTP)_PROTO": r"tcp|udp|sctp",
+}
+
+
+def is_service_link(variable: str, value: str) -> bool:
+    """Whether Kubernetes has set a variable for a service whose name begins with `clip-worker`."""
+    name = variable.removeprefix(ENV_PREFIX)
+    return name != variable and any(
+        re.fullmatch(rf"([A-Z0-9_]+_)?({names})", name) and re.fullmatch(values, value)
+        for names, values in _SERVICE_LINKS.items()
+    )
+
+
+def metrics_port_warning(environment: Mapping[str, str]) -> str | None:
+    """What to say where a service of Kubernetes has taken the name of a setting."""
+    value = environment.get(METRICS_PORT, "")
+    if not is_service_link(METRICS_PORT, value):
+        return None
+    return (
+        f"{METRICS_PORT} is {value!r}, which Kubernetes sets for a service named "
+        "clip-worker-metrics, so no metrics port is opened; rename the service, or set the "
+        "variable in the pod's `env` or `enableServiceLinks: false` in its `spec`."
+    )
+
+
+def unknown_variables(environment: Mapping[str, str], fields: Iterable[str]) -> list[str]:
     """A line for each variable that looks like a setting but is not one: mostly a typing error."""
     known = [field.upper() for field in (*fields, *START_OPTIONS)]
     lines = []
     for variable in sorted(environment):
         name = variable.removeprefix(ENV_PREFIX)
         if name in (variable, *known) or variable.startswith(TEST_PREFIX):
+            continue
+        if is_service_link(variable, environment[variable]):
             continue
         near = [ENV_PREFIX + match for match in get_close_matches(name, known, n=1)]
         remedy = f"Did you mean {near[0]}?" if near else "Unset it."

@@ -25,6 +25,7 @@ COMMANDS = {
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
     "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "status": "Show queues, workers and what looks wrong, live or once.",
+    "health": "Ask this machine's workers how they are; exit status 0 or 1.",
     "dead": "List, show, replay or purge messages that the workers gave up.",
     "doctor": "Check Redis, the queue, rights, the model and this machine, with remedies.",
     "tune": "Find the fastest settings for this machine, your images and labels.",

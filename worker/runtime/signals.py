@@ -7,6 +7,7 @@ can't load its model ends there, with one sentence, and has taken no task.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from worker.runtime.precision_check import check_precision
 from worker.runtime.stopping import status_of
 from worker.runtime.task_pool import TaskPool
 from worker.settings import Settings
+from worker.variables import metrics_port_warning
 
 if TYPE_CHECKING:
     from clip_engine.inference.warm_up import WarmUp
@@ -39,6 +41,8 @@ def load_model(sender: Any, **_: object) -> None:
     try:
         sender.pool_cls = _checked_pool(sender.pool_cls)
         settings = Settings.load()
+        if warning := metrics_port_warning(os.environ):
+            _say(warning)
         service = health_service(sender) or HealthService(settings)
         service.start()
         for warning in check_eviction(settings):

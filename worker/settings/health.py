@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
+
+from worker.variables import METRICS_PORT, is_service_link
 
 
 class HealthSettings(BaseSettings):
@@ -23,3 +25,10 @@ class HealthSettings(BaseSettings):
         description="address that the port is opened on: an IP address of this machine; `::` for "
         "IPv6 and IPv4",
     )
+
+    @field_validator("metrics_port", mode="before")
+    @classmethod
+    def _unset_if_service_link(cls, value: object) -> object:
+        """Of a Kubernetes service named `clip-worker-metrics`; `metrics_port_warning` tells."""
+        is_link = isinstance(value, str) and is_service_link(METRICS_PORT, value)
+        return None if is_link else value or None

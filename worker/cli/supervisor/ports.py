@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from worker.cli.output.usage_error import WrongInputError
-from worker.variables import ENV_PREFIX
+from worker.variables import METRICS_PORT
 
-VARIABLE = f"{ENV_PREFIX}METRICS_PORT"
 HIGHEST = 65_535
 
 
@@ -17,11 +16,11 @@ def check_ports(first: int | None, count: int) -> None:
     """
     if first is not None and first + count - 1 > HIGHEST:
         raise WrongInputError(
-            f"{VARIABLE} is {first}, and {count} workers need one port each from there on; "
+            f"{METRICS_PORT} is {first}, and {count} workers need one port each from there on; "
             f"set {HIGHEST - count + 1} or less."
         )
 
 
 def port_variables(first: int | None, number: int) -> dict[str, str]:
     """What the environment of the worker with this number, from 1, needs; nothing without ports."""
-    return {} if first is None else {VARIABLE: str(first + number - 1)}
+    return {} if first is None else {METRICS_PORT: str(first + number - 1)}

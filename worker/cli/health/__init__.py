@@ -1,0 +1,1 @@
+"""`clip-worker health`: one question to the metrics port, for probes."""
