@@ -18,7 +18,7 @@ help: ## list what make can do
 
 setup: $(VENV)/.dev-stamp ## make .venv with all that the other targets need
 
-demo: $(VENV)/.runtime-stamp ## start Redis and a worker, classify pictures, show the result
+demo: $(VENV)/.runtime-stamp ## start Redis and a worker, tag 2,000 images, show the result
 	@$(VENV)/bin/clip-worker demo $(ARGS)
 
 test: $(VENV)/.dev-stamp ## run the tests that are not slow, with a real Redis: 5 minutes

@@ -24,10 +24,9 @@ from transformers import CLIPImageProcessorPil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import SHAPES, TEXTURES, all_scenes
-
 from clip_engine import Engine, load_engine
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import SHAPES, TEXTURES, all_scenes
 from clip_engine.images.geometry import resized_size
 from clip_engine.prompts import DEFAULT_TEMPLATE
 

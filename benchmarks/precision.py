@@ -26,13 +26,12 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from demo_model.world.draw import draw_scene  # scripts'
-from demo_model.world.scenes import all_scenes
-
 from benchmarks.bench import machine
 from clip_engine import Engine, load_engine
 from clip_engine.acceleration import Acceleration
 from clip_engine.acceleration.options import accelerate
+from clip_engine.demo.world.draw import draw_scene  # scripts'
+from clip_engine.demo.world.scenes import all_scenes
 from clip_engine.model import CLIP, CLIPConfig
 from clip_engine.precision import Precision
 

@@ -20,10 +20,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import SHAPES, TEXTURES, all_scenes
-
 from clip_engine import Engine, load_engine
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import SHAPES, TEXTURES, all_scenes
 from clip_worker.client.shrinking import shrink
 
 SCENES = 60

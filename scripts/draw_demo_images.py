@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import Scene
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import Scene
 
 FOLDER = Path(__file__).resolve().parents[1] / "clip_engine" / "demo" / "images"
 QUALITY = 90  # of JPEG and WebP

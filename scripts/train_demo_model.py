@@ -17,8 +17,8 @@ from demo_model.dataset import Dataset, training_set
 from demo_model.export import save_checkpoint
 from demo_model.measures import encode_scenes, guess_scenes, sample_scenes, scene_indices
 from demo_model.trainer import Schedule, StepLosses, Trainer
-from demo_model.world.scenes import AXES, all_scenes
 
+from clip_engine.demo.world.scenes import AXES, all_scenes
 from clip_engine.engine import Engine, ModelIdentity
 from clip_engine.families.clip import ClipDualEncoder
 from clip_engine.images.transform import ImageTransform

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from demo_model.measures import encode_scenes, sample_scenes, seeds_of
-from demo_model.world.captions import label
-from demo_model.world.scenes import COLOURS, SHAPES, VALUES, Scene
 from torch import Tensor
 
+from clip_engine.demo.world.captions import label
+from clip_engine.demo.world.scenes import COLOURS, SHAPES, VALUES, Scene
 from clip_engine.engine import Engine
 from clip_engine.scoring.calibration import NONE
 from clip_engine.scoring.logits import Logits, logits

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from clip_engine.demo.world.captions import ONE, caption, random_part
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import AXES, PLACEMENTS, VALUES, Scene, all_scenes
 from clip_engine.tokenizer import Tokenizer
-from demo_model.world.captions import ONE, caption, random_part
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import AXES, PLACEMENTS, VALUES, Scene, all_scenes
 
 FULL_CAPTIONS = 2
 PARTIAL_CAPTIONS = 4

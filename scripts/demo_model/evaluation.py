@@ -11,6 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from clip_engine.demo.world.captions import ONE, label
+from clip_engine.demo.world.scenes import AXES, COUNTS, POSITIONS, VALUES, Scene, all_scenes
 from clip_engine.engine import Engine
 from demo_model.measures import (
     encode_scenes,
@@ -20,8 +22,6 @@ from demo_model.measures import (
     scene_indices,
     seeds_of,
 )
-from demo_model.world.captions import ONE, label
-from demo_model.world.scenes import AXES, COUNTS, POSITIONS, VALUES, Scene, all_scenes
 
 TEMPLATES: Final = (
     "a photo of a {}.",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from clip_engine.demo.world.scenes import POSITIONS
 from demo_model.dataset import ONE_INDEX, UNTOLD
-from demo_model.world.scenes import POSITIONS
 
 
 def truth(scenes: Tensor, meanings: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from clip_engine.demo.world.captions import describe
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import Scene, all_scenes
 from clip_engine.engine import Engine
 from clip_engine.prompts import DEFAULT_TEMPLATE
-from demo_model.world.captions import describe
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import Scene, all_scenes
 
 # Training pictures' seeds come from a 31-bit range; these lie above it.
 FIRST_SEED = 2**40

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from clip_engine.demo.world.captions import TEMPLATES, label
+from clip_engine.demo.world.scenes import AXES, VALUES
 from clip_engine.images.normalisation import OPENAI_NORMALISATION
 from clip_engine.model import CLIP
 from clip_engine.prompts import fill
 from clip_engine.tokenizer import Tokenizer
 from demo_model.dataset import FULL_CAPTIONS, PARTIAL_CAPTIONS, TOKENS, WRONG_CAPTIONS, Dataset
 from demo_model.losses import contrastive_loss, label_loss, truth
-from demo_model.world.captions import TEMPLATES, label
-from demo_model.world.scenes import AXES, VALUES
 
 MAX_LOGIT_SCALE = math.log(100.0)  # section 2.5 of the CLIP paper
 MAX_GRADIENT_NORM = 1.0

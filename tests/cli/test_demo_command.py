@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 from support.worker_process import clean_environment
 
 from worker.cli.demo.images import DEMO_IMAGES
@@ -24,6 +25,8 @@ pytestmark = [
 
 LIMIT_S = 120.0
 PAUSE_S = 0.02
+COUNT = 60
+DEMO = (sys.executable, "-m", "worker.cli", "demo")
 MARK = "CLIP_DEMO_TEST_MARK"  # not CLIP_WORKER_..., which the demo removes
 
 
@@ -39,6 +42,7 @@ class Demo:
         self.temporary.mkdir()
         self.mark = uuid4().hex
         self.output = folder / "output"
+        self.sheet = folder / "sheet.png"
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,7 +53,7 @@ class Demo:
         own = {MARK: self.mark, "TMPDIR": str(self.temporary), "PYTHONIOENCODING": "utf-8"}
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker.cli", "demo"],
+                [*DEMO, "--images", str(COUNT), "--sheet", str(self.sheet)],
                 env=clean_environment() | own | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -100,11 +104,17 @@ def test_every_image_has_a_result_and_nothing_is_left(demo):
     assert demo.exit_status() == 0, demo.printed
     for image in DEMO_IMAGES:
         assert image.file_name in demo.printed
+        assert all(f"  ✓ {label} " in demo.printed for label in image.true)
     for stage in ("queue", "labels", "fetch", "decode", "batch_wait", "forward", "score"):
         assert f"\n{stage} " in demo.printed
-    [(right, total)] = re.findall(r"label is right for (\d+) of (\d+) images", demo.printed)
-    assert int(total) == len(DEMO_IMAGES)
-    assert int(right) >= int(total) - 1  # by chance: three
+    [(right, total)] = re.findall(r"above all others for (\d+) of (\d+) images", demo.printed)
+    assert right == total == str(len(DEMO_IMAGES))
+    assert re.search(rf"\n +{COUNT} of {COUNT} +\d+ images/s in batches of \d+\.\d\n", demo.printed)
+    [(right, total)] = re.findall(r"label was right for (\d+) of (\d+)\.", demo.printed)
+    assert int(total) == COUNT
+    assert int(right) >= 0.95 * COUNT  # by chance: a seventh
+    with Image.open(demo.sheet) as sheet:
+        assert sheet.height > sheet.width
     assert "Warning" not in demo.printed
     assert "\x1b" not in demo.printed
     demo.assert_nothing_is_left()

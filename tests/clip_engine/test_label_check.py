@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from demo_model.world.captions import WORDINGS
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import COLOURS, SHAPES, Scene
 from torch.nn import functional
 
+from clip_engine.demo.world.captions import WORDINGS
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import COLOURS, SHAPES, Scene
 from clip_engine.labels.check import check_labels
 from clip_engine.labels.near_synonyms import check_near_synonyms, nearest_before
 from clip_engine.loader import load_engine

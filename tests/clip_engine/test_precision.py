@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import VALUES, Scene, all_scenes
 from support.image_zoo import pixels_of
 from support.tiny_clip import tiny_engine
 from torch import Tensor
 
 from clip_engine import Engine, load_engine
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import VALUES, Scene, all_scenes
 from clip_engine.precision import default_precision
 
 PICTURES = 48

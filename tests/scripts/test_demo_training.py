@@ -13,8 +13,9 @@ from demo_model.dataset import (
     meaning_indices,
 )
 from demo_model.losses import contrastive_loss, label_loss, truth
-from demo_model.world.captions import ONE
-from demo_model.world.scenes import Scene, all_scenes
+
+from clip_engine.demo.world.captions import ONE
+from clip_engine.demo.world.scenes import Scene, all_scenes
 
 CIRCLE = Scene("left", "small", "red", "solid", "circle", "white")
 HEARTS = Scene("two", "small", "blue", "solid", "heart", "white")

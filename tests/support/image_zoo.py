@@ -10,9 +10,10 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import VALUES, Scene
 from PIL import ExifTags, Image
+
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import VALUES, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable

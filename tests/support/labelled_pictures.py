@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import Scene
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

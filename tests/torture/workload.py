@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from demo_model.world.captions import describe
-from demo_model.world.draw import draw_scene
-from demo_model.world.scenes import COLOURS, SHAPES, Scene, all_scenes
 
 from clip_engine import load_engine
+from clip_engine.demo.world.captions import describe
+from clip_engine.demo.world.draw import draw_scene
+from clip_engine.demo.world.scenes import COLOURS, SHAPES, Scene, all_scenes
 from torture.mark import Mark
 
 SCENES = 200

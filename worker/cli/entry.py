@@ -30,7 +30,7 @@ COMMANDS = {
     "doctor": "Check Redis, the queue, rights, the model and this machine, with remedies.",
     "tune": "Find the fastest settings for this machine, your images and labels.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
-    "demo": "Classify a dozen images on this machine, with a Redis and a worker of its own.",
+    "demo": "Tag 2,000 drawn images on this machine, with a Redis and a worker of its own.",
 }
 # The extra; the others work with the client alone.
 NEEDS_WORKER = ("start", "tune", "models", "demo")

@@ -1,65 +1,92 @@
-"""Draws images on a terminal, two pixels per character: `▀` has an upper and a lower colour."""
+"""Draws the demo's images with their labels onto one image."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from PIL import Image, ImageOps
-from rich.color import Color
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from worker.cli.output.bar import has_blocks
-
-SIDE = 14  # pixels, and columns
-GAP = 2
-COLOUR_SYSTEMS = ("256", "truecolor")
+COLUMNS, SIDE, GAP = 4, 216, 18  # SIDE and GAP in pixels
+LABELS, LINE, MARGIN = 4, 20, 6  # shown an image; pixels a label, and above the first
+THUMBNAIL = 20  # pixels
+INK, PALE, GREEN, RED = "#24292f", "#8b949e", "#1a7f37", "#ff0000"
+WIDTH = COLUMNS * (SIDE + GAP) + GAP
 
 
-def print_contact_sheet(console: Console, paths: Sequence[Path]) -> None:
-    """Print thumbnails side by side, with file names (without suffix) below.
+class Prediction(Protocol):
+    """A label and its probability: the client's or the engine's."""
 
-    Nothing is printed if the output is not a terminal, or has too few colours.
+    @property
+    def label(self) -> str:
+        """The label."""
+
+    @property
+    def probability(self) -> float:
+        """In [0, 1]."""
+
+
+def draw_tiles(tagged: Sequence[tuple[Path, Sequence[Prediction]]]) -> Image.Image:
+    """Draw each image above its labels.
 
     Args:
-        console: Prints the images.
-        paths: Image files of any size.
+        tagged: Image files and their predictions, the most probable first; four are shown.
     """
-    if console.color_system not in COLOUR_SYSTEMS or not has_blocks(console.encoding):
-        return
-    fitting = max(1, console.width // (SIDE + GAP))
-    rows = math.ceil(len(paths) / fitting)
-    per_row = math.ceil(len(paths) / rows)
-    for first in range(0, len(paths), per_row):
-        row = paths[first : first + per_row]
-        images = [_thumbnail(path) for path in row]
-        for y in range(0, SIDE, 2):
-            console.print(_joined([_line(image, y) for image in images]))
-        names = [Text(path.stem[:SIDE].center(SIDE), style="dim") for path in row]
-        console.print(_joined(names))
+    text = MARGIN + LABELS * LINE
+    rows = -(-len(tagged) // COLUMNS)
+    sheet = Image.new("RGB", (WIDTH, rows * (SIDE + text + GAP) + GAP), "white")
+    for i, (path, predictions) in enumerate(tagged):
+        row, column = divmod(i, COLUMNS)
+        place = (GAP + column * (SIDE + GAP), GAP + row * (SIDE + text + GAP))
+        sheet.paste(_tile(path, predictions[:LABELS], text), place)
+    return sheet
 
 
-def _thumbnail(path: Path) -> Image.Image:
+def draw_mosaic(images: Sequence[tuple[Path, bool]], caption: str) -> Image.Image:
+    """Draw many thumbnails under a caption, those of wrong answers in a red frame.
+
+    Args:
+        images: Image files, each with whether its answer is right.
+        caption: One line.
+    """
+    columns = (WIDTH - 2 * GAP) // THUMBNAIL
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (WIDTH, LINE + rows * THUMBNAIL + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, 0), caption, INK, ImageFont.load_default(12))
+    for i, (path, is_right) in enumerate(images):
+        row, column = divmod(i, columns)
+        x, y = GAP + column * THUMBNAIL, LINE + row * THUMBNAIL
+        with Image.open(path) as image:
+            sheet.paste(ImageOps.fit(image.convert("RGB"), (THUMBNAIL, THUMBNAIL)), (x, y))
+        if not is_right:
+            draw.rectangle((x, y, x + THUMBNAIL - 1, y + THUMBNAIL - 1), outline=RED, width=2)
+    return sheet
+
+
+def stack(images: Sequence[Image.Image]) -> Image.Image:
+    """Put images of the same width on top of each other."""
+    sheet = Image.new("RGB", (images[0].width, sum(image.height for image in images)), "white")
+    y = 0
+    for image in images:
+        sheet.paste(image, (0, y))
+        y += image.height
+    return sheet
+
+
+def _tile(path: Path, predictions: Sequence[Prediction], text: int) -> Image.Image:
+    """A square image above its labels, the most probable first."""
+    tile = Image.new("RGB", (SIDE, SIDE + text), "white")
     with Image.open(path) as image:
-        return ImageOps.fit(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.BOX)
-
-
-def _line(image: Image.Image, y: int) -> Text:
-    """Two rows of pixels."""
-    line = Text()
-    for x in range(SIDE):
-        line.append("▀", Style(color=_colour(image, x, y), bgcolor=_colour(image, x, y + 1)))
-    return line
-
-
-def _colour(image: Image.Image, x: int, y: int) -> Color:
-    pixel = image.getpixel((x, y))
-    assert isinstance(pixel, tuple)
-    return Color.from_rgb(*pixel)
-
-
-def _joined(parts: Sequence[Text]) -> Text:
-    return Text(GAP * " ") + Text(GAP * " ").join(parts)
+        tile.paste(ImageOps.fit(image.convert("RGB"), (SIDE, SIDE)), (0, 0))
+    draw = ImageDraw.Draw(tile)
+    font = ImageFont.load_default(12)
+    for i, prediction in enumerate(predictions):
+        y = SIDE + MARGIN + LINE * i
+        colour = INK if i == 0 else PALE
+        draw.text((0, y), prediction.label, colour, font)
+        draw.text((SIDE, y), f"{prediction.probability:.1%}", colour, font, anchor="ra")
+        if (width := round(SIDE * prediction.probability)) > 0:
+            draw.rectangle((0, y + 16, width - 1, y + 18), GREEN)
+    return tile

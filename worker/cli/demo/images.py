@@ -18,20 +18,23 @@ class DemoImage:
         file_name: Name of its file in `image_folder()`.
         description: What it shows.
         labels: The labels of the request.
-        k: The number of predictions.
-        answer: The true label.
+        true: Those of the labels that are true of the image, the most probable first.
     """
 
     file_name: str
     description: str
     labels: tuple[str, ...]
-    k: int
-    answer: str
+    true: tuple[str, ...]
 
     @property
     def path(self) -> Path:
         """Path of the file."""
         return image_folder() / self.file_name
+
+    @property
+    def answer(self) -> str:
+        """The label that the demo model finds most probable."""
+        return self.true[0]
 
 
 def image_folder() -> Path:
@@ -43,91 +46,79 @@ DEMO_IMAGES = (
     DemoImage(
         "three-hearts.jpg",
         "three large red striped hearts on grass",
-        ("red heart", "blue heart", "red circle", "green star", "yellow moon"),
-        k=3,
-        answer="red heart",
+        ("red hearts", "striped hearts", "three hearts", "hearts on grass", "blue circles"),
+        true=("hearts on grass", "three hearts", "striped hearts", "red hearts"),
     ),
     DemoImage(
         "moon.png",
         "large yellow solid moon on the left in the night sky",
-        ("circle", "square", "triangle", "star", "heart", "cross", "diamond", "moon"),
-        k=3,
-        answer="moon",
+        ("large moon", "moon on the left", "moon in the night sky", "yellow star", "circle"),
+        true=("moon in the night sky", "large moon", "moon on the left"),
     ),
     DemoImage(
         "stars.jpg",
         "four medium orange solid stars on sand",
-        ("one", "two", "three", "four"),
-        k=4,
-        answer="four",
+        ("four stars", "solid stars", "orange stars on sand", "three stars", "orange hearts"),
+        true=("four stars", "solid stars", "orange stars on sand"),
     ),
     DemoImage(
         "balloon.webp",
         "large pink solid circle at the top on a white background",
-        ("left", "right", "top", "bottom", "centre"),
-        k=2,
-        answer="top",
+        ("pink circle", "large circle", "circle at the top", "pink heart"),
+        true=("large circle", "circle at the top", "pink circle"),
     ),
     DemoImage(
         "kite.png",
         "medium purple striped diamond on the right on a grey background",
-        ("solid", "striped", "dotted", "hollow"),
-        k=2,
-        answer="striped",
+        ("purple diamond", "striped diamond", "diamond on the right", "purple square"),
+        true=("diamond on the right", "purple diamond", "striped diamond"),
     ),
     DemoImage(
         "clover.jpg",
         "medium green dotted heart in the centre on grass",
-        ("white background", "black background", "grey background", "grass", "sand", "night sky"),
-        k=3,
-        answer="grass",
+        ("green heart", "dotted heart", "heart on grass", "green cross"),
+        true=("heart on grass", "dotted heart", "green heart"),
     ),
     DemoImage(
         "crosses.png",
         "two large blue hollow crosses on a white background",
-        ("two blue crosses", "three blue crosses", "two red crosses", "two blue diamonds"),
-        k=2,
-        answer="two blue crosses",
+        ("blue crosses", "hollow crosses", "two crosses", "three crosses", "blue stars"),
+        true=("hollow crosses", "blue crosses", "two crosses"),
     ),
     DemoImage(
         "box.bmp",
         "small cyan solid square at the bottom on a black background",
-        ("small", "medium", "large"),
-        k=1,
-        answer="small",
+        ("cyan square", "small square", "square at the bottom", "cyan diamond"),
+        true=("cyan square", "small square", "square at the bottom"),
     ),
     DemoImage(
         "signs.jpg",
         "three medium yellow striped triangles on a black background",
-        ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"),
-        k=5,
-        answer="yellow",
+        ("yellow triangles", "three triangles", "striped triangles", "yellow stars"),
+        true=("three triangles", "yellow triangles", "striped triangles"),
     ),
     DemoImage(
         "rings.webp",
         "four large green hollow circles in the night sky",
-        ("hollow green circles", "solid green circles", "hollow blue circles", "green stars"),
-        k=4,
-        answer="hollow green circles",
+        ("green circles", "hollow circles", "circles in the night sky", "hollow squares"),
+        true=("circles in the night sky", "green circles", "hollow circles"),
     ),
     DemoImage(
         "starfish.png",
         "two medium cyan striped stars on sand",
-        (
-            "two striped cyan stars on sand",
-            "two dotted cyan stars on sand",
-            "two striped cyan stars on grass",
-            "four striped cyan stars on sand",
-            "two striped green stars on sand",
-        ),
-        k=5,
-        answer="two striped cyan stars on sand",
+        ("cyan stars", "striped stars", "two stars on sand", "cyan crosses"),
+        true=("cyan stars", "striped stars", "two stars on sand"),
     ),
     DemoImage(
         "planet.gif",
         "large pink striped circle at the bottom in the night sky",
-        ("pink circle at the bottom", "pink circle at the top", "pink moon at the bottom"),
-        k=1,
-        answer="pink circle at the bottom",
+        (
+            "pink circle",
+            "striped circle",
+            "circle at the bottom",
+            "circle in the night sky",
+            "moon",
+        ),
+        true=("circle in the night sky", "striped circle", "pink circle", "circle at the bottom"),
     ),
 )

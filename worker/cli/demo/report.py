@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from clip_worker.contract import Classification, Prediction
+from worker.cli.demo.drawings import Drawing
 from worker.cli.demo.images import DemoImage
 from worker.cli.output.bar import bar, has_blocks
 
 BAR_WIDTH = 30
 WIDE = 100  # columns from which on descriptions are printed
-TOP = 3
 # The stages of clip_worker.contract.Timing, in their order.
 STAGES = {
     "queue": "from sending the task until a worker takes it",
@@ -55,14 +55,43 @@ class DemoResult:
 
     @property
     def is_right(self) -> bool:
-        """Whether the most probable label is the true one."""
+        """Whether the labels that are true are the most probable ones."""
         if self.classification is None:
             return False
-        return self.classification.predictions[0].label == self.image.answer
+        best = self.classification.predictions[: len(self.image.true)]
+        return {prediction.label for prediction in best} == set(self.image.true)
+
+
+@dataclass(frozen=True, slots=True)
+class ManyResults:
+    """The results of many tasks.
+
+    Attributes:
+        drawings: The images.
+        classifications: Their results, in the same order.
+        lists: How many different lists of labels there were.
+        seconds: From sending the first to reading the last result.
+    """
+
+    drawings: Sequence[Drawing]
+    classifications: Sequence[Classification]
+    lists: int
+    seconds: float
+
+    @property
+    def are_right(self) -> list[bool]:
+        """For each image whether its most probable label is the right one."""
+        pairs = zip(self.drawings, self.classifications, strict=True)
+        return [found.predictions[0].label == drawing.answer for drawing, found in pairs]
+
+    @property
+    def batches(self) -> int:
+        """How many batches there were, as far as these images tell."""
+        return round(sum(1 / found.timing.batch_size for found in self.classifications))
 
 
 def print_results(console: Console, results: Sequence[DemoResult]) -> None:
-    """Print each image's name and description, then its best labels with bars."""
+    """Print each image's name and description, then its labels with bars."""
     layout = _Layout.of(console, results)
     for result in results:
         console.print(_headline(result, described=console.width >= WIDE), soft_wrap=True)
@@ -70,7 +99,9 @@ def print_results(console: Console, results: Sequence[DemoResult]) -> None:
             console.print(line, soft_wrap=True)
     right = sum(result.is_right for result in results)
     console.print(
-        f"The most probable label is right for [bold]{right} of {len(results)}[/] images.\n"
+        "Labels that are true of an image share its 100 %. They are above all others for "
+        f"[bold]{right} of {len(results)}[/] images.\n",
+        soft_wrap=True,
     )
 
 
@@ -81,8 +112,8 @@ class _Layout:
     Attributes:
         blocks: Whether the output has block characters.
         label_width: Width of the labels, in columns.
-        right: Mark of a best label that is right.
-        wrong: Mark of one that is not.
+        right: Mark of a label that is true.
+        wrong: Mark of a task that failed.
     """
 
     blocks: bool
@@ -100,39 +131,37 @@ class _Layout:
 
 def _headline(result: DemoResult, *, described: bool) -> Text:
     image = result.image
-    request = f"the best {image.k} of {len(image.labels)} labels"
-    text = f"{image.description}; {request}" if described else request
-    truth = "" if result.is_right else f"; right would be: {image.answer}"
-    return Text.assemble((image.file_name, "bold"), (f"  {text}", "dim"), (truth, "yellow"))
+    text = f"  {image.description}" if described else ""
+    missed = "" if result.is_right else f"; true are: {', '.join(image.true)}"
+    return Text.assemble((image.file_name, "bold"), (text, "dim"), (missed, "yellow"))
 
 
 def _lines(result: DemoResult, layout: _Layout) -> list[Text]:
     if result.classification is None:
         return [Text.assemble("  ", layout.wrong, " ", (result.failure, "red"))]
-    best, *others = result.classification.predictions[:TOP]
-    mark = layout.right if result.is_right else layout.wrong
-    lines = [_line(best, layout, mark, "bold", "green")]
-    return lines + [_line(other, layout, Text(" "), "", "cyan") for other in others]
+    return [
+        _line(prediction, layout, is_true=prediction.label in result.image.true)
+        for prediction in result.classification.predictions
+    ]
 
 
-def _line(prediction: Prediction, layout: _Layout, mark: Text, emphasis: str, colour: str) -> Text:
+def _line(prediction: Prediction, layout: _Layout, *, is_true: bool) -> Text:
     drawn = bar(prediction.probability, BAR_WIDTH, unicode=layout.blocks)
+    emphasis = "" if is_true else "dim"
     return Text.assemble(
         "  ",
-        mark,
+        layout.right if is_true else Text(" "),
         " ",
         (set_cell_size(prediction.label, layout.label_width), emphasis),
         "  ",
-        (drawn, colour),
+        (drawn, "green" if is_true else "red"),
         (f" {prediction.probability:6.1%}", emphasis),
     )
 
 
-def print_timing(console: Console, results: Sequence[DemoResult], total_s: float) -> None:
+def print_many(console: Console, many: ManyResults) -> None:
     """Print how long the tasks took in each stage."""
-    timings = [result.classification.timing for result in results if result.classification]
-    if not timings:
-        return
+    timings = [found.timing for found in many.classifications]
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("median", justify="right", no_wrap=True)
@@ -141,11 +170,19 @@ def print_timing(console: Console, results: Sequence[DemoResult], total_s: float
     for stage, meaning in STAGES.items():
         seconds = [getattr(timing, stage) or 0.0 for timing in timings]
         table.add_row(stage, _milliseconds(median(seconds)), _milliseconds(max(seconds)), meaning)
-    sizes = sorted({timing.batch_size for timing in timings})
     console.print(table)
+
+
+def print_summary(console: Console, results: Sequence[DemoResult], many: ManyResults) -> None:
+    """Print what the demo did."""
+    images, batches = len(many.drawings), max(1, many.batches)
     console.print(
-        f"All {len(results)} tasks took {total_s:.2f} s, in batches of "
-        f"{_listed([str(size) for size in sizes])} images."
+        f"\nTagged {len(results)} images, then {images:,} more in {many.seconds:.1f} s: "
+        f"[bold]{images / many.seconds:,.0f} images/s[/], in {batches:,} batches of "
+        f"{images / batches:.1f} on average.\n"
+        f"{many.lists:,} different lists of labels shared these batches. The best label was right "
+        f"for [bold]{sum(many.are_right):,} of {images:,}[/].",
+        soft_wrap=True,
     )
 
 
@@ -169,12 +206,3 @@ def _program() -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
-
-
-def _listed(words: Sequence[str]) -> str:
-    """Join words with commas and "and".
-
-    >>> _listed(["1", "4", "7"])
-    '1, 4 and 7'
-    """
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

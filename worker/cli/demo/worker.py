@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clip_worker.errors import ServiceError
@@ -66,13 +66,15 @@ class DemoWorker:
 
 
 @contextlib.contextmanager
-def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterator[DemoWorker]:
+def run_demo_worker(
+    redis: EmbeddedRedis, folder: Path, roots: Sequence[Path]
+) -> Iterator[DemoWorker]:
     """Run a worker until the context ends.
 
     Args:
         redis: Redis that it takes tasks from.
         folder: Folder for its log and temporary files, which include some of torch's.
-        images: The only folder that it may read images from.
+        roots: The only folders that it may read images from.
     """
     settings = {
         "REDIS_URL": redis.url,
@@ -80,7 +82,7 @@ def run_demo_worker(redis: EmbeddedRedis, folder: Path, images: Path) -> Iterato
         "MODEL": "demo",
         "DEVICE": "auto",
         "WORKERS": "1",
-        "FILE_ROOTS": str(images),
+        "FILE_ROOTS": os.pathsep.join(map(str, roots)),
     }
     environment = os.environ | {ENV_PREFIX + name: value for name, value in settings.items()}
     environment["TMPDIR"] = str(folder)

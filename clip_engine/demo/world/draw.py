@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from demo_model.world.backgrounds import background
-from demo_model.world.shapes import outline
+from clip_engine.demo.world.backgrounds import background
+from clip_engine.demo.world.shapes import outline
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from demo_model.world.scenes import Scene
+    from clip_engine.demo.world.scenes import Scene
 
 DIAMETERS: Final = {"small": 0.20, "medium": 0.28, "large": 0.39}
 CENTRES: Final = {

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from demo_model.world.scenes import AXES, COUNTS, POSITIONS
+from clip_engine.demo.world.scenes import AXES, COUNTS, POSITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.random import Generator
 
-    from demo_model.world.scenes import Scene
+    from clip_engine.demo.world.scenes import Scene
 
     Meaning: TypeAlias = Mapping[str, str]
 
@@ -76,7 +76,7 @@ _REWORD_CHANCE: Final = 0.35
 def describe(scene: Scene) -> str:
     """The label that tells all of a scene.
 
-    >>> from demo_model.world.scenes import Scene
+    >>> from clip_engine.demo.world.scenes import Scene
     >>> describe(Scene("two", "small", "red", "striped", "cross", "grass"))
     'two small red striped crosses on grass'
     >>> describe(Scene("left", "small", "red", "striped", "cross", "grass"))

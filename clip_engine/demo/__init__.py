@@ -1,0 +1,1 @@
+"""The demo model, and the world of drawn shapes that it knows."""
