@@ -1,4 +1,4 @@
-"""deploy/helm: what the chart makes is valid, confined, and is asked and stopped as it should be."""
+"""deploy/helm: what the chart makes is valid and confined, and is asked and stopped in order."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_worker_with_a_gpu_asks_for_one_and_takes_no_cpu_instead():
         ([f"{REDIS},{SECRET}"], "REDIS_URL is in settings and in secretSettings; give only one."),
         (
             [f"{REDIS},settings.DRAIN_TIMEOUT_S=50"],
-            "terminationGracePeriodSeconds is 60, but a worker may drain for 50 s; give 65 or more.",
+            "Seconds is 60, but a worker may drain for 50 s; give 65 or more.",
         ),
         ([f"{REDIS},model.volume=claim"], "model.claim is empty; name a PersistentVolumeClaim."),
         ([f"{REDIS},keda.enabled=true,exporter.enabled=false"], "keda.enabled needs exporter"),

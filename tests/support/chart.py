@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import yaml
 from support.deploy_tools import DEPLOY, run_tool
@@ -53,10 +54,14 @@ def arguments(values: list[str]) -> list[str]:
 
 def render(values: list[str], *more: str) -> list[dict]:
     """The manifests, in Helm's order."""
-    finished = run_tool("helm", "template", "r", CHART, *arguments(values), *more)
+    return [each for each in yaml.safe_load_all(_rendered(*arguments(values), *more)) if each]
+
+
+@cache
+def _rendered(*arguments: str) -> str:
+    finished = run_tool("helm", "template", "r", CHART, *arguments)
     assert finished.returncode == 0, finished.stdout
-    text = "\n".join(line for line in finished.stdout.splitlines() if "level=INFO" not in line)
-    return [each for each in yaml.safe_load_all(text) if each]
+    return "\n".join(line for line in finished.stdout.splitlines() if "level=INFO" not in line)
 
 
 def refusal(values: list[str]) -> str:
