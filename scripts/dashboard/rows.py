@@ -45,7 +45,8 @@ OVERVIEW = (
     _stat(
         "Failures",
         "Share of the tasks that ended, which failed.",
-        f'sum(rate(clip_worker_tasks_total{{{_TASKS},outcome="failed"}}[$__rate_interval]))'
+        f'(sum(rate(clip_worker_tasks_total{{{_TASKS},outcome="failed"}}[$__rate_interval]))'
+        " or vector(0))"
         f' / sum(rate(clip_worker_tasks_total{{{_TASKS},outcome=~"succeeded|failed"}}'
         "[$__rate_interval]))",
         "percentunit",

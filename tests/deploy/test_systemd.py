@@ -10,7 +10,8 @@ import pytest
 from support.deploy_tools import DEPLOY, run_tool
 
 from worker.cli.output.usage_error import WRONG_INPUT_STATUS
-from worker.settings import IMAGES_DRAIN_S, Settings
+from worker.settings import Settings
+from worker.settings.limits import IMAGES_DRAIN_S
 
 SYSTEMD = DEPLOY / "systemd"
 UNIT = SYSTEMD / "clip-worker.service"
