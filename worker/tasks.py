@@ -23,6 +23,7 @@ from clip_worker.contract.webhooks import success_body
 from clip_worker.errors import ClipWorkerError, TemporaryError
 from worker.celery import app
 from worker.delivery.policy import timeout_error
+from worker.metrics.codes import OTHER, code_of
 from worker.pipeline.image_task import ImageTask
 from worker.pipeline.message_outcomes import STOPPING, MessageOutcomes, is_stopping
 from worker.runtime import state as runtime
@@ -35,18 +36,29 @@ Answer = TypeVar("Answer")
 
 
 class TaggingTask(Task):  # type: ignore[misc]  # Celery has no type information
-    """Notes how a task ended, for its webhook: its acknowledgement follows."""
+    """Notes how a task ended, for its webhook and the metrics: its acknowledgement follows."""
 
     def after_return(self, status: str, retval: Any, task_id: str, *_: object) -> None:
         """Celery's hook after a task has run and its result is stored."""
         here = runtime.running()
-        delivery = here.consumer.in_flight.get(_delivery_tag(self)) if here else None
+        if here is None:
+            return
+        delivery = here.consumer.in_flight.get(_delivery_tag(self))
+        self._count(here, status, retval)
         if delivery is None or not webhook_of(delivery):
             return
         if status == states.SUCCESS:
             delivery.event_body = success_body(task_id, to_json(retval).decode())
         elif status == states.FAILURE:
             delivery.event_body = error_body(task_id, retval)
+
+    def _count(self, here: runtime.Runtime, status: str, retval: Any) -> None:
+        queue = (self.request.delivery_info or {}).get("routing_key")
+        known = queue if queue in here.consumer.queue_names else OTHER
+        if status == states.SUCCESS:
+            here.instruments.task_ended(known, self.name, "succeeded")
+        elif status == states.FAILURE:
+            here.instruments.task_ended(known, self.name, "failed", code_of(retval))
 
 
 @app.task(name=CLASSIFY, base=TaggingTask, bind=True, throws=(ClipWorkerError,))

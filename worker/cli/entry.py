@@ -28,6 +28,7 @@ COMMANDS = {
     "health": "Ask this machine's workers how they are; exit status 0 or 1.",
     "dead": "List, show, replay or purge messages that the workers gave up.",
     "doctor": "Check Redis, the queue, rights, the model and this machine, with remedies.",
+    "exporter": "Serve what queues hold to Prometheus and autoscalers, from Redis alone.",
     "tune": "Find the fastest settings for this machine, your images and labels.",
     "models": "List, download and verify the published models, or describe a checkpoint.",
     "demo": "Tag 2,000 drawn images on this machine, with a Redis and a worker of its own.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import HistogramMetricFamily
 
@@ -33,14 +33,17 @@ class Histogram:
             self._counts[series][bisect_left(self._metric.buckets, value)] += times
             self._sums[series] += value * times
 
-    def observe_all(self, values: Iterable[float], series: str = "") -> None:
-        """Add values."""
-        bounds, counts, total = self._metric.buckets, self._counts[series], 0.0
+    def observe_rows(self, rows: Sequence[Mapping[str, float | None]]) -> None:
+        """Add values of all series, each row with one of each; None is left out."""
+        bounds = self._metric.buckets
         with self._lock:
-            for value in values:
-                counts[bisect_left(bounds, value)] += 1
-                total += value
-            self._sums[series] += total
+            for series, counts in self._counts.items():
+                total = 0.0
+                for row in rows:
+                    if (value := row[series]) is not None:
+                        counts[bisect_left(bounds, value)] += 1
+                        total += value
+                self._sums[series] += total
 
     def totals(self, series: str = "") -> tuple[int, float]:
         """How many values there were, and their sum."""

@@ -69,9 +69,7 @@ class Instruments:
 
     def stages_ended(self, timings: Sequence[Mapping[str, float | None]]) -> None:
         """Count how long images took, in seconds by stage."""
-        for stage in STAGES:
-            values = [value for timing in timings if (value := timing[stage]) is not None]
-            self._stages.observe_all(values, stage)
+        self._stages.observe_rows(timings)
 
     def batch_ran(self, images: int, reason: BatchReason) -> None:
         """Count a forward pass."""

@@ -78,9 +78,9 @@ class SelfReport:
         self.warnings = (*self.warnings, sentence)
 
     def webhooks(self) -> dict[str, int]:
-        """Attempts to post to webhooks, by outcome; empty if none is posted to."""
+        """Attempts to post to webhooks, by outcome."""
         poster = self._runtime and self._runtime.poster
-        return poster.counts() if poster else {}
+        return poster.counts() if poster else {"posted": 0, "retried": 0, "failed": 0}
 
     def current(self) -> WorkerReport:
         """The report."""

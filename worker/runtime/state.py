@@ -67,6 +67,7 @@ class Runtime:
     signals: StopSignals
     poster: WebhookPoster | None
     service: HealthService
+    instruments: Instruments
     report: SelfReport
     reports: ReportWriter
 
@@ -193,6 +194,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
     _current = Runtime(
         *(settings, loaded.device, engine, pool, pipeline, consumer, stopping, signals, poster),
         service=service,
+        instruments=instruments,
         report=report,
         reports=reports,
     )

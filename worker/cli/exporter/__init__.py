@@ -1,0 +1,1 @@
+"""`clip-worker exporter`: what queues hold, for Prometheus and for autoscalers."""
