@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from support.worker_process import WorkerProcess
 from worker.cli.demo.redis_server import PortTakenError, RedisProcess, find_free_port
 from worker.cli.start import READY_SENTENCE
 
-START_LIMIT_S = 400.0  # on a busy machine
+LIMIT_S = 400.0  # on a busy machine
 START = (sys.executable, "-m", "worker.cli", "start")
 
 
@@ -54,11 +55,12 @@ class Member:
 
     def wait_until_ready(self) -> None:
         """Wait until it takes tasks."""
-        self._process.wait_for_log(READY_SENTENCE, START_LIMIT_S)
+        self._process.wait_for_log(READY_SENTENCE, LIMIT_S)
 
     def stop(self) -> int:
         """End it in order; the exit status."""
-        return self._process.stop()
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait_for_end(LIMIT_S)
 
     def kill(self) -> None:
         """`kill -9`."""

@@ -96,6 +96,7 @@ class Hour:
     def look(self, title: str, story: str) -> look.Look:
         """Ask all tools, those of a worker about the one that runs longest."""
         at_s = time.monotonic() - self._began
+        print(f"{at_s:5.0f} s  {title}", flush=True)
         asked = self.running[0]
         seen = look.Look(
             title=title,
