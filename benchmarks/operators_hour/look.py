@@ -22,6 +22,7 @@ METRICS = (
     "clip_worker_queue_workers",
 )
 MOST_LINES = 6  # of a worker's log
+_PACKAGES = re.compile(r"/\S+(?=/site-packages/)")  # where they are says nothing
 _ZERO = re.compile(r" 0(\.0)?$")
 
 
@@ -71,7 +72,7 @@ def logs(members: Sequence[Member]) -> list[str]:
     """New lines of all workers, with their names."""
     found = []
     for member in members:
-        lines = member.news()
+        lines = [_PACKAGES.sub("...", line) for line in member.news()]
         found += [f"{member.name}: {line}" for line in lines[:MOST_LINES]]
         if len(lines) > MOST_LINES:
             found.append(f"{member.name}: ({len(lines) - MOST_LINES} more lines)")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.operators_hour.look import Look
+from worker.cli.status.words import counted
 
 PAGE = Path(__file__).parents[2] / "docs" / "operators-hour.md"
 
@@ -86,7 +87,7 @@ def _account(account: Account) -> Iterator[str]:
     )
     yield ""
     for sentence, count in account.refused.most_common():
-        yield f"- {count} times: {sentence}"
+        yield f"- {counted(count, 'time')}: {sentence}"
 
 
 def _fenced(text: str) -> Iterator[str]:
