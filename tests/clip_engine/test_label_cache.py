@@ -271,3 +271,13 @@ def test_lists_take_a_quarter_of_the_capacity_and_the_oldest_goes_first(encoder:
     assert features.get(lists[0], ONE) is not first
     assert features.get(large, ONE) is not kept
     assert sorted(encoder.prompts) == [f"a photo of a {letter}." for letter in "abcde"]
+
+
+def test_lists_that_were_cached_are_counted_apart_from_others(encoder: Encoder) -> None:
+    cache = LabelFeatures(encoder)
+    assert cache.find(("dog", "cat"), ONE) is None
+    cache.get(["dog", "cat"], ONE)
+    cache.get(["dog", "cat"], ONE)
+    cache.find(("dog", "cat"), ONE)
+    cache.get(["dog", "bird"], ONE)  # one of its labels is new
+    assert (cache.hits, cache.misses) == (2, 2)
