@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from celery.states import PENDING
 
 from clip_worker.client.sent_task import Result, SentTask, longest_wait_s, timeout_message
+from clip_worker.contract.trace_context import waiting_span
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.redis.pacer import Pacer
 
@@ -65,13 +66,14 @@ class AsyncHandle(SentTask[Result]):
             ResultTimeoutError: There is no result yet, or it has expired.
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
-        if self._ended is None:
-            async with self._results.turns:
-                wait = TaskWait[AsyncHandle[Result]](self._results, timeout)
-            with closing(wait):
-                wait.add(self)
-                await wait.next()
-        return self._result()
+        with waiting_span(self._sent_in, self.id):
+            if self._ended is None:
+                async with self._results.turns:
+                    wait = TaskWait[AsyncHandle[Result]](self._results, timeout)
+                with closing(wait):
+                    wait.add(self)
+                    await wait.next()
+            return self._result()
 
     async def forget(self) -> None:
         """Delete the stored result; see `Handle.forget`.

@@ -13,6 +13,7 @@ from celery.states import PENDING
 from clip_worker.client.result_reader import ResultReader
 from clip_worker.client.sent_task import Result, SentTask, longest_wait_s, timeout_message
 from clip_worker.client.subscription import ResultSubscription
+from clip_worker.contract.trace_context import waiting_span
 from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
 
 Some = TypeVar("Some", bound="Handle[Any]")
@@ -71,8 +72,9 @@ class Handle(SentTask[Result]):
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
         limit_s = longest_wait_s([self], timeout, self._results.ttl_s)
-        _wait_for_some(OrderedDict({self.id: self}), limit_s)
-        return self._result()
+        with waiting_span(self._sent_in, self.id):
+            _wait_for_some(OrderedDict({self.id: self}), limit_s)
+            return self._result()
 
     def forget(self) -> None:
         """Delete the stored result, and the note that the task's `task_id` was sent.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from clip_worker.client.result_error import result_error
+from clip_worker.contract.trace_context import current_span
 from clip_worker.errors import ClipWorkerError, ServiceError
 from clip_worker.quoting import quote
 
@@ -35,6 +36,7 @@ class SentTask(Generic[Result]):
         self.result_ttl_s = result_ttl_s
         self._ended: dict[str, Any] | None = None  # what is stored about it, once it was read
         self._decode = decode
+        self._sent_in = None if sent_at is None else current_span()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"

@@ -21,6 +21,7 @@ from celery.signals import before_task_publish
 from celery.utils.saferepr import saferepr
 
 from clip_worker.contract import SENT_AT_HEADER
+from clip_worker.contract.trace_context import trace_headers
 from clip_worker.contract.uri import find_uploads
 from clip_worker.quoting import without_secrets
 
@@ -142,7 +143,7 @@ class MessageWriter:
             f'"timelimit": [null, null], "root_id": "{task_id}", "parent_id": null, '
             f'"argsrepr": "()", "kwargsrepr": {json.dumps(arguments.shown)}, '
             f'"origin": {self._origin}, "ignore_result": false, "replaced_task_nesting": 0, '
-            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}}}, '
+            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}{_trace()}}}, '
             f'"properties": {{"correlation_id": "{task_id}", "reply_to": "{self._reply_to}", '
             f'"delivery_mode": 2, {expiration}"delivery_info": {self._route}, '
             f'"priority": {priority}, "body_encoding": "base64", '
@@ -166,6 +167,12 @@ class MessageWriter:
         )
         message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
         return json.dumps(message)
+
+
+def _trace() -> str:
+    """The headers of the active span, as they follow others in JSON."""
+    headers = trace_headers()
+    return f", {json.dumps(headers)[1:-1]}" if headers else ""
 
 
 def _shown(uri: str) -> str:

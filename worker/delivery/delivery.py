@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from clip_worker.contract.message_reader import Envelope
 from clip_worker.quoting import quote
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clip_worker.contract.message_body import Arguments
     from clip_worker.errors import ClipWorkerError
     from worker.delivery.redis_queue import RedisQueue
+    from worker.tracing.message_trace import MessageTrace
     from worker.webhooks.post import WebhookPost
 
 Uses: TypeAlias = "Sequence[tuple[str, str]]"  # keys in Redis, each with a user of it
@@ -108,6 +109,9 @@ class Delivery:
         progressed_at: `time.monotonic()` of the last progress, or when it was taken.
         time_out: Ends it after too long without progress; None to let it fail.
         event_body: What its webhook gets, of a task that Celery runs.
+        outcome: How it ended, once that is decided; empty for a task that Celery runs.
+        code: Of the error that it ended with.
+        trace: What is traced of it: None before that is known, False if nothing is.
     """
 
     lease: Lease
@@ -125,6 +129,9 @@ class Delivery:
     progressed_at: float = field(default_factory=time.monotonic)
     time_out: Callable[[ClipWorkerError], None] | None = None
     event_body: str = ""
+    outcome: str = ""
+    code: str = ""
+    trace: MessageTrace | Literal[False] | None = None
 
     @classmethod
     def decode(cls, lease: Lease, tag: bytes, entry: bytes) -> Delivery:

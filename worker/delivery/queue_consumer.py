@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from worker.delivery.prefetch import Prefetch
     from worker.delivery.redis_queue import RedisQueue
     from worker.metrics.instruments import Instruments
+    from worker.tracing.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class QueueConsumer:
         watch: Called about twice a second, on the heartbeat's thread.
         polled: Called about twice a second or more often, on the poller's thread.
         instruments: Count how tasks ended.
+        traces: Trace tasks; None if nobody wants that.
         worker: This worker's name, for the histories of messages.
         now: Unix time in seconds.
 
@@ -78,6 +80,7 @@ class QueueConsumer:
         watch: Callable[[], None] = lambda: None,
         polled: Callable[[], None] = lambda: None,
         instruments: Instruments | None = None,
+        traces: Traces | None = None,
         worker: str = "worker",
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -91,6 +94,7 @@ class QueueConsumer:
         self._lease_s = lease_s
         self._worker = worker
         self._now = now
+        self._traces = traces
         self._warning = ThrottledWarning(logger, "No task can be begun")
         self._prefetch = prefetch
         self._watch = watch
@@ -284,6 +288,8 @@ class QueueConsumer:
 
     def _ended(self, deliveries: Sequence[Delivery]) -> None:
         self.acks.signals.ended(deliveries)  # first, for the drain waits for those in flight
+        if self._traces:
+            self._traces.messages_ended(deliveries)
         self.in_flight.remove(deliveries)
         self._prefetch.finished(sum(delivery.size for delivery in deliveries))
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from worker.pipeline.circuit_breaker import RestPolicy
     from worker.pipeline.upload_stage import UploadStage
     from worker.preparation.records import PreparedImage
+    from worker.tracing.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Pipeline:
         cores: For the forward passes to share; None to leave torch's number of threads alone.
         max_wait_s: See `worker.pipeline.batcher.Batcher`.
         instruments: Count what happens.
+        traces: Trace images; None if nobody wants that.
         timer: Ends pauses and rests; stopped with the pipeline.
         now: Unix time in seconds.
         draw: Draws the jitter of pauses, evenly from [0, 1).
@@ -86,6 +88,7 @@ class Pipeline:
         cores: int | None = None,
         max_wait_s: float = 0.0,
         instruments: Instruments | None = None,
+        traces: Traces | None = None,
         timer: Timer | None = None,
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
@@ -93,6 +96,7 @@ class Pipeline:
         self._in_flight: dict[int, ImageTask] = {}
         self._emptied = threading.Condition()
         self._stopped = False
+        self._traces = traces
         self._instruments = instruments = instruments or Instruments()
         self._timer = timer = timer or Timer()
         self._retries = Retries(
@@ -250,6 +254,8 @@ class Pipeline:
         self._tell(ended)
 
     def _tell(self, tasks: Sequence[ImageTask]) -> None:
+        if self._traces:
+            self._traces.images_ended(tasks)
         owners: dict[int, tuple[Owner, list[ImageTask]]] = {}
         for task in tasks:
             if task.data is not None and self._uploads is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from worker.metrics.instruments import Instruments
     from worker.pipeline.encode_stage import Begin
     from worker.settings import Settings
+    from worker.tracing.traces import Traces
 
 Progress = Callable[[int, int | None], None]
 
@@ -89,6 +90,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
     begin: Begin,
     device_lost: Callable[[BaseException], None],
     instruments: Instruments,
+    traces: Traces | None,
 ) -> tuple[PreparationPool, Pipeline]:
     """The preparation pool and the pipeline, neither of them started.
 
@@ -99,6 +101,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
         begin: Asked before each batch which messages may run.
         device_lost: Called when the device fails for good.
         instruments: Count what happens.
+        traces: Trace images; None if nobody wants that.
     """
     redis = connect(settings.redis_url)
     image_memory = image_memory_bytes(settings)
@@ -125,6 +128,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
         cores=cores_to_share(settings, engine.model.device.type, batches_at_once),
         max_wait_s=settings.max_wait_s,
         instruments=instruments,
+        traces=traces,
     )
     return pool, pipeline
 

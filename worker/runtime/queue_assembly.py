@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from worker.delivery.delivery import Delivery, Uses
     from worker.settings import Settings
+    from worker.tracing.traces import Traces
     from worker.webhooks.poster import WebhookPoster
 
 LEAST_CEILING = 1024
@@ -41,6 +42,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
     watch: Callable[[], None],
     polled: Callable[[], None],
     instruments: Instruments | None = None,
+    traces: Traces | None = None,
     poster: WebhookPoster | None = None,
 ) -> QueueConsumer:
     """A consumer that has not been started.
@@ -53,6 +55,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
         watch: Called about twice a second, on the heartbeat's thread.
         polled: Called about twice a second or more often, on the poller's thread.
         instruments: Count what happens.
+        traces: Trace tasks; None if nobody wants that.
         poster: Posts to webhooks; None where that is not possible.
     """
     counting = instruments or Instruments()
@@ -81,6 +84,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
         watch=watch,
         polled=polled,
         instruments=counting,
+        traces=traces,
         worker=worker,
     )
 

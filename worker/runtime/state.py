@@ -34,6 +34,7 @@ from worker.runtime.stopping import Stopping
 from worker.runtime.unusable_gpu import unusable_gpu
 from worker.runtime.watchdog import DEVICE_LOST, check_for_hang, end_process
 from worker.runtime.webhook_assembly import build_poster, check_webhook
+from worker.tracing.setup import build_traces, stop_traces
 from worker.variables import SUPERVISED
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from worker.health.health import Health
     from worker.health.service import HealthService
     from worker.settings import Settings
+    from worker.tracing.traces import Traces
     from worker.webhooks.poster import WebhookPoster
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ LEAST_ARENAS = 4
 POOL_START_S = 30.0  # for the first preparation process
 POOL_STOP_S = 2.0  # for all of them to end
 POSTER_STOP_S = 1.0  # for webhooks that are being posted
+TRACES_STOP_S = 1.0  # for the last spans to be sent
 REPORTS_STOP_S = 0.5  # for this worker's report to be removed
 
 
@@ -164,6 +167,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
     loaded = load_model(settings, progress)
     settings, engine, batches_at_once = loaded.settings, loaded.engine, loaded.batches_at_once
     poster = build_poster(settings, worker)
+    traces = build_traces(os.environ, worker, partial(_warn, report))
     consumer = build_queue_consumer(
         settings,
         queues=queues,
@@ -172,6 +176,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         watch=lambda: watch(),  # noqa: PLW0108  # it is not made yet
         polled=service.health.poller.beat,
         instruments=instruments,
+        traces=traces,
         poster=poster,
     )
     pool, pipeline = assemble(
@@ -181,6 +186,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         begin=consumer.begin_all,
         device_lost=lambda error: end_process(DEVICE_LOST, str(error), consumer.end_leases),
         instruments=instruments,
+        traces=traces,
     )
 
     def watch() -> None:
@@ -188,7 +194,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         check_for_hang(pipeline.oldest_run_s(), settings.hang_timeout_s, consumer.end_leases)
 
     service.health.watch_forward_passes(pipeline.oldest_run_s, settings.hang_timeout_s)
-    drain = partial(_drain, service.health, consumer, poster, reports, settings)
+    drain = partial(_drain, service.health, consumer, poster, reports, traces, settings)
     stopping = Stopping(drain, longest_s=settings.drain_timeout_s)
     signals = StopSignals(stopping, wake=consumer.celery.wake, supervised=SUPERVISED in os.environ)
     _current = Runtime(
@@ -253,11 +259,17 @@ def stop(status: int = 0) -> int:
     return given_up
 
 
+def _warn(report: SelfReport, sentence: str) -> None:
+    logger.warning(sentence)
+    report.warn(sentence)
+
+
 def _drain(  # noqa: PLR0913, PLR0917  # what a worker ends, in order
     health: Health,
     consumer: QueueConsumer,
     poster: WebhookPoster | None,
     reports: ReportWriter,
+    traces: Traces | None,
     settings: Settings,
     is_urgent: Callable[[], bool],
 ) -> bool:
@@ -266,6 +278,8 @@ def _drain(  # noqa: PLR0913, PLR0917  # what a worker ends, in order
     if poster:
         poster.stop(0.0 if is_urgent() else POSTER_STOP_S)
     reports.stop(REPORTS_STOP_S)
+    if traces:
+        stop_traces(traces, 0.0 if is_urgent() else TRACES_STOP_S)
     if consumer.given_back:
         logger.warning("Requeued %d tasks that this worker did not finish.", consumer.given_back)
     return must_end

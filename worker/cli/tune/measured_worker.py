@@ -72,6 +72,7 @@ class MeasuredWorker:
             begin=lambda messages, _most: messages,
             device_lost=_end,
             instruments=Instruments(),
+            traces=None,
         )
         self._pool.start()
         if loaded.warm_up is None:
