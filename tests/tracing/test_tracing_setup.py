@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from worker.tracing.setup import OncePerMinute, build_traces, stop_traces, wants_traces
+from worker.tracing.setup import LOGGER, OncePerMinute, build_traces, stop_traces, wants_traces
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
@@ -54,20 +54,30 @@ def test_another_protocol_is_a_warning() -> None:
     assert "'grpc'; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in said[0]
 
 
-def test_the_service_has_a_name_and_an_instance(monkeypatch) -> None:
+@pytest.fixture
+def logger():
+    """OpenTelemetry's, which is left as it was."""
+    logger = logging.getLogger(LOGGER)
+    yield logger
+    logger.handlers.clear()
+    logger.propagate = True
+
+
+def test_the_service_has_a_name_and_an_instance(monkeypatch, logger) -> None:
     monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
     traces = build_traces(ENDPOINT, "clip-7@host", pytest.fail)
     assert traces
     attributes = traces.provider.resource.attributes
     assert attributes["service.name"] == "clip-worker"
     assert attributes["service.instance.id"] == "clip-7@host"
+    assert not logger.propagate
     stop_traces(traces, 5.0)
 
 
-def test_a_collector_that_is_away_is_logged_once_a_minute() -> None:
+def test_a_collector_that_is_away_is_logged_once_a_minute(caplog) -> None:
     now = [100.0]
-    record = logging.makeLogRecord({})
     quiet = OncePerMinute(lambda: now[0])
-    assert [quiet.filter(record) for _ in range(3)] == [True, False, False]
-    now[0] += 60
-    assert quiet.filter(record)
+    for seconds in (0, 1, 30, 60):
+        now[0] = 100.0 + seconds
+        quiet.emit(logging.makeLogRecord({"msg": f"after {seconds}"}))
+    assert caplog.messages == ["after 0", "after 60"]

@@ -8,7 +8,9 @@ from typing import Any
 
 from clip_worker.contract.trace_context import TRACEPARENT, TRACESTATE
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+LENGTH = 55  # of a `traceparent` of version 00
+UNSAMPLED = "02468ace"  # last digits of its flags
 MOST_STATE = 512  # characters of `tracestate`; the specification asks for no more
 
 
@@ -27,11 +29,13 @@ def carried(headers: Mapping[str, Any]) -> dict[str, str]:
     return {TRACEPARENT: parent} | ({TRACESTATE: str(state)} if is_short else {})
 
 
-def is_unsampled(carrier: Mapping[str, str]) -> bool:
-    """Whether the producer has decided that this trace is not recorded.
+def is_unsampled(headers: Mapping[str, Any]) -> bool:
+    """Whether the producer has decided that this trace is not recorded; asked of every message.
 
     >>> is_unsampled({"traceparent": f"00-{32 * 'a'}-{16 * 'b'}-00"})
     True
     """
-    found = _TRACEPARENT.fullmatch(carrier.get(TRACEPARENT, ""))
-    return found is not None and not int(found[1], 16) & 1
+    parent = headers.get(TRACEPARENT)
+    if not isinstance(parent, str) or len(parent) != LENGTH or parent[-1] not in UNSAMPLED:
+        return False
+    return _TRACEPARENT.fullmatch(parent) is not None

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clip_worker.version import __version__
 from worker.tracing.traces import Traces
@@ -21,7 +21,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 HTTP = "http/protobuf"
 EXTRA = 'pip install "clip-worker[otel]"'
-LOGGERS = ("opentelemetry.sdk._shared_internal", "opentelemetry.exporter.otlp.proto.http")
+LOGGER = "opentelemetry"  # and all below it
 QUIET_S = 60.0
 
 
@@ -83,13 +83,17 @@ def _provider(environment: Mapping[str, str], worker: str) -> TracerProvider:
         usual["service.name"] = "clip-worker"
     provider = TracerProvider(resource=Resource.create(usual), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(OncePerMinute())
+    _quieten(logging.getLogger(LOGGER))
     return provider
 
 
-class OncePerMinute(logging.Filter):
-    """Lets one record a minute pass: a collector that is away fails every few seconds.
+def _quieten(logger: logging.Logger) -> None:
+    logger.addHandler(OncePerMinute())
+    logger.propagate = False
+
+
+class OncePerMinute(logging.Handler):
+    """Hands one record a minute to the root logger: a collector that is away fails every second.
 
     Args:
         clock: Seconds, monotonic.
@@ -100,9 +104,8 @@ class OncePerMinute(logging.Filter):
         self._clock = clock
         self._next = clock()
 
-    def filter(self, record: Any) -> bool:  # noqa: ARG002  # logging's
-        """Whether a record passes."""
-        if self._clock() < self._next:
-            return False
-        self._next = self._clock() + QUIET_S
-        return True
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a record on, if it is time."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + QUIET_S
+            logging.getLogger().handle(record)

@@ -90,12 +90,11 @@ class Traces:
 
     def _begun(self, delivery: Delivery) -> MessageTrace | None:
         headers = delivery.envelope.headers
-        carrier = carried(headers)
-        if self._follows_producers and is_unsampled(carrier):
+        if self._follows_producers and is_unsampled(headers):
             return None
         taken = self._now() - max(0.0, time.monotonic() - delivery.taken_at)
         trace = MessageTrace(
-            self._tracer, self._parent(carrier), delivery, _sent(headers, taken), taken
+            self._tracer, self._parent(carried(headers)), delivery, _sent(headers, taken), taken
         )
         return trace if trace.span.is_recording() else None
 
