@@ -79,5 +79,6 @@ def test_a_collector_that_is_away_is_logged_once_a_minute(caplog) -> None:
     quiet = OncePerMinute(lambda: now[0])
     for seconds in (0, 1, 30, 60):
         now[0] = 100.0 + seconds
-        quiet.emit(logging.makeLogRecord({"msg": f"after {seconds}"}))
+        record = {"msg": f"after {seconds}", "levelno": logging.WARNING}
+        quiet.emit(logging.makeLogRecord(record))
     assert caplog.messages == ["after 0", "after 60"]
