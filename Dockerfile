@@ -54,7 +54,7 @@ VOLUME /var/cache/clip-worker
 EXPOSE 9108
 # Alive, also while the model loads or Redis is away: Swarm restarts what is unhealthy. The compose
 # file asks for more: that tasks are taken.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10m --start-interval=2s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10m --start-interval=2s --retries=3 \
     CMD ["clip-worker", "health", "--live"]
 STOPSIGNAL SIGTERM
 # tini passes SIGTERM on while the model loads; Python as process 1 would ignore it then.
