@@ -54,7 +54,7 @@ VOLUME /var/cache/clip-worker
 EXPOSE 9108
 # Alive, also while the model loads or Redis is away: Swarm restarts what is unhealthy. The compose
 # file asks for more: that tasks are taken.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=10m --start-interval=2s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10m --start-interval=3s --retries=3 \
     CMD ["clip-worker", "health", "--live"]
 STOPSIGNAL SIGTERM
 # tini passes SIGTERM on while the model loads; Python as process 1 would ignore it then.
@@ -131,9 +131,11 @@ ENV CLIP_WORKER_MODEL=${MODEL} \
 USER 10001:0
 
 FROM ${VARIANT} AS scan
+# hadolint ignore=DL3002
 USER 0
 RUN python -m venv /scanner && /scanner/bin/pip install cyclonedx-bom==7.5.0 \
-    && /scanner/bin/cyclonedx-py environment --output-file /clip-worker.cdx.json "$(command -v python)"
+    && /scanner/bin/cyclonedx-py environment --output-file /clip-worker.cdx.json \
+        "$(command -v python)"
 
 FROM scratch AS sbom
 COPY --from=scan /clip-worker.cdx.json /

@@ -1,7 +1,7 @@
 """Write the requirement files of the Docker image's layers, one file a layer.
 
-torch's own packages, gigabytes, get a layer of their own. Docker caches the layers by the content of
-these files, so what does not change them rebuilds nothing.
+torch and its CUDA libraries, gigabytes, get a layer of their own. Docker caches the layers by the
+content of these files, so what does not change them rebuilds nothing.
 
     python scripts/image_requirements.py FOLDER [EXTRA,EXTRA]
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = ("torch==", "torchvision==")
@@ -40,7 +41,7 @@ def torch_layers(constraints: str) -> dict[str, list[str]]:
     return {"torch-cpu.txt": torch, "torch-cuda.txt": torch + libraries}
 
 
-def requirements(project: dict[str, object], extras: str) -> list[str]:
+def requirements(project: dict[str, Any], extras: str) -> list[str]:
     """Return what the worker with these extras needs, without the project itself."""
     optional = project["optional-dependencies"]
     wanted = ["worker", *(extra.strip() for extra in extras.split(",") if extra.strip())]
