@@ -7,6 +7,7 @@ from typing import Literal
 
 ENV_PREFIX = "CLIP_WORKER_"
 SUPERVISED = "_CLIP_WORKER_SUPERVISED"  # set in workers of a supervisor, see worker.cli.supervisor
+LOG_FORMAT = ENV_PREFIX + "LOG_FORMAT"
 METRICS_PORT = ENV_PREFIX + "METRICS_PORT"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable

@@ -29,6 +29,7 @@ LAYERS = {
             "worker.preparation",
             "worker.webhooks",
             "worker.health",
+            "worker.logs",
             "worker.metrics",
             "worker.tracing",
         ),

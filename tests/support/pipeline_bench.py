@@ -145,6 +145,9 @@ class FakeMessage:
     ended: bool = False
     progressed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    def log_fields(self, code: str | None = None) -> dict[str, str]:
+        return {"task_id": "a task", "code": code or ""}
+
     def progress(self) -> None:
         self.progressed.release()
 

@@ -18,15 +18,18 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_init, worker_ready
 
 from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.errors import ClipWorkerError
 from clip_worker.redis.url import DEFAULT_REDIS_URL
 from worker.celery import app
-from worker.cli.output.usage_error import WrongInputError, say
+from worker.cli.entry import FAILURE_STATUS
+from worker.cli.output.usage_error import WRONG_INPUT_STATUS, WrongInputError
 from worker.cli.redis_wait import wait_for_redis
 from worker.cli.supervisor.count import choose_workers
 from worker.cli.supervisor.ports import check_ports
 from worker.cli.supervisor.readiness import is_supervised, ready_sender
 from worker.cli.supervisor.run import run_workers
 from worker.health.service import HealthService, hand_over
+from worker.logs.say import is_json, say
 from worker.settings import Settings, SettingsError
 from worker.variables import ENV_PREFIX
 
@@ -79,6 +82,16 @@ def command(loglevel: str, redis_wait: float, **given: str | None) -> int:
     With several workers this process only supervises them: it starts one again that ends, and
     passes signals on.
     """
+    try:
+        return _run(loglevel, redis_wait, given)
+    except (WrongInputError, ClipWorkerError) as error:
+        if not is_json():
+            raise
+        say(error.message, level=logging.CRITICAL)
+        return WRONG_INPUT_STATUS if isinstance(error, WrongInputError) else FAILURE_STATUS
+
+
+def _run(loglevel: str, redis_wait: float, given: dict[str, str | None]) -> int:
     send_ready = ready_sender(os.environ)
     settings = _settings(given)
     supervised = is_supervised(os.environ)
@@ -110,7 +123,7 @@ def run_worker(celery: Celery, loglevel: int, service: HealthService) -> int:
         Celery's exit status: 0 after SIGTERM, 1 after Ctrl-C, although both shut down cleanly.
 
     Raises:
-        SystemExit: The model can't be loaded; its code is the error message.
+        SystemExit: The worker can't start, as was said; its code is 1.
     """
     # Celery warns about running as root because of pickle, which is never accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -151,4 +164,4 @@ def _worker_options(count: int, loglevel: str, redis_wait: float) -> dict[str, s
 
 
 def _say_ready(**_: object) -> None:
-    say(READY_SENTENCE, sys.__stderr__)  # Celery redirects sys.stderr to its log
+    say(READY_SENTENCE, file=sys.__stderr__)  # Celery redirects sys.stderr to its log

@@ -95,7 +95,9 @@ class Acks:
     def _report_success(self, delivery: Delivery, result_json: str) -> None:
         taken_s = time.monotonic() - delivery.taken_at
         # Celery's own words, which its users look for.
-        logger.info("Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s)
+        logger.info(
+            "Task %s[%s] succeeded in %.3fs", *delivery.name, taken_s, extra=delivery.log_fields()
+        )
         self.events.succeeded(delivery, result_json, taken_s)
         self.signals.succeeded(delivery, result_json)
 
@@ -103,7 +105,8 @@ class Acks:
         """End a delivery with an error."""
         if self._claim(delivery):
             self._count([delivery], "failed", code_of(error))
-            logger.info("Task %s[%s] failed: %r", *delivery.name, error)
+            fields = delivery.log_fields(code_of(error))
+            logger.info("Task %s[%s] failed: %r", *delivery.name, error, extra=fields)
             self.events.failed(delivery, error)
             self.signals.failed(delivery, error)
             self.writer.add([self._ack(delivery, failure, error)])
@@ -214,7 +217,8 @@ class Acks:
             self._file(delivery, rejected(), "")
 
     def _file(self, delivery: Delivery, reason: ClipWorkerError, stored: str) -> None:
-        logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason)
+        fields = delivery.log_fields(reason.code)
+        logger.error("Task %s[%s] became a dead letter: %s", *delivery.name, reason, extra=fields)
         key = result_key(delivery.id) if stored else ""
         post = self._post(delivery, partial(error_body, delivery.id, reason))
         ack = Ack(delivery, key, stored, self._policy.result_ttl_of(delivery), post=post)
@@ -230,7 +234,11 @@ class Acks:
         try:
             self._policy.tell_dependents(delivery, error)
         except Exception:  # it is given up nevertheless
-            logger.exception("Can't tell those who depend on task %s", delivery.id)
+            logger.exception(
+                "Can't tell those who depend on task %s[%s]",
+                *delivery.name,
+                extra=delivery.log_fields(),
+            )
 
     def is_wanted(self, delivery: Delivery) -> bool:
         """Whether it is to run; if it was revoked or has expired it ends here."""
@@ -240,7 +248,8 @@ class Acks:
         if self._claim(delivery):
             reason = "expired" if expired else "revoked"
             self._count([delivery], "revoked", reason.upper())
-            logger.info("Task %s[%s] is not run: %s", *delivery.name, reason)
+            fields = delivery.log_fields(reason.upper())
+            logger.info("Task %s[%s] is not run: %s", *delivery.name, reason, extra=fields)
             self.events.revoked(delivery, expired=expired)
             self.signals.revoked(delivery, expired=expired)
             self.writer.add([self._ack(delivery, revoked, reason)])

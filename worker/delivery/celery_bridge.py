@@ -128,7 +128,8 @@ class CeleryBridge:
                 raise
             except Exception as error:
                 # Whatever a producer wrote must cost its own task, and never Celery's consumer.
-                logger.exception("Celery can't take task %s[%s]", *delivery.name)
+                fields = delivery.log_fields()
+                logger.exception("Celery can't take task %s[%s]", *delivery.name, extra=fields)
                 self._acks.refuse(delivery, error)
 
 

@@ -160,6 +160,11 @@ class Delivery:
         """The task's name and its id, for the log: one line, whatever a producer wrote."""
         return _shown(self.envelope.task or "without a name"), _shown(self.id)
 
+    def log_fields(self, code: str | None = None) -> dict[str, str]:
+        """The task, for a record of the log that is about it: see `worker.logs.json_format`."""
+        fields = {"task_id": self.id, "queue": self.queue.name}
+        return fields | {"code": code} if code else fields
+
     def progress(self) -> None:
         """Note that something of it was done just now."""
         self.progressed_at = time.monotonic()

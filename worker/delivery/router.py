@@ -83,10 +83,14 @@ class Router:
                 self._acks.signals.received(delivery)
                 return True
         except RedisError as error:  # the heartbeat requeues it
-            logger.warning("Task %s[%s] waits because Redis fails: %s", *delivery.name, error)
+            fields = delivery.log_fields()
+            logger.warning(
+                "Task %s[%s] waits because Redis fails: %s", *delivery.name, error, extra=fields
+            )
             self._acks.drop(delivery)
         except Exception as error:  # a bug of ours must cost one task, not the worker
-            logger.exception("Can't route task %s", delivery.id)
+            fields = delivery.log_fields()
+            logger.exception("Can't route task %s[%s]", *delivery.name, extra=fields)
             failure = ServiceError(f"The worker failed with {type(error).__name__}.")
             self._acks.fail(delivery, failure)
         return False

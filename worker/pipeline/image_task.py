@@ -52,6 +52,9 @@ class Message(Protocol):
     def crashes(self) -> Sequence[object]:
         """The crashes of workers that were working on it."""
 
+    def log_fields(self, code: str | None = None) -> dict[str, str]:
+        """The task and this error code, for a record of the log."""
+
     def progress(self) -> None:
         """Note that some of its work was done just now."""
 

@@ -225,7 +225,7 @@ class Pipeline:
             return
         translated = translate(error, task.image)
         if isinstance(translated, ServiceError):
-            _log(task.image, error)
+            _log(task, error, translated.code)
         # Its causes may quote the URI, and Celery stores and logs all that hangs on an error; and
         # a traceback keeps the frames, and with them the task, from being freed.
         translated.__cause__ = translated.__context__ = translated.__traceback__ = None
@@ -271,6 +271,7 @@ class Pipeline:
                 self._emptied.notify_all()
 
 
-def _log(image: str, error: BaseException) -> None:
-    trace = redacted("".join(traceback.format_exception(error)), image)
-    logger.error("Image %s failed:\n%s", shown_uri(image), trace.rstrip())
+def _log(task: ImageTask, error: BaseException, code: str) -> None:
+    trace = redacted("".join(traceback.format_exception(error)), task.image)
+    fields = task.message.log_fields(code) if task.message else {"code": code}
+    logger.error("Image %s failed:\n%s", shown_uri(task.image), trace.rstrip(), extra=fields)

@@ -150,4 +150,7 @@ def _time_out(
     error: ClipWorkerError,
 ) -> None:
     if missing := time_out(error):
-        logger.warning("Task %s[%s] ends without %d of its images.", *delivery.name, missing)
+        fields = delivery.log_fields(error.code)
+        logger.warning(
+            "Task %s[%s] ends without %d of its images.", *delivery.name, missing, extra=fields
+        )

@@ -7,11 +7,13 @@ kombu's transport stays for remote control and events, and serves the queue as w
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from celery.concurrency import solo
+from celery.platforms import EX_FAILURE
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 from kombu.common import QoS
@@ -21,6 +23,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 from clip_worker.contract.requests import TASK_PREFIX
 from clip_worker.quoting import quote
 from worker.delivery.celery_bridge import DeliveryChannel
+from worker.logs.say import say
 from worker.runtime import state as runtime
 from worker.runtime.stopping import status_of
 
@@ -184,9 +187,9 @@ def _serves(here: runtime.Runtime, consumer: Any) -> bool:
     if reason is None:
         return True
     if wanted == "batch":
-        raise SystemExit(
-            f"clip-worker: CLIP_WORKER_QUEUE_PATH is 'batch', but {reason}; mend that, or set auto."
-        )
+        sentence = f"CLIP_WORKER_QUEUE_PATH is 'batch', but {reason}; mend that, or set auto."
+        say(sentence, level=logging.CRITICAL, file=sys.__stderr__)
+        raise SystemExit(EX_FAILURE)
     logger.warning(
         "%s, so kombu's own transport serves the queue; it can lose messages (kombu#305).", reason
     )

@@ -7,17 +7,26 @@ can't load its model ends there, with one sentence, and has taken no task.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import concurrency
-from celery.signals import worker_init, worker_ready, worker_shutdown
+from celery.platforms import EX_FAILURE
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+)
 
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import without_password
 from worker.health.service import HealthService, health_service
+from worker.logs.say import is_json, say
+from worker.logs.setup import begin_json, set_up, show_minutes
 from worker.runtime import gc_tuning as garbage
 from worker.runtime import state as runtime
 from worker.runtime.download_progress import download_progress
@@ -41,14 +50,16 @@ def load_model(sender: Any, **_: object) -> None:
     try:
         sender.pool_cls = _checked_pool(sender.pool_cls)
         settings = Settings.load()
+        if is_json():
+            begin_json(settings, sender)
         if warning := metrics_port_warning(os.environ):
-            _say(warning)
+            say(warning, level=logging.WARNING)
         service = health_service(sender) or HealthService(settings)
         service.start()
         for warning in check_eviction(settings):
-            _say(warning)
+            say(warning, level=logging.WARNING)
         queues = _queues(sender.app)
-        _say(f"loading {settings.model} ...")
+        say(f"loading {settings.model} ...")
         service.health.starting(f"The worker loads the model {settings.model}.")
         with download_progress() as progress:
             here = runtime.start(
@@ -60,20 +71,36 @@ def load_model(sender: Any, **_: object) -> None:
                 warmed=_say_what_was_recorded,
             )
     except ServiceError as error:
-        raise SystemExit(f"clip-worker: {error}") from None
+        say(str(error), level=logging.CRITICAL)
+        raise SystemExit(EX_FAILURE) from None
     # Registered first, it is called last: after Celery has saved its state and its pidfile is gone.
     atexit.register(here.stopping.run_anew)
     settings = here.settings
     for warning in filter(None, (check_precision(here.engine.model), here.unused_gpu())):
-        _say(warning)
+        say(warning, level=logging.WARNING)
         here.report.warn(warning)
     garbage.settle(settings.gc_threshold)
-    _say(
+    say(
         f"{here.engine.identity.name} ({here.engine.identity.digest[:12]}) is ready on "
         f"{here.device.name}, {here.engine.model.precision}, "
         f"batches of up to {settings.largest_batch}, "
         f"{_named(queues)} at {without_password(settings.redis_url)}"
     )
+
+
+@after_setup_logger.connect
+def format_log(logger: logging.Logger, loglevel: int, **_: object) -> None:
+    """Set up the log, which Celery has just done in its own way."""
+    if here := runtime.running():
+        set_up(logger, here.settings)
+        show_minutes(loglevel)
+
+
+@after_setup_task_logger.connect
+def format_task_log(logger: logging.Logger, **_: object) -> None:
+    """Set up the log of Celery's tasks, which has handlers of its own."""
+    if here := runtime.running():
+        set_up(logger, here.settings)
 
 
 @worker_ready.connect
@@ -97,7 +124,7 @@ def _say_what_was_recorded(warm_up: WarmUp) -> None:
     if len(sizes) > SHOWN_GRAPHS:
         sizes[2:-1] = ["..."]
     if sizes:
-        _say(f"recorded CUDA graphs of {', '.join(sizes)} images in {warm_up.seconds:.1f} s")
+        say(f"recorded CUDA graphs of {', '.join(sizes)} images in {warm_up.seconds:.1f} s")
 
 
 def _queues(app: Any) -> list[str]:
@@ -125,8 +152,3 @@ def _checked_pool(pool: Any) -> Any:
             "WRONG_POOL",
         )
     return TaskPool if known[implementation] == "threads" else implementation
-
-
-def _say(sentence: str) -> None:
-    # Celery sets logging up only after worker_init.
-    print(f"clip-worker: {sentence}", file=sys.stderr, flush=True)  # noqa: T201

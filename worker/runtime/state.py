@@ -25,6 +25,7 @@ from worker.runtime.assembly import Progress, assemble, cores, load, named_in_er
 from worker.runtime.batch_handler import BatchHandler
 from worker.runtime.device import PinnedDevice, pin_device, usable_gpus
 from worker.runtime.gpu import gpu_stats
+from worker.runtime.minute_log import MinuteLog
 from worker.runtime.queue_assembly import build_queue_consumer
 from worker.runtime.report import SelfReport
 from worker.runtime.report_assembly import build_report
@@ -73,6 +74,7 @@ class Runtime:
     instruments: Instruments
     report: SelfReport
     reports: ReportWriter
+    minutes: MinuteLog
 
     def gpu_stats(self) -> dict[str, Any] | None:
         """Use and memory of the GPU; None on a CPU."""
@@ -164,6 +166,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
     )
     reports = ReportWriter(connect(settings.redis_url, retries=0, most=2), report.current)
     reports.start()
+    minutes = MinuteLog(connect(settings.redis_url, retries=0, most=2), report.current)
     loaded = load_model(settings, progress)
     settings, engine, batches_at_once = loaded.settings, loaded.engine, loaded.batches_at_once
     poster = build_poster(settings, worker)
@@ -203,8 +206,10 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         instruments=instruments,
         report=report,
         reports=reports,
+        minutes=minutes,
     )
     report.attach(_current)
+    minutes.start()
     pool.start()  # the processes start while the model warms up on a CPU
     warmed(loaded.warm_up or _warm(settings, engine))
     pipeline.start()
@@ -255,6 +260,7 @@ def stop(status: int = 0) -> int:
         runtime.pipeline.drain(runtime.settings.images_drain_s)
     given_up = runtime.pipeline.stop() + runtime.consumer.given_back
     runtime.reports.stop(REPORTS_STOP_S)
+    runtime.minutes.stop()
     runtime.pool.stop(POOL_STOP_S)
     return given_up
 

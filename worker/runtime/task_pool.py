@@ -41,7 +41,10 @@ def _see_to(request: Any, future: Future[Any]) -> None:
     if error is None or not isinstance(channel, DeliveryChannel):
         return
     logger.error(
-        "Task %s[%s] failed outside of its own code", request.name, request.id, exc_info=error
+        "Task %s[%s] failed outside of its own code",
+        *(request.name, request.id),
+        exc_info=error,
+        extra={"task_id": request.id},
     )
     task_ready(request)
     if _has_result(request):

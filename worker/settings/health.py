@@ -1,6 +1,8 @@
-"""Settings of metrics and health."""
+"""Settings of metrics, health and logs."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
@@ -9,7 +11,7 @@ from worker.variables import METRICS_PORT, is_service_link
 
 
 class HealthSettings(BaseSettings):
-    """Metrics and health."""
+    """Metrics, health and logs."""
 
     metrics_port: int | None = Field(
         None,
@@ -24,6 +26,11 @@ class HealthSettings(BaseSettings):
         min_length=1,
         description="address that the port is opened on: an IP address of this machine; `::` for "
         "IPv6 and IPv4",
+    )
+
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="`json`: each line of the log is a JSON object ([logs](logs.md))",
     )
 
     @field_validator("metrics_port", mode="before")

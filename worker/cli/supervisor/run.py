@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Mapping
 
-from worker.cli.output.usage_error import say
 from worker.cli.supervisor.events import Events
 from worker.cli.supervisor.ports import port_variables
 from worker.cli.supervisor.supervisor import Supervisor
 from worker.cli.supervisor.worker import Worker, worker_command
+from worker.logs.say import say
 
 
 def run_workers(count: int, variables: Mapping[str, str], metrics_port: int | None) -> int:
