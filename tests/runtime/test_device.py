@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -162,7 +164,7 @@ def test_a_gpu_that_is_not_there_is_named_with_how_many_are(
 
 def test_the_lock_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    names(folder, 1, gpus=1)
+    names(folder, 1, gpus=2)
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -179,3 +181,34 @@ def test_a_folder_that_can_t_be_made_is_told_with_the_way_round_it(tmp_path: Pat
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ServiceError, match="CLIP_WORKER_DEVICE to one GPU"):
         pin("auto", 2, tmp_path / "file" / "locks")
+
+
+def test_one_gpu_needs_no_lock_and_so_no_folder_that_can_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", no_folder)
+
+    pinned = pin_device("auto", lambda: 1, environment={})
+
+    assert (pinned.name, pinned.lock) == ("cuda:0", None)
+
+
+def test_where_nothing_can_be_written_several_gpus_are_not_shared_out_and_the_remedy_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", no_folder)
+
+    with pytest.raises(ServiceError) as caught:
+        pin_device("auto", lambda: 2, environment={})
+
+    assert caught.value.code == "DEVICE_MISSING"
+    assert caught.value.message == (
+        "The host's GPUs can't be shared out: no lock file can be written (No usable temporary "
+        "directory found in ['/tmp']). Set TMPDIR to a folder that can be written, or "
+        "CLIP_WORKER_DEVICE to one GPU such as cuda:0."
+    )
+
+
+def no_folder() -> str:
+    """As `tempfile` does on a read-only root."""
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")

@@ -67,7 +67,8 @@ def pin_device(
         return PinnedDevice("cpu")
     if int(number or 0) >= gpus:
         raise _missing(wanted, f"{gpus} CUDA devices are visible here")
-    position, lock = (int(number), None) if number else _claim_position(lock_dir)
+    # One GPU is everybody's: no lock, and nothing written where all may be read-only.
+    position, lock = (int(number or 0), None) if number or gpus == 1 else _claim_position(lock_dir)
     if not listed:
         return PinnedDevice(f"cuda:{position % gpus}", lock)
     pinned = _pin_uuid(wanted, listed[position % gpus], count_gpus, environment)
@@ -119,13 +120,17 @@ def _missing(wanted: str, reason: str) -> ServiceError:
 
 
 def _claim_position(lock_dir: Path | None) -> tuple[int, FileLock]:
-    folder = lock_dir or default_lock_dir()
     try:
-        return _first_free(folder)
-    except OSError as error:
+        return _first_free(lock_dir or default_lock_dir())
+    except OSError as error:  # `tempfile` raises one where no folder can be written
+        where = (
+            f"{error.filename!r} can't be written"
+            if error.filename
+            else "no lock file can be written"
+        )
         raise ServiceError(
-            f"The host's GPUs can't be shared out: {str(folder)!r} can't be written "
-            f"({error.strerror}). Set TMPDIR, or CLIP_WORKER_DEVICE to one GPU such as cuda:0.",
+            f"The host's GPUs can't be shared out: {where} ({error.strerror}). Set TMPDIR to a "
+            "folder that can be written, or CLIP_WORKER_DEVICE to one GPU such as cuda:0.",
             "DEVICE_MISSING",
         ) from error
 

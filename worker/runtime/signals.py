@@ -17,6 +17,7 @@ from celery.platforms import EX_FAILURE
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
+    celeryd_init,
     worker_init,
     worker_ready,
     worker_shutdown,
@@ -44,14 +45,19 @@ SHOWN_GRAPHS = 4  # of more, the first two and the last
 POOLS = ("threads", "solo")  # those whose tasks run in the process that holds the model
 
 
+@celeryd_init.connect
+def begin_log(instance: Any, **_: object) -> None:
+    """Write JSON, if that is set, before Celery's first warning; its log is set up later."""
+    if is_json():
+        begin_json(Settings.load(), instance)
+
+
 @worker_init.connect
 def load_model(sender: Any, **_: object) -> None:
     """Start this process's runtime, or end the process with one sentence and exit status 1."""
     try:
         sender.pool_cls = _checked_pool(sender.pool_cls)
         settings = Settings.load()
-        if is_json():
-            begin_json(settings, sender)
         if warning := metrics_port_warning(os.environ):
             say(warning, level=logging.WARNING)
         service = health_service(sender) or HealthService(settings)
