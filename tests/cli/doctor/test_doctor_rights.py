@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.redis_acl import CLIENT, WORKER, acl_server
 
 from worker.cli.doctor import rights_checks, subject
 from worker.cli.doctor.needed_rights import client_rights, worker_rights
@@ -66,3 +67,16 @@ def test_with_the_client_alone_its_rights_are_checked(doctor, url, monkeypatch) 
 def test_each_example_is_a_command_that_redis_knows(server, rights) -> None:
     assert {right[0].lower() for right in rights} <= set(server.client().command())
     assert rights_checks.missing_rights(server.client(), rights) == []
+
+
+def test_the_users_of_the_access_list_that_is_shipped_may_do_what_is_needed(
+    doctor, tmp_path, monkeypatch
+) -> None:
+    with acl_server(tmp_path) as shipped:
+        status, found = doctor(shipped.url(WORKER))
+        assert (status, found["commands"]["status"]) == (0, "ok"), found
+        assert f"'{WORKER}'" in found["commands"]["found"]
+        assert doctor(shipped.url(CLIENT), "rights")[0] == 1  # it may not work
+        monkeypatch.setattr(subject, "missing_extra", lambda _: "not installed")
+        status, found = doctor(shipped.url(CLIENT), "rights")
+        assert (status, found["commands"]["status"]) == (0, "ok"), found

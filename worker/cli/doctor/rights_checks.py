@@ -41,16 +41,14 @@ def rights_checks(subject: Subject) -> list[Check]:
 def _look(subject: Subject) -> Finding:
     redis = subject.redis.client
     rights, who = _needed(subject)
-    try:
-        user = str(redis.acl_whoami())
-    except ResponseError:
-        user = "default"
+    user = redis.connection_pool.connection_kwargs.get("username") or "default"
     named = _named(missing_rights(redis, rights))
     if not named:
         return ok(f"The user {quote(user)} may run the {len(rights)} commands that {who} sends.")
     return problem(
         f"The user {quote(user)} may not run commands that {who} sends: {'; '.join(named)}.",
-        "Add these commands, keys and channels to the user's access list (ACL SETUSER).",
+        "Add these commands, keys and channels to the user's access list (ACL SETUSER); "
+        "deploy/redis/users.acl has one.",
     )
 
 
