@@ -107,6 +107,13 @@ def test_values_of_a_file_are_written_as_the_worker_reads_them(tmp_path):
     assert variables["CLIP_WORKER_REMOTE_CONTROL"] == "false"
 
 
+def test_logs_are_json_unless_the_values_say_otherwise():
+    assert environment(pods(render([REDIS]))["worker"])["CLIP_WORKER_LOG_FORMAT"] == "json"
+    text = pods(render([f"{REDIS},settings.LOG_FORMAT=text"]))["worker"]["containers"][0]["env"]
+    formats = [each["value"] for each in text if each["name"] == "CLIP_WORKER_LOG_FORMAT"]
+    assert formats == ["text"]
+
+
 def test_a_worker_with_a_gpu_asks_for_one_and_takes_no_cpu_instead():
     pod = pods(render(VALUE_SETS["gpu"]))["worker"]
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == 1
