@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clip_worker.client.client import Client
     from clip_worker.client.handle import Handle, as_completed
     from clip_worker.client.image_request import ImageRequest
+    from clip_worker.client.sign_tasks import sign_tasks
     from clip_worker.client.webhook import verify_webhook
     from clip_worker.contract.label_sets import LabelSet, LabelSetCalibration
     from clip_worker.contract.option_types import Score
@@ -81,6 +82,7 @@ __all__ = [
     "__version__",
     "as_completed",
     "async_as_completed",
+    "sign_tasks",
     "verify_webhook",
 ]
 
@@ -102,6 +104,7 @@ _MODULES = {
     "LabelSet": "contract.label_sets",
     "LabelSetCalibration": "contract.label_sets",
     "WebhookEvent": "contract.webhooks",
+    "sign_tasks": "client.sign_tasks",
     "verify_webhook": "client.webhook",
     "__version__": "version",
 }  # all others: errors

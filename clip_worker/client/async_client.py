@@ -54,6 +54,7 @@ class AsyncClient(AsyncStorage):
         result_ttl_s: As for `Client`.
         max_upload_bytes: As for `Client`.
         max_connections: Maximum number of connections to each Redis; calls wait for a free one.
+        signing_keys: As for `Client`.
 
     Raises:
         InvalidRequestError: `BAD_REDIS_URL`, or another argument is invalid.
@@ -71,6 +72,7 @@ class AsyncClient(AsyncStorage):
         result_ttl_s: float = RESULT_TTL_S,
         max_upload_bytes: int = MAX_IMAGE_BYTES,
         max_connections: int = MAX_CONNECTIONS,
+        signing_keys: str | None = None,
     ) -> None:
         limit = QueueLimit.of(max_queue_length, when_full, wait_limit_s)
         parts = AsyncParts.build(
@@ -80,6 +82,7 @@ class AsyncClient(AsyncStorage):
             limit,
             result_ttl_s=result_ttl_s,
             max_connections=max_connections,
+            signing_keys=signing_keys,
         )
         super().__init__(url, parts, check_max_bytes(max_upload_bytes))
         self._results = parts.results

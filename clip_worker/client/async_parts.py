@@ -11,6 +11,7 @@ from clip_worker.client.async_results import AsyncResults
 from clip_worker.client.async_submission import AsyncSubmission
 from clip_worker.client.push_plan import PushPlan, QueueLimit
 from clip_worker.client.result_decoder import ResultDecoder
+from clip_worker.client.sign_tasks import parsed_keys
 from clip_worker.client.task_encoder import TaskEncoder
 from clip_worker.contract.keys import QueueKeys
 from clip_worker.errors import InvalidRequestError
@@ -53,12 +54,14 @@ class AsyncParts:
         *,
         result_ttl_s: float,
         max_connections: int,
+        signing_keys: str | None,
     ) -> Self:
         """The parts of a client, which connect when they are first used; see `AsyncClient`."""
         urls = [check_redis_url(url)]
         if result_url not in (None, url):
             urls.append(check_redis_url(str(result_url)))
         name_of("queue", queue)
+        signing = () if signing_keys is None else parsed_keys(signing_keys)
         if max_connections < LEAST_CONNECTIONS:
             raise InvalidRequestError(
                 f"max_connections is {max_connections!r}; pass {LEAST_CONNECTIONS} or more, since "
@@ -71,7 +74,9 @@ class AsyncParts:
         plan = PushPlan(url, queue, limit, once_s=result_ttl_s, most=MOST_MESSAGES)
         return cls(
             commands[0],
-            AsyncSubmission(TaskEncoder(queue), AsyncPublisher(commands[0], plan)),
+            AsyncSubmission(
+                TaskEncoder(queue, next(iter(signing), None)), AsyncPublisher(commands[0], plan)
+            ),
             AsyncResults(
                 commands[-1],
                 connectors[-1],

@@ -57,6 +57,8 @@ class Client(Storage):
         result_ttl_s: How long the workers keep results, in seconds: the longest wait for one.
         max_upload_bytes: The largest image that `upload` sends: by default the largest that workers
             accept by default (`CLIP_WORKER_MAX_BYTES`).
+        signing_keys: The workers' `CLIP_WORKER_SIGNING_KEYS`, if they have any: the first one signs
+            the messages.
 
     Raises:
         InvalidRequestError: `BAD_REDIS_URL`, or another argument is invalid.
@@ -73,9 +75,10 @@ class Client(Storage):
         wait_limit_s: float = 60.0,
         result_ttl_s: float = RESULT_TTL_S,
         max_upload_bytes: int = MAX_IMAGE_BYTES,
+        signing_keys: str | None = None,
     ) -> None:
         limit = QueueLimit.of(max_queue_length, when_full, wait_limit_s)
-        parts = ClientParts.build(url, result_url, queue, limit, result_ttl_s)
+        parts = ClientParts.build(url, result_url, queue, limit, result_ttl_s, signing_keys)
         super().__init__(url, parts, check_max_bytes(max_upload_bytes))
         self._app = parts.app
         self._results = parts.results

@@ -9,6 +9,7 @@ from clip_worker.client.arguments import name_of
 from clip_worker.client.publisher import Publisher
 from clip_worker.client.push_plan import PushPlan, QueueLimit
 from clip_worker.client.result_reader import ResultReader
+from clip_worker.client.sign_tasks import parsed_keys
 from clip_worker.client.submission import Submission
 from clip_worker.client.subscription import MOST_IDLE, MOST_SUBSCRIPTIONS
 from clip_worker.client.task_encoder import TaskEncoder
@@ -43,17 +44,19 @@ class ClientParts:
     dead_letters: DeadLetters
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0913, PLR0917  # as for the client
         cls,
         url: str,
         result_url: str | None,
         queue: str,
         limit: QueueLimit | None,
         result_ttl_s: float,
+        signing_keys: str | None,
     ) -> ClientParts:
         """The parts of a client, which connect when they are first used; see `Client`."""
         url, results_url = check_redis_url(url), check_redis_url(result_url or url)
         name_of("queue", queue)
+        signing = () if signing_keys is None else parsed_keys(signing_keys)
         app = client_app(url, results_url, queue)
         redis = connect(url)
         results = redis if results_url == url else connect(results_url)
@@ -63,12 +66,18 @@ class ClientParts:
             app,
             redis,
             Submission(
-                TaskEncoder(queue),
+                TaskEncoder(queue, next(iter(signing), None)),
                 Publisher(redis, PushPlan(url, queue, limit, once_s=result_ttl_s)),
             ),
             ResultReader(results, subscribed, results_url, app, result_ttl_s, sent=(redis, keys)),
             LabelSets(redis),
-            DeadLetters(redis, url, queue, None if results is redis else results),
+            DeadLetters(
+                redis,
+                url,
+                queue,
+                None if results is redis else results,
+                signing,
+            ),
         )
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from clip_worker.contract import RequestOptions, parse
 from clip_worker.contract.keys import QueueKeys, upload_key
 from clip_worker.contract.message_writer import Arguments, EncodedRequest, MessageWriter
 from clip_worker.contract.request_cache import RequestCache
+from clip_worker.contract.signatures import SigningKey
 from clip_worker.contract.uri import validate_uri
 from clip_worker.errors import InvalidRequestError
 
@@ -63,11 +64,12 @@ class TaskEncoder:
 
     Args:
         queue: Name of the queue that they are sent to.
+        key: Signs the messages; None to leave them unsigned.
     """
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, key: SigningKey | None = None) -> None:
         self._keys = QueueKeys(queue)
-        self._writer = MessageWriter(queue)
+        self._writer = MessageWriter(queue, key)
         self._cache = RequestCache(EncodedRequest)
 
     def one(self, request: Mapping[str, Any], task_id: str | None = None) -> Task:

@@ -8,8 +8,8 @@ See https://docs.celeryq.dev/en/stable/internals/protocol.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from clip_worker.contract.message_body import (
     JSON,
@@ -26,8 +26,11 @@ from clip_worker.contract.message_headers import (
     fault_of_properties,
     parse_time,
 )
+from clip_worker.contract.signatures import SignatureError
 from clip_worker.contract.text import is_text, read_json
 from clip_worker.quoting import quote
+
+Verify: TypeAlias = Callable[[Mapping[str, Any], bytes], dict[str, Any]]
 
 NO_ARGUMENTS = Arguments([], {}, {})
 # Headers of protocol 2 that are in the body of protocol 1.
@@ -58,16 +61,25 @@ class Envelope(NamedTuple):
     body: bytes = b""
 
     @classmethod
-    def decode(cls, message: bytes) -> Envelope:
+    def decode(cls, message: bytes, verify: Verify | None = None) -> Envelope:
         """Decode a message from the queue.
 
+        Args:
+            message: The message.
+            verify: Given the headers and the body as JSON, returns the headers that are authentic,
+                or raises `SignatureError`; None to trust what the message says.
+
         Raises:
-            UnreadableMessageError: It is not a Celery message, or a field is invalid.
+            UnreadableMessageError: It is not a Celery message, or a field is invalid; of the class
+                `UnauthenticMessageError` if its signature is not valid.
         """
         fields = _fields(message)
         headers, properties = _objects(fields)
         try:
-            return _checked(fields, headers, properties)
+            return _checked(fields, headers, properties, verify)
+        except SignatureError as error:
+            known = Envelope(_name(headers.get("id")), _name(headers.get("task")))
+            raise UnauthenticMessageError(str(error), known) from error
         except BodyError as error:
             raise UnreadableMessageError(str(error), _known(fields, headers, properties)) from error
 
@@ -97,6 +109,10 @@ class UnreadableMessageError(ValueError):
         self.envelope = envelope
 
 
+class UnauthenticMessageError(UnreadableMessageError):
+    """A message is not signed, or not as it should be. Its id and task are what it claims."""
+
+
 def _fields(message: bytes) -> dict[str, Any]:
     try:
         fields = read_json(message)
@@ -122,11 +138,17 @@ def _objects(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _checked(
-    fields: Mapping[str, Any], headers: dict[str, Any], properties: dict[str, Any]
+    fields: Mapping[str, Any],
+    headers: dict[str, Any],
+    properties: dict[str, Any],
+    verify: Verify | None,
 ) -> Envelope:
     if fault := fault_of_properties(properties):
         raise BodyError(fault)
     body = read_body(fields, headers, properties.get("body_encoding"))
+    if verify is not None:
+        headers = verify(headers, body)
+        properties = {"priority": properties.get("priority")}
     value = parse_body(body)
     if isinstance(value, dict):
         headers, value = _as_protocol_2(headers, value)

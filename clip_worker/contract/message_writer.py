@@ -21,6 +21,7 @@ from celery.signals import before_task_publish
 from celery.utils.saferepr import saferepr
 
 from clip_worker.contract import SENT_AT_HEADER
+from clip_worker.contract.signatures import SIGNATURE_HEADER
 from clip_worker.contract.trace_context import trace_headers
 from clip_worker.contract.uri import find_uploads
 from clip_worker.quoting import without_secrets
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clip_worker.contract import RequestOptions
+    from clip_worker.contract.signatures import SigningKey
     from clip_worker.contract.uri import Upload
 
 MOST_SHOWN = 1024  # characters of the arguments that logs and Flower show; Celery's own limit
@@ -100,10 +102,12 @@ class MessageWriter:
 
     Args:
         queue: Name of the queue.
+        key: Signs them; None to leave them unsigned.
     """
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, key: SigningKey | None = None) -> None:
         self._queue = queue
+        self._key = key
         self._route = json.dumps({"exchange": "", "routing_key": queue})
         self._origin = json.dumps(f"gen{os.getpid()}@{socket.gethostname()}")
         self._reply_to = uuid.uuid4()
@@ -129,12 +133,19 @@ class MessageWriter:
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task expires.
         """
-        body = base64.b64encode(f"[[], {arguments.encoded}, {_EMBED}]".encode()).decode()
+        plain = f"[[], {arguments.encoded}, {_EMBED}]".encode()
+        body = base64.b64encode(plain).decode()
         now = time.time()
         expires, expiration = "null", ""
         if expires_s is not None:
             expires = f'"{datetime.fromtimestamp(now + expires_s, UTC).isoformat()}"'
             expiration = f'"expiration": "{int(expires_s * 1000)}", '
+        signature = ""
+        if self._key:
+            headers = {"task": task, "id": task_id, "root_id": task_id}
+            headers |= {"expires": expires[1:-1]} if expires_s is not None else {}
+            made = self._key.sign(headers, plain, self._queue, now)
+            signature = f', "{SIGNATURE_HEADER}": {json.dumps(made)}'
         message = (
             f'{{"body": "{body}", "content-encoding": "utf-8", '
             '"content-type": "application/json", "headers": {"lang": "py", '
@@ -143,7 +154,8 @@ class MessageWriter:
             f'"timelimit": [null, null], "root_id": "{task_id}", "parent_id": null, '
             f'"argsrepr": "()", "kwargsrepr": {json.dumps(arguments.shown)}, '
             f'"origin": {self._origin}, "ignore_result": false, "replaced_task_nesting": 0, '
-            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}{_trace()}}}, '
+            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}{_trace()}'
+            f"{signature}}}, "
             f'"properties": {{"correlation_id": "{task_id}", "reply_to": "{self._reply_to}", '
             f'"delivery_mode": 2, {expiration}"delivery_info": {self._route}, '
             f'"priority": {priority}, "body_encoding": "base64", '
@@ -165,7 +177,11 @@ class MessageWriter:
             properties=message["properties"],
             retry_policy=None,
         )
-        message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
+        plain = json.dumps(body).encode()
+        message["body"] = base64.b64encode(plain).decode()
+        if self._key:
+            headers = message["headers"]
+            headers[SIGNATURE_HEADER] = self._key.sign(headers, plain, self._queue, time.time())
         return json.dumps(message)
 
 

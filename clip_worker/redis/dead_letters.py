@@ -7,18 +7,24 @@ given up. The error is stored as the task's result.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clip_worker.contract.keys import RESULT_PREFIX, QueueKeys, dead_index_key, dead_key
+from clip_worker.contract.message_reader import UnreadableMessageError
+from clip_worker.contract.resigning import resigned
+from clip_worker.contract.signatures import BAD_SIGNATURE
 from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote
 from clip_worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from clip_worker.contract.signatures import SigningKey
 
 UNREADABLE = "UNREADABLE"  # code of a message that no worker can read
 UNDELIVERED = "WEBHOOK_UNDELIVERED"  # code of what could not be posted to a webhook
@@ -119,9 +125,18 @@ class DeadLetters:
         url: URL of that Redis, for error messages.
         queue: Name of the queue.
         results: Client of the Redis that results are stored in, if it is another one.
+        signing_keys: Those of the workers, if they have any: the first signs what is replayed.
     """
 
-    def __init__(self, redis: Redis, url: str, queue: str, results: Redis | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        url: str,
+        queue: str,
+        results: Redis | None = None,
+        signing_keys: Sequence[SigningKey] = (),
+    ) -> None:
+        self._signing_keys = signing_keys
         self.queue = queue
         self._redis = redis
         self._url = url
@@ -174,7 +189,7 @@ class DeadLetters:
 
         Raises:
             InvalidRequestError: `UNREADABLE`: no worker can read the message, so it stays a dead
-                letter.
+                letter. `BAD_SIGNATURE`: none of the signing keys has signed it.
             ServiceError: `BAD_DEAD_LETTER`.
         """
         with translated(self._url):
@@ -208,6 +223,8 @@ class DeadLetters:
             )
         letters = [dead_key(self.queue), dead_index_key(self.queue)]
         args: list[str | bytes] = [task_id, stored, letter.message]
+        if self._signing_keys and not letter.is_post:
+            args[2] = self._resigned(letter)
         if letter.is_post:
             keys = QueueKeys(self.queue)
             places = [*letters, keys.webhooks, keys.webhook_posts]
@@ -217,6 +234,14 @@ class DeadLetters:
             self._results.delete(result)
         here = result if self._results is None else ""
         return bool(self._replay(keys=[*letters, self.queue, here], args=args))
+
+    def _resigned(self, letter: DeadLetter) -> str:
+        try:
+            return resigned(letter.message, self._signing_keys, self.queue, time.time())
+        except UnreadableMessageError as error:
+            raise InvalidRequestError(
+                f"The dead letter {quote(letter.id)} can't be replayed: {error}.", BAD_SIGNATURE
+            ) from error
 
     def _purge_one(self, task_id: str) -> bool:
         with self._redis.pipeline(transaction=True) as both:

@@ -34,7 +34,7 @@ class FakeClient:
         self.opened: list[tuple[str, str]] = []
         self.most_in_flight = 0
 
-    def __call__(self, url: str, *, queue: str, **_limits: int) -> Self:
+    def __call__(self, url: str, *, queue: str, **_options: object) -> Self:
         """Stand for the class."""
         self.opened.append((url, queue))
         return self

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from clip_worker.contract.keys import DEFAULT_QUEUE
+from clip_worker.contract.signatures import KEYS_VARIABLE, SigningKey, signing_keys
 from clip_worker.contract.text import decoded
 from clip_worker.quoting import quote
 from clip_worker.redis.url import DEFAULT_REDIS_URL
+from worker.cli.output.usage_error import WrongInputError
 from worker.variables import ENV_PREFIX
 
 
@@ -24,6 +28,18 @@ def text(value: str) -> str:
             "LC_ALL=C.UTF-8."
         )
     return found
+
+
+def environments_signing_keys() -> tuple[SigningKey, ...]:
+    """The keys of CLIP_WORKER_SIGNING_KEYS, which no option has: others may see command lines.
+
+    Raises:
+        WrongInputError: One is not a key; the message does not show it.
+    """
+    try:
+        return signing_keys(os.environ.get(KEYS_VARIABLE, ""))
+    except ValueError as error:
+        raise WrongInputError(f"{KEYS_VARIABLE} is not valid: {error}.") from error
 
 
 redis_url_option = click.option(

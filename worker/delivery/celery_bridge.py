@@ -136,7 +136,9 @@ class CeleryBridge:
 def message_of(delivery: Delivery, acks: Acks) -> Message:
     """A delivery as kombu's transport would have brought it."""
     envelope = delivery.envelope
-    info = envelope.properties.get("delivery_info") or {}
+    # A signature does not cover it, but names the queue.
+    here = {"exchange": "", "routing_key": delivery.queue.name}
+    info = envelope.properties.get("delivery_info") or here
     return Message(  # type: ignore[no-untyped-call]  # kombu's
         body=envelope.body or delivery.message,  # the latter if it could not be read
         delivery_tag=delivery.tag,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clip_worker.contract.message_reader import UnauthenticMessageError
+from clip_worker.contract.signatures import BAD_SIGNATURE
 from clip_worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
 from clip_worker.quoting import quote
 from clip_worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
@@ -40,7 +42,9 @@ def poison(delivery: Delivery) -> ClipWorkerError:
 
 
 def unreadable(error: BaseException) -> ClipWorkerError:
-    """What is wrong with a message that can't be read, or that Celery refuses."""
+    """What is wrong with a message that can't be read or verified, or that Celery refuses."""
+    if isinstance(error, UnauthenticMessageError):
+        return InvalidRequestError(f"The message was refused: {error}.", BAD_SIGNATURE)
     return InvalidRequestError(f"The message can't be read: {error}.", UNREADABLE)
 
 

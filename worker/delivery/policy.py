@@ -10,6 +10,7 @@ from clip_worker.errors import TemporaryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from clip_worker.contract.signatures import SignatureCheck
     from worker.delivery.delivery import Delivery, Uses
 
 
@@ -53,6 +54,7 @@ class DeliveryPolicy:
         result_ttl_of: How long a task's result is to be kept, in seconds; None for as usual.
         webhook_of: URL that a task's end is posted to; empty for none, and where this worker can't
             post.
+        signatures: Verifies the messages; None to take messages without a signature.
         everything_in_celery: Whether Celery runs all tasks, since it is configured to do more with
             them than the handler does.
     """
@@ -68,6 +70,7 @@ class DeliveryPolicy:
     uses_of: Callable[[Delivery], Uses] = lambda _delivery: ()
     result_ttl_of: Callable[[Delivery], int | None] = lambda _delivery: None
     webhook_of: Callable[[Delivery], str] = lambda _delivery: ""
+    signatures: SignatureCheck | None = None
     everything_in_celery: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.exceptions import NotRegistered
@@ -17,6 +18,7 @@ from worker.delivery.dead_lettering import is_condemned, poison, unknown_task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clip_worker.contract.message_reader import Verify
     from worker.delivery.acks import Acks
     from worker.delivery.celery_bridge import CeleryBridge
     from worker.delivery.delivery import Delivery
@@ -58,7 +60,7 @@ class Router:
     def read(self, delivery: Delivery) -> bool:
         """Read a delivery's message; False if it can't be read, and became a dead letter."""
         try:
-            delivery.envelope = Envelope.decode(delivery.message)
+            delivery.envelope = Envelope.decode(delivery.message, self._verify(delivery))
         except UnreadableMessageError as error:
             delivery.envelope = error.envelope
             self._acks.refuse(delivery, error)
@@ -66,6 +68,10 @@ class Router:
         delivery.waits_for_eta = bool(delivery.envelope.headers.get("eta"))
         delivery.size = self._policy.size_of(delivery)
         return True
+
+    def _verify(self, delivery: Delivery) -> Verify | None:
+        check = self._policy.signatures
+        return partial(check.verify, queue=delivery.queue.name) if check else None
 
     def is_for_handler(self, delivery: Delivery) -> bool:
         """Whether the handler shall have a delivery; if not, it goes where it belongs."""

@@ -186,6 +186,11 @@ def _serves(here: runtime.Runtime, consumer: Any) -> bool:
     reason = "CLIP_WORKER_QUEUE_PATH is 'stock'" if is_stock else _obstacle(here, consumer)
     if reason is None:
         return True
+    if here.settings.signing_keys:
+        raise SystemExit(
+            f"clip-worker: {reason}, but kombu's transport verifies no signatures; mend that, or "
+            "unset CLIP_WORKER_SIGNING_KEYS."
+        )
     if wanted == "batch":
         sentence = f"CLIP_WORKER_QUEUE_PATH is 'batch', but {reason}; mend that, or set auto."
         say(sentence, level=logging.CRITICAL, file=sys.__stderr__)

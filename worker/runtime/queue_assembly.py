@@ -10,6 +10,7 @@ from celery.worker import state
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY
 from clip_worker.contract.keys import QueueKeys, upload_key
 from clip_worker.contract.requests import asked_ttl_s
+from clip_worker.contract.signatures import SignatureCheck
 from clip_worker.contract.uri import find_uploads
 from clip_worker.redis.url import connect
 from worker.celery import app
@@ -131,6 +132,11 @@ def result_ttl_of(delivery: Delivery) -> int | None:
     return asked_ttl_s(delivery.arguments.kwargs) if is_ours else None
 
 
+def _signatures(settings: Settings) -> SignatureCheck | None:
+    keys = settings.parsed_signing_keys
+    return SignatureCheck(keys, settings.signing_max_age_s) if keys else None
+
+
 def _policy(settings: Settings, *, posts_webhooks: bool) -> DeliveryPolicy:
     return DeliveryPolicy(
         tasks=(CLASSIFY, CLASSIFY_MANY),
@@ -143,6 +149,7 @@ def _policy(settings: Settings, *, posts_webhooks: bool) -> DeliveryPolicy:
         tell_dependents=tell_dependents,
         uses_of=uploads_of,
         result_ttl_of=result_ttl_of,
+        signatures=_signatures(settings),
         webhook_of=webhook_of if posts_webhooks else lambda _delivery: "",
         is_registered=app.tasks.__contains__,
         task_of=app.tasks.get,

@@ -23,6 +23,7 @@ from celery.signals import (
     worker_shutdown,
 )
 
+from clip_worker.client.sign_tasks import sign_tasks
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import without_password
 from worker.health.service import HealthService, health_service
@@ -64,6 +65,8 @@ def load_model(sender: Any, **_: object) -> None:
         service.start()
         for warning in check_eviction(settings):
             say(warning, level=logging.WARNING)
+        if settings.signing_keys:  # what chains, callbacks and retries send goes to workers, too
+            sign_tasks(settings.signing_keys[0].get_secret_value(), prefix="")
         queues = _queues(sender.app)
         say(f"loading {settings.model} ...")
         service.health.starting(f"The worker loads the model {settings.model}.")

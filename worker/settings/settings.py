@@ -15,6 +15,7 @@ from worker.settings.fetching import FetchSettings
 from worker.settings.health import HealthSettings
 from worker.settings.images import ImageSettings
 from worker.settings.limits import LimitSettings
+from worker.settings.messages import MessageSettings
 from worker.settings.model import ModelSettings
 from worker.settings.redis import RedisSettings
 from worker.settings.webhooks import SECRETS, WebhookSettings
@@ -28,6 +29,7 @@ class SettingsError(ServiceError, code="BAD_SETTINGS"):
 class Settings(
     HealthSettings,
     WebhookSettings,
+    MessageSettings,
     FetchSettings,
     ImageSettings,
     BatchSettings,

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from clip_worker.contract.webhooks import signing_key
 
-SECRETS = ("webhook_secret",)  # settings whose values are never shown
+SECRETS = ("webhook_secret", "signing_keys")  # settings whose values are never shown
 
 
 class WebhookSettings(BaseSettings):

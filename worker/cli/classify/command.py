@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from clip_worker.contract import (
     parse,
 )
 from clip_worker.contract.option_types import PROBABILITIES
+from clip_worker.contract.signatures import KEYS_VARIABLE
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.quoting import without_password
 from worker.cli.classify.image_arguments import ImageArgument, find_images
@@ -131,7 +133,12 @@ def command(  # noqa: PLR0913  # one argument per option
         **prompts,
     )
     found = find_images(images)
-    opened = Client(redis_url, queue=queue, max_upload_bytes=REDIS_MAX_BYTES)
+    opened = Client(
+        redis_url,
+        queue=queue,
+        max_upload_bytes=REDIS_MAX_BYTES,
+        signing_keys=os.environ.get(KEYS_VARIABLE) or None,
+    )
     with opened as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
         shown = options.get("labels") or client.get_label_set(str(label_set)).labels

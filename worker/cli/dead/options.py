@@ -10,7 +10,7 @@ import click
 from clip_worker.quoting import quote
 from clip_worker.redis.dead_letters import DeadLetters
 from clip_worker.redis.url import check_redis_url, connect
-from worker.cli.options import text
+from worker.cli.options import environments_signing_keys, text
 from worker.cli.output.usage_error import WrongInputError, say
 from worker.variables import ENV_PREFIX
 
@@ -35,7 +35,7 @@ def dead_letters(
         results = None
         if result_url and result_url != redis_url:
             results = connections.enter_context(connect(check_redis_url(result_url)))
-        yield DeadLetters(redis, redis_url, queue, results)
+        yield DeadLetters(redis, redis_url, queue, results, environments_signing_keys())
 
 
 def check_choice(ids: tuple[str, ...], *, everything: bool) -> None:
