@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from clip_worker.client.arguments import given, task_id_of, uri_of
 from clip_worker.client.push_plan import Message
-from clip_worker.contract import RequestOptions, parse
+from clip_worker.contract import MAX_MESSAGE_BYTES, RequestOptions, parse
 from clip_worker.contract.keys import QueueKeys, upload_key
 from clip_worker.contract.message_writer import Arguments, EncodedRequest, MessageWriter
 from clip_worker.contract.request_cache import RequestCache
@@ -20,6 +20,7 @@ from clip_worker.contract.uri import validate_uri
 from clip_worker.errors import InvalidRequestError
 
 LEAST_URGENT = 9
+MOST_ENCODED = (MAX_MESSAGE_BYTES - 65_536) // 4 * 3  # a body is in base64, and has headers
 
 
 class Task(NamedTuple):
@@ -150,6 +151,17 @@ class TaskEncoder:
 
 
 def _task(arguments: Arguments, task_id: str | None = None) -> Task:
+    """A task with these arguments.
+
+    Raises:
+        InvalidRequestError: `MESSAGE_TOO_LARGE`, or the id is invalid.
+    """
+    if len(arguments.encoded) > MOST_ENCODED:
+        raise InvalidRequestError(
+            f"The request's arguments have {len(arguments.encoded)} bytes, and a task may have "
+            f"{MOST_ENCODED}; upload the images (Client.upload), or send fewer in one task.",
+            "MESSAGE_TOO_LARGE",
+        )
     if task_id is None:
         return Task(str(uuid.uuid4()), arguments)
     return Task(task_id_of(task_id), arguments, is_chosen=True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 from celery.canvas import Signature
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
+from clip_worker.contract.requests import MAX_MESSAGE_BYTES
 from clip_worker.contract.text import read_json
 from clip_worker.quoting import quote
 
@@ -99,7 +100,7 @@ def _decompressed(body: bytes, compression: object) -> bytes:
         raise BodyError(
             f"its header 'compression' is {quote(compression)}: use gzip, bzip2, lzma or none"
         )
-    bound = max(LEAST_BOUND_BYTES, MOST_GROWTH * len(body))
+    bound = max(LEAST_BOUND_BYTES, min(MOST_GROWTH * len(body), MAX_MESSAGE_BYTES))
     stream = decompressor()
     try:
         plain = stream.decompress(body, bound)

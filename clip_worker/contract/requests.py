@@ -38,6 +38,7 @@ SENT_AT_HEADER = "clip_sent_at"  # Unix time in seconds, set by our client; opti
 DEFAULT_K = 5
 MAX_TEMPLATES = 200
 MAX_IMAGES = 512
+MAX_MESSAGE_BYTES = 128 * 1024 * 1024  # by default; of the message as it is in Redis
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 

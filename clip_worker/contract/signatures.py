@@ -137,27 +137,30 @@ class SignatureCheck:
         covered = signed.get("headers")
         if not isinstance(covered, dict):
             raise SignatureError("its signed headers are no object")
-        return {name: headers[name] for name in UNSIGNED & headers.keys()} | covered
+        return {name: headers[name] for name in UNSIGNED if name in headers} | covered
 
     def _authentic(self, signature: object) -> dict[str, Any]:
         """The signed text, which has one of the keys' HMAC."""
         given = signature if isinstance(signature, dict) else {}
-        key_id, text, mac = (given.get(name) for name in ("key", "signed", "mac"))
+        key_id, text, mac = given.get("key"), given.get("signed"), given.get("mac")
         if not (isinstance(key_id, str) and isinstance(text, str) and isinstance(mac, str)):
             raise SignatureError(
                 f"it is not signed, and this worker takes signed messages only ({KEYS_VARIABLE})"
             )
-        key = next((key for key in self.keys if key.id == key_id), None)
-        if key is None:
-            raise SignatureError(
-                f"it is signed with the key {quote(key_id)}, which is not among the keys "
-                f"{', '.join(key.id for key in self.keys)} of this worker ({KEYS_VARIABLE})"
-            )
-        expected = key.mac(text).encode()
+        expected = self._key(key_id).mac(text).encode()
         if not hmac.compare_digest(expected, mac.encode(errors="surrogatepass")):
             raise SignatureError("its signature does not match")
         signed = read_json(text.encode(errors="surrogatepass"))
         return signed if isinstance(signed, dict) else {}
+
+    def _key(self, key_id: str) -> SigningKey:
+        for key in self.keys:
+            if key.id == key_id:
+                return key
+        raise SignatureError(
+            f"it is signed with the key {quote(key_id)}, which is not among the keys "
+            f"{', '.join(key.id for key in self.keys)} of this worker ({KEYS_VARIABLE})"
+        )
 
     def _check_age(self, at: object) -> None:
         if not isinstance(at, int | float):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from clip_worker.contract.signatures import SigningKey
 
 UNREADABLE = "UNREADABLE"  # code of a message that no worker can read
+TOO_LARGE = "MESSAGE_TOO_LARGE"  # code of a message of which only the begin and end were kept
+LOST = (UNREADABLE, TOO_LARGE)  # what can't be replayed
 UNDELIVERED = "WEBHOOK_UNDELIVERED"  # code of what could not be posted to a webhook
 
 # KEYS: letters, index, queue, result ('' if in another Redis). ARGV: id, letter as it was read,
@@ -188,8 +190,8 @@ class DeadLetters:
             The ids that are not dead letters (any more).
 
         Raises:
-            InvalidRequestError: `UNREADABLE`: no worker can read the message, so it stays a dead
-                letter. `BAD_SIGNATURE`: none of the signing keys has signed it.
+            InvalidRequestError: `UNREADABLE`, `MESSAGE_TOO_LARGE`: no worker can read the message,
+                so it stays a dead letter. `BAD_SIGNATURE`: none of the signing keys has signed it.
             ServiceError: `BAD_DEAD_LETTER`.
         """
         with translated(self._url):
@@ -215,11 +217,11 @@ class DeadLetters:
         if stored is None:
             return False
         letter = DeadLetter.decode(stored)
-        if letter.code == UNREADABLE:
+        if letter.code in LOST:
             raise InvalidRequestError(
                 f"The dead letter {quote(task_id)} can't be replayed. {letter.reason} Send a "
                 "corrected task, then purge this one.",
-                UNREADABLE,
+                letter.code,
             )
         letters = [dead_key(self.queue), dead_index_key(self.queue)]
         args: list[str | bytes] = [task_id, stored, letter.message]

@@ -8,7 +8,8 @@ from clip_worker.contract.message_reader import UnauthenticMessageError
 from clip_worker.contract.signatures import BAD_SIGNATURE
 from clip_worker.errors import ClipWorkerError, InvalidRequestError, ServiceError
 from clip_worker.quoting import quote
-from clip_worker.redis.dead_letters import UNREADABLE, DeadLetter, Incident
+from clip_worker.redis.dead_letters import TOO_LARGE, UNREADABLE, DeadLetter, Incident
+from worker.delivery.oversized import OversizedMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,9 @@ def poison(delivery: Delivery) -> ClipWorkerError:
 
 
 def unreadable(error: BaseException) -> ClipWorkerError:
-    """What is wrong with a message that can't be read or verified, or that Celery refuses."""
+    """What is wrong with a message that can't be taken, read or verified, or that Celery refuses."""
+    if isinstance(error, OversizedMessageError):
+        return InvalidRequestError(f"The message was refused: {error}.", TOO_LARGE)
     if isinstance(error, UnauthenticMessageError):
         return InvalidRequestError(f"The message was refused: {error}.", BAD_SIGNATURE)
     return InvalidRequestError(f"The message can't be read: {error}.", UNREADABLE)

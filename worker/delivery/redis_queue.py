@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 
+from clip_worker.contract import MAX_MESSAGE_BYTES
 from clip_worker.contract.keys import dead_index_key, dead_key
 from clip_worker.redis.commands import Commands
 from clip_worker.redis.errors import Fault, fault_of
@@ -62,6 +63,7 @@ class RedisQueue:
         keys: Of the queue.
         lease_s: How long this worker's messages are held without renewal.
         result_ttl_s: How long a result is kept, unless its task asks for less.
+        most_message_bytes: Size of the largest message that is taken whole.
         posts_due: Called when posts to webhooks are due.
         answered: Called with the seconds of each round trip.
         clock: See `lease_clock`.
@@ -74,6 +76,7 @@ class RedisQueue:
         *,
         lease_s: float,
         result_ttl_s: float,
+        most_message_bytes: int = MAX_MESSAGE_BYTES,
         posts_due: Callable[[], None] = lambda: None,
         answered: Callable[[float], object] = lambda _seconds: None,
         clock: Callable[[], float] = lease_clock,
@@ -85,6 +88,7 @@ class RedisQueue:
         self._result_ttl_s = max(1, round(result_ttl_s))
         self._commands = Commands(redis, answered)
         self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
+        self._most_message_bytes = most_message_bytes
         self._posts_due = posts_due
         self._clock = clock
         self._takes = itertools.count()
@@ -125,7 +129,7 @@ class RedisQueue:
         places = [keys.leases, keys.unacked(lease.name), keys.suspects]
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
         args = [lease.name, self.lease_s, int(lease.is_new), name]
-        args += [min(most, MOST_MESSAGES), suspects, MOST_BYTES]
+        args += [min(most, MOST_MESSAGES), suspects, MOST_BYTES, self._most_message_bytes]
         taken = self.run("take", places, args)
         if taken is None:
             self._lose(lease)

@@ -14,6 +14,7 @@ from clip_worker.contract.requests import TASK_PREFIX
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import quote
 from worker.delivery.dead_lettering import is_condemned, poison, unknown_task
+from worker.delivery.oversized import OversizedMessageError, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +61,9 @@ class Router:
     def read(self, delivery: Delivery) -> bool:
         """Read a delivery's message; False if it can't be read, and became a dead letter."""
         try:
+            check_size(delivery.message)
             delivery.envelope = Envelope.decode(delivery.message, self._verify(delivery))
-        except UnreadableMessageError as error:
+        except (OversizedMessageError, UnreadableMessageError) as error:
             delivery.envelope = error.envelope
             self._acks.refuse(delivery, error)
             return False

@@ -68,6 +68,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
             keys,
             lease_s=settings.lease_s,
             result_ttl_s=settings.result_ttl_s,
+            most_message_bytes=settings.max_message_bytes,
             posts_due=poster.add(Outbox(redis, keys)) if poster else lambda: None,
             answered=counting.redis_answered,
         )

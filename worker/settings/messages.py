@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from clip_worker.contract import MAX_MESSAGE_BYTES
 from clip_worker.contract.signatures import MAX_AGE_S, SigningKey
 
 
@@ -20,6 +21,10 @@ class MessageSettings(BaseSettings):
     )
     signing_max_age_s: float = Field(
         MAX_AGE_S, gt=0, description="How long after it was signed a message is taken."
+    )
+
+    max_message_bytes: int = Field(
+        MAX_MESSAGE_BYTES, ge=65_536, description="Largest message; a larger one is a dead letter."
     )
 
     @property

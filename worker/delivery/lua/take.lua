@@ -2,7 +2,8 @@
 -- A message is never in neither place. An entry is: the list that it came from, the number of
 -- crashes, a line for each, the message.
 -- ARGV: the lease's name; for how many seconds it is given; 1 if it is new; the name of this take;
--- most messages; most suspects; a number of bytes: what reaches it is the last message that is taken.
+-- most messages; most suspects; a number of bytes: what reaches it is the last message that is taken;
+-- most bytes of a message: of a larger one only its length, begin and end are kept (oversized.py).
 -- KEYS: leases, unacked, suspects, then for each list of the queue what arrived from it for an idle
 -- worker, and the list itself. -> tag, entry, …; nil if the lease was lost
 local leases, unacked, suspects, lease, name = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[4]
@@ -28,7 +29,7 @@ if count > 0 then
   return taken
 end
 
-local left = tonumber(ARGV[7])
+local left, largest = tonumber(ARGV[7]), tonumber(ARGV[8])
 -- One by one: the size of a message is known only once it is out of the list.
 local function move(list, most, before)
   local moved = 0
@@ -36,6 +37,9 @@ local function move(list, most, before)
     local popped = redis.call('RPOP', list)
     if not popped then
       break
+    end
+    if before ~= '' and #popped > largest then
+      popped = '\0' .. #popped .. '\n' .. string.sub(popped, 1, 4096) .. string.sub(popped, -32768)
     end
     while redis.call('HSETNX', unacked, name .. count, before .. popped) == 0 do
       count = count + 1 -- never over what is there
