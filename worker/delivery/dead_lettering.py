@@ -43,7 +43,7 @@ def poison(delivery: Delivery) -> ClipWorkerError:
 
 
 def unreadable(error: BaseException) -> ClipWorkerError:
-    """What is wrong with a message that can't be taken, read or verified, or that Celery refuses."""
+    """What is wrong with a message that can't be read or verified, or that Celery refuses."""
     if isinstance(error, OversizedMessageError):
         return InvalidRequestError(f"The message was refused: {error}.", TOO_LARGE)
     if isinstance(error, UnauthenticMessageError):
