@@ -2,6 +2,7 @@
 // SCORE=sigmoid gives each label a probability by itself.
 "use strict";
 
+const { createHash, createHmac } = require("node:crypto");
 const { readFile, stat } = require("node:fs/promises");
 const { createClient } = require("celery-node");
 
@@ -10,10 +11,12 @@ const QUEUE = "clip"; // the queue that clip-worker reads; celery-node's default
 const MAX_BYTES = 1_000_000; // of a file; in its message it takes 1.8 times as much
 const MAX_WAITING = 500; // messages in the queue
 const EXPIRES_MS = 60_000; // a photo that waits longer fails instead of running
+const SIGNING_KEY = process.env.SIGNING_KEY; // the first of the workers' CLIP_WORKER_SIGNING_KEYS
 const SCORE = process.env.SCORE || "softmax";
 
 async function main(photo, ...labels) {
   const client = createClient(REDIS_URL, REDIS_URL, QUEUE);
+  if (SIGNING_KEY) signMessages(client, SIGNING_KEY);
   try {
     await client.isReady();
     const result = await tag(client, photo, labels);
@@ -35,6 +38,21 @@ async function tag(client, photo, labels) {
   const task = client.createTask("clip.classify");
   const sent = task.applyAsync([], { image, labels, k: 3, score: SCORE, deadline });
   return sent.get(2 * EXPIRES_MS, 100); // in milliseconds: the longest wait, and between two looks
+}
+
+// Every message that the client sends from now on gets the header `clip_signature`.
+function signMessages(client, key) {
+  const hash = (text) => createHash("sha256").update(text).digest("hex");
+  const send = client.sendTaskMessage.bind(client);
+  client.sendTaskMessage = (task, message) => {
+    const { headers, body } = message;
+    const at = Date.now() / 1000;
+    const sha256 = hash(JSON.stringify(body));
+    const signed = JSON.stringify({ at, queue: QUEUE, sha256, headers });
+    const mac = createHmac("sha256", Buffer.from(key, "hex")).update(signed).digest("hex");
+    headers.clip_signature = { key: hash(key).slice(0, 8), signed, mac };
+    send(task, message);
+  };
 }
 
 async function dataUri(path) {

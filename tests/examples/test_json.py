@@ -8,6 +8,7 @@ import shutil
 import pytest
 from support.recipe import EXAMPLES, run
 from support.waiting import wait_until
+from support.worker_process import WorkerProcess
 
 pytestmark = [
     pytest.mark.integration,
@@ -15,6 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("redis-cli"), reason="redis-cli is not installed"),
 ]
 
+SIGNING_KEY = "0f" * 32
 MESSAGE = EXAMPLES / "json" / "message.json"
 
 
@@ -44,3 +46,13 @@ def test_the_script_prints_the_result_or_the_failure(redis_url, image, image_uri
     large.write_bytes(bytes(1_000_001))
     for photo, expected in [(page, "[DECODE_UNRECOGNIZED]"), (large, "more than 1000000 bytes")]:
         assert expected in run("sh", script, str(photo), labels, status=1, REDIS_URL=redis_url)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl signs the messages")
+def test_the_script_signs_for_workers_that_take_signed_messages_only(server, image, tmp_path):
+    script, labels = str(EXAMPLES / "json" / "classify.sh"), json.dumps(image.labels)
+    command = ("sh", script, str(image.path), labels)
+    with WorkerProcess(server.url, tmp_path, signing_keys=SIGNING_KEY):
+        stored = json.loads(run(*command, REDIS_URL=server.url, SIGNING_KEY=SIGNING_KEY))
+        assert stored["result"]["predictions"][0]["label"] == image.answer
+        assert "[BAD_SIGNATURE]" in run(*command, status=1, REDIS_URL=server.url)

@@ -73,3 +73,11 @@ def test_it_speaks_tls_to_redis(script, image, tmp_path):
             NODE_EXTRA_CA_CERTS=str(tls.authority),
         )
         assert best_label(printed) == image.answer
+
+
+def test_it_signs_for_workers_that_take_signed_messages_only(script, server, image, tmp_path):
+    command, key = ("node", script, str(image.path), *image.labels), "0f" * 32
+    with WorkerProcess(server.url, tmp_path, signing_keys=key):
+        printed = run(*command, REDIS_URL=server.url, SIGNING_KEY=key)
+        assert best_label(printed) == image.answer
+        assert "[BAD_SIGNATURE]" in run(*command, status=1, REDIS_URL=server.url)

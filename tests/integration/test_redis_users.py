@@ -18,6 +18,7 @@ from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys, dead_key
 from clip_worker.errors import QueueUnavailableError
 from clip_worker.redis.queue_status import queue_status
 from clip_worker.redis.url import connect
+from worker.cli.doctor.needed_rights import client_rights, worker_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,15 @@ def redis_url(server: AclServer, worker: WorkerProcess) -> Iterator[str]:  # ans
     """For the fixtures `client` and `plain`."""
     yield server.url(CLIENT)
     assert server.refusals() == []
+
+
+def test_a_worker_and_a_client_may_do_what_the_doctor_checks(server: AclServer) -> None:
+    needed = {
+        WORKER: worker_rights(DEFAULT_QUEUE, remote_control=True, db=0),
+        CLIENT: client_rights(DEFAULT_QUEUE),
+    }
+    for user, rights in needed.items():
+        assert [right for right in rights if not server.allows(user, *right)] == []
 
 
 @pytest.mark.parametrize("user", FORBIDDEN)
@@ -160,6 +170,7 @@ def test_an_operator_looks_revokes_and_replays(
     worker.wait_for_log("became a dead letter")
     with connect(url) as redis:
         wait_until(lambda: queue_status(redis, DEFAULT_QUEUE).dead_letters == 1)
+    assert "users@" in shown(url, "status", "--once")
     shown(url, "dead", "purge", "--all", "--yes")
     client.put_label_set("pets", LABELS)
     assert "pets" in shown(url, "labels", "list")

@@ -9,13 +9,14 @@ import pytest
 from support.redis_acl import CLIENT, OPERATOR, USERS, WORKER
 
 from clip_worker.client.push_plan import PUSH_SCRIPT
-from clip_worker.redis import dead_letters, queue_status, result_backend, uploads
+from clip_worker.redis import dead_letters, queue_status, result_backend, uploads, worker_reports
 
 ROOT = Path(__file__).parents[2]
 WORKERS_SCRIPTS = sorted(ROOT.glob("worker/**/*.lua"))
 CALL = re.compile(r"redis\.call\('(\w+)'")
 SCRIPTS = {
     **{str(path.relative_to(ROOT)): (WORKER, path.read_text()) for path in WORKERS_SCRIPTS},
+    "clip_worker/redis/worker_reports.py": (WORKER, worker_reports._PUT),
     "clip_worker/redis/result_backend.py": (WORKER, result_backend._STORE),
     "clip_worker/client/push_plan.py": (CLIENT, PUSH_SCRIPT),
     "clip_worker/redis/uploads.py": (CLIENT, uploads._DISCARD),

@@ -136,9 +136,7 @@ class CeleryBridge:
 def message_of(delivery: Delivery, acks: Acks) -> Message:
     """A delivery as kombu's transport would have brought it."""
     envelope = delivery.envelope
-    # A signature does not cover it, but names the queue.
-    here = {"exchange": "", "routing_key": delivery.queue.name}
-    info = envelope.properties.get("delivery_info") or here
+    info = envelope.properties.get("delivery_info") or {}
     return Message(  # type: ignore[no-untyped-call]  # kombu's
         body=envelope.body or delivery.message,  # the latter if it could not be read
         delivery_tag=delivery.tag,

@@ -19,7 +19,6 @@ from worker.delivery.oversized import OversizedMessageError, check_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clip_worker.contract.message_reader import Verify
     from worker.delivery.acks import Acks
     from worker.delivery.celery_bridge import CeleryBridge
     from worker.delivery.delivery import Delivery
@@ -62,7 +61,7 @@ class Router:
         """Read a delivery's message; False if it can't be read, and became a dead letter."""
         try:
             check_size(delivery.message)
-            delivery.envelope = Envelope.decode(delivery.message, self._verify(delivery))
+            delivery.envelope = self._envelope(delivery)
         except (OversizedMessageError, UnreadableMessageError) as error:
             delivery.envelope = error.envelope
             self._acks.refuse(delivery, error)
@@ -71,9 +70,14 @@ class Router:
         delivery.size = self._policy.size_of(delivery)
         return True
 
-    def _verify(self, delivery: Delivery) -> Verify | None:
-        check = self._policy.signatures
-        return partial(check.verify, queue=delivery.queue.name) if check else None
+    def _envelope(self, delivery: Delivery) -> Envelope:
+        check, queue = self._policy.signatures, delivery.queue.name
+        if check is None:
+            return Envelope.decode(delivery.message)
+        envelope = Envelope.decode(delivery.message, partial(check.verify, queue=queue))
+        # A retry goes where these say, and no signature covers them.
+        info = {"delivery_info": {"exchange": "", "routing_key": queue}}
+        return envelope._replace(properties=envelope.properties | info)
 
     def is_for_handler(self, delivery: Delivery) -> bool:
         """Whether the handler shall have a delivery; if not, it goes where it belongs."""

@@ -16,15 +16,17 @@ class MessageSettings(BaseSettings):
 
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Keys of which one has to have signed a message; the first signs what the "
-        "worker sends. Without one, messages are taken unsigned.",
+        description="keys that sign messages ([security](security.md#signed-messages)): 64 to 128 "
+        "hexadecimal digits; several, separated by commas, while one is replaced: the first signs, "
+        "each is accepted; without one, unsigned messages are taken",
     )
     signing_max_age_s: float = Field(
-        MAX_AGE_S, gt=0, description="How long after it was signed a message is taken."
+        MAX_AGE_S, gt=0, description="how long after it was signed a message is taken"
     )
-
     max_message_bytes: int = Field(
-        MAX_MESSAGE_BYTES, ge=65_536, description="Largest message; a larger one is a dead letter."
+        MAX_MESSAGE_BYTES,
+        ge=65_536,
+        description="largest message; a larger one fails with `MESSAGE_TOO_LARGE`",
     )
 
     @property
