@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import shutil
+import subprocess
+import sys
 
 import pytest
 from celery import signature
@@ -12,7 +14,7 @@ from kombu.exceptions import OperationalError
 from support.coroutines import put_result, run, until
 from support.redis_tls import tls_server
 from support.waiting import wait_until
-from support.worker_process import WorkerProcess
+from support.worker_process import WorkerProcess, clean_environment
 
 from clip_worker import AsyncClient, Client
 from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
@@ -98,9 +100,7 @@ def test_a_certificate_for_another_name_is_refused_unless_the_name_does_not_matt
 
 def test_a_client_shows_the_certificate_that_is_asked_for(tls):
     own = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
-    operator = tls.server.client()
-    operator.config_set("tls-auth-clients", "yes")
-    try:
+    with tls.asking_for_certificates():
         with (
             Client(tls.url(ssl_ca_certs=tls.authority)) as client,
             pytest.raises(QueueUnavailableError),
@@ -108,8 +108,41 @@ def test_a_client_shows_the_certificate_that_is_asked_for(tls):
             client.ping()
         with Client(tls.url(ssl_ca_certs=tls.authority, **own)) as client:
             client.ping()
-    finally:
-        operator.config_set("tls-auth-clients", "no")
+
+
+def test_worker_clients_and_commands_show_the_certificates_that_their_url_names(
+    tls, tmp_path, image, image_file
+):
+    # given a server that asks for certificates of the test's own authority
+    own = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+    url = tls.url(ssl_ca_certs=tls.authority, **own)
+
+    async def answer():
+        async with AsyncClient(url) as client:
+            return await (await client.classify(image, LABELS)).get(LIMIT_S)
+
+    with tls.asking_for_certificates(), WorkerProcess(url, tmp_path, name="mutual") as worker:
+        # then each of them is let in
+        with Client(url) as client:
+            assert client.classify(image, LABELS).get(LIMIT_S).predictions
+        assert run(answer()).predictions
+        labels = ("--labels", ",".join(LABELS))
+        assert LABELS[0] in shown(url, "classify", str(image_file), *labels)
+        assert "mutual@" in shown(url, "status", "--once")
+        assert worker.stop() == 0
+
+
+def shown(url: str, *command: str) -> str:
+    """What `clip-worker` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", *command],
+        env=clean_environment() | {"CLIP_WORKER_REDIS_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_coroutines_check_the_certificate_likewise(tls):

@@ -42,6 +42,16 @@ class TlsServer:
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return f"rediss://{host}:{self.port}/0{query and '?'}{query}"
 
+    @contextmanager
+    def asking_for_certificates(self) -> Iterator[None]:
+        """Ask each client for a certificate of the authority, while it is entered."""
+        with self.server.client() as operator:
+            operator.config_set("tls-auth-clients", "yes")
+            try:
+                yield
+            finally:
+                operator.config_set("tls-auth-clients", "no")
+
 
 @contextmanager
 def tls_server(folder: Path) -> Iterator[TlsServer]:
