@@ -118,3 +118,13 @@ def test_an_operator_with_a_key_replays_what_was_too_old(
         wait_until(lambda: client.dead_letters.get("forged"))
         with pytest.raises(InvalidRequestError, match="can't be replayed: it is not signed"):
             client.dead_letters.replay(["forged"])
+
+
+def test_a_worker_on_kombus_transport_does_not_start_with_keys(redis_url, tmp_path):
+    worker = WorkerProcess(redis_url, tmp_path, name="stock", queue_path="stock", signing_keys=NEW)
+    worker.start()
+    try:
+        assert worker.wait_for_end(LIMIT_S) != 0
+        assert "kombu's transport verifies no signatures" in worker.log
+    finally:
+        worker.kill()
