@@ -53,6 +53,7 @@ FORBIDDEN = {
     OPERATOR: (
         *("flushall", "config set maxmemory 1", "config get *", "acl list", "shutdown", "monitor"),
         *("keys *", "get sessions:1", "set sessions:1 x", "lrange celery 0 -1", "script flush"),
+        *("lpush celery x", "del celery"),
         *("get clip-worker:upload:x", "set clip-worker:label-set:pets x"),
         *("set celery-task-meta-x y", "publish celery-task-meta-x y"),
     ),
@@ -185,7 +186,7 @@ def shown(url: str, *command: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (0, 3), done.stderr  # 3: `status` found dead letters
     return done.stdout
 
 

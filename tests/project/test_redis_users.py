@@ -9,7 +9,14 @@ import pytest
 from support.redis_acl import CLIENT, OPERATOR, USERS, WORKER
 
 from clip_worker.client.push_plan import PUSH_SCRIPT
-from clip_worker.redis import dead_letters, queue_status, result_backend, uploads, worker_reports
+from clip_worker.redis import (
+    dead_letters,
+    misrouted,
+    queue_status,
+    result_backend,
+    uploads,
+    worker_reports,
+)
 
 ROOT = Path(__file__).parents[2]
 WORKERS_SCRIPTS = sorted(ROOT.glob("worker/**/*.lua"))
@@ -24,6 +31,7 @@ SCRIPTS = {
         OPERATOR,
         dead_letters._REPLAY + dead_letters._REPLAY_POST,
     ),
+    "clip_worker/redis/misrouted.py": (OPERATOR, misrouted._LOOK),
     "clip_worker/redis/queue_status.py": (OPERATOR, queue_status._COUNT),
 }
 # Commands of the category @read, as an operator has them, that our scripts call.
