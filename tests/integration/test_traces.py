@@ -19,7 +19,7 @@ from clip_worker.errors import ClipWorkerError
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABELS = ["red", "green"]
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 STAGES = ["labels", "fetch", "decode", "batch_wait", "batch", "forward", "score", "store"]
 ENVIRONMENT = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_RESOURCE_ATTRIBUTES": "team=search"}
