@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery, chain
-from support.fences import Session
-from support.worker_process import WorkerProcess, clean_environment
+from support.fences import Session, starts_workers
+from support.redis_server import new_server
+from support.worker_process import clean_environment
 
 from clip_worker import Client
 from worker.cli.demo.images import DEMO_IMAGES
@@ -41,6 +42,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         for image in DEMO_IMAGES:
             shutil.copy(image.path, tmp_path / name)
+    shutil.copytree(tmp_path / "pictures", tmp_path / "clip_engine" / "demo" / "images")
     shutil.copy(tmp_path / "pictures" / "balloon.webp", tmp_path)
     shutil.copy(tmp_path / "pictures" / "clover.jpg", tmp_path / "cat.jpg")
     (tmp_path / "shapes.txt").write_text(SHAPES)
@@ -50,11 +52,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def page_redis(shared_worker: WorkerProcess) -> Iterator[str]:
-    """The Redis of the shared worker, from which the page's keys are removed."""
-    yield shared_worker.redis
-    with redis.Redis.from_url(shared_worker.redis) as server:
-        server.delete("", "web", "celery", *server.scan_iter("clip-worker:label-set:*"))
+def page_redis(page: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The Redis of the shared worker; one of its own for a page that starts workers itself."""
+    if starts_workers(page):
+        with new_server() as server:
+            yield server.url
+        return
+    url = str(request.getfixturevalue("shared_worker").redis)
+    yield url
+    with redis.Redis.from_url(url) as shared:
+        shared.delete("", "web", "celery", *shared.scan_iter("clip-worker:label-set:*"))
 
 
 @pytest.fixture

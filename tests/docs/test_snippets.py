@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.fences import Fence, Session, check, fences, unknown
+from support.fences import Fence, Session, check, fences, starts_workers, unknown
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.md"))
-SLOW = {"tutorial.md"}  # they start workers of their own
 WITH_SNIPPETS = [
-    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.name in SLOW))
+    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * starts_workers(page))
     for page in PAGES
     if any(fence.is_run for fence in fences(page.read_text()))
 ]

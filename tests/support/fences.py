@@ -80,6 +80,11 @@ def fences(page: str) -> list[Fence]:
     return found
 
 
+def starts_workers(page: Path) -> bool:
+    """Whether one of a page's snippets goes on running: a worker of its own, which takes long."""
+    return any(fence.until for fence in fences(page.read_text()))
+
+
 def unknown(fence: Fence) -> str | None:
     """What is wrong with a snippet that is neither run nor says why not."""
     if fence.language not in RUN + SHOWN:
@@ -146,8 +151,8 @@ class Session:
             else:
                 exec(tree, self._names)
         if printed.getvalue():
-            assert following and following[0].language in ("", "text"), printed.getvalue()
-            check(following[0].code, printed.getvalue())
+            outputs = [each.code for each in following if each.language in ("", "text")]
+            check("".join(outputs), printed.getvalue())
 
     def _run_console(self, code: str) -> None:
         steps = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", code, re.MULTILINE)
@@ -162,7 +167,7 @@ class Session:
         log = self._folder / f"background-{len(self._background)}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}" if "=" not in command.split()[0] else command],
+                ["bash", "-c", f"exec env {command}"],
                 cwd=self._folder,
                 env=self._environment,
                 stdout=file,
