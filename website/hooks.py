@@ -37,7 +37,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
     """Redirect links that leave `docs/` to the site's pages, or take them off."""
-    source = Path(page.file.abs_src_path or "")
+    is_home = page.file.src_uri == "index.md"  # its links are those of a page in docs/
+    source = DOCS / "index.md" if is_home else Path(page.file.abs_src_path or "")
     return LINK.sub(lambda link: redirected(link, source, page.file.src_uri), markdown)
 
 

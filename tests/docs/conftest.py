@@ -95,8 +95,11 @@ def names(page_redis: str, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def session(page_redis: str, folder: Path, names: dict[str, Any]) -> Iterator[Session]:
+def session(
+    page_redis: str, folder: Path, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Session]:
     """Runs a page's snippets."""
+    monkeypatch.chdir(folder)
     environment = clean_environment() | {
         "CLIP_WORKER_REDIS_URL": page_redis,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),

@@ -50,6 +50,13 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     assert "@import" not in "".join(path.read_text() for path in site.rglob("*.css"))
 
 
+def test_the_landing_page_says_what_it_is_for_and_leads_on(site: Path) -> None:
+    page = (site / "index.html").read_text()
+    assert "Send an image and some labels to a queue" in page
+    assert 'class="md-button md-button--primary" href="tutorial.html"' in page
+    assert "{ ." not in page
+
+
 def test_a_link_that_leaves_the_docs_leads_to_a_page_of_the_site_or_is_plain_text(
     site: Path,
 ) -> None:
