@@ -114,7 +114,8 @@ class Session:
     ) -> None:
         self._folder = folder
         self._environment = environment
-        self._names = names
+        self._given = names
+        self._names: dict[str, Any] = {}
         self._replaced = replaced
         self._background: list[subprocess.Popen[bytes]] = []
 
@@ -144,6 +145,7 @@ class Session:
                 self._shell(fence.code, "-euo", "pipefail")
 
     def _run_python(self, code: str, following: list[Fence]) -> None:
+        self._names |= self._given  # a coroutine's `client` is not the next snippet's
         tree = compile(self._here(code), code, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             if tree.co_flags & inspect.CO_COROUTINE:
