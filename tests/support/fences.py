@@ -177,7 +177,9 @@ class Session:
             )
         self._background.append(process)
         wait_until(
-            lambda: fence.until in log.read_text() or process.poll() is not None, log.read_text
+            lambda: fence.until in log.read_text() or process.poll() is not None,
+            log.read_text,
+            limit_s=LIMIT_S,
         )
         assert process.poll() is None, log.read_text()
         check(fence.code.partition("\n")[2] + "...\n", log.read_text(), command)
