@@ -182,7 +182,8 @@ class Session:
             limit_s=LIMIT_S,
         )
         assert process.poll() is None, log.read_text()
-        check(fence.code.partition("\n")[2] + "...\n", log.read_text(), command)
+        expected = self._here(fence.code).splitlines()[1:]
+        check("\n".join(expected), "\n".join(log.read_text().splitlines()[: len(expected)]), command)
 
     def _shell(self, code: str, *options: str) -> str:
         ended = subprocess.run(
