@@ -183,7 +183,9 @@ class Session:
         )
         assert process.poll() is None, log.read_text()
         expected = self._here(fence.code).splitlines()[1:]
-        check("\n".join(expected), "\n".join(log.read_text().splitlines()[: len(expected)]), command)
+        check(
+            "\n".join(expected), "\n".join(log.read_text().splitlines()[: len(expected)]), command
+        )
 
     def _shell(self, code: str, *options: str) -> str:
         ended = subprocess.run(
