@@ -33,6 +33,7 @@ SCRIPTS = {
     ),
     "clip_worker/redis/misrouted.py": (OPERATOR, misrouted._LOOK),
     "clip_worker/redis/queue_status.py": (OPERATOR, queue_status._COUNT),
+    "queue_status.py, for metrics": (WORKER, queue_status._COUNT),
 }
 # Commands of the category @read, as an operator has them, that our scripts call.
 READS = {"exists", "get", "hget", "hlen", "lindex", "llen", "zcard", "zrange"}
