@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from celery.worker.consumer.consumer import (
+    CONNECTION_RETRY,
     INVALID_TASK_ERROR,
     MESSAGE_DECODE_ERROR,
     UNKNOWN_FORMAT,
     UNKNOWN_TASK_ERROR,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from worker.logs.redaction import Redaction, secrets_of
 from worker.settings import Settings
@@ -25,9 +27,10 @@ def shown(
     name: str = "worker.x",
     exc_info: Any = None,
     secrets: tuple[str, ...] = (),
+    level: int = logging.ERROR,
 ) -> str:
     """A record as a handler with the filter writes it."""
-    record = logging.LogRecord(name, logging.ERROR, "x.py", 1, message, arguments, exc_info)
+    record = logging.LogRecord(name, level, "x.py", 1, message, arguments, exc_info)
     assert Redaction(secrets).filter(record)
     return logging.Formatter().format(record)
 
@@ -50,6 +53,27 @@ def test_secrets_are_all_passwords_and_keys_of_the_settings():
     )
 
     assert set(secrets_of(settings)) >= {"bro%40ker", "bro@ker", "senti", "mirror", key}
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("refused pa/ss"), OSError("refused pa/ss")])
+def test_a_lost_connection_is_one_line_of_celerys_and_no_traceback(error: Exception):
+    name, secrets, raised = (
+        "celery.worker.consumer.consumer",
+        ("pa/ss",),
+        (type(error), error, None),
+    )
+    text = shown(
+        CONNECTION_RETRY, name=name, exc_info=raised, secrets=secrets, level=logging.WARNING
+    )
+
+    assert text == f"{CONNECTION_RETRY} (refused ***)"
+
+
+def test_the_traceback_of_a_bug_stays():
+    error = ZeroDivisionError("x")
+    text = shown("Oops", name="celery.worker", exc_info=(type(error), error, None))
+
+    assert text == "Oops\nZeroDivisionError: x"
 
 
 def test_without_secrets_nothing_is_masked():

@@ -65,8 +65,7 @@ class QueueConsumer:
         celery: Hands some of them to Celery.
         is_started: Whether it takes messages, or has.
         given_back: How many messages the drain has requeued.
-        taken_messages: How many it has taken.
-        taken_images: Images in all of these.
+        taken_messages, taken_images: How many it has taken.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -183,13 +182,11 @@ class QueueConsumer:
 
         Args:
             timeout_s: How long to wait for what the handler works on.
-            longest_s: How long to wait for other tasks that a thread runs; None for as long as that
-                takes, for a thread can't be ended.
+            longest_s: How long to wait for other tasks that a thread runs; None for no limit.
             is_urgent: Asked again and again; true ends all waiting.
 
         Returns:
-            Whether threads still run such tasks. Then end the process: within a second these go
-            back to the queue.
+            Whether threads still run such tasks: then end the process within a second.
         """
         if self._is_drained:
             return False

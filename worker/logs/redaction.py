@@ -1,4 +1,4 @@
-"""Keeps secrets and the bodies of messages out of the log, whoever writes there."""
+"""Keeps secrets, the bodies of messages and needless tracebacks out of the log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
 from worker.settings.webhooks import SECRETS
 
 if TYPE_CHECKING:
@@ -14,12 +17,15 @@ if TYPE_CHECKING:
 
 MASK = "***"
 LEAST_SECRET = 4  # characters; shorter words occur everywhere
+CONNECTION_FAULTS = (RedisError, OperationalError, OSError)
 # Where Celery's own sentences about a message it can't use go on with its body or its headers.
 BODY_BEGINS = ("The full contents of the message body", " [type:")
 
 
 class Redaction(logging.Filter):
     """Replaces secrets by stars, and cuts off what Celery quotes of a message.
+
+    Where Celery warns of a lost connection, the error's sentence stands for its traceback.
 
     Args:
         secrets: Texts that no line may contain.
@@ -39,6 +45,8 @@ class Redaction(logging.Filter):
 
     def _clean(self, record: logging.LogRecord) -> None:
         is_celerys = record.name.startswith("celery.") and record.levelno >= logging.WARNING
+        if is_celerys and record.levelno == logging.WARNING:
+            _shorten(record)
         if not self._secrets and not is_celerys:
             return
         said = record.getMessage()
@@ -76,6 +84,13 @@ def _passwords(settings: Settings) -> Iterator[str]:
                 continue
             if password:
                 yield from (password, unquote(password))
+
+
+def _shorten(record: logging.LogRecord) -> None:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, CONNECTION_FAULTS):
+        record.msg, record.args = f"{record.getMessage()} ({error})", ()
+        record.exc_info = record.exc_text = None
 
 
 def _without_body(message: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +21,7 @@ from worker.pipeline.retry import RetryPolicy
 from worker.pipeline.upload_stage import UploadStage
 from worker.preparation.pool import PreparationPool
 from worker.preparation.settings import PreparationSettings
+from worker.runtime.cores import cores
 from worker.runtime.memory_limit import memory_left
 from worker.sources import FetchLimits, FetchPolicy
 
@@ -177,14 +177,3 @@ def replicas(settings: Settings, device: str) -> int:
 def cores_to_share(settings: Settings, device: str, batches_at_once: int) -> int | None:
     """Cores that the forward passes divide; None where torch's number of threads stays."""
     return cores(settings.workers) if device == "cpu" and batches_at_once > 1 else None
-
-
-def cores(workers: int | None = None) -> int:
-    """Cores that this process may use, which a container may have fewer of than the machine.
-
-    Args:
-        workers: `CLIP_WORKER_WORKERS`: each gets its share, and at least one.
-    """
-    linux = hasattr(os, "sched_getaffinity")
-    here = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
-    return max(1, here // (workers or 1))

@@ -21,8 +21,9 @@ from worker.metrics.instruments import Instruments
 from worker.pipeline.pipeline import Pipeline
 from worker.preparation import allocator
 from worker.preparation.pool import PreparationPool
-from worker.runtime.assembly import Progress, assemble, cores, load, named_in_errors, replicas
+from worker.runtime.assembly import Progress, assemble, load, named_in_errors, replicas
 from worker.runtime.batch_handler import BatchHandler
+from worker.runtime.cores import cores
 from worker.runtime.device import PinnedDevice, pin_device, usable_gpus
 from worker.runtime.gpu import gpu_stats
 from worker.runtime.minute_log import MinuteLog
@@ -228,7 +229,7 @@ def load_model(settings: Settings, progress: Progress | None) -> LoadedModel:
     batches_at_once = replicas(settings, device.name)
     if batches_at_once > 1 or device.name != "cpu":
         torch.set_num_threads(1)  # a forward pass that gets more gets it while it runs
-    elif settings.workers:
+    else:
         torch.set_num_threads(cores(settings.workers))
     engine = load(settings, device.name, progress)
     # On a GPU the warm-up determines the largest batch, and with it what else is assembled.

@@ -23,6 +23,8 @@ def cpu(tmp_path):
 
     def cpu(flags: str, quota: str = "max 100000") -> Path:
         (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/self").mkdir()
+        (tmp_path / "proc/self/cgroup").write_text("0::/\n")
         (tmp_path / "proc/cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
         (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
         (tmp_path / "sys/fs/cgroup/cpu.max").write_text(f"{quota}\n")
@@ -103,12 +105,12 @@ def test_a_precision_without_instructions_is_a_warning(cpu) -> None:
     assert check_processor(Settings(device="cpu", precision="float32"), root).status == "ok"
 
 
-def test_a_quota_below_the_cores_is_a_warning(cpu, monkeypatch) -> None:
-    monkeypatch.setattr("worker.cli.doctor.processor.cores", lambda: 8)
-    finding = check_processor(Settings(), cpu("avx2", "150000 100000"))
-    assert finding.status == "warning"
-    assert "1.5 cores" in finding.found
-    assert "CLIP_WORKER_PREPARATION_PROCESSES to 2" in finding.remedy
+def test_a_containers_limit_is_named(cpu) -> None:
+    finding = check_processor(Settings(), cpu("avx2", "50000 100000"))
+    assert (finding.status, finding.found) == (
+        "ok",
+        "1 core of a CPU limit of 0.5, with avx2.",
+    )
 
 
 def test_too_few_open_files_are_a_problem(monkeypatch) -> None:

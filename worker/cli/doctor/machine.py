@@ -13,7 +13,8 @@ from clip_engine.weights.cache import default_cache_dir
 from worker.cli.doctor.amounts import shown_bytes
 from worker.cli.doctor.finding import Finding, ok, problem, skipped, warning
 from worker.preparation.shared_images import SharedImages
-from worker.runtime.assembly import cores, image_memory_bytes
+from worker.runtime.assembly import image_memory_bytes
+from worker.runtime.cores import cores
 from worker.runtime.memory_limit import memory_left
 
 if TYPE_CHECKING:

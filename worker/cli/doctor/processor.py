@@ -1,14 +1,14 @@
-"""Checks the processor: its instructions, and how many cores there are."""
+"""Checks the processor: its instructions, and how many cores a worker uses."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_worker.quoting import quote
 from worker.cli.doctor.finding import Finding, ok, warning
-from worker.runtime.assembly import cores
+from worker.runtime.control_groups import text_of
+from worker.runtime.cores import cores, cpu_limit
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -20,10 +20,11 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def check_processor(settings: Settings, root: Path = Path("/")) -> Finding:
-    """Whether it is fast at what the model needs, and whether a quota leaves it enough cores."""
-    flags, here = _flags(root), cores()
+    """Whether it is fast at what the model needs."""
+    flags, here, limit = _flags(root), cores(root=root), cpu_limit(root)
     fast = ", ".join(flag for flag in FAST if flag in flags) or "none of the vector instructions"
-    found = f"{here} core{'' if here == 1 else 's'}, with {fast}."
+    limited = "" if limit is None else f" of a CPU limit of {limit:g}"
+    found = f"{here} core{'' if here == 1 else 's'}{limited}, with {fast}."
     if flags and not flags & set(ENOUGH):
         return warning(
             f"{found} Without AVX2 the model runs several times slower.",
@@ -36,39 +37,12 @@ def check_processor(settings: Settings, root: Path = Path("/")) -> Finding:
             "may be slower than float32.",
             "Measure with `clip-worker tune`, or set CLIP_WORKER_PRECISION=auto.",
         )
-    quota = _quota(root)
-    if quota is not None and math.ceil(quota) < here:
-        return warning(
-            f"{found} A CPU limit of {quota:g} cores is shared by threads for {here}, which are "
-            "then stopped for part of each tenth of a second.",
-            "Pin the container to cores (cpuset, Kubernetes' static CPU policy), or set "
-            f"CLIP_WORKER_REPLICAS and CLIP_WORKER_PREPARATION_PROCESSES to {math.ceil(quota)}.",
-        )
     return ok(found)
 
 
 def _flags(root: Path) -> set[str]:
-    for line in _text(root / "proc/cpuinfo").splitlines():
+    for line in text_of(root / "proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return set(value.split())
     return set()
-
-
-def _quota(root: Path) -> float | None:
-    """Cores that the control group may use at a time, None without a limit."""
-    words = _text(root / "sys/fs/cgroup/cpu.max").split()
-    if len(words) == 2 and words[0].isdigit():
-        return int(words[0]) / int(words[1])
-    folder = root / "sys/fs/cgroup/cpu"
-    quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
-    if quota.strip().isdigit() and period.strip().isdigit():
-        return int(quota) / int(period)
-    return None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:
-        return ""

@@ -36,9 +36,14 @@ def _check_values(subject: Subject) -> Finding:
 def _check_secrets(subject: Subject) -> Finding:
     if subject.missing or isinstance(subject.settings, str):
         return skipped("The settings can't be read.")
-    if subject.settings.webhook_secret:
-        return ok("There is a secret that signs what is posted to webhooks.")
-    return ok(
-        f"{ENV_PREFIX}WEBHOOK_SECRET is unset, so requests with a webhook are refused; all others "
-        "need no secret."
+    webhooks = (
+        "There is a secret that signs what is posted to webhooks."
+        if subject.settings.webhook_secret
+        else f"{ENV_PREFIX}WEBHOOK_SECRET is unset, so requests with a webhook are refused."
     )
+    messages = (
+        "Only messages that are signed with one of the keys are run."
+        if subject.settings.signing_keys
+        else f"{ENV_PREFIX}SIGNING_KEYS is unset, so whoever may write to Redis may send tasks."
+    )
+    return ok(f"{webhooks} {messages}")

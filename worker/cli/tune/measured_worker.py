@@ -19,7 +19,8 @@ from worker.cli.tune.measurement import Collected, Facts, Round
 from worker.metrics.instruments import Instruments
 from worker.pipeline.image_task import TaggingRequest
 from worker.runtime import gc_tuning
-from worker.runtime.assembly import assemble, cores, named_in_errors
+from worker.runtime.assembly import assemble, named_in_errors
+from worker.runtime.cores import cores
 from worker.runtime.device import VISIBLE, mig_list
 from worker.runtime.state import POOL_START_S, load_model
 
