@@ -35,7 +35,7 @@ def _group_and_above(
     mount: Path, path: str, read: Callable[[Path], Limit | None]
 ) -> Iterator[Limit]:
     """Each group up to the root. In a container the path may be the host's, and lead nowhere."""
-    group = mount / path.strip("/")
+    group: Path = mount / path.strip("/")
     for folder in (group, *group.parents):
         if (limit := read(folder)) is not None:
             yield limit
