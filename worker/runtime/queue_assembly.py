@@ -41,7 +41,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
     worker: str,
     replicas: int,
     watch: Callable[[], None],
-    polled: Callable[[], None],
+    polled: Callable[[], None] = lambda: None,
     instruments: Instruments | None = None,
     traces: Traces | None = None,
     poster: WebhookPoster | None = None,
