@@ -39,7 +39,7 @@ def main() -> None:
     precision = None if settings.precision == "auto" else settings.precision
     engine = load_engine(settings.model, precision=precision, replicas=threads)
     engine.warm()
-    say({"ready": True, "precision": str(engine.precision)})
+    say({"ready": True, "precision": str(engine.model.precision)})
     with ThreadPoolExecutor(threads) as pool:
         for line in sys.stdin:
             request = json.loads(line)
