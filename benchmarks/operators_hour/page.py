@@ -87,7 +87,7 @@ def _account(account: Account) -> Iterator[str]:
     )
     yield ""
     for sentence, count in account.refused.most_common():
-        yield f"- {counted(count, 'time')}: {sentence}"
+        yield from _wrapped(f"- {counted(count, 'time')}: {sentence}", indent="  ")
 
 
 def _fenced(text: str) -> Iterator[str]:
@@ -96,5 +96,7 @@ def _fenced(text: str) -> Iterator[str]:
     yield "```"
 
 
-def _wrapped(text: str) -> Iterator[str]:
-    yield from textwrap.wrap(text, 99, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, indent: str = "") -> Iterator[str]:
+    yield from textwrap.wrap(
+        text, 99, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import concurrency
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import EX_FAILURE
 from celery.signals import (
     after_setup_logger,
@@ -56,6 +58,8 @@ def begin_log(instance: Any, **_: object) -> None:
 @worker_init.connect
 def load_model(sender: Any, **_: object) -> None:
     """Start this process's runtime, or end the process with one sentence and exit status 1."""
+    # Celery's advice, a page long, to cancel tasks when the connection is lost: ours go on.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module="celery")
     try:
         sender.pool_cls = _checked_pool(sender.pool_cls)
         settings = Settings.load()
