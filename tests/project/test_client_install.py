@@ -85,7 +85,7 @@ def test_the_wheel_requires_the_client_only_and_has_all_files(tmp_path: Path):
     assert {str(one) for one in required if one.marker is None} == {
         str(Requirement(line)) for line in client_requirements()
     }
-    extras = {"worker", "demo", "models", "s3", "gcs", "azure"}
+    extras = {"worker", "demo", "models", "otel", "s3", "gcs", "azure"}
     assert {*fields.get_all("Provides-Extra", [])} == extras
     for extra in extras - {"worker"}:  # each brings the worker
         on = {"extra": extra}
