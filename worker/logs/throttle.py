@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MOST_A_MINUTE = 5
+DEAD_LETTER = "became a dead letter"
 WINDOW_S = 60.0
 
 
@@ -37,6 +38,8 @@ class Throttle(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this record is among the first of its minute."""
         if not logging.WARNING <= record.levelno < logging.CRITICAL:
+            return True
+        if DEAD_LETTER in str(record.msg):  # nobody else may learn of that message
             return True
         with self._lock:
             left_out = self._count((record.pathname, record.lineno))
