@@ -31,7 +31,7 @@ def _prepared_at_once(self: Any, requests: Sequence[ImageRequest]) -> None:
 
 
 Engine.encode_pixels = _constant_features  # type: ignore[method-assign]  # what this module is for
-PreparationPool.submit = _prepared_at_once  # type: ignore[method-assign]  # likewise
+PreparationPool.submit = _prepared_at_once  # type: ignore[method-assign]  # no image is read
 PreparationPool.release = lambda _self, _slots: None  # type: ignore[method-assign]  # all have slot 0
 
 __all__ = ["app"]

@@ -35,7 +35,7 @@ class SentinelUrl:
         master: Name of the master.
         db: Number of the database.
         credentials: `username` and `password` of the master, if given.
-        sentinel_credentials: Likewise of the sentinels.
+        sentinel_credentials: `username` and `password` of the sentinels, if given.
     """
 
     hosts: tuple[tuple[str, int], ...]

@@ -1,4 +1,4 @@
-"""Who asks often gets a recent answer, and nobody waits for a Redis that hangs."""
+"""Frequent scrapes share one recent answer, and no scrape waits long for a Redis that hangs."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ class Instruments:
         """Count tasks.
 
         Args:
-            queue: Its name, one that this worker was told to take from.
-            task: Its name, one that is registered here.
+            queue: Name of a queue that this worker consumes.
+            task: Name of a registered task.
             outcome: How they ended.
             code: Of the error; any text.
             count: How many.

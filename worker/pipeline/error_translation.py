@@ -37,7 +37,7 @@ def expired(deadline: float, now: float, before: str) -> ExpiredError:
 
     Args:
         deadline: Unix time in seconds.
-        now: Likewise.
+        now: Unix time in seconds.
         before: What is not done any more, for the sentence.
     """
     return ExpiredError(

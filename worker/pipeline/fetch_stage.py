@@ -50,8 +50,8 @@ class FetchStage:
         pool: Prepares the images.
         retries: Makes further attempts.
         timer: Ends the rests of hosts.
-        threads: Fetches from other hosts at the same time.
-        most_a_host: Likewise, from one host.
+        threads: Simultaneous fetches in all.
+        most_a_host: Simultaneous fetches from one host.
         rest: When a host rests.
         then: The next stage.
         failed: Takes a task that can't be prepared, and why.

@@ -59,8 +59,8 @@ class Pipeline:
         device_lost: Called when the model's device fails for good.
         retry: When an attempt that failed is made again.
         rest: When a host that fails is not asked.
-        fetches: From other hosts at the same time.
-        most_a_host: Likewise, from one host.
+        fetches: Simultaneous fetches in all.
+        most_a_host: Simultaneous fetches from one host.
         runners: Batches at the same time; one for each replica of the model.
         cores: For the forward passes to share; None to leave torch's number of threads alone.
         max_wait_s: See `worker.pipeline.batcher.Batcher`.

@@ -62,8 +62,8 @@ class Dialer:
             cleanup: Closes everything that was opened.
 
         Raises:
-            OSError: No address answered, the handshake failed or the deadline has passed.
-            urllib3.exceptions.HTTPError: Likewise.
+            OSError, urllib3.exceptions.HTTPError: No address answered, the handshake failed or
+                the deadline has passed.
         """
         *others, last = addresses
         for address in others:

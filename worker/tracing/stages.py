@@ -14,7 +14,7 @@ class Stage(NamedTuple):
     Attributes:
         name: As in the result's `timing`.
         began: Unix time in seconds.
-        ended: Likewise.
+        ended: Unix time in seconds.
     """
 
     name: str

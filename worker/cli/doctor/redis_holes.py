@@ -22,8 +22,8 @@ class Hole:
         cves: Its numbers.
         what: Who can do what, after "lets".
         since: First affected version.
-        redis: Branch to its first fixed release.
-        valkey: Likewise; empty if Valkey is not affected.
+        redis: First fixed release of each branch of Redis.
+        valkey: First fixed release of each branch of Valkey; empty if Valkey is not affected.
         tls_only: Whether only servers with TLS are affected.
     """
 

@@ -49,7 +49,7 @@ DEFAULT_PORT = 9108
 def command(redis_url: str, queues: tuple[str, ...], port: int, address: str) -> None:
     """Serve what queues hold, for Prometheus and for autoscalers such as KEDA.
 
-    It needs Redis alone, no model and no worker, so it tells of work when no worker is left.
+    It needs only Redis, no model and no worker, so it shows waiting work even when no worker runs.
     /metrics is for Prometheus. /queue.json shows the first queue and /queues/NAME.json the queue
     NAME as JSON; `total_messages` are those that wait and those in flight.
     """
