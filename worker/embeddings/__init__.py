@@ -1,0 +1,1 @@
+"""Keeps image embeddings, so that old images answer new questions without their pixels."""
