@@ -60,7 +60,7 @@ def stir(model: nn.Module, seed: int) -> None:
 @cache
 def tiny_state(config: CLIPConfig = TINY_VIT, seed: int = 0) -> dict[str, Tensor]:
     """Random weights, float32, in OpenAI's layout; don't change them."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CLIP(config)
     with torch.no_grad():
