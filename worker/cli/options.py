@@ -59,6 +59,16 @@ queue_option = click.option(
     show_default=True,
     help="Queue that the workers take tasks from.",
 )
+queues_option = click.option(
+    "--queue",
+    "queues",
+    type=text,
+    multiple=True,
+    default=(DEFAULT_QUEUE,),
+    envvar=f"{ENV_PREFIX}QUEUE",
+    show_default=True,
+    help="Queue to show; may be given several times.",
+)
 json_lines_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line."
 )

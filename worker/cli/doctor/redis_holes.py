@@ -35,6 +35,21 @@ class Hole:
     tls_only: bool = False
 
 
+# First releases with the fixes of CVE-2026-23479, -23631 and -25243.
+_FIXED_2026_REDIS = {
+    (7, 2): (7, 2, 14),
+    (7, 4): (7, 4, 9),
+    (8, 2): (8, 2, 6),
+    (8, 4): (8, 4, 3),
+    (8, 6): (8, 6, 3),
+}
+_FIXED_2026_VALKEY = {
+    (7, 2): (7, 2, 13),
+    (8, 0): (8, 0, 9),
+    (8, 1): (8, 1, 7),
+    (9, 0): (9, 0, 4),
+}
+
 # Sources: CVE records (cvelistV5) and advisories GHSA-4789-qfc9-5f9q, GHSA-93m2-935m-8rj3,
 # GHSA-8ghh-qpmp-7826, GHSA-c8h9-259x-jff4; release notes of Redis 7.4, 8.2 to 8.10 (redis/docs
 # pull requests 3292, 3702, 3824), of 6.2.23, 6.2.24 and 7.2.16 (redis/redis 15520, 15657, 15667),
@@ -57,38 +72,15 @@ HOLES = (
         ("CVE-2026-23479",),
         "any user who may run blocking commands run code on the server",
         (7, 2),
-        redis={
-            (7, 2): (7, 2, 14),
-            (7, 4): (7, 4, 9),
-            (8, 2): (8, 2, 6),
-            (8, 4): (8, 4, 3),
-            (8, 6): (8, 6, 3),
-        },
-        valkey={
-            (7, 2): (7, 2, 13),
-            (8, 0): (8, 0, 9),
-            (8, 1): (8, 1, 7),
-            (9, 0): (9, 0, 4),
-        },
+        redis=_FIXED_2026_REDIS,
+        valkey=_FIXED_2026_VALKEY,
     ),
     Hole(
         ("CVE-2026-23631", "CVE-2026-25243"),
         "users who may run Lua on a writable replica, or RESTORE, run code on the server",
         (2, 6),
-        redis={
-            (6, 2): (6, 2, 22),
-            (7, 2): (7, 2, 14),
-            (7, 4): (7, 4, 9),
-            (8, 2): (8, 2, 6),
-            (8, 4): (8, 4, 3),
-            (8, 6): (8, 6, 3),
-        },
-        valkey={
-            (7, 2): (7, 2, 13),
-            (8, 0): (8, 0, 9),
-            (8, 1): (8, 1, 7),
-            (9, 0): (9, 0, 4),
-        },
+        redis={(6, 2): (6, 2, 22), **_FIXED_2026_REDIS},
+        valkey=_FIXED_2026_VALKEY,
     ),
     Hole(
         ("CVE-2026-81934",),

@@ -8,30 +8,19 @@ from importlib.util import find_spec
 
 import click
 
-from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import without_password
 from clip_worker.redis.url import check_redis_url, connect
-from worker.cli.options import redis_url_option, text
+from worker.cli.options import queues_option, redis_url_option, text
 from worker.cli.output.usage_error import WrongInputError, say
 from worker.health import paths
-from worker.variables import ENV_PREFIX
 
 DEFAULT_PORT = 9108
 
 
 @click.command("exporter")
 @redis_url_option
-@click.option(
-    "--queue",
-    "queues",
-    type=text,
-    multiple=True,
-    default=(DEFAULT_QUEUE,),
-    envvar=f"{ENV_PREFIX}QUEUE",
-    show_default=True,
-    help="Queue to show; may be given several times.",
-)
+@queues_option
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),

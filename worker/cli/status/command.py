@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.errors import QueueUnavailableError
 from clip_worker.quoting import without_password
 from clip_worker.redis.url import check_redis_url, connect
-from worker.cli.options import redis_url_option, text
+from worker.cli.options import queues_option, redis_url_option
 from worker.cli.output.screen import Screen
 from worker.cli.status.finding import Level
 from worker.cli.status.findings import findings
 from worker.cli.status.outputs import JsonLines, LiveView, PlainText
 from worker.cli.status.reader import SnapshotReader
 from worker.cli.status.redrawn_screen import RedrawnScreen
-from worker.variables import ENV_PREFIX
 
 if TYPE_CHECKING:
     from worker.cli.status.outputs import Output
@@ -31,16 +29,7 @@ USUAL_INTERVAL_S = 2.0
 
 @click.command("status")
 @redis_url_option
-@click.option(
-    "--queue",
-    "queues",
-    type=text,
-    multiple=True,
-    default=(DEFAULT_QUEUE,),
-    envvar=f"{ENV_PREFIX}QUEUE",
-    show_default=True,
-    help="Queue to show; give it again for another one.",
-)
+@queues_option
 @click.option("--once", is_flag=True, help="Look once. Status 0; 3 if there is a problem.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option(
