@@ -115,13 +115,7 @@ class MessageTrace:
                 self._span(stage, self._context, linked)
         else:
             whole = Stage("image", stages[0].began, stages[-1].ended)
-            times: dict[str, Any] = {
-                f"clip_worker.{one.name}_s": one.ended - one.began for one in stages
-            }
-            times["clip_worker.position"] = task.position
-            if task.error is not None:
-                times["error.type"] = task.error.code
-            self._span(whole, self._context, batch, times)
+            self._span(whole, self._context, batch, _image_attributes(task, stages))
 
     def _batch(
         self,
