@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Stores rows so that each is there once, also after a crash between any two calls.
 
-    A run calls `open`, then `write` and `commit` in turns, then `close`, all on one thread. After a
-    crash it opens the sink with the position of the last `commit` that its journal has; the rows
-    that were written after it are written again, so `open` discards them, or `write` replaces a row
-    with the same `item.key`.
+    A run calls `open`, then `commit` at once, so that its journal has a position before the first
+    row; then `write` and `commit` in turns, then `close`, all on one thread. After a crash it opens
+    the sink with the position of the last `commit` that its journal has; the rows that were written
+    after it are written again, so `open` discards them, or `write` replaces a row with the same
+    `item.key`.
     """
 
     def open(self, position: str | None) -> None:
