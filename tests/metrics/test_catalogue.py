@@ -15,6 +15,7 @@ from worker.metrics.codes import OTHER, code_of, label_of
 ROOT = Path(__file__).parents[2]
 # Raised by clients and commands, or before a worker takes tasks.
 NEVER_OF_A_TASK = {
+    *("BAD_EMBEDDING_STORE", "BAD_POSITION", "EMBEDDING_STORE"),
     *("BAD_DEAD_LETTER", "BAD_EVENT", "BAD_MIRROR", "BAD_REDIS_URL", "BAD_RESULT", "BAD_SETTINGS"),
     *("BAD_SHRINK", "BAD_SIGNATURE", "BAD_TASK_ID", "BAD_WEBHOOK_SECRET", "DEVICE_MISSING"),
     *("METRICS_PORT", "MODEL_UNAVAILABLE", "NOT_REGISTERED", "NOT_STARTED", "NO_PILLOW"),

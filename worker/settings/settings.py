@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from clip_worker.errors import ServiceError
 from clip_worker.quoting import quote, without_password
 from worker.settings.batches import BatchSettings
+from worker.settings.embeddings import EmbeddingSettings
 from worker.settings.fetching import FetchSettings
 from worker.settings.health import HealthSettings
 from worker.settings.images import ImageSettings
@@ -31,6 +32,7 @@ class Settings(
     WebhookSettings,
     MessageSettings,
     FetchSettings,
+    EmbeddingSettings,
     ImageSettings,
     BatchSettings,
     ModelSettings,

@@ -1,0 +1,33 @@
+"""Opens the store of embeddings that a URL names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clip_worker.errors import InvalidRequestError
+from clip_worker.quoting import quote, without_password
+from clip_worker.redis.url import connect
+from worker.settings.embeddings import DEFAULT_MAX_BYTES, store_url_remedy
+
+if TYPE_CHECKING:
+    from worker.embeddings.store import EmbeddingStore
+
+
+def open_store(url: str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> EmbeddingStore:
+    """Open a store, which connects when it is first used.
+
+    Args:
+        url: `redis://`, `rediss://` or `sentinel://`.
+        max_bytes: Of Redis's memory for embeddings.
+
+    Raises:
+        InvalidRequestError: `BAD_EMBEDDING_STORE`.
+    """
+    if remedy := store_url_remedy(url):
+        raise InvalidRequestError(
+            f"{quote(without_password(url))} is not the URL of a store of embeddings; {remedy}.",
+            "BAD_EMBEDDING_STORE",
+        )
+    from worker.embeddings.redis_store import RedisStore
+
+    return RedisStore(connect(url, retries=0), max_bytes)
