@@ -110,6 +110,32 @@ def as_completed(handles: Sequence[Some], *, timeout: float | None = None) -> It
             yield waiting.pop(task_id)
 
 
+def first_completed(handles: Sequence[Some], *, timeout: float | None = None) -> list[Some]:
+    """Wait until some of the tasks have ended, and return their handles, up to a thousand.
+
+    Args:
+        handles: Handles of one client, at least one.
+        timeout: Longest wait, in seconds; None for as long as workers keep results.
+
+    Raises:
+        ResultTimeoutError: No task ended within `timeout`.
+        QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
+    """
+    waiting = OrderedDict((handle.id, handle) for handle in handles)
+    limit_s = longest_wait_s(handles, timeout, handles[0]._results.ttl_s)  # noqa: SLF001  # ours
+    return [waiting[task_id] for task_id in _wait_for_some(waiting, limit_s)]
+
+
+def forget_all(handles: Sequence[Handle[Any]]) -> None:
+    """`Handle.forget` for many handles of one client, in one or two round trips.
+
+    Raises:
+        QueueUnavailableError: Redis can't be reached.
+    """
+    if handles:
+        handles[0]._results.forget(*(handle.id for handle in handles))  # noqa: SLF001  # ours
+
+
 def _wait_for_some(waiting: OrderedDict[str, Some], limit_s: float) -> list[str]:
     results = next(iter(waiting.values()))._results  # noqa: SLF001  # of this module
     subscription = results.subscribe(list(waiting))

@@ -89,17 +89,17 @@ class ResultReader:
         # Outside the block: an exception that a task failed with is not an error of Redis.
         return [None if value is None else self._decoder.decode(value) for value in stored]
 
-    def forget(self, task_id: str) -> None:
-        """Delete a task's result, and the note that it was sent.
+    def forget(self, *task_ids: str) -> None:
+        """Delete tasks' results, and the notes that they were sent.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
         """
         with translated(self._url):
-            self._redis.delete(self._app.backend.get_key_for_task(task_id))
+            self._redis.delete(*(RESULT_PREFIX + task_id for task_id in task_ids))
             if self._sent:
                 redis, keys = self._sent
-                redis.delete(keys.sent(task_id))
+                redis.delete(*map(keys.sent, task_ids))
 
     def if_ended(self, published: bytes) -> dict[str, Any] | None:
         """A published message, as `read` returns it; None if the task has not ended with it."""
