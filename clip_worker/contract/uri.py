@@ -24,6 +24,8 @@ UPLOAD_PREFIX = "redis://uploads/"
 # Two characters at least: in C:\cat.jpg the C is a drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PERCENT_ENCODED = ("http", "https", "file", "redis")
 _UPLOAD = re.compile(rf"{UPLOAD_PREFIX}([0-9a-f]{{64}})(?:#([0-9A-Za-z_-]{{1,64}}))?")
 
 
@@ -52,7 +54,7 @@ def validate_uri(uri: str) -> str:
     if scheme == "data":
         data_start(text)
         return text
-    _check_spelling(text)
+    _check_spelling(text, scheme)
     if scheme in ("http", "https"):
         HttpUrl.parse(text)
     elif scheme == "file":
@@ -164,8 +166,12 @@ def _checked_text(uri: str) -> str:
     return text
 
 
-def _check_spelling(uri: str) -> None:
+def _check_spelling(uri: str, scheme: str) -> None:
     if len(uri) > MAX_URI_CHARS:
         raise bad_uri(uri, f"has {len(uri)} characters; at most {MAX_URI_CHARS} are allowed")
-    if match := _BLANK_OR_CONTROL.search(uri):
-        raise bad_uri(uri, f"contains the character {match[0]!r}; write %{ord(match[0]):02X}")
+    if scheme in _PERCENT_ENCODED:
+        if match := _BLANK_OR_CONTROL.search(uri):
+            raise bad_uri(uri, f"contains the character {match[0]!r}; write %{ord(match[0]):02X}")
+    # Object stores decode nothing: s3://pets/my cat.jpg is the object whose key has a blank.
+    elif match := _CONTROL.search(uri):
+        raise bad_uri(uri, f"contains the character {match[0]!r}; rename the object")

@@ -29,6 +29,7 @@ DIGEST = "ab" * 32
         "file:/data/cat.jpg",
         f"redis://uploads/{DIGEST}",
         "s3://bucket/cat.jpg",
+        "s3://bucket/my cat%20(1).jpg",
         "whatever://some/thing",
     ],
 )
@@ -73,6 +74,7 @@ def test_a_path_is_not_a_uri_and_the_error_says_what_to_write(path, advice):
         "file:///a%00b",
         *(f"redis://uploads/{name}" for name in ("g" * 64, "a" * 63, f"{DIGEST}/x")),
         f"redis://elsewhere:6379/{DIGEST}",
+        "s3://bucket/my\ncat.jpg",
     ],
 )
 def test_a_malformed_uri_is_rejected(uri):

@@ -12,17 +12,11 @@ from typing import NoReturn
 from clip_worker.contract.text import decoded
 from clip_worker.contract.uri import scheme_of, validate_uri
 from clip_worker.errors import InvalidRequestError
+from clip_worker.feeds.file_names import SUFFIXES, is_image_file
 from clip_worker.quoting import quote
 from worker.cli.output.usage_error import WrongInputError
 from worker.variables import OBJECT_STORE_SCHEMES
 
-# Common suffixes of the formats that a worker decodes.
-SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
-        *(".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".ico"),
-    }
-)
 SCHEMES = ("http", "https", *OBJECT_STORE_SCHEMES, "data", "file", "redis")
 
 
@@ -83,7 +77,7 @@ def _below(folder: str) -> Iterator[ImageArgument]:
     for here, folders, files in os.walk(folder, onerror=_refuse_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+            if is_image_file(name):
                 path = os.path.join(here, name)  # noqa: PTH118  # as above
                 yield ImageArgument(_shown(path), Path(path))
 
