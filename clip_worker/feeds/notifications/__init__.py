@@ -1,0 +1,1 @@
+"""What object stores send when an object was created, and how it is received."""
