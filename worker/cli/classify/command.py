@@ -7,34 +7,25 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from clip_worker import Client
 from clip_worker.client.image_file import REDIS_MAX_BYTES
-from clip_worker.contract import (
-    DEFAULT_K,
-    DEFAULT_SCORE,
-    DEFAULT_TEMPLATE,
-    ClassifyManyRequest,
-    Outcome,
-    Score,
-    parse,
-)
+from clip_worker.contract import Outcome
 from clip_worker.contract.option_types import PROBABILITIES
 from clip_worker.contract.signatures import KEYS_VARIABLE
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.quoting import without_password
 from worker.cli.classify.image_arguments import ImageArgument, find_images
 from worker.cli.classify.progress import with_progress
+from worker.cli.classify.request_options import read_request, request_options
 from worker.cli.classify.sender import in_order, send
-from worker.cli.label_file import read_label_file
-from worker.cli.options import json_lines_option, queue_option, redis_url_option, text
+from worker.cli.options import json_lines_option, queue_option, redis_url_option
 from worker.cli.output.screen import Screen
 from worker.cli.output.table import NONE_OF_THESE, OutcomeTable
-from worker.cli.output.usage_error import WrongInputError, say
+from worker.cli.output.usage_error import say
 
 Outcomes = Iterable[tuple[int, Outcome]]
 
@@ -43,46 +34,7 @@ PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of
 
 @click.command("classify")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--labels", type=text, multiple=True, metavar="A,B,C", help="Labels to choose from.")
-@click.option(
-    "--labels-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with more labels: one per line, CSV or JSON (docs/labels.md).",
-)
-@click.option(
-    "--label-set", type=text, metavar="NAME", help="Labels that Client.put_label_set has stored."
-)
-@click.option("-k", type=int, default=DEFAULT_K, show_default=True, help="Labels per image.")
-@click.option(
-    "--template",
-    "templates",
-    type=text,
-    multiple=True,
-    metavar="TEXT",
-    help=f"Prompt for a label; may be given several times. [default: {DEFAULT_TEMPLATE!r}]",
-)
-@click.option(
-    "--ensemble",
-    type=text,
-    metavar="NAME",
-    help="Named set of prompts: photo, imagenet (80) or imagenet-simple (7).",
-)
-@click.option(
-    "--score",
-    type=click.Choice(get_args(Score)),
-    default=DEFAULT_SCORE,
-    show_default=True,
-    help="What orders the labels: probabilities over all labels, a probability for each label by "
-    "itself, cosines, or logits.",
-)
-@click.option(
-    "--none-of-these", is_flag=True, help="Print the probability that no label fits, too."
-)
-@click.option(
-    "--threshold",
-    type=float,
-    help="Omit labels with a lower score: 0 to 1, or -1 to 1 for cosine.",
-)
+@request_options
 @json_lines_option
 @redis_url_option
 @queue_option
@@ -95,22 +47,14 @@ PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of
     show_default=True,
     help="Longest wait for the next result.",
 )
-def command(  # noqa: PLR0913  # one argument per option
+def command(
     images: tuple[str, ...],
-    labels: tuple[str, ...],
-    labels_file: Path | None,
-    label_set: str | None,
-    k: int,
     *,
-    templates: tuple[str, ...],
-    ensemble: str | None,
-    score: Score,
-    none_of_these: bool,
-    threshold: float | None,
     as_json: bool,
     redis_url: str,
     queue: str,
     timeout_s: float,
+    **request: Any,
 ) -> int:
     """Find the labels that fit each IMAGE best.
 
@@ -122,16 +66,7 @@ def command(  # noqa: PLR0913  # one argument per option
     there. An image that fails has a line with the reason. The exit status is 1 if any image failed,
     2 for invalid input.
     """
-    prompts = {"templates": list(templates) or None, "ensemble": ensemble}
-    options = _checked(
-        labels=_labels(labels, labels_file, label_set),
-        label_set=label_set,
-        k=k,
-        score=score,
-        none_of_these=none_of_these,
-        threshold=threshold,
-        **prompts,
-    )
+    options = read_request(request)
     found = find_images(images)
     opened = Client(
         redis_url,
@@ -141,39 +76,12 @@ def command(  # noqa: PLR0913  # one argument per option
     )
     with opened as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
-        shown = options.get("labels") or client.get_label_set(str(label_set)).labels
+        shown = options.get("labels") or client.get_label_set(options["label_set"]).labels
         outcomes = send(client, found, timeout_s=timeout_s, **options)
         failed = _print(found, outcomes, _table(found, shown, options), as_json=as_json)
     if failed:
         say(f"{failed} of {len(found)} images failed.")
     return 1 if failed else 0
-
-
-def _labels(listed: Sequence[str], file: Path | None, label_set: str | None) -> list[str] | None:
-    """The labels of both options; None if there are none, but a label set.
-
-    >>> _labels(["cat, dog", "car"], None, None)
-    ['cat', 'dog', 'car']
-    """
-    labels = [label.strip() for part in listed if part for label in part.split(",")]
-    if file is not None:
-        labels += [line.label for line in read_label_file(file)]
-    if not labels and label_set is None:
-        raise WrongInputError(
-            "There are no labels; use --labels cat,dog,..., --labels-file or --label-set."
-        )
-    return labels or None
-
-
-def _checked(**given: Any) -> dict[str, Any]:
-    """The options of the request, validated before any image is sent.
-
-    Raises:
-        InvalidRequestError: Everything that is wrong with them.
-    """
-    options = {name: value for name, value in given.items() if value is not None}
-    parse(ClassifyManyRequest, {"images": ["data:,"], **options})
-    return options
 
 
 @contextlib.contextmanager
