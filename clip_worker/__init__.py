@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clip_worker.client.image_request import ImageRequest
     from clip_worker.client.sign_tasks import sign_tasks
     from clip_worker.client.webhook import verify_webhook
+    from clip_worker.contract.label_set_names import LabelSetVersion
     from clip_worker.contract.label_sets import LabelSet, LabelSetCalibration
     from clip_worker.contract.option_types import Score
     from clip_worker.contract.results import (
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidRequestError",
     "LabelSet",
     "LabelSetCalibration",
+    "LabelSetVersion",
     "Outcome",
     "Prediction",
     "QueueFullError",
@@ -103,6 +105,7 @@ _MODULES = {
     "Score": "contract.option_types",
     "LabelSet": "contract.label_sets",
     "LabelSetCalibration": "contract.label_sets",
+    "LabelSetVersion": "contract.label_set_names",
     "WebhookEvent": "contract.webhooks",
     "sign_tasks": "client.sign_tasks",
     "verify_webhook": "client.webhook",

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from clip_worker.client.arguments import Bytes, Labels, listed, uri_of
 from clip_worker.client.async_submission import has_many_labels
-from clip_worker.client.storage import check_set_name, checked_label_set, prepared_upload
-from clip_worker.contract import LabelSet, LabelSetCalibration
+from clip_worker.client.storage import (
+    check_set_name,
+    checked_label_set,
+    label_set_options,
+    prepared_upload,
+)
+from clip_worker.contract import (
+    DEFAULT_SCORE,
+    LabelSet,
+    LabelSetCalibration,
+    LabelSetVersion,
+    Score,
+)
+from clip_worker.contract.keys import LABEL_SETS
 from clip_worker.redis.error_translation import translated
+from clip_worker.redis.label_set_commands import (
+    ScriptCall,
+    check_removed,
+    listed_versions,
+    put_call,
+    remove_calls,
+)
 from clip_worker.redis.label_sets import KEY_PREFIX, read_label_set, reading
 from clip_worker.redis.uploads import DEFAULT_TTL_S, discard_command, put_commands
 
@@ -98,26 +118,29 @@ class AsyncStorage:
         encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
         return put_commands(encoded, ttl_s, keep=keep)
 
-    async def put_label_set(
+    async def put_label_set(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         name: str,
         labels: Labels,
         *,
         hierarchical: bool = False,
         calibration: LabelSetCalibration | None = None,
+        templates: Iterable[str] | None = None,
+        thresholds: Iterable[float | None] | None = None,
+        score: Score = DEFAULT_SCORE,
     ) -> str:
         """Store labels under a name, for `label_set=name`; see `Client.put_label_set`.
 
         Raises:
-            InvalidRequestError: The name, the labels or the calibration are invalid.
+            InvalidRequestError: The name, the labels or another argument are invalid.
             QueueUnavailableError: Redis can't be reached.
         """
-        given = listed(labels, "labels", "BAD_LABELS")
-        encode = partial(_encoded, name, given, hierarchical, calibration)
+        options, given = label_set_options(locals()), listed(labels, "labels", "BAD_LABELS")
+        encode = partial(_encoded, name, given, options)
         many = has_many_labels({"labels": given})
-        version, stored = await asyncio.to_thread(encode) if many else encode()
+        version, call = await asyncio.to_thread(encode) if many else encode()
         with translated(self.url):
-            await self._parts.commands("SET", KEY_PREFIX + name, stored)
+            await self._parts.commands.run(*call)
         return version
 
     async def get_label_set(self, name: str) -> LabelSet:
@@ -135,6 +158,32 @@ class AsyncStorage:
         is_small = stored is None or len(stored) <= SMALL_BYTES
         return read() if is_small else await asyncio.to_thread(read)
 
+    async def list_label_sets(self) -> list[LabelSetVersion]:
+        """All versions of all label sets; see `Client.list_label_sets`.
+
+        Raises:
+            ServiceError: `BAD_LABEL_SET`: the list can't be read.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        with translated(self.url):
+            found = await self._parts.commands("HGETALL", LABEL_SETS)
+        return listed_versions(dict(zip(found[::2], found[1::2], strict=True)))
+
+    async def remove_label_set(self, name: str) -> None:
+        """Remove a label set, or one of its versions; see `Client.remove_label_set`.
+
+        Raises:
+            InvalidRequestError: `UNKNOWN_LABEL_SET`; or it is the newest of several versions.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        check_set_name(name)
+        replies: list[int] = []
+        with translated(self.url):
+            for call in remove_calls(name):
+                if not any(replies):
+                    replies.append(await self._parts.commands.run(*call))
+        check_removed(name, replies)
+
     async def ping(self) -> None:
         """Check that Redis answers.
 
@@ -145,12 +194,7 @@ class AsyncStorage:
             await self._parts.commands("PING")
 
 
-def _encoded(
-    name: str,
-    labels: Labels,
-    hierarchical: bool,  # noqa: FBT001  # as in `AsyncStorage.put_label_set`
-    calibration: LabelSetCalibration | None,
-) -> tuple[str, str]:
-    """A label set's version, and what is stored."""
-    label_set = checked_label_set(name, labels, hierarchical, calibration)
-    return label_set.version, label_set.to_json()
+def _encoded(name: str, labels: Labels, options: Mapping[str, Any]) -> tuple[str, ScriptCall]:
+    """A label set's version, and the call that stores it."""
+    label_set = checked_label_set(name, labels, options)
+    return label_set.version, put_call(name, label_set)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from clip_worker.client.arguments import Bytes, Labels, image_bytes, listed, uri_of
 from clip_worker.client.parts import ClientParts
 from clip_worker.client.shrinking import shrink
-from clip_worker.contract import LabelSet, LabelSetCalibration, RequestOptions, parse
+from clip_worker.contract import (
+    DEFAULT_SCORE,
+    LabelSet,
+    LabelSetCalibration,
+    LabelSetVersion,
+    RequestOptions,
+    Score,
+    parse,
+)
+from clip_worker.contract.label_set_names import check_new_name
 from clip_worker.errors import InvalidRequestError
 from clip_worker.redis.error_translation import translated
 from clip_worker.redis.uploads import DEFAULT_TTL_S, UploadStore
@@ -92,15 +102,22 @@ class Storage:
         with translated(self.url):
             UploadStore(self._redis).discard(uri_of(uri))
 
-    def put_label_set(
+    def put_label_set(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         name: str,
         labels: Labels,
         *,
         hierarchical: bool = False,
         calibration: LabelSetCalibration | None = None,
+        templates: Iterable[str] | None = None,
+        thresholds: Iterable[float | None] | None = None,
+        score: Score = DEFAULT_SCORE,
     ) -> str:
         """Store labels under a name, for `label_set=name`; workers use a new version within 5 s.
+
+        Content that differs from that of the newest version makes a new one, numbered 1, 2, 3 and
+        so on: `animals` is the newest version, `animals@3` stays what it is. The newest 50 are
+        kept.
 
         Args:
             name: Of the set.
@@ -108,21 +125,28 @@ class Storage:
             hierarchical: Whether they are paths, such as `animal > dog > beagle`. Prompts get the
                 last part, and results have the most probable nodes of each level.
             calibration: What was fitted to labelled images (`clip-worker labels calibrate`).
+            templates: Prompts of requests that give none of their own.
+            thresholds: For each label its least score, or None: of requests with this `score` that
+                give no threshold.
+            score: The score that `thresholds` are for.
 
         Returns:
             The version: 12 hexadecimal digits that depend only on the content.
 
         Raises:
-            InvalidRequestError: The name, the labels or the calibration are invalid.
+            InvalidRequestError: The name, the labels or another argument are invalid.
             QueueUnavailableError: Redis can't be reached.
         """
-        label_set = checked_label_set(name, labels, hierarchical, calibration)
+        label_set = checked_label_set(name, labels, label_set_options(locals()))
         with translated(self.url):
             self._parts.label_sets.put(name, label_set)
         return label_set.version
 
     def get_label_set(self, name: str) -> LabelSet:
         """The labels that `put_label_set` has stored under a name.
+
+        Args:
+            name: Of the set, for its newest version, or of a version, such as `animals@3`.
 
         Raises:
             InvalidRequestError: The name is invalid, or `UNKNOWN_LABEL_SET`.
@@ -132,6 +156,33 @@ class Storage:
         check_set_name(name)
         with translated(self.url):
             return self._parts.label_sets.read(name)
+
+    def list_label_sets(self) -> list[LabelSetVersion]:
+        """All versions of all label sets, by name and number.
+
+        A set that a version of clip-worker without numbers has stored is not among them until it is
+        stored again.
+
+        Raises:
+            ServiceError: `BAD_LABEL_SET`: the list can't be read.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        with translated(self.url):
+            return self._parts.label_sets.versions()
+
+    def remove_label_set(self, name: str) -> None:
+        """Remove a label set with all its versions, or one version.
+
+        Args:
+            name: Of the set, or of a version that is not the newest of several, as `animals@3`.
+
+        Raises:
+            InvalidRequestError: `UNKNOWN_LABEL_SET`; or it is the newest of several versions.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        check_set_name(name)
+        with translated(self.url):
+            self._parts.label_sets.remove(name)
 
     def ping(self) -> None:
         """Check that Redis answers.
@@ -162,17 +213,21 @@ def check_set_name(name: str) -> None:
     parse(RequestOptions, {"label_set": name})
 
 
-def checked_label_set(
-    name: str,
-    labels: Labels,
-    hierarchical: bool,  # noqa: FBT001  # as in `Storage.put_label_set`
-    calibration: LabelSetCalibration | None,
-) -> LabelSet:
-    """A label set to store; the arguments are those of `Storage.put_label_set`."""
+def label_set_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What `put_label_set` was given besides the name and the labels.
+
+    Raises:
+        InvalidRequestError: Templates or thresholds are not iterable.
+    """
+    given = {name: arguments[name] for name in ("hierarchical", "calibration", "score")}
+    for name, code in (("templates", "BAD_TEMPLATE"), ("thresholds", "BAD_LABELS")):
+        value = arguments[name]
+        given[name] = None if value is None else listed(value, name, code)
+    return given
+
+
+def checked_label_set(name: str, labels: Labels, options: Mapping[str, Any]) -> LabelSet:
+    """A label set to store; `options` are from `label_set_options`."""
     check_set_name(name)
-    given = {
-        "labels": listed(labels, "labels", "BAD_LABELS"),
-        "hierarchical": hierarchical,
-        "calibration": calibration,
-    }
-    return parse(LabelSet, given)
+    check_new_name(name)
+    return parse(LabelSet, {"labels": listed(labels, "labels", "BAD_LABELS"), **options})

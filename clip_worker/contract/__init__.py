@@ -4,12 +4,14 @@ Any Celery client in any language can be a producer; `clip_worker.client` is the
 package loads no torch.
 """
 
+from clip_worker.contract.label_set_names import LabelSetVersion
 from clip_worker.contract.label_sets import LabelSet, LabelSetCalibration
 from clip_worker.contract.option_types import (
     DEFAULT_SCORE,
     DEFAULT_TEMPLATE,
     MAX_LABEL_CHARS,
     MAX_LABELS,
+    MAX_TEMPLATES,
     Score,
 )
 from clip_worker.contract.requests import (
@@ -18,7 +20,6 @@ from clip_worker.contract.requests import (
     DEFAULT_K,
     MAX_IMAGES,
     MAX_MESSAGE_BYTES,
-    MAX_TEMPLATES,
     SENT_AT_HEADER,
     ClassifyManyRequest,
     ClassifyRequest,
@@ -52,6 +53,7 @@ __all__ = [
     "Failure",
     "LabelSet",
     "LabelSetCalibration",
+    "LabelSetVersion",
     "Outcome",
     "Prediction",
     "RequestOptions",

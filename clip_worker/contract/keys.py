@@ -1,4 +1,4 @@
-"""Names of Redis keys: queues, their dead letters, results and uploads."""
+"""Names of Redis keys: queues, their dead letters, results, uploads and label sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ PREFIX = "clip-worker"
 # Not "celery": there a backend's own workers would take our tasks, and answer `NotRegistered`.
 DEFAULT_QUEUE = "clip"
 RESULT_PREFIX = "celery-task-meta-"  # of the keys under which Celery stores results
+LABEL_SETS = f"{PREFIX}:label-sets"  # hash, name of a label set to its versions, as JSON
+NEW_LABEL_SETS = f"{PREFIX}:new-label-sets"  # stream: the versions that were stored last
 # kombu puts a message of priority n into the list of the nearest step below n; 0 is most urgent.
 PRIORITY_STEPS = (0, 3, 6, 9)
 PRIORITY_SEPARATOR = "\x06\x16"
@@ -21,6 +23,11 @@ def upload_key(digest: str) -> str:
 def upload_users_key(digest: str) -> str:
     """Set: the tasks, and the claims of clients, for which an upload is kept."""
     return f"{upload_key(digest)}:users"
+
+
+def label_set_key(name: str) -> str:
+    """String: the newest version of a label set, or one of its versions (`animals@3`)."""
+    return f"{PREFIX}:label-set:{name}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationInfo, field_validator
 
 from clip_worker.contract.faults import FaultError
-from clip_worker.contract.option_types import Labels, Number, Score, Template
+from clip_worker.contract.option_types import (
+    DEFAULT_SCORE,
+    Labels,
+    Number,
+    Score,
+    Template,
+    Templates,
+    check_threshold,
+)
 from clip_worker.contract.results import Wire
 from clip_worker.contract.text import read_json
 from clip_worker.quoting import quote
@@ -57,11 +65,21 @@ class LabelSet(Wire):
             get the last part.
         labels: All different; paths with one blank on each side of a `>`.
         calibration: For these labels, if there is one.
+        templates: Prompts of requests that give none of their own; None for the usual one.
+        score: The score that `thresholds` are for: they count for requests with this score.
+        thresholds: For each label its least score, or None. A request's own threshold and those of
+            a calibration that fits the request go before them. None if there are none.
+        number: Of the version, from 1 on; None before the set is stored, and where a version of
+            clip-worker without numbers has stored it.
     """
 
     hierarchical: StrictBool = False
     labels: Labels
     calibration: LabelSetCalibration | None = None
+    templates: Templates | None = None
+    score: Score = DEFAULT_SCORE
+    thresholds: tuple[Number | None, ...] | None = None
+    number: Annotated[StrictInt, Field(ge=1)] | None = None
 
     @field_validator("labels")
     @classmethod
@@ -70,7 +88,7 @@ class LabelSet(Wire):
 
     @field_validator("calibration")
     @classmethod
-    def _one_threshold_a_label(
+    def _one_fitted_threshold_a_label(
         cls, calibration: LabelSetCalibration | None, others: ValidationInfo
     ) -> LabelSetCalibration | None:
         labels = others.data.get("labels")  # None if they are invalid
@@ -83,21 +101,46 @@ class LabelSet(Wire):
             )
         return calibration
 
+    @field_validator("thresholds")
+    @classmethod
+    def _one_threshold_a_label(
+        cls, thresholds: tuple[float | None, ...] | None, others: ValidationInfo
+    ) -> tuple[float | None, ...] | None:
+        labels = others.data.get("labels")
+        if labels and thresholds is not None and len(thresholds) != len(labels):
+            raise FaultError(
+                f"There are {len(thresholds)} thresholds for {len(labels)} labels; give one for "
+                "each label, null for a label without one.",
+                "BAD_LABELS",
+            )
+        for threshold in thresholds or ():
+            if threshold is not None:
+                check_threshold(threshold, others)
+        return thresholds
+
     @cached_property
     def version(self) -> str:
         """12 hexadecimal digits that depend only on the content."""
-        if self.hierarchical or self.calibration:
-            return _digest(self.model_dump(mode="json"))
-        return _digest(list(self.labels))
+        is_plain = not (self.hierarchical or self.calibration or self.templates or self.thresholds)
+        return _digest(list(self.labels) if is_plain else self._content())
 
     def to_json(self) -> str:
-        """What is stored."""
-        fields = self.model_dump(mode="json")
-        return json.dumps({"version": self.version, **fields})
+        """What is stored, but for the number."""
+        return json.dumps({"version": self.version, **self._content()})
+
+    def _content(self) -> dict[str, Any]:
+        """What the version depends on. Later fields are left out where they are not used.
+
+        Without them it is what earlier versions of clip-worker wrote, with the same digest.
+        """
+        unused = {"number"} | ({"templates"} if self.templates is None else set())
+        if self.thresholds is None:
+            unused |= {"thresholds", "score"}
+        return self.model_dump(mode="json", exclude=unused)
 
     @classmethod
     def from_json(cls, stored: bytes) -> Self:
-        """Read what is stored; also what earlier versions wrote, who knew `labels` only.
+        """Read what is stored, also by other versions of clip-worker; unknown fields are ignored.
 
         Raises:
             ValueError: It is not a label set.

@@ -16,6 +16,7 @@ from clip_worker.quoting import quote
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 MAX_LABELS = 100_000
+MAX_TEMPLATES = 200
 MAX_LABEL_CHARS = 2_000  # 75 tokens are less; the tokenizer's time grows faster than the text
 
 Score: TypeAlias = Literal["softmax", "sigmoid", "cosine", "logit"]
@@ -75,7 +76,7 @@ def _check_template(template: str) -> str:
     return template
 
 
-def _check_threshold(threshold: float, others: ValidationInfo) -> float:
+def check_threshold(threshold: float, others: ValidationInfo) -> float:
     """Check a threshold against the scale of the `score`, a field before it."""
     score = others.data.get("score")  # None if it is invalid
     least = -1 if score == "cosine" else 0
@@ -101,8 +102,9 @@ def _checked_by(validate: Callable[[str], str]) -> AfterValidator:
 Labels = Annotated[tuple[StrictStr, ...], AfterValidator(check_labels)]
 K = Annotated[StrictInt, AfterValidator(_check_k)]
 Template = Annotated[StrictStr, AfterValidator(_check_template)]
+Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=MAX_TEMPLATES)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Threshold = Annotated[Number, AfterValidator(_check_threshold)]
+Threshold = Annotated[Number, AfterValidator(check_threshold)]
 Uri = Annotated[StrictStr, _checked_by(validate_uri)]
 Webhook = Annotated[StrictStr, _checked_by(validate_webhook)]

@@ -23,6 +23,7 @@ from clip_worker.contract.option_types import (
     Number,
     Score,
     Template,
+    Templates,
     Threshold,
     Uri,
     Webhook,
@@ -36,7 +37,6 @@ CLASSIFY_MANY = "clip.classify_many"
 SENT_AT_HEADER = "clip_sent_at"  # Unix time in seconds, set by our client; optional
 
 DEFAULT_K = 5
-MAX_TEMPLATES = 200
 MAX_IMAGES = 512
 MAX_MESSAGE_BYTES = 128 * 1024 * 1024  # by default; of the message as it is in Redis
 
@@ -48,11 +48,13 @@ class RequestOptions(Wire):
 
     Attributes:
         labels: Distinct labels, or
-        label_set: the name of a set stored by `Client.put_label_set`.
+        label_set: the name of a set stored by `Client.put_label_set`: `animals` for its newest
+            version, `animals@3` for the third.
         k: Maximum number of predictions.
         template: Prompt for a label, with one `{}`, or
         templates: several, whose features are averaged, or
-        ensemble: the name of a set of templates that the worker has.
+        ensemble: the name of a set of templates that the worker has. Without any, those of the
+            label set, or else `a photo of a {}.`
         score: What `threshold` and the order of the predictions are about: `softmax`, `sigmoid`,
             `cosine` or `logit`.
         none_of_these: Whether the result includes the probability that no label fits.
@@ -69,9 +71,7 @@ class RequestOptions(Wire):
     label_set: Name | None = None
     k: K = DEFAULT_K
     template: Template | None = None
-    templates: (
-        Annotated[tuple[Template, ...], Field(min_length=1, max_length=MAX_TEMPLATES)] | None
-    ) = None
+    templates: Templates | None = None
     ensemble: Name | None = None
     score: Score = DEFAULT_SCORE
     none_of_these: StrictBool = False
@@ -102,10 +102,15 @@ class RequestOptions(Wire):
         return self
 
     @property
+    def own_templates(self) -> tuple[str, ...]:
+        """The given templates, if any; not for requests with an `ensemble`."""
+        assert self.ensemble is None, "only the worker has the templates of an ensemble"
+        return self.templates or ((self.template,) if self.template else ())
+
+    @property
     def all_templates(self) -> tuple[str, ...]:
         """The given templates, or the default; not for requests with an `ensemble`."""
-        assert self.ensemble is None, "only the worker has the templates of an ensemble"
-        return self.templates or (self.template or DEFAULT_TEMPLATE,)
+        return self.own_templates or (DEFAULT_TEMPLATE,)
 
 
 class ClassifyRequest(RequestOptions):

@@ -41,7 +41,8 @@ class UsedLabelSet(Wire):
     """The stored label set that an image was classified with.
 
     Attributes:
-        name: Of the set.
+        name: The set and the number of its version, such as `animals@3`, which a request may say to
+            get the same labels again; of a set without numbers its name alone.
         version: As `Client.put_label_set` returned it.
         calibration: The id of the calibration that was applied; None if there was none.
     """

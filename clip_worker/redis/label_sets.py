@@ -1,4 +1,7 @@
-"""Stores and reads label sets in Redis, so that tasks need not contain their labels."""
+"""Stores and reads label sets in Redis, so that tasks need not contain their labels.
+
+Wherever a name is taken, `animals` is the newest version of a set, and `animals@3` its third.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from clip_worker.contract.keys import LABEL_SETS, label_set_key
+from clip_worker.contract.label_set_names import LabelSetVersion
 from clip_worker.contract.label_sets import LabelSet
-from clip_worker.errors import InvalidRequestError, QueueUnavailableError, ServiceError
+from clip_worker.errors import QueueUnavailableError, ServiceError
 from clip_worker.quoting import quote
+from clip_worker.redis.label_set_commands import (
+    ScriptCall,
+    StoredVersion,
+    check_removed,
+    listed_versions,
+    put_call,
+    remove_calls,
+    stored_version,
+    unknown_label_set,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
 
-KEY_PREFIX = "clip-worker:label-set:"
+KEY_PREFIX = label_set_key("")
 FRESH_S = 5.0  # how long a worker caches a set, and thus until it uses a new version
 
 
@@ -41,18 +56,44 @@ class LabelSets:
         self._cached: dict[str, _Cached] = {}
         self._lock = threading.Lock()
 
-    def put(self, name: str, label_set: LabelSet) -> None:
-        """Store a set, or a new version of it.
+    def put(self, name: str, label_set: LabelSet) -> StoredVersion:
+        """Store a set's next version, unless the newest one has the same content.
+
+        Returns:
+            Its number, and whether it is new.
+
+        Raises:
+            InvalidRequestError: The name is that of a version.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        call = put_call(name, label_set)
+        with _told(f"The label set {quote(name)} can't be stored"):
+            return stored_version(self._run(call))
+
+    def remove(self, name: str) -> None:
+        """Remove a set with all its versions, or one version (`animals@3`).
+
+        Raises:
+            InvalidRequestError: `UNKNOWN_LABEL_SET`; or it is the newest of several versions.
+            QueueUnavailableError: Redis can't be reached.
+        """
+        replies: list[int] = []
+        with _told(f"The label set {quote(name)} can't be removed"):
+            for call in remove_calls(name):
+                if not any(replies):
+                    replies.append(self._run(call))
+        check_removed(name, replies)
+
+    def versions(self) -> list[LabelSetVersion]:
+        """All versions of all sets, by name and number.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
+            ServiceError: `BAD_LABEL_SET`: the list of versions can't be read.
         """
-        try:
-            self._redis.set(KEY_PREFIX + name, label_set.to_json())
-        except RedisError as error:
-            raise QueueUnavailableError(
-                f"The label set {name!r} can't be stored: {error}."
-            ) from error
+        with _told("The label sets can't be listed"):
+            index: Any = self._redis.hgetall(LABEL_SETS)
+        return listed_versions(index)
 
     def get(self, name: str) -> LabelSet:
         """A set, cached for 5 seconds: the same object for as long as what is stored stays.
@@ -81,26 +122,44 @@ class LabelSets:
         return read_label_set(name, self._read(name))
 
     def names(self) -> list[str]:
-        """The names of all sets, sorted.
+        """The names of all sets, sorted; without those that have no numbers where SCAN is denied.
 
         Raises:
             QueueUnavailableError: Redis can't be reached.
+            ServiceError: `BAD_LABEL_SET`: the list of versions can't be read.
         """
-        try:
-            keys = list(self._redis.scan_iter(match=KEY_PREFIX + "*", count=1000))
-        except RedisError as error:
-            raise QueueUnavailableError(f"The label sets can't be listed: {error}.") from error
-        names = (key.decode(errors="replace") for key in keys)
-        return sorted({name.removeprefix(KEY_PREFIX) for name in names})
+        versions = self.versions()
+        listed = {version.name for version in versions}
+        return sorted(listed | (self._scanned() - {version.exact_name for version in versions}))
+
+    def _scanned(self) -> set[str]:
+        """What is stored under keys like those of sets, which needs the right to list all keys."""
+        with _told("The label sets can't be listed"):
+            try:
+                keys = list(self._redis.scan_iter(match=KEY_PREFIX + "*", count=1000))
+            except NoPermissionError:
+                return set()
+        return {key.decode(errors="replace").removeprefix(KEY_PREFIX) for key in keys}
+
+    def _run(self, call: ScriptCall) -> Any:
+        return self._redis.register_script(call.script)(keys=call.keys, args=call.args)
 
     def _read(self, name: str) -> bytes | None:
-        try:
-            with reading(name):
-                return self._redis.get(KEY_PREFIX + name)  # type: ignore[return-value]  # not decoded
-        except RedisError as error:
-            raise QueueUnavailableError(
-                f"The label set {quote(name)} can't be read: {error}."
-            ) from error
+        with _told(f"The label set {quote(name)} can't be read"), reading(name):
+            return self._redis.get(KEY_PREFIX + name)  # type: ignore[return-value]  # not decoded
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Translate redis-py's errors.
+
+    Raises:
+        QueueUnavailableError: What can't be done, and why.
+    """
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailableError(f"{what}: {error}.") from error
 
 
 @contextmanager
@@ -130,10 +189,7 @@ def read_label_set(name: str, stored: bytes | None) -> LabelSet:
         ServiceError: `BAD_LABEL_SET`.
     """
     if stored is None:
-        raise InvalidRequestError(
-            f"There is no label set {quote(name)}; store it with Client.put_label_set.",
-            "UNKNOWN_LABEL_SET",
-        )
+        raise unknown_label_set(name)
     try:
         return LabelSet.from_json(stored)
     except ValueError as error:

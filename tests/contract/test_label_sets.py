@@ -35,14 +35,21 @@ def test_the_paths_of_a_hierarchy_are_spelled_alike() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"labels": PATHS, "hierarchical": True}, {"calibration": CALIBRATION}],
-    ids=["plain", "hierarchical", "calibrated"],
+    [
+        {},
+        {"labels": PATHS, "hierarchical": True},
+        {"calibration": CALIBRATION},
+        {"templates": ["a {}"], "thresholds": [-0.5, None, 0.25], "score": "cosine"},
+    ],
+    ids=["plain", "hierarchical", "calibrated", "with its own templates and thresholds"],
 )
 def test_a_set_survives_being_stored(fields: dict[str, Any]) -> None:
     written = label_set(**fields)
     stored = written.to_json()
     assert LabelSet.from_json(stored.encode()) == written
-    assert json.loads(stored).keys() == {"version", "labels", "hierarchical", "calibration"}
+    later = {"templates", "thresholds", "score"} & fields.keys()
+    usual = {"version", "labels", "hierarchical", "calibration"}
+    assert json.loads(stored).keys() == usual | later
 
 
 def test_a_record_of_labels_alone_is_read_with_the_version_it_had() -> None:
@@ -62,11 +69,15 @@ def test_a_version_tells_each_difference_and_nothing_else() -> None:
         label_set(labels=["cat", "dog"]),
         label_set(hierarchical=True),
         *(label_set(calibration=each) for each in calibrations),
+        label_set(templates=["a {}"]),
+        label_set(thresholds=[0.5, None, None]),
+        label_set(thresholds=[0.5, None, None], score="sigmoid"),
     ]
     versions = [each.version for each in sets]
     assert len(set(versions)) == len(sets)
     assert {len(version) for version in versions} == {12}
     assert [LabelSet.from_json(each.to_json().encode()).version for each in sets] == versions
+    assert label_set(number=5).version == label_set().version
     assert calibrations[0].id != calibrations[1].id
 
 
@@ -96,6 +107,12 @@ def test_a_version_tells_each_difference_and_nothing_else() -> None:
         ({"calibration": {**FITTED, "score": "dot"}}, "BAD_CALIBRATION", ["score is 'dot'"]),
         ({"calibration": {"rows": 5}}, "BAD_CALIBRATION", ["model_digest' is missing"]),
         ({"calibration": 0.5}, "BAD_CALIBRATION", ["calibration is 0.5"]),
+        ({"templates": []}, "BAD_TEMPLATE", ["at least one"]),
+        ({"templates": ["a"]}, "BAD_TEMPLATE", ["0 placeholders"]),
+        ({"thresholds": [0.5]}, "BAD_LABELS", ["1 thresholds for 3 labels"]),
+        ({"thresholds": [0.5, 1.5, None]}, "INVALID_REQUEST", ["threshold is 1.5", "softmax"]),
+        ({"thresholds": [0, "x", None]}, "INVALID_REQUEST", ["thresholds.1 is 'x'"]),
+        ({"number": 0}, "INVALID_REQUEST", ["number is 0"]),
     ],
 )
 def test_an_invalid_set_is_rejected(fields: dict[str, Any], code: str, words: list[str]) -> None:

@@ -129,7 +129,9 @@ def test_a_client_sends_and_reads_whatever_the_client_offers(
     once.forget()
     client.put_label_set("users", LABELS)
     assert client.get_label_set("users").labels == tuple(LABELS)
-    assert client.classify(image, label_set="users").get(LIMIT_S).predictions
+    assert client.classify(image, label_set="users@1").get(LIMIT_S).predictions
+    assert [each.exact_name for each in client.list_label_sets()] == ["users@1"]
+    client.remove_label_set("users")
     [(_, outcome)] = client.classify_many([image], LABELS, timeout=LIMIT_S)
     assert outcome.status == "ok"
 

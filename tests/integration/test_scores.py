@@ -108,7 +108,7 @@ def test_the_levels_of_a_hierarchy_sum_up(ask: Ask, client: Client, engine: Engi
     # then
     assert answer.label_set is not None
     assert answer.label_set.model_dump() == {
-        "name": "shapes",
+        "name": "shapes@1",
         "version": version,
         "calibration": None,
     }

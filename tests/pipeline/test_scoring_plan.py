@@ -9,6 +9,7 @@ import pytest
 from support.fake_clock import FakeClock
 from support.tiny_clip import tiny_engine
 
+from clip_engine.prompts import DEFAULT_TEMPLATE
 from clip_engine.scoring.options import SOFTMAX
 from clip_worker.contract import LabelSet, LabelSetCalibration, UsedLabelSet
 from worker.pipeline.image_task import TaggingRequest
@@ -33,6 +34,19 @@ SETS = {
     "plain": LabelSet(labels=("cat", "dog")),
     "paths": LabelSet(labels=PATHS, hierarchical=True),
     "calibrated": LabelSet(labels=("cat", "dog"), calibration=CALIBRATION),
+    "own": LabelSet(
+        labels=("cat", "dog"),
+        templates=("own {}",),
+        score="sigmoid",
+        thresholds=(0.25, None),
+        number=3,
+    ),
+    "both": LabelSet(
+        labels=("cat", "dog"),
+        calibration=CALIBRATION,
+        templates=TEMPLATES,
+        thresholds=(0.25, 0.25),
+    ),
     "other": LabelSet(
         labels=("cat", "dog"),
         calibration=CALIBRATION.model_copy(update={"model_digest": "1" * 64}),
@@ -138,3 +152,39 @@ def test_a_calibration_for_something_else_is_not_applied_and_the_log_says_so_onc
     clock.sleep(QUIET_S)
     planner.of_label_set(asked)
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(("given", "used"), [((), ("own {}",)), (TEMPLATES, TEMPLATES)])
+def test_a_request_gets_the_templates_of_its_label_set_unless_it_gives_its_own(
+    planner: ScoringPlanner, given: tuple[str, ...], used: tuple[str, ...]
+) -> None:
+    assert planner.of_label_set(request("own", templates=given)).lists == ((("cat", "dog"), used),)
+    plain = planner.of_label_set(request("plain", templates=())).lists
+    assert plain == ((("cat", "dog"), (DEFAULT_TEMPLATE,)),)
+
+
+def test_the_thresholds_of_a_label_set_count_for_their_score(planner: ScoringPlanner) -> None:
+    assert planner.of_label_set(request("own", score="sigmoid")).thresholds == (0.25, None)
+    assert planner.of_label_set(request("own")).thresholds is None
+
+
+def test_a_calibration_that_fits_goes_before_the_thresholds_of_its_label_set(
+    planner: ScoringPlanner,
+) -> None:
+    # given a calibration that was fitted with the templates of the set
+    fits = planner.of_label_set(request("both", templates=()))
+    assert (fits.thresholds, fits.scoring.temperature) == ((0.5, None), 0.5)
+    # and a request with others
+    other = planner.of_label_set(request("both", templates=("a {}",)))
+    assert (other.thresholds, other.scoring.temperature) == ((0.25, 0.25), 1.0)
+
+
+@pytest.mark.parametrize("name", ["own", "own@3"])
+def test_a_result_names_the_version_that_was_used(engine: Engine, name: str) -> None:
+    class OneSet:
+        def get(self, _: str) -> LabelSet:
+            return SETS["own"]
+
+    named = ScoringPlanner(engine, OneSet()).of_label_set(request(name)).label_set
+    assert named is not None
+    assert (named["name"], named["version"]) == ("own@3", SETS["own"].version)

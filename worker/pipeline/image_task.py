@@ -20,7 +20,7 @@ class TaggingRequest:
 
     Attributes:
         labels: L different labels; empty if `label_set` names a stored list.
-        templates: At least one.
+        templates: At least one; empty for those of the label set, or the usual one.
         k: Most predictions.
         score: What orders the labels.
         none_of_these: Whether the result has the probability that no label fits.

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Protocol
 
+from clip_engine.prompts import DEFAULT_TEMPLATE
 from clip_engine.scoring.hierarchy import LabelTree
 from clip_engine.scoring.options import SOFTMAX, Score, Scoring
+from clip_worker.contract.label_set_names import split_version
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
@@ -40,7 +42,8 @@ class ScoringPlan:
         lists: The labels and templates whose features are needed, the prompts' own first.
         scoring: For the engine.
         tree: Of hierarchical labels.
-        thresholds: Of a calibration that is applied: the least score of each label, or None.
+        thresholds: Of the label set, or of a calibration that is applied: the least score of each
+            label, or None.
         label_set: JSON-ready `clip_worker.contract.UsedLabelSet`, if the request names one.
     """
 
@@ -92,13 +95,12 @@ class ScoringPlanner:
         assert self._label_sets is not None, "requests name label sets only where there are some"
         name = str(request.label_set)
         label_set = self._label_sets.get(name)
-        reason = self._unfit(label_set.calibration, request)
+        templates = request.templates or label_set.templates or (DEFAULT_TEMPLATE,)
+        reason = self._unfit(label_set.calibration, templates, request.score)
         if reason:
             self._warn(name, reason)
         scoring = _scoring(request.score, request.none_of_these)
-        return self._planned(
-            name, label_set, request.templates, scoring, is_calibrated=reason is None
-        )
+        return self._planned(name, label_set, templates, scoring, is_calibrated=reason is None)
 
     def _plan(
         self,
@@ -110,7 +112,9 @@ class ScoringPlanner:
         is_calibrated: bool,
     ) -> ScoringPlan:
         calibration = label_set.calibration if is_calibrated else None
+        thresholds = label_set.thresholds if scoring.score == label_set.score else None
         if calibration:
+            thresholds = calibration.thresholds or thresholds
             scoring = Scoring(
                 scoring.score,
                 scoring.none_of_these,
@@ -123,26 +127,26 @@ class ScoringPlanner:
             self._engine.text_lists(tree.leaves if tree else label_set.labels, templates, scoring),
             scoring,
             tree,
-            calibration.thresholds if calibration else None,
+            thresholds,
             {
-                "name": name,
+                "name": _exact(name, label_set.number),
                 "version": label_set.version,
                 "calibration": calibration.id if calibration else None,
             },
         )
 
     def _unfit(
-        self, calibration: LabelSetCalibration | None, request: TaggingRequest
+        self, calibration: LabelSetCalibration | None, templates: tuple[str, ...], score: Score
     ) -> str | None:
         """Why a calibration can't be applied; None if it can, or if there is none."""
         if calibration is None:
             return None
         if calibration.model_digest != self._engine.identity.digest:
             return f"it was fitted for another model than {self._engine.identity.name!r}"
-        if calibration.templates != request.templates:
-            return "it was fitted with other templates than the request's"
-        if calibration.score != request.score:
-            return f"it was fitted for the score {calibration.score!r}, not {request.score!r}"
+        if calibration.templates != templates:
+            return "it was fitted with other templates than the request's or the label set's"
+        if calibration.score != score:
+            return f"it was fitted for the score {calibration.score!r}, not {score!r}"
         return None
 
     def _warn(self, name: str, reason: str) -> None:
@@ -155,6 +159,15 @@ class ScoringPlanner:
                 name,
                 reason,
             )
+
+
+def _exact(name: str, number: int | None) -> str:
+    """The name of the version that was read, by whichever name.
+
+    >>> _exact("animals", 3), _exact("animals@3", 3), _exact("animals", None)
+    ('animals@3', 'animals@3', 'animals')
+    """
+    return name if number is None else f"{split_version(name)[0]}@{number}"
 
 
 @cache

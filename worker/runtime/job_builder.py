@@ -46,9 +46,9 @@ def tagging_request(request: RequestOptions) -> TaggingRequest:
 
 
 def _templates(request: RequestOptions) -> tuple[str, ...]:
-    """By name or in full; only the worker knows the names."""
+    """By name or in full; only the worker knows the names. Those of a label set come later."""
     if request.ensemble is None:
-        return request.all_templates
+        return request.own_templates if request.label_set else request.all_templates
     known = ensembles()
     if request.ensemble not in known:
         raise InvalidRequestError(

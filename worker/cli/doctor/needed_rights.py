@@ -10,10 +10,12 @@ from itertools import product
 
 from clip_worker.contract.celery_result import result_key
 from clip_worker.contract.keys import (
-    PREFIX,
+    LABEL_SETS,
+    NEW_LABEL_SETS,
     QueueKeys,
     dead_index_key,
     dead_key,
+    label_set_key,
     upload_key,
     upload_users_key,
 )
@@ -28,7 +30,7 @@ def client_rights(queue: str) -> list[Right]:
     """What a producer needs to send, upload, store label sets, and read results."""
     keys = QueueKeys(queue)
     upload, users = upload_key(EXAMPLE), upload_users_key(EXAMPLE)
-    result, label_set = result_key(EXAMPLE), f"{PREFIX}:label-set:{EXAMPLE}"
+    result, label_set = result_key(EXAMPLE), label_set_key(EXAMPLE)
     return [
         ("EVALSHA", SHA, "0"),
         ("SCRIPT", "LOAD", ""),
@@ -48,8 +50,14 @@ def client_rights(queue: str) -> list[Right]:
         ("MGET", result),
         ("DEL", result),
         ("SUBSCRIBE", result),
-        ("GET", label_set),
+        *product(("GET", "EXISTS", "DEL"), (label_set,)),
         ("SET", label_set, "x"),
+        ("EVALSHA", SHA, "3", label_set, LABEL_SETS, NEW_LABEL_SETS),
+        ("HGET", LABEL_SETS, "x"),
+        ("HGETALL", LABEL_SETS),
+        ("HSET", LABEL_SETS, "x", "x"),
+        ("HDEL", LABEL_SETS, "x"),
+        ("XADD", NEW_LABEL_SETS, "MAXLEN", "1", "*", "name", "x"),
     ]
 
 
@@ -91,7 +99,7 @@ def worker_rights(queue: str, *, remote_control: bool, db: int) -> list[Right]:
         ("DEL", upload_key(EXAMPLE)),
         ("SREM", upload_users_key(EXAMPLE), "x"),
         ("EXISTS", upload_users_key(EXAMPLE)),
-        ("GET", f"{PREFIX}:label-set:{EXAMPLE}"),
+        ("GET", label_set_key(EXAMPLE)),
     ]
     return rights + (_remote_control_rights(db) if remote_control else [])
 
