@@ -85,7 +85,8 @@ def upsert(table: Table, dialect: str) -> Insert:
     """The statement that inserts a row, or replaces the one with its key."""
     from sqlalchemy.dialects import postgresql, sqlite
 
-    insert = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[dialect](table)
+    insert: postgresql.Insert | sqlite.Insert
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     others = {each.name: insert.excluded[each.name] for each in table.c if not each.primary_key}
     return insert.on_conflict_do_update(index_elements=["key"], set_=others)
 

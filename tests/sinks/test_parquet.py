@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "results.parquet"
 
 
-def begun(folder: Path, **options: float) -> ParquetSink:
+def begun(folder: Path, **options: Any) -> ParquetSink:
     sink = ParquetSink(folder, **options)
     sink.open(None)
     return sink
@@ -58,7 +59,7 @@ def test_pyarrow_pandas_and_duckdb_read_the_folder_as_one_table(folder: Path) ->
     assert (first["fields"], second["none_of_these"]) == ('{"number": 0}', 0.5)
     assert third["error"]["code"] == "FETCH_404"
     query = f"select predictions[1].label from read_parquet('{folder}/*.parquet') order by key"
-    assert duckdb.sql(query).fetchall() == [("cat",), ("cat",), (None,)]
+    assert duckdb.connect().execute(query).fetchall() == [("cat",), ("cat",), (None,)]
 
 
 def test_lines_wait_for_their_part_and_readers_ignore_them(folder: Path) -> None:
