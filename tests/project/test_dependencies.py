@@ -37,8 +37,8 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-# For shrink_to, and sinks; the errors say how to install them.
-OPTIONAL = {"pillow", "pyarrow", "sqlalchemy", "lxml"}
+# For shrink_to, feeds and sinks; the errors say how to install them.
+OPTIONAL = {"pillow", "botocore", "lxml", "pyarrow", "sqlalchemy", "watchfiles"}
 # Pillow decodes in its place; test_jpeg.py tests without it. GPUs are then not described.
 SPARED = {"simplejpeg", "nvidia-ml-py"}
 
