@@ -122,6 +122,8 @@ class BulkRun:
     def _run(self, supply: Supply) -> None:
         self._committed_at = self._clock()
         self.progress.begin(self._journal.done, self._journal.failed)
+        if self._journal.sink_position is None:
+            self._commit(supply)  # so that after a crash the sink knows its rows
         while not (self._is_finished(supply) or self.progress.is_stopping) or self._in_flight:
             self._fill(supply)
             if self._in_flight:

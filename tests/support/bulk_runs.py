@@ -44,6 +44,7 @@ class ListSink:
         return [row.item.key for row in self.rows]
 
     def open(self, position: str | None) -> None:
+        assert position is not None or not self.rows, "a new run must find nothing, as in a file"
         self.is_open = True
         del self.rows[int(position or 0) :]
 
