@@ -26,7 +26,7 @@ from clip_engine.prompts import DEFAULT_TEMPLATE, check_templates
 from clip_engine.quoting import quoted
 from clip_engine.scoring.calibration import Calibration, fit
 from clip_engine.scoring.hierarchy import LabelTree
-from clip_engine.scoring.logits import logits, probabilities, raw_scores
+from clip_engine.scoring.logits import Product, logits, probabilities, products, raw_scores
 from clip_engine.scoring.options import SOFTMAX, Score, Scoring
 from clip_engine.scoring.prediction import Prediction, predictions
 from clip_engine.scoring.ranking import Ranking, best
@@ -152,6 +152,8 @@ class Engine:
         k: int,
         scoring: Scoring = SOFTMAX,
         tree: LabelTree | None = None,
+        *,
+        multiply: Product = products,
     ) -> Ranking:
         """Probabilities and positions of each image's k best labels.
 
@@ -161,13 +163,15 @@ class Engine:
             k: Largest number of labels an image, and of nodes of each level.
             scoring: What is asked.
             tree: Of hierarchical labels; its leaves are the labels.
+            multiply: `products`, with which no other image changes a bit of an image's scores; or
+                `one_product`, which is several times as fast for thousands of images.
 
         Raises:
             ClipEngineError: The features are NaN, because the model overflowed.
             InputError: k is not an integer of 1 or more; or text features are missing.
         """
         check_k(k)
-        found = logits(self.model, image_features, text, scoring)
+        found = logits(self.model, image_features, text, scoring, multiply)
         chances = probabilities(found, scoring)
         if chances.labels.isnan().any():  # also if a logit was infinite
             raise ClipEngineError(

@@ -72,15 +72,21 @@ def check_k(k: object) -> None:
 def top_k_of_numbers(scores: Tensor, k: int) -> TopK:
     """`top_k` of a tensor of real numbers without NaN; `k` must be valid."""
     if scores.shape[-1] >= MANY and k < scores.shape[-1] and scores.dtype != torch.bool:
-        # torch.topk is linear in L, but doesn't specify which of equal scores it returns.
-        least = scores.topk(k, dim=-1, sorted=False)
-        reach = scores >= least.values.amin(dim=-1, keepdim=True)
-        if bool((reach.sum(dim=-1) == k).all()):  # no ties at the threshold
-            indices = least.indices.sort(dim=-1).values
-            values, order = _sorted(scores.gather(-1, indices))
-            return TopK(values, indices.gather(-1, order))
+        return _top_k_of_many(scores, k)
     values, indices = _sorted(scores)
     return TopK(values[..., :k], indices[..., :k])
+
+
+def _top_k_of_many(scores: Tensor, k: int) -> TopK:
+    """torch.topk is linear in L, but doesn't specify which of equal scores it returns."""
+    most = scores.topk(k + 1, dim=-1)
+    indices = most.indices[..., :k].sort(dim=-1).values
+    values, order = _sorted(scores.gather(-1, indices))
+    indices = indices.gather(-1, order)
+    tied = most.values[..., k - 1] == most.values[..., k]
+    if bool(tied.any()):
+        indices[tied] = _sorted(scores[tied])[1][..., :k]
+    return TopK(values, indices)
 
 
 def _sorted(scores: Tensor) -> tuple[Tensor, Tensor]:

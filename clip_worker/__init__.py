@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Timing,
         UsedLabelSet,
     )
+    from clip_worker.contract.search import SearchHit, SearchResult
     from clip_worker.contract.webhooks import WebhookEvent
     from clip_worker.errors import (
         ClipWorkerError,
@@ -76,6 +77,8 @@ __all__ = [
     "QueueUnavailableError",
     "ResultTimeoutError",
     "Score",
+    "SearchHit",
+    "SearchResult",
     "ServiceError",
     "TemporaryError",
     "Timing",
@@ -103,6 +106,8 @@ _MODULES = {
     "Timing": "contract.results",
     "UsedLabelSet": "contract.results",
     "Score": "contract.option_types",
+    "SearchHit": "contract.search",
+    "SearchResult": "contract.search",
     "LabelSet": "contract.label_sets",
     "LabelSetCalibration": "contract.label_sets",
     "LabelSetVersion": "contract.label_set_names",

@@ -1,4 +1,4 @@
-"""The two tasks: from a message's arguments to the pipeline, and from futures to a result.
+"""The three tasks: from a message's arguments to the pipeline, and from futures to a result.
 
 A task's thread only waits; the work is done by the pipeline's threads and the batch runners.
 """
@@ -17,22 +17,33 @@ from celery import Task, states
 from celery.exceptions import Reject
 from pydantic_core import to_json
 
-from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, ClassifyManyRequest, ClassifyRequest
+from clip_worker.contract import (
+    CLASSIFY,
+    CLASSIFY_MANY,
+    ClassifyManyRequest,
+    ClassifyRequest,
+    parse,
+)
+from clip_worker.contract.search import SEARCH, SearchRequest
 from clip_worker.contract.uri import validate_uri
 from clip_worker.contract.webhooks import success_body
-from clip_worker.errors import ClipWorkerError, TemporaryError
+from clip_worker.errors import ClipWorkerError, ServiceError, TemporaryError
 from worker.celery import app
 from worker.delivery.policy import timeout_error
 from worker.metrics.codes import OTHER, code_of
-from worker.pipeline.image_task import ImageTask
+from worker.pipeline.error_translation import expired
+from worker.pipeline.image_task import ImageTask, TaggingRequest
 from worker.pipeline.message_outcomes import STOPPING, MessageOutcomes, is_stopping
 from worker.runtime import state as runtime
 from worker.runtime.batch_handler import image_tasks
-from worker.runtime.job_builder import queue_s, read_request, tagging_request
+from worker.runtime.job_builder import named_arguments, queue_s, read_request, tagging_request
+from worker.runtime.search import AS_IT_IS
 from worker.runtime.webhook_assembly import check_webhook, webhook_of
 from worker.webhooks.post import error_body
 
 Answer = TypeVar("Answer")
+
+LIKE = ("an image",)  # label of an image whose embedding alone is asked for
 
 
 class TaggingTask(Task):  # type: ignore[misc]  # Celery has no type information
@@ -95,6 +106,34 @@ def classify_many(
     return _Task(self).outcomes(request)
 
 
+@app.task(name=SEARCH, base=TaggingTask, bind=True, throws=(ClipWorkerError,))
+def search(self: Task, *args: object, **options: object) -> dict[str, Any]:
+    """Find stored images; the arguments are those of `clip_worker.contract.search.SearchRequest`.
+
+    Returns:
+        A `SearchResult` as JSON.
+
+    Raises:
+        ClipWorkerError: One of its subclasses, with a stable `code`.
+    """
+    request = parse(SearchRequest, named_arguments(SEARCH, args, options))
+    searcher = runtime.current().searcher
+    if searcher is None:
+        raise ServiceError(
+            "The workers keep no embeddings, so there is nothing to search; set "
+            "CLIP_WORKER_EMBEDDING_STORE on all workers of this queue.",
+            "SEARCH_DISABLED",
+        )
+    if request.text is not None:
+        feature = searcher.text_feature(request.text)
+    else:
+        asked = TaggingRequest(LIKE, AS_IT_IS, 1, deadline=request.deadline, return_embedding=True)
+        feature = _Task(self).image(str(request.image), asked)["embedding"]
+    if request.deadline is not None and (now := time.time()) > request.deadline:
+        raise expired(request.deadline, now, "the search")
+    return searcher.nearest(feature, request.k)
+
+
 class _Result:
     """Owner of one image task: a future of its result."""
 
@@ -126,14 +165,11 @@ class _Task:
 
     def result(self, asked: ClassifyRequest) -> dict[str, Any]:
         check_webhook(asked.webhook, self._delivery, self._here.settings)
+        return self.image(validate_uri(asked.image), tagging_request(asked))
+
+    def image(self, uri: str, asked: TaggingRequest) -> dict[str, Any]:
         owner = _Result()
-        task = ImageTask(
-            validate_uri(asked.image),
-            tagging_request(asked),
-            owner,
-            self._delivery,
-            queue_s=self._queue_s,
-        )
+        task = ImageTask(uri, asked, owner, self._delivery, queue_s=self._queue_s)
         self._here.pipeline.submit([task])
         try:
             return self._wait(owner.future)

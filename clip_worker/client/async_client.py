@@ -24,6 +24,7 @@ from clip_worker.client.image_file import check_max_bytes
 from clip_worker.client.image_request import ImageRequest
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
+from clip_worker.client.search import AsyncSearch
 from clip_worker.client.task_encoder import SendOptions
 from clip_worker.contract import DEFAULT_K, DEFAULT_SCORE, MAX_IMAGES, Score
 from clip_worker.contract.keys import DEFAULT_QUEUE
@@ -37,7 +38,7 @@ MAX_CONNECTIONS = 10
 _decode = Classification.model_validate
 
 
-class AsyncClient(AsyncStorage):
+class AsyncClient(AsyncSearch, AsyncStorage):
     """Sends images to the workers and reads the results, from coroutines of one event loop.
 
     Its methods are those of `Client`, and raise the same errors. It starts no thread for a call,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY, RequestOptions, parse
 from clip_worker.contract.message_writer import EncodedRequest
+from clip_worker.contract.search import SEARCH
 from clip_worker.errors import TemporaryError
 from clip_worker.redis.pacer import Pacer
 
@@ -53,6 +54,10 @@ class AsyncSubmission:
     ) -> str:
         """Send one `clip.classify_many` task and return its id; see `Submission.send_chunk`."""
         return (await self._send(CLASSIFY_MANY, [self._encoder.chunk(request, images)], options))[0]
+
+    async def send_search(self, request: Mapping[str, Any], options: SendOptions) -> str:
+        """Send one `clip.search` task and return its id; see `Submission.send_search`."""
+        return (await self._send(SEARCH, [self._encoder.search(request)], options))[0]
 
     async def send_many(
         self,

@@ -21,6 +21,7 @@ from clip_worker.client.outcome_stream import OutcomeStream
 from clip_worker.client.parts import ClientParts
 from clip_worker.client.push_plan import QueueLimit, WhenFull
 from clip_worker.client.result_reader import DEFAULT_TTL_S as RESULT_TTL_S
+from clip_worker.client.search import Search
 from clip_worker.client.storage import Storage
 from clip_worker.client.task_encoder import SendOptions
 from clip_worker.contract import (
@@ -42,7 +43,7 @@ MAX_IN_FLIGHT = 10_000
 DEFAULT_IN_FLIGHT = 64  # messages of `classify_many` in flight at a time
 
 
-class Client(Storage):
+class Client(Search, Storage):
     """Sends images to the workers and reads the results. Thread-safe.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY
+from clip_worker.contract.search import SEARCH
 from clip_worker.errors import TemporaryError
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ class Submission:
             QueueUnavailableError: See `Publisher.send`.
         """
         return self._send(CLASSIFY_MANY, [self._encoder.chunk(request, images)], options)[0]
+
+    def send_search(self, request: Mapping[str, Any], options: SendOptions) -> str:
+        """Send one `clip.search` task and return its id.
+
+        Raises:
+            InvalidRequestError: The request is invalid; nothing was sent.
+            QueueFullError: As for `send_one`.
+            QueueUnavailableError: See `Publisher.send`.
+        """
+        return self._send(SEARCH, [self._encoder.search(request)], options)[0]
 
     def send_many(
         self,

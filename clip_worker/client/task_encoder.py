@@ -13,8 +13,14 @@ from clip_worker.client.arguments import given, task_id_of, uri_of
 from clip_worker.client.push_plan import Message
 from clip_worker.contract import MAX_MESSAGE_BYTES, RequestOptions, parse
 from clip_worker.contract.keys import QueueKeys, upload_key
-from clip_worker.contract.message_writer import Arguments, EncodedRequest, MessageWriter
+from clip_worker.contract.message_writer import (
+    Arguments,
+    EncodedRequest,
+    MessageWriter,
+    search_arguments,
+)
 from clip_worker.contract.request_cache import RequestCache
+from clip_worker.contract.search import SearchRequest
 from clip_worker.contract.signatures import SigningKey
 from clip_worker.contract.uri import validate_uri
 from clip_worker.errors import InvalidRequestError
@@ -111,11 +117,19 @@ class TaskEncoder:
         """The `clip.classify_many` task of some images."""
         return _task(request.with_images(images))
 
+    def search(self, request: Mapping[str, Any]) -> Task:
+        """The `clip.search` task of a request.
+
+        Raises:
+            InvalidRequestError: The request is invalid.
+        """
+        return _task(search_arguments(parse(SearchRequest, request)))
+
     def messages(self, name: str, tasks: Iterable[Task], options: SendOptions) -> Iterator[Message]:
         """The messages of tasks.
 
         Args:
-            name: `clip.classify` or `clip.classify_many`.
+            name: `clip.classify`, `clip.classify_many` or `clip.search`.
             tasks: The tasks.
             options: Priority and expiry.
         """

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clip_worker.contract import RequestOptions
+    from clip_worker.contract.search import SearchRequest
     from clip_worker.contract.signatures import SigningKey
     from clip_worker.contract.uri import Upload
 
@@ -95,6 +96,14 @@ class EncodedRequest:
             f'{self._encoded}, "{name}": {json.dumps(value)}}}',
             f"{self._shown}, '{name}': {shown}}}",
         )
+
+
+def search_arguments(request: SearchRequest) -> Arguments:
+    """Arguments of `clip.search`."""
+    fields = request.model_dump(mode="json", exclude_none=True)
+    image = {} if request.image is None else {"image": without_secrets(request.image)}
+    shown = saferepr(fields | image, MOST_SHOWN)
+    return Arguments(json.dumps(fields), shown, find_uploads((request.image,)))
 
 
 class MessageWriter:

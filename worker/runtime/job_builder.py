@@ -16,6 +16,7 @@ from clip_worker.contract import (
     RequestOptions,
     parse,
 )
+from clip_worker.contract.search import SEARCH
 from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import quote
 from worker.pipeline.image_task import TaggingRequest
@@ -23,6 +24,12 @@ from worker.pipeline.image_task import TaggingRequest
 REQUESTS: Mapping[str, type[ClassifyRequest | ClassifyManyRequest]] = {
     CLASSIFY: ClassifyRequest,
     CLASSIFY_MANY: ClassifyManyRequest,
+}
+
+POSITIONAL: Mapping[str, tuple[str, ...]] = {
+    CLASSIFY: ("image", "labels"),
+    CLASSIFY_MANY: ("images", "labels"),
+    SEARCH: ("text",),
 }
 
 
@@ -75,10 +82,10 @@ def named_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     Raises:
         InvalidRequestError: There are too many, or one is given twice.
     """
-    names = ("image" if task == CLASSIFY else "images", "labels")
+    names = POSITIONAL[task]
     if len(args) > len(names):
         raise InvalidRequestError(
-            f"There are {len(args)} positional arguments; give {names[0]} and labels, and the rest "
+            f"There are {len(args)} positional arguments; give {' and '.join(names)}, and the rest "
             "by name."
         )
     given: Mapping[str, Any] = kwargs

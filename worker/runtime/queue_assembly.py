@@ -10,6 +10,7 @@ from celery.worker import state
 from clip_worker.contract import CLASSIFY, CLASSIFY_MANY
 from clip_worker.contract.keys import QueueKeys, upload_key
 from clip_worker.contract.requests import asked_ttl_s
+from clip_worker.contract.search import SEARCH
 from clip_worker.contract.signatures import SignatureCheck
 from clip_worker.contract.uri import find_uploads
 from clip_worker.redis.url import connect
@@ -121,6 +122,8 @@ def uploads_of(delivery: Delivery) -> Uses:
 def _images(delivery: Delivery) -> Sequence[object]:
     """The images of one of our tasks, unchecked."""
     task, (args, kwargs, _) = delivery.envelope.task, delivery.arguments
+    if task == SEARCH:
+        return (kwargs.get("image"),)
     if task == CLASSIFY:
         return (kwargs.get("image", args[0] if args else None),)
     images = kwargs.get("images", args[0] if args else None) if task == CLASSIFY_MANY else None
