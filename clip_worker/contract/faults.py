@@ -22,6 +22,7 @@ FIELD_CODES = {
     "score": "BAD_SCORE",
     "calibration": "BAD_CALIBRATION",
     "webhook": "BAD_WEBHOOK",
+    "text": "BAD_QUERY",
 }
 
 # What would be valid, where pydantic's messages are about Python's types.

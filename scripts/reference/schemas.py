@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from clip_worker.contract import requests, results
+from clip_worker.contract import requests, results, search
 from clip_worker.contract.results import Wire
 from reference.docstring import described
 
 
 def table(name: str) -> str:
     """Return the JSON Schema of a model of the contract, with its docstrings as descriptions."""
-    models = vars(requests) | vars(results)
+    models = vars(requests) | vars(results) | vars(search)
     model = models[name]
     mode = "validation" if name.endswith("Request") else "serialization"
     schema = model.model_json_schema(mode=mode)

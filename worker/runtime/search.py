@@ -10,6 +10,8 @@ import numpy as np
 from clip_engine.errors import TextTooLongError
 from clip_worker.errors import InvalidRequestError
 from worker.delivery.policy import timeout_error
+from worker.embeddings.open import open_store
+from worker.embeddings.space import space_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +20,17 @@ if TYPE_CHECKING:
 
     from clip_engine.engine import Engine
     from worker.embeddings.store import EmbeddingStore, Space
+    from worker.settings import Settings
 
 AS_IT_IS = ("{}",)  # templates of a query
+
+
+def build_searcher(settings: Settings, engine: Engine) -> Searcher | None:
+    """What searches the store of a worker's settings; None if there is no store."""
+    if settings.embedding_store is None:
+        return None
+    store = open_store(settings.embedding_store, max_bytes=settings.embedding_store_max_bytes)
+    return Searcher(engine, store, space_of(engine), settings.task_timeout_s)
 
 
 class Searcher:

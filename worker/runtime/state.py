@@ -31,6 +31,7 @@ from worker.runtime.queue_assembly import build_queue_consumer
 from worker.runtime.report import SelfReport
 from worker.runtime.report_assembly import build_report
 from worker.runtime.report_writer import ReportWriter
+from worker.runtime.search import Searcher, build_searcher
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
 from worker.runtime.unusable_gpu import unusable_gpu
@@ -76,6 +77,7 @@ class Runtime:
     report: SelfReport
     reports: ReportWriter
     minutes: MinuteLog
+    searcher: Searcher | None
 
     def gpu_stats(self) -> dict[str, Any] | None:
         """Use and memory of the GPU; None on a CPU."""
@@ -208,6 +210,7 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         report=report,
         reports=reports,
         minutes=minutes,
+        searcher=build_searcher(settings, engine),
     )
     report.attach(_current)
     minutes.start()

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from clip_worker.redis.url import redis_url_remedy
 
+_LANCE = re.compile(r"lance://(?P<path>/[^/].*)|lance\+(?P<scheme>s3|gs|az)://(?P<rest>[^/].*)")
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 
 
 def store_url_remedy(url: str) -> str | None:
     """What to change about the invalid URL of a store of embeddings; None if it is valid."""
-    return redis_url_remedy(url)
+    if not url.startswith("lance"):
+        return redis_url_remedy(url)
+    return None if lance_place(url) else "give lance:///path, or lance+s3://bucket/path"
+
+
+def lance_place(url: str) -> str | None:
+    """Where Lance keeps the store of a URL: an absolute path, or a URL; None if it is none.
+
+    >>> lance_place("lance:///data/embeddings"), lance_place("lance+s3://bucket/embeddings")
+    ('/data/embeddings', 's3://bucket/embeddings')
+    """
+    found = _LANCE.fullmatch(url)
+    return found and (found["path"] or f"{found['scheme']}://{found['rest']}")
 
 
 class EmbeddingSettings(BaseSettings):
