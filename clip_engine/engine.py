@@ -145,7 +145,7 @@ class Engine:
         return predictions(self.rank(image_features, TextFeatures(label_features), k), labels)
 
     @torch.inference_mode()
-    def rank(
+    def rank(  # noqa: PLR0913  # each has a default but the first three
         self,
         image_features: Tensor,
         text: TextFeatures,

@@ -143,9 +143,7 @@ def by_row(function: Callable[..., Tensor], *batches: Tensor, like: Tensor) -> T
     return result
 
 
-def _background(
-    scaled: Tensor, text: TextFeatures, scoring: Scoring, multiply: Product
-) -> Tensor:
+def _background(scaled: Tensor, text: TextFeatures, scoring: Scoring, multiply: Product) -> Tensor:
     """The logit `[B]` of one class, whose prompts are an ensemble as a label's templates are."""
     prompts = _needed(text.background, scoring)  # [M, D]
     return multiply(scaled, functional.normalize(prompts.mean(dim=0, keepdim=True)))[:, 0]

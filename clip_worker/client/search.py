@@ -21,7 +21,7 @@ class Search:
 
     _parts: ClientParts
 
-    def search(
+    def search(  # noqa: PLR0913  # each is an option of its own, and by name
         self,
         text: str | None = None,
         *,
@@ -62,7 +62,7 @@ class AsyncSearch:
 
     _parts: AsyncParts
 
-    async def search(
+    async def search(  # noqa: PLR0913  # as for `Search`
         self,
         text: str | None = None,
         *,
@@ -85,8 +85,6 @@ class AsyncSearch:
         return AsyncHandle(self._parts.results, sent, SearchResult.model_validate, time.time())
 
 
-def _request(
-    text: str | None, image: str | None, k: int, deadline: float | None
-) -> dict[str, Any]:
+def _request(text: str | None, image: str | None, k: int, deadline: float | None) -> dict[str, Any]:
     uri = None if image is None else uri_of(image)
     return given({"text": text, "image": uri, "k": k, "deadline": deadline})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_worker.errors import InvalidRequestError, ServiceError, TemporaryError
-from clip_worker.quoting import quote
+from clip_worker.quoting import quote, without_password
 from worker.embeddings.lance_rows import NAME, batch_of, features_of, schema_of, space_of, table_of
 from worker.embeddings.store import Embedding, EmbeddingBatch, Hit, Space
 
@@ -147,7 +147,7 @@ class LanceStore:
 
     def maintain(self, space: Space) -> None:
         """Merge small files, extend the indexes, and build that of the embeddings once it pays."""
-        from lancedb.index import IvfPq
+        from lancedb.index import IvfSq
 
         try:
             with self._translated():
@@ -156,7 +156,7 @@ class LanceStore:
                 table.optimize()
                 indexed = {column for index in table.list_indices() for column in index.columns}
                 if "feature" not in indexed and table.count_rows() >= self._index_rows:
-                    table.create_index("feature", config=IvfPq(distance_type="cosine"))
+                    table.create_index("feature", config=IvfSq(distance_type="cosine"))
         except TemporaryError as error:  # another process wrote meanwhile: the next time will do
             logger.info("Small files of embeddings are not merged now: %s", error)
 
@@ -202,8 +202,8 @@ class LanceStore:
         except (RuntimeError, ValueError, OSError) as error:  # all that Lance raises
             reason = (str(error).splitlines() or [type(error).__name__])[0][:MOST_REASON_CHARS]
             raise TemporaryError(
-                f"The store of embeddings at {quote(self._place)} can't be used: {reason}; check "
-                "that it can be reached and written (CLIP_WORKER_EMBEDDING_STORE).",
+                f"The store of embeddings at {quote(without_password(self._place))} can't be used: "
+                f"{reason}; check that it can be reached and written.",
                 CODE,
             ) from error
 
@@ -233,8 +233,9 @@ def _among(contents: Sequence[str]) -> str:
 
 
 def _normalised(features: NDArray[Any]) -> NDArray[np.float32]:
-    exact = features.astype(np.float32)
-    return exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    exact: NDArray[np.float32] = features.astype(np.float32)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact
 
 
 def _parsed(position: str) -> tuple[int, int]:
