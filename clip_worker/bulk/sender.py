@@ -20,6 +20,8 @@ from clip_worker.quoting import quote, shown_uri
 from clip_worker.sinks.row import Row
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clip_worker.client.client import Client
     from clip_worker.client.handle import Handle
     from clip_worker.feeds.item import Item
@@ -105,8 +107,11 @@ class Sender:
             return self._one_by_one(ready, prefix, rows)
 
     def _uri(self, item: Item) -> tuple[str, int]:
+        if item.fault:
+            raise InvalidRequestError(item.fault, "BAD_ROW")
         if item.path is None:
             return item.image, 0
+        _check_regular(item.path, item.image)
         # The worker decides what is too large for it.
         data = read_image(item.path, item.image, REDIS_MAX_BYTES)
         return self._patiently(lambda: self._client.upload(data)), len(data)
@@ -145,6 +150,12 @@ class Sender:
                     raise
             self._sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+
+def _check_regular(path: Path, name: str) -> None:
+    """Refuse devices and pipes, which a table may name: reading one may take forever."""
+    if path.exists() and not path.is_file():
+        raise ImageUnavailableError(f"{quote(name)} is not a regular file.", "READ_FAILED")
 
 
 def failed(error: ClipWorkerError) -> Outcome:

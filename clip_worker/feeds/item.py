@@ -21,6 +21,8 @@ class Item:
         path: The local file, which is uploaded; None if the workers fetch `image`.
         fields: Further columns of its row in the input, which sinks repeat.
         position: Where the feed continues after this item, as `Feed.items` takes it.
+        fault: Why it can't be sent: what is wrong with its row in the input; it fails with
+            `BAD_ROW`.
     """
 
     key: str
@@ -28,3 +30,4 @@ class Item:
     path: Path | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     position: str = ""
+    fault: str = ""

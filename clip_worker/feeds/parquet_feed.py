@@ -1,0 +1,93 @@
+"""Tables in Parquet files, with pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from clip_worker.errors import ServiceError
+from clip_worker.feeds.item import Item
+from clip_worker.feeds.table_images import TableImages, image_column
+from clip_worker.quoting import quote
+
+BATCH = 1_000  # rows that are in memory at a time, beside pyarrow's buffers
+
+
+class ParquetFeed:
+    """The rows of a Parquet file.
+
+    Args:
+        path: Of the file.
+        column: Column with the image; None for a usual name.
+        root: Folder that paths are relative to; the file's by default.
+    """
+
+    def __init__(self, path: Path, column: str | None = None, root: Path | None = None) -> None:
+        self._path = path
+        self._images = TableImages(path, root)
+        self._wanted = column
+
+    @cached_property
+    def total(self) -> int:
+        """How many rows there are."""
+        with self._opened() as file:
+            return int(file.metadata.num_rows)
+
+    def items(self, position: str | None) -> Iterator[Item]:
+        """See `Feed.items`.
+
+        Raises:
+            InvalidRequestError: `BAD_FEED`: there is no such column.
+            ServiceError: `FEED_FAILED`: it can't be read; `NO_PYARROW`.
+        """
+        import pyarrow as pa
+
+        done = int(position or 0)
+        with self._opened() as file:
+            column = image_column(file.schema_arrow.names, self._wanted, self._path)
+            try:
+                for row, fields in enumerate(_rows(file, done), done + 1):
+                    image = fields.pop(column)
+                    yield self._images.item(row, image, fields, str(row))
+            except (pa.ArrowException, OSError) as error:
+                raise self._failed(error) from error
+
+    def _opened(self) -> Any:
+        try:
+            import pyarrow as pa
+            from pyarrow.parquet import ParquetFile
+        except ImportError as error:
+            raise ServiceError(
+                'Parquet needs pyarrow; run pip install "clip-worker[parquet]".', "NO_PYARROW"
+            ) from error
+        try:
+            return ParquetFile(self._path)
+        except (pa.ArrowException, OSError) as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> ServiceError:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        return ServiceError(
+            f"The table {quote(str(self._path))} can't be read: {reason}; check that it is a "
+            "complete Parquet file.",
+            "FEED_FAILED",
+        )
+
+
+def _rows(file: Any, skipped: int) -> Iterator[dict[str, Any]]:
+    """The rows of a file after the first ones, whose row groups are not read."""
+    groups: list[int] = []
+    for number in range(file.num_row_groups):
+        rows = file.metadata.row_group(number).num_rows
+        if not groups and skipped >= rows:
+            skipped -= rows
+        else:
+            groups.append(number)
+    if not groups:
+        return
+    for batch in file.iter_batches(batch_size=BATCH, row_groups=groups):
+        kept = batch.slice(min(skipped, len(batch)))
+        skipped -= len(batch) - len(kept)
+        yield from kept.to_pylist()
