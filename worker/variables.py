@@ -11,6 +11,8 @@ LOG_FORMAT = ENV_PREFIX + "LOG_FORMAT"
 METRICS_PORT = ENV_PREFIX + "METRICS_PORT"
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # of the test suite's own variables
 START_OPTIONS = ("loglevel", "redis_wait_s")  # options of `clip-worker start` with a variable
+COMMAND_VARIABLES = ("watch_secret",)  # of other commands; workers may share their environment
+WATCH_SECRET = ENV_PREFIX + "WATCH_SECRET"
 OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # the default of CLIP_WORKER_OBJECT_STORE_SCHEMES
 DEVICE_PATTERN = r"auto|cpu|cuda(:(\d+|(GPU|MIG)-[\w/-]+))?"  # of CLIP_WORKER_DEVICE
 # Read when torch is loaded: threads of a forward pass sleep at a barrier, they don't spin. Beside
@@ -66,7 +68,7 @@ def metrics_port_warning(environment: Mapping[str, str]) -> str | None:
 
 def unknown_variables(environment: Mapping[str, str], fields: Iterable[str]) -> list[str]:
     """A line for each variable that looks like a setting but is not one: mostly a typing error."""
-    known = [field.upper() for field in (*fields, *START_OPTIONS)]
+    known = [field.upper() for field in (*fields, *START_OPTIONS, *COMMAND_VARIABLES)]
     lines = []
     for variable in sorted(environment):
         name = variable.removeprefix(ENV_PREFIX)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.settings import Settings
-from worker.variables import ENV_PREFIX, START_OPTIONS, TEST_PREFIX
+from worker.variables import COMMAND_VARIABLES, ENV_PREFIX, START_OPTIONS, TEST_PREFIX
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,7 +21,8 @@ VARIABLE = re.compile(rf"{ENV_PREFIX}[A-Z0-9_]+")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-SETTINGS = {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *START_OPTIONS)}
+COMMANDS = (*START_OPTIONS, *COMMAND_VARIABLES)
+SETTINGS = {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *COMMANDS)}
 MOST_README_WORDS = 500
 
 

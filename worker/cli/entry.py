@@ -23,6 +23,7 @@ INTERRUPTED_STATUS = 130  # what a shell reports for a program that Ctrl-C ended
 COMMANDS = {
     "start": "Run a worker: load the model, take tasks from the queue, store results.",
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
+    "watch": "Tag images as they arrive in a folder or a bucket, each once.",
     "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "status": "Show queues, workers and what looks wrong, live or once.",
     "health": "Ask this machine's workers how they are; exit status 0 or 1.",

@@ -1,0 +1,1 @@
+"""`clip-worker watch`: tag images as they arrive."""

@@ -1,0 +1,54 @@
+"""Tells how far a run is in lines of a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from clip_worker.quoting import shown_uri
+
+if TYPE_CHECKING:
+    from clip_worker.bulk.progress import Progress
+
+LINE_S = 10.0
+
+
+class ProgressLines:
+    """Writes a line every few seconds, if something has changed, and one for each new failure.
+
+    Args:
+        say: Writes a line.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._clock = clock
+        self._next = 0.0
+        self._told = ""
+        self._named_until = 0.0
+
+    def show(self, progress: Progress) -> None:
+        """Note how far the run is."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + LINE_S
+            self.finish(progress)
+
+    def finish(self, progress: Progress) -> None:
+        """Write a line now, if something has changed."""
+        line = f"{progress.done:,} done, {progress.failed:,} failed, {progress.in_flight:,} waiting"
+        if line != self._told:
+            self._told = line
+            self._name_failures(progress)
+            self._say(f"{line}, {progress.rate:.1f} images/s")
+
+    def _name_failures(self, progress: Progress) -> None:
+        """Of those among the newest rows; the file of failures has all."""
+        for row in progress.newest:
+            error = row.outcome.error
+            if error is not None and row.ended_at > self._named_until:
+                self._say(f"failed: {shown_uri(row.item.image)}: {error.message} [{error.code}]")
+        self._named_until = max((row.ended_at for row in progress.newest), default=0.0)
