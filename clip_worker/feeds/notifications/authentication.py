@@ -50,13 +50,13 @@ class Authentication:
         """Whether a request is authentic.
 
         Args:
-            headers: Of the request, found whatever their case.
+            headers: Of the request, by their names in lower case.
             token: That of its query; empty if there is none.
             body: Its body; only read where requests are signed.
         """
         if self._key is not None:
             return self._is_signed(self._key, headers, body)
-        given = (token, *_sent_secrets(headers.get("Authorization", "")))
+        given = (token, *_sent_secrets(headers.get("authorization", "")))
         return any(
             hmac.compare_digest(each.encode(errors="replace"), self._secret) for each in given
         )

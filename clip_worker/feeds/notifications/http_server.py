@@ -14,7 +14,8 @@ MOST_BODY_BYTES = 1024 * 1024  # SNS and Pub/Sub send less
 MOST_CONNECTIONS = 64  # beyond that a new one takes the place of the oldest
 LIMIT_S = 10.0  # without a byte
 
-# Header fields, the query's token and the body; None for the body asks whether it is to be read.
+# Header fields by their names in lower case, the query's token, and the body; None for the body
+# asks whether it is to be read.
 Accept = Callable[[Mapping[str, str], str, bytes | None], HTTPStatus]
 
 
@@ -75,12 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
         if len(length) > 9 or int(length) > MOST_BODY_BYTES:
             return self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         token = parse_qs(url.query).get("token", [""])[0]
-        status = self.server.accept(self.headers, token, None)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        status = self.server.accept(headers, token, None)
         if status is HTTPStatus.CONTINUE:
             body = self.rfile.read(int(length))
             if len(body) < int(length):
                 return None  # it was cut off
-            status = self.server.accept(self.headers, token, body)
+            status = self.server.accept(headers, token, body)
         return self._answer(status)
 
     def do_HEAD(self) -> None:

@@ -47,7 +47,7 @@ Show = Callable[[Progress], None]
     type=text,
     required=True,
     metavar="TARGET",
-    help="Where results go: results.jsonl, a folder of Parquet files, a database (docs/sinks.md).",
+    help="Where results go: results.jsonl, results.parquet, or a database's URL.",
 )
 @request_options
 @click.option(

@@ -58,8 +58,9 @@ class LiveView:
     def finish(self, progress: Progress) -> None:
         """Draw now."""
         newest = list(progress.newest)[::-1]
-        parts = [self._counts(progress), *self._drawn(newest), _lines(newest[:LINES])]
-        self._live.update(Group(*parts), refresh=True)
+        drawn = Group(*self._drawn(newest))
+        view = Group(self._counts(progress), drawn, _lines(newest[:LINES]))
+        self._live.update(view, refresh=True)
 
     def _counts(self, progress: Progress) -> Text:
         state = "stopping: waiting for images in flight" if progress.is_stopping else self._title
