@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from clip_worker.contract.keys import QueueKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import redis
 
     from worker.delivery.redis_queue import Look, RedisQueue
@@ -22,12 +20,6 @@ KEYS = QueueKeys("q")  # of a queue that a test writes to by itself
 def unacked(server: redis.Redis, keys: QueueKeys) -> int:
     """How many messages are in flight, on all workers."""
     return sum(server.hlen(key) for key in server.scan_iter(keys.unacked("*"), count=1000))
-
-
-def unacked_entries(server: redis.Redis, keys: QueueKeys) -> Iterator[bytes]:
-    """They themselves."""
-    for key in server.scan_iter(keys.unacked("*"), count=1000):
-        yield from server.hvals(key)
 
 
 def started(server: redis.Redis, keys: QueueKeys) -> dict[bytes, bytes]:
