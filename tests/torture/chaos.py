@@ -115,12 +115,12 @@ class Chaos:
         return True
 
     def _victim(self) -> Life | None:
-        """A worker that takes tasks and is not disturbed yet."""
+        """A worker that has taken tasks for a while and is not disturbed yet."""
         now = time.monotonic()
         fit = [
             life
             for life in self._supervisor.current
-            if not life.cause and life.disturbed_until_s < now and life.ready_s is not None
+            if not life.cause and life.disturbed_until_s < now and _has_worked(life, now)
         ]
         return self._rng.choice(fit) if fit else None
 
@@ -169,3 +169,12 @@ class Chaos:
         for due in [due for due in self._mending if due[0] <= now]:
             self._mending.remove(due)
             due[1]()
+
+
+def _has_worked(life: Life, now: float) -> bool:
+    """Whether a worker has taken tasks for half as long as its start took.
+
+    On a busy machine starts are slow: workers that are killed right after theirs would do nothing.
+    """
+    ready_s = life.ready_s
+    return ready_s is not None and now - ready_s >= (ready_s - life.started_s) / 2
