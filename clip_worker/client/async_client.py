@@ -107,6 +107,7 @@ class AsyncClient(AsyncSearch, AsyncStorage):
         return_embedding: bool = False,
         task_id: str | None = None,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
         webhook: str | None = None,
@@ -123,7 +124,7 @@ class AsyncClient(AsyncSearch, AsyncStorage):
         """
         async with self._turns:
             request = {**options_of(locals()), "image": uri_of(image)}
-            options = SendOptions(priority, expires_s)
+            options = SendOptions(priority, expires_s, tenant)
             task = await self._submission.encode_one(request, task_id)
         sent = await self._submission.send_one(task, options)
         return AsyncHandle(self._results, sent, _decode, time.time(), result_ttl_s)
@@ -144,6 +145,7 @@ class AsyncClient(AsyncSearch, AsyncStorage):
         deadline: float | None = None,
         return_embedding: bool = False,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
         webhook: str | None = None,
@@ -160,7 +162,8 @@ class AsyncClient(AsyncSearch, AsyncStorage):
         """
         shared = options_of(locals())
         each = iterated(requests, "requests", "call classify() for a single image")
-        ids = await self._submission.send_many(each, shared, SendOptions(priority, expires_s))
+        options = SendOptions(priority, expires_s, tenant)
+        ids = await self._submission.send_many(each, shared, options)
         now, pacer, handles = time.time(), Pacer(), []
         for sent in ids:
             handles.append(AsyncHandle(self._results, sent, _decode, now, result_ttl_s))
@@ -194,6 +197,7 @@ class AsyncClient(AsyncSearch, AsyncStorage):
         deadline: float | None = None,
         return_embedding: bool = False,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
         keep_results: bool = False,
@@ -215,7 +219,7 @@ class AsyncClient(AsyncSearch, AsyncStorage):
         encoded = await self._submission.encode(options)
         check_count("chunk", chunk, MAX_IMAGES)
         check_count("in_flight", in_flight, MAX_IN_FLIGHT)
-        send_options = SendOptions(priority, expires_s)
+        send_options = SendOptions(priority, expires_s, tenant)
 
         async def send(uris: list[str]) -> AsyncHandle[list[Outcome]]:
             task_id = await self._submission.send_chunk(encoded, uris, send_options)

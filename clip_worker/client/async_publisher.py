@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from clip_worker.client.push_plan import PUSH_SCRIPT, Message, Push, Pushed, PushPlan, next_push
+from clip_worker.client.push_plan import Message, Push, Pushed, PushPlan, next_push
+from clip_worker.client.push_script import PUSH_SCRIPT
 from clip_worker.redis.error_translation import translated
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ class AsyncPublisher:
         self._plan = plan
 
     async def send(
-        self, messages: Iterable[Message], count: int, priority: int = 0
+        self,
+        messages: Iterable[Message],
+        count: int,
+        priority: int = 0,
+        tenant: str | None = None,
     ) -> AsyncIterator[int]:
         """Send messages in order; see `Publisher.send`."""
-        pushes = self._plan.pushes(messages, count, priority)
+        pushes = self._plan.pushes(messages, count, priority, tenant)
         push = next_push(pushes)
         while push:
             pushed = await self._carry_out(push)

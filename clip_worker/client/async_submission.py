@@ -85,7 +85,8 @@ class AsyncSubmission:
         messages = self._encoder.messages(name, tasks, options)
         sent = 0
         try:
-            async for count in self._publisher.send(messages, len(ids), options.priority):
+            send = self._publisher.send
+            async for count in send(messages, len(ids), options.priority, options.tenant):
                 sent += count
         except TemporaryError as error:
             error.sent = tuple(ids[:sent])

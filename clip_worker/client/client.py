@@ -103,6 +103,7 @@ class Client(Search, Storage):
         return_embedding: bool = False,
         task_id: str | None = None,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
         webhook: str | None = None,
@@ -128,6 +129,7 @@ class Client(Search, Storage):
             task_id: The task's id, if it must not be sent twice: where a task with it was sent
                 before, within a day or `result_ttl_s` of the client, nothing is sent.
             priority: 0 to 9, 0 the most urgent.
+            tenant: Name of the customer whose image it is; customers take turns.
             expires_s: Seconds from now after which the task fails instead of running.
             result_ttl_s: How long its result is kept, in seconds; at most, and by default, as long
                 as the workers keep results.
@@ -139,7 +141,7 @@ class Client(Search, Storage):
             QueueUnavailableError: Redis can't be reached or accepts no messages.
         """
         request = {**options_of(locals()), "image": uri_of(image)}
-        sent = self._submission.send_one(request, SendOptions(priority, expires_s), task_id)
+        sent = self._submission.send_one(request, SendOptions(priority, expires_s, tenant), task_id)
         decode = Classification.model_validate
         return Handle(self._results, sent, decode, time.time(), result_ttl_s)
 
@@ -159,6 +161,7 @@ class Client(Search, Storage):
         deadline: float | None = None,
         return_embedding: bool = False,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
         webhook: str | None = None,
@@ -186,7 +189,7 @@ class Client(Search, Storage):
         """
         shared = options_of(locals())
         each = iterated(requests, "requests", "call classify() for a single image")
-        ids = self._submission.send_many(each, shared, SendOptions(priority, expires_s))
+        ids = self._submission.send_many(each, shared, SendOptions(priority, expires_s, tenant))
         now, decode = time.time(), Classification.model_validate
         return [Handle(self._results, task_id, decode, now, result_ttl_s) for task_id in ids]
 
@@ -217,6 +220,7 @@ class Client(Search, Storage):
         deadline: float | None = None,
         return_embedding: bool = False,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
         result_ttl_s: float | None = None,
         keep_results: bool = False,
@@ -249,7 +253,7 @@ class Client(Search, Storage):
         encoded = EncodedRequest(parse(RequestOptions, options_of(locals())))
         check_count("chunk", chunk, MAX_IMAGES)
         check_count("in_flight", in_flight, MAX_IN_FLIGHT)
-        send_options = SendOptions(priority, expires_s)
+        send_options = SendOptions(priority, expires_s, tenant)
 
         def send(uris: list[str]) -> Handle[list[Outcome]]:
             task_id = self._submission.send_chunk(encoded, uris, send_options)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from clip_worker.client.push_plan import PUSH_SCRIPT, Message, Push, Pushed, PushPlan, next_push
+from clip_worker.client.push_plan import Message, Push, Pushed, PushPlan, next_push
+from clip_worker.client.push_script import PUSH_SCRIPT
 from clip_worker.redis.commands import Commands
 from clip_worker.redis.error_translation import translated
 
@@ -31,13 +32,20 @@ class Publisher:
         self._plan = plan
         self._sleep = sleep
 
-    def send(self, messages: Iterable[Message], count: int, priority: int = 0) -> Iterator[int]:
+    def send(
+        self,
+        messages: Iterable[Message],
+        count: int,
+        priority: int = 0,
+        tenant: str | None = None,
+    ) -> Iterator[int]:
         """Send messages in order; nothing is sent until the iterator is advanced.
 
         Args:
             messages: The messages.
             count: How many there are.
             priority: Priority of all of them: 0 to 9, 0 the most urgent.
+            tenant: Whose they all are; None if they are nobody's.
 
         Yields:
             The number of messages sent with each round trip, those sent before included.
@@ -46,7 +54,7 @@ class Publisher:
             QueueFullError: See `PushPlan.pushes`.
             QueueUnavailableError: Redis can't be reached, or rejects the messages.
         """
-        pushes = self._plan.pushes(messages, count, priority)
+        pushes = self._plan.pushes(messages, count, priority, tenant)
         push = next_push(pushes)
         while push:
             pushed = self._carry_out(push)

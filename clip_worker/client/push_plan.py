@@ -23,58 +23,6 @@ MOST_BYTES = 4 * 1024 * 1024
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
 
-# Pushes messages in order, up to the queue's limit, and none whose id was sent before.
-# A task becomes a user of its uploads, in place of the claim that kept them for it until now. An
-# upload of a task that was sent before is deleted unless it has another user.
-# KEYS: the queue's four lists; then for each message its marker ('' for none), or nothing at all.
-# ARGV: index of the list to push to; maximum queue length ('' for none); how many messages must fit
-# for any to be pushed, those sent before not counted; seconds that markers are kept; then for each
-# message the message and its uploads: '' for none, or JSON, [key, task's id, claim, key, ...].
-# -> how many were pushed or had been sent before, how many are waiting
-PUSH_SCRIPT = """
-local room, waiting = math.huge, 0
-if ARGV[2] ~= '' then
-  for i = 1, 4 do waiting = waiting + redis.call('LLEN', KEYS[i]) end
-  room = tonumber(ARGV[2]) - waiting
-end
-local function was_sent(i)
-  local marker = KEYS[4 + i] or ''
-  return marker ~= '' and redis.call('EXISTS', marker) == 1
-end
-local function use(uploads, is_fresh)
-  for i = 1, #uploads, 3 do
-    local key, user, claim = unpack(uploads, i, i + 2)
-    local users, left = key .. ':users', redis.call('PTTL', key)
-    if is_fresh and left ~= -2 then
-      redis.call('SADD', users, user)
-      if left > 0 then redis.call('PEXPIRE', users, left) end
-    end
-    if redis.call('SREM', users, claim) == 1 and redis.call('EXISTS', users) == 0 then
-      redis.call('DEL', key)
-    end
-  end
-end
-local count, needed = (#ARGV - 4) / 2, tonumber(ARGV[3])
-for i = 1, count do
-  if was_sent(i) then needed = needed - 1 end
-end
-if room < needed then return {0, waiting} end
-local done, fresh = 0, {}
-for i = 1, count do
-  local is_fresh, uploads = not was_sent(i), ARGV[4 + 2 * i]
-  if is_fresh then
-    if #fresh >= room then break end
-    fresh[#fresh + 1] = ARGV[3 + 2 * i]
-    local marker = KEYS[4 + i] or ''
-    if marker ~= '' then redis.call('SET', marker, 1, 'EX', ARGV[4]) end
-  end
-  if uploads ~= '' then use(cjson.decode(uploads), is_fresh) end
-  done = i
-end
-if #fresh > 0 then redis.call('LPUSH', KEYS[tonumber(ARGV[1])], unpack(fresh)) end
-return {done, waiting + #fresh}
-"""
-
 
 class Message(NamedTuple):
     """A message to send.
@@ -153,6 +101,13 @@ class Pushed(NamedTuple):
     waiting: int = 0
 
 
+class _Place(NamedTuple):
+    """Where messages go: to which list of priority, and of which tenant, if of one."""
+
+    index: int
+    tenant: str
+
+
 Pushes: TypeAlias = Generator[Push, Pushed, None]
 
 
@@ -180,13 +135,19 @@ class PushPlan:
     ) -> None:
         self.url = url
         self._queue = queue
-        self._lists = QueueKeys(queue).lists
+        self._keys = QueueKeys(queue)
         self._limit = limit
         self._once_s = max(1, round(once_s))
         self._most = most
         self._clock = clock
 
-    def pushes(self, messages: Iterable[Message], count: int, priority: int = 0) -> Pushes:
+    def pushes(
+        self,
+        messages: Iterable[Message],
+        count: int,
+        priority: int = 0,
+        tenant: str | None = None,
+    ) -> Pushes:
         """Yield one push after the other; each has to be carried out, and its result sent back.
 
         If the connection is lost before Redis replies, a push is sent again: tasks without a
@@ -196,34 +157,39 @@ class PushPlan:
             messages: The messages, in order.
             count: How many there are.
             priority: Priority of all of them: 0 to 9, 0 the most urgent.
+            tenant: Whose they all are; None if they are nobody's.
 
         Raises:
             QueueFullError: With `when_full="error"`: not all of them fit, and none was sent. With
                 `"wait"`: there was no room for `wait_limit_s`.
         """
-        index = bisect(PRIORITY_STEPS, priority) - 1
+        place = _Place(bisect(PRIORITY_STEPS, priority) - 1, tenant or "")
         all_or_none = self._limit is not None and self._limit.when_full == "error"
         limit = self._limit
         for chunk in _chunks(messages, self._most):
             if limit is None:
-                is_plain = not any(message.marker or message.uploads for message in chunk)
-                pushed = None if is_plain else self._script(index, chunk, "", 0)
-                yield pushed or Push(0.0, chunk, self._lists[index])
+                is_plain = not (tenant or any(each.marker or each.uploads for each in chunk))
+                pushed = None if is_plain else self._script(place, chunk, "", 0)
+                yield pushed or Push(0.0, chunk, self._keys.lists[place.index])
             else:
-                yield from self._within(limit, index, chunk, count if all_or_none else 1)
+                yield from self._within(limit, place, chunk, count if all_or_none else 1)
                 limit = None if all_or_none else limit
 
-    def _script(self, index: int, chunk: Sequence[Message], most: int | str, needed: int) -> Push:
+    def _script(
+        self, place: _Place, chunk: Sequence[Message], most: int | str, needed: int
+    ) -> Push:
         markers = [message.marker for message in chunk]
-        keys = [*self._lists, *(markers if any(markers) else ())]
-        args = [index + 1, most, needed, self._once_s]
+        keys = [*self._keys.lists, *(markers if any(markers) else ())]
+        args = [place.index + 1, most, needed, self._once_s, place.tenant, self._keys.tenant_base]
         args += chain.from_iterable((message.text, message.uploads) for message in chunk)
         return Push(0.0, chunk, keys=keys, args=args)
 
-    def _within(self, limit: QueueLimit, index: int, chunk: list[Message], needed: int) -> Pushes:
+    def _within(
+        self, limit: QueueLimit, place: _Place, chunk: list[Message], needed: int
+    ) -> Pushes:
         progress, pause_s, next_s = self._clock(), 0.0, FIRST_PAUSE_S
         while chunk:
-            push = self._script(index, chunk, limit.most, needed)
+            push = self._script(place, chunk, limit.most, needed)
             sent, waiting = yield push._replace(pause_s=pause_s)
             if sent:
                 chunk = chunk[sent:]

@@ -34,7 +34,7 @@ class Submission:
 
         Args:
             request: `image` and the request's options.
-            options: Priority and expiry.
+            options: Priority, expiry and tenant.
             task_id: Its id; a task with it that was sent before is not sent again.
 
         Raises:
@@ -74,7 +74,7 @@ class Submission:
         Args:
             requests: See `TaskEncoder.many`.
             shared: Options of all requests.
-            options: Priority and expiry.
+            options: Priority, expiry and tenant.
 
         Raises:
             InvalidRequestError: A request is invalid; nothing was sent.
@@ -89,7 +89,8 @@ class Submission:
         messages = self._encoder.messages(name, tasks, options)
         sent = 0
         try:
-            for count in self._publisher.send(messages, len(ids), options.priority):
+            send = self._publisher.send
+            for count in send(messages, len(ids), options.priority, options.tenant):
                 sent += count
         except TemporaryError as error:
             error.sent = tuple(ids[:sent])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-from clip_worker.client.arguments import given, task_id_of, uri_of
+from clip_worker.client.arguments import given, shown, task_id_of, uri_of
 from clip_worker.client.push_plan import Message
 from clip_worker.contract import MAX_MESSAGE_BYTES, RequestOptions, parse
 from clip_worker.contract.keys import QueueKeys, upload_key
@@ -22,6 +22,7 @@ from clip_worker.contract.message_writer import (
 from clip_worker.contract.request_cache import RequestCache
 from clip_worker.contract.search import SearchRequest
 from clip_worker.contract.signatures import SigningKey
+from clip_worker.contract.tenants import TENANT_REMEDY, is_tenant
 from clip_worker.contract.uri import validate_uri
 from clip_worker.errors import InvalidRequestError
 
@@ -50,10 +51,12 @@ class SendOptions:
     Attributes:
         priority: 0 to 9, 0 the most urgent.
         expires_s: Seconds from sending after which the task expires; None for never.
+        tenant: Who takes turns with other tenants; None if the messages are nobody's.
     """
 
     priority: int = 0
     expires_s: float | None = None
+    tenant: str | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in range(LEAST_URGENT + 1):
@@ -64,6 +67,8 @@ class SendOptions:
             raise InvalidRequestError(
                 f"expires_s is {self.expires_s!r}; pass a number of seconds above 0."
             )
+        if self.tenant is not None and not is_tenant(self.tenant):
+            raise InvalidRequestError(f"tenant is {shown(self.tenant)}; pass {TENANT_REMEDY}.")
 
 
 class TaskEncoder:
@@ -131,7 +136,7 @@ class TaskEncoder:
         Args:
             name: `clip.classify`, `clip.classify_many` or `clip.search`.
             tasks: The tasks.
-            options: Priority and expiry.
+            options: Priority, expiry and tenant.
         """
         for task in tasks:
             text = self._writer.write(
@@ -140,6 +145,7 @@ class TaskEncoder:
                 task.arguments,
                 priority=options.priority,
                 expires_s=options.expires_s,
+                tenant=options.tenant,
             )
             yield Message(
                 text,

@@ -52,6 +52,30 @@ class QueueKeys:
         return tuple(self._named(f"arrived:{step}") for step in PRIORITY_STEPS)
 
     @property
+    def tenant_base(self) -> str:
+        """What the keys of the tenants' messages begin with."""
+        return self._named("tenant")
+
+    @property
+    def tenants(self) -> str:
+        """List: the tenants that have waiting messages; the last one's turn is next."""
+        return f"{self.tenant_base}s"
+
+    @property
+    def tenants_arrived(self) -> str:
+        """List: tenants whose turn is before that of all others, as a waiting worker moved them."""
+        return f"{self.tenant_base}s-arrived"
+
+    @property
+    def tenants_waiting(self) -> str:
+        """Sorted set: a tenant to its number of waiting messages, and `*` to that of all."""
+        return f"{self.tenant_base}s-waiting"
+
+    def tenant(self, name: str, step: int = 0) -> str:
+        """List: a tenant's messages of one step of priority."""
+        return f"{self.tenant_base}:{step}:{name}"
+
+    @property
     def suspects(self) -> str:
         """List: entries whose worker died while it was working on them."""
         return self._named("returned")

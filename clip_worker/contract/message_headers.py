@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from clip_worker.contract.tenants import TENANT_HEADER, TENANT_REMEDY, is_tenant
 from clip_worker.contract.text import LONE_SURROGATE, is_text
 from clip_worker.quoting import quote
 
@@ -46,6 +47,10 @@ def _id(value: Any) -> str | None:
     if not isinstance(value, str):
         return "send a string or null"
     return None if is_text(value) else f"it {LONE_SURROGATE}"
+
+
+def _tenant(value: Any) -> str | None:
+    return None if is_tenant(value) else f"send {TENANT_REMEDY}, or null"
 
 
 def _time(value: Any) -> str | None:
@@ -109,6 +114,7 @@ _HEADERS: Mapping[str, Check] = {
     "ignore_result": _flag,
     "stamped_headers": _texts,
     "stamps": _object,
+    TENANT_HEADER: _tenant,
 }
 _PROPERTIES: Mapping[str, Check] = {
     "correlation_id": _text,

@@ -22,12 +22,13 @@ from celery.utils.saferepr import saferepr
 
 from clip_worker.contract import SENT_AT_HEADER
 from clip_worker.contract.signatures import SIGNATURE_HEADER
+from clip_worker.contract.tenants import TENANT_HEADER
 from clip_worker.contract.trace_context import trace_headers
 from clip_worker.contract.uri import find_uploads
 from clip_worker.quoting import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clip_worker.contract import RequestOptions
     from clip_worker.contract.search import SearchRequest
@@ -121,7 +122,7 @@ class MessageWriter:
         self._origin = json.dumps(f"gen{os.getpid()}@{socket.gethostname()}")
         self._reply_to = uuid.uuid4()
 
-    def write(
+    def write(  # noqa: PLR0913  # what may be set, by name
         self,
         task_id: str,
         task: str,
@@ -129,6 +130,7 @@ class MessageWriter:
         *,
         priority: int = 0,
         expires_s: float | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Write one message.
 
@@ -141,6 +143,7 @@ class MessageWriter:
             arguments: Its arguments.
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task expires.
+            tenant: Whose message it is; None if it is nobody's.
         """
         plain = f"[[], {arguments.encoded}, {_EMBED}]".encode()
         body = base64.b64encode(plain).decode()
@@ -150,8 +153,9 @@ class MessageWriter:
             expires = f'"{datetime.fromtimestamp(now + expires_s, UTC).isoformat()}"'
             expiration = f'"expiration": "{int(expires_s * 1000)}", '
         signature = ""
+        own = {} if tenant is None else {TENANT_HEADER: tenant}
         if self._key:
-            headers = {"task": task, "id": task_id, "root_id": task_id}
+            headers = {"task": task, "id": task_id, "root_id": task_id, **own}
             headers |= {"expires": expires[1:-1]} if expires_s is not None else {}
             made = self._key.sign(headers, plain, self._queue, now)
             signature = f', "{SIGNATURE_HEADER}": {json.dumps(made)}'
@@ -163,8 +167,8 @@ class MessageWriter:
             f'"timelimit": [null, null], "root_id": "{task_id}", "parent_id": null, '
             f'"argsrepr": "()", "kwargsrepr": {json.dumps(arguments.shown)}, '
             f'"origin": {self._origin}, "ignore_result": false, "replaced_task_nesting": 0, '
-            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}{_trace()}'
-            f"{signature}}}, "
+            f'"stamped_headers": null, "stamps": {{}}, "{SENT_AT_HEADER}": {now!r}{_more(own)}'
+            f"{_more(trace_headers())}{signature}}}, "
             f'"properties": {{"correlation_id": "{task_id}", "reply_to": "{self._reply_to}", '
             f'"delivery_mode": 2, {expiration}"delivery_info": {self._route}, '
             f'"priority": {priority}, "body_encoding": "base64", '
@@ -194,9 +198,8 @@ class MessageWriter:
         return json.dumps(message)
 
 
-def _trace() -> str:
-    """The headers of the active span, as they follow others in JSON."""
-    headers = trace_headers()
+def _more(headers: Mapping[str, Any]) -> str:
+    """Headers, as they follow others in JSON."""
     return f", {json.dumps(headers)[1:-1]}" if headers else ""
 
 

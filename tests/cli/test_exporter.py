@@ -91,6 +91,7 @@ def test_it_tells_of_work_although_no_worker_is_there(redis_server: RedisServer)
                 "workers": 0,
                 "dead_letters": 0,
                 "webhooks": 0,
+                "tenants": 0,
             },
         )
         other = json.loads(get(port, "/queues/other%20queue.json")[1])

@@ -57,7 +57,7 @@ def test_every_keyword_is_an_option_of_the_contract_or_of_sending(client, sent):
         "deadline": 2e9,
         "return_embedding": True,
     }
-    sending = {"priority": 3, "expires_s": 60.0}
+    sending = {"priority": 3, "expires_s": 60.0, "tenant": "org:42"}
 
     client.classify(IMAGE, LABELS, **given, **sending, task_id="photo:1")
     client.submit_many([IMAGE], LABELS, **given, **sending)
@@ -70,6 +70,14 @@ def test_every_keyword_is_an_option_of_the_contract_or_of_sending(client, sent):
     for message in sent:
         assert message["properties"]["priority"] == 3
         assert message["headers"]["expires"]
+        assert message["headers"]["clip_tenant"] == "org:42"
+
+
+@pytest.mark.parametrize("tenant", ["", "M\u00fcller", "a b", "x" * 65, 7, b"acme", "a\n"])
+def test_a_tenant_that_workers_would_refuse_is_not_sent(client, sent, tenant):
+    with pytest.raises(InvalidRequestError, match=r"tenant is .*; pass 1 to 64 letters, digits"):
+        client.classify(IMAGE, LABELS, tenant=tenant)
+    assert sent == []
 
 
 def test_a_chosen_id_is_the_tasks_and_marks_its_message(client, sent):

@@ -32,13 +32,13 @@ def redis(redis_url):
         yield redis
 
 
-def send(redis, limit, messages=MESSAGES, *, clock=None, priority=0):
+def send(redis, limit, messages=MESSAGES, *, clock=None, priority=0, tenant=None):
     clock = clock or FakeClock()
     url = "redis://:secret@pictures"
     plan = PushPlan(url, QUEUE, limit, once_s=60, clock=clock)
     publisher = Publisher(redis, plan, clock.sleep)
     sent = [Message(each) if isinstance(each, str) else each for each in messages]
-    return publisher.send(sent, len(sent), priority)
+    return publisher.send(sent, len(sent), priority, tenant)
 
 
 def received(redis) -> list[str]:
@@ -67,6 +67,31 @@ def test_a_round_trip_is_limited_in_messages_and_in_bytes(redis, limit):
 def test_each_priority_has_the_list_that_kombu_reads(redis, limit, priority, step):
     list(send(redis, limit, ["message"], priority=priority))
     assert redis.keys() == [QueueKeys(QUEUE).lists[step].encode()]
+
+
+@LARGE_LIMITS
+def test_a_tenant_has_lists_of_its_own_and_one_turn_however_much_it_sends(redis, limit):
+    keys = QueueKeys(QUEUE)
+    list(send(redis, limit, priority=4, tenant="a"))
+    list(send(redis, limit, [Message("marked", "marker")], tenant="a"))
+    list(send(redis, limit, ["b"], tenant="b"))
+
+    assert redis.lrange(keys.tenant("a", 3), 0, -1)[-1] == b"message 0"
+    assert redis.lrange(keys.tenant("a"), 0, -1) == [b"marked"]
+    assert redis.lrange(keys.tenants, 0, -1) == [b"b", b"a"]
+    waiting = redis.zrange(keys.tenants_waiting, 0, -1, withscores=True)
+    assert waiting == [(b"b", 1), (b"a", 11), (b"*", 12)]
+    assert not redis.exists(QUEUE)
+
+
+def test_messages_of_tenants_count_towards_the_limit(redis):
+    list(send(redis, None, tenant="a"))
+    with pytest.raises(QueueFullError, match="10 messages are waiting, of at most 19"):
+        list(send(redis, QueueLimit(19)))
+    with pytest.raises(QueueFullError, match="10 messages are waiting, of at most 19"):
+        list(send(redis, QueueLimit(19), tenant="b"))
+    list(send(redis, QueueLimit(20), tenant="b"))
+    assert redis.llen(QueueKeys(QUEUE).tenant("b")) == 10
 
 
 def test_if_not_all_messages_fit_none_is_sent(redis):

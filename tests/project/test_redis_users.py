@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from support.redis_acl import CLIENT, OPERATOR, USERS, WORKER
 
-from clip_worker.client.push_plan import PUSH_SCRIPT
+from clip_worker.client.push_script import PUSH_SCRIPT
 from clip_worker.redis import (
     dead_letters,
     misrouted,
     queue_status,
     result_backend,
+    tenants,
     uploads,
     worker_reports,
 )
@@ -25,7 +26,8 @@ SCRIPTS = {
     **{str(path.relative_to(ROOT)): (WORKER, path.read_text()) for path in WORKERS_SCRIPTS},
     "clip_worker/redis/worker_reports.py": (WORKER, worker_reports._PUT),
     "clip_worker/redis/result_backend.py": (WORKER, result_backend._STORE),
-    "clip_worker/client/push_plan.py": (CLIENT, PUSH_SCRIPT),
+    "clip_worker/client/push_script.py": (CLIENT, PUSH_SCRIPT),
+    "clip_worker/redis/tenants.py": (WORKER, tenants.PUT),
     "clip_worker/redis/uploads.py": (CLIENT, uploads._DISCARD),
     "clip_worker/redis/dead_letters.py": (
         OPERATOR,
@@ -37,6 +39,7 @@ SCRIPTS = {
 }
 # Commands of the category @read, as an operator has them, that our scripts call.
 READS = {"exists", "get", "hget", "hlen", "lindex", "llen", "zcard", "zrange"}
+READS |= {"zrevrange", "zscore"}
 
 
 def rights(user: str) -> set[str]:

@@ -16,7 +16,10 @@ from clip_worker.contract.message_writer import Arguments, MessageWriter
 from clip_worker.redis.queue_status import QueueStatus, queue_status
 
 KEYS = QueueKeys("images")
-RIGHTS = ("evalsha", "script|load", "time", "llen", "lindex", "hlen", "zcard", "zrange")
+RIGHTS = (
+    *("evalsha", "script|load", "time", "llen", "lindex", "hlen"),
+    *("zcard", "zscore", "zrange", "zrevrange"),
+)
 
 
 @pytest.fixture(params=["fakeredis", pytest.param("redis", marks=pytest.mark.integration)])
@@ -100,6 +103,24 @@ def test_what_is_no_json_is_counted_and_has_no_age(redis):
     redis.lpush("images", b"\xff\x00", b'"clip_sent_at"')
     status = queue_status(redis, "images")
     assert (status.messages, status.oldest_s) == (2, None)
+
+
+def test_messages_of_tenants_are_counted_and_the_largest_are_named(redis):
+    now = time.time()
+    for number in range(8):
+        tenant = f"t{number}"
+        redis.lpush(KEYS.tenant(tenant, 3), message(now - 100 * (number == 0)), *"m" * number)
+        redis.zadd(KEYS.tenants_waiting, {tenant: 1 + number})
+    redis.lpush(KEYS.tenant(""), *"m" * 100)
+    redis.zadd(KEYS.tenants_waiting, {"": 100, "*": 136})
+    redis.lpush(KEYS.tenants, *(f"t{number}" for number in range(8)), "")
+    redis.lpush(KEYS.lists[0], "m")
+
+    status = queue_status(redis, "images")
+
+    assert (status.messages, status.tenants) == (137, 8)
+    assert status.largest_tenants == {"t7": 8, "t6": 7, "t5": 6, "t4": 5, "t3": 4}
+    assert status.oldest_s == pytest.approx(100, abs=5)  # of the one whose turn is next
 
 
 @pytest.mark.integration

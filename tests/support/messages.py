@@ -134,6 +134,8 @@ UNREADABLE: list[tuple[str, Any, str, str]] = [  # what it is, the message, the 
     ("stamps of a text", message(ID, headers={"stamps": "x"}), "'stamps' is 'x'", ID),
     ("stamped headers of a text", message(ID, headers={"stamped_headers": "x"}), "'x'", ID),
     ("an ignored result of a text", message(ID, headers={"ignore_result": "no"}), "'no'", ID),
+    ("a tenant with a space", message(ID, headers={"clip_tenant": "a b"}), "1 to 64 letters", ID),
+    ("a tenant of a number", message(ID, headers={"clip_tenant": 7}), "'clip_tenant' is 7", ID),
     ("an argsrepr of a list", message(ID, headers={"argsrepr": []}), "'argsrepr' is []", ID),
     ("protocol 1 without an id", message("", headers=None, body=json.dumps({"task": TASK}),
      properties={"body_encoding": None}) | {"headers": {}}, "'id' is missing", ""),

@@ -31,13 +31,16 @@ class SentMessages(list[dict[str, Any]]):
         super().__init__()
         self.markers: list[str] = []
 
-    def send(self, messages: Iterable[Message], count: int, priority: int) -> Iterator[int]:
+    def send(
+        self, messages: Iterable[Message], count: int, priority: int, tenant: str | None
+    ) -> Iterator[int]:
         for message in messages:
             if self.error and len(self) == self.fails_after:
                 raise self.error
             self.append(json.loads(message.text))
             self.markers.append(message.marker)
             assert self[-1]["properties"]["priority"] == priority
+            assert self[-1]["headers"].get("clip_tenant") == tenant
             yield 1
 
     @property

@@ -18,8 +18,10 @@ from redis.exceptions import ResponseError
 
 from clip_worker.contract import MAX_MESSAGE_BYTES
 from clip_worker.contract.keys import dead_index_key, dead_key
+from clip_worker.contract.tenants import TENANT_HEADER
 from clip_worker.redis.commands import Commands
 from clip_worker.redis.errors import Fault, fault_of
+from clip_worker.redis.tenants import PUT
 from worker.delivery.arrivals import ListWait
 from worker.delivery.delivery import Ack, Crash, Delivery, Lease, lease_clock
 from worker.webhooks.post import new_event_id
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("take", "start", "finish", "release", "reap")
 REQUEUING = ("release", "reap")  # scripts that begin with requeue.lua
+OF_TENANTS = ("take", "merge", *REQUEUING)  # those that know the lists of tenants
 # Bounds of one call, so that Redis is not held up, and Lua's stack is finite.
 MOST_MESSAGES = 1000
 MOST_BYTES = 32 * 1024 * 1024  # of messages, in which images may stand
+MOST_SORTED = 500  # messages from the queue's own lists, into those of their tenants
 
 Item = TypeVar("Item")
 
@@ -87,13 +91,13 @@ class RedisQueue:
         self._redis = redis
         self._result_ttl_s = max(1, round(result_ttl_s))
         self._commands = Commands(redis, answered)
-        self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
+        self._scripts = {name: redis.register_script(source_of(name)) for name in SCRIPTS}
         self._most_message_bytes = most_message_bytes
         self._posts_due = posts_due
         self._clock = clock
         self._takes = itertools.count()
         self._losing = threading.Lock()
-        moves = zip(keys.lists, keys.arrived, strict=True)
+        moves = [*zip(keys.lists, keys.arrived, strict=True), (keys.tenants, keys.tenants_arrived)]
         self.waits = tuple(ListWait(redis, source, target) for source, target in moves)
 
     @property
@@ -118,6 +122,7 @@ class RedisQueue:
     def take(self, most: int, suspects: int = 0) -> list[Delivery]:
         """Take messages, under this worker's lease, or a new one if that has lapsed.
 
+        While tenants have messages, each gives one in turn, the most urgent of its own.
         The message that brings a take to `MOST_BYTES` is its last.
 
         Args:
@@ -130,6 +135,7 @@ class RedisQueue:
         places += itertools.chain.from_iterable(zip(keys.arrived, keys.lists, strict=True))
         args = [lease.name, self.lease_s, int(lease.is_new), name]
         args += [min(most, MOST_MESSAGES), suspects, MOST_BYTES, self._most_message_bytes]
+        args += [keys.tenant_base, MOST_SORTED, TENANT_HEADER]
         taken = self.run("take", places, args)
         if taken is None:
             self._lose(lease)
@@ -217,7 +223,8 @@ class RedisQueue:
     ) -> tuple[int, int]:
         keys, name = self.keys, lease.name
         places = [keys.unacked(name), keys.started(name), keys.suspects, keys.leases, keys.unknown]
-        args = [MOST_BYTES, unknown_id, patience_s, keys.unacked(""), *tags]
+        args = [MOST_BYTES, unknown_id, patience_s, keys.unacked("")]
+        args += [keys.tenant_base, *tags]
         went, looked = self.run("release", places, args)
         return int(went), int(looked)
 
@@ -232,10 +239,10 @@ class RedisQueue:
         keys, lease, sent = self.keys, self.lease, self._clock()
         was_new = lease.is_new  # a take on another thread may begin it meanwhile
         places = [keys.leases, keys.tick, keys.webhooks]
-        places += [keys.suspects, *keys.arrived, *keys.lists]
+        places += [keys.suspects, *keys.arrived, *keys.lists, keys.tenants, keys.tenants_arrived]
         lease_s = self.lease_s if lease_s is None else lease_s
         args = [lease.name, lease_s, longest_gap_s, MOST_MESSAGES, MOST_BYTES]
-        args += [keys.unacked(""), keys.started("")]
+        args += [keys.unacked(""), keys.started(""), keys.tenant_base]
         is_ours, count, blamed, is_more, waiting, since, posts = self.run("reap", places, args)
         if is_ours:
             lease.ends_at = sent + lease_s
@@ -284,7 +291,9 @@ def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 @cache
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
+    """The text of a script of `worker/delivery/lua`."""
     folder = resources.files("worker.delivery") / "lua"
     files = ("requeue", name) if name in REQUEUING else (name,)
-    return "\n".join((folder / f"{file}.lua").read_text() for file in files)
+    parts = [(folder / f"{file}.lua").read_text() for file in files]
+    return "\n".join([PUT, *parts] if name in OF_TENANTS else parts)

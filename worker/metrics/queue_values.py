@@ -30,6 +30,7 @@ def queue_fields(reading: QueueReading) -> dict[str, str | float | None]:
         "workers": reading.workers,
         "dead_letters": status.dead_letters,
         "webhooks": status.webhooks,
+        "tenants": status.tenants,
     }
 
 

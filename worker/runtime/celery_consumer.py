@@ -22,7 +22,10 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 
 from clip_worker.contract.requests import TASK_PREFIX
 from clip_worker.quoting import quote
+from clip_worker.redis.url import connect
 from worker.delivery.celery_bridge import DeliveryChannel
+from worker.delivery.tenant_merge import MERGE_EVERY_S, TenantMerge
+from worker.delivery.throttled_warning import ThrottledWarning
 from worker.logs.say import say
 from worker.runtime import state as runtime
 from worker.runtime.stopping import status_of
@@ -54,13 +57,14 @@ class QueueStep(Tasks):  # type: ignore[misc]  # Celery has no type information
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)
-        self.is_ours = False
+        self.is_ours = self.merges_tenants = False
 
     def start(self, c: Any) -> None:
         """Open the queue, for the first time or after a reconnect."""
         here = runtime.current()
         if not self.is_ours and not _serves(here, c):
             super().start(c)
+            self._merge_tenants(c)
             return
         self.is_ours = True
         here.consumer.acks.signals.listen(c)
@@ -70,6 +74,15 @@ class QueueStep(Tasks):  # type: ignore[misc]  # Celery has no type information
         )
         c.qos = QoS(c.task_consumer.qos, c.initial_prefetch_count)  # type: ignore[no-untyped-call]  # likewise
         here.serve()
+
+    def _merge_tenants(self, c: Any) -> None:
+        """Let kombu's transport have the messages of tenants, from now on."""
+        if not self.merges_tenants:
+            warning = ThrottledWarning(logger, "Messages of tenants can't be taken")
+            redis, queues = connect(runtime.current().settings.redis_url), c.app.amqp.queues
+            merge = TenantMerge(redis, list(queues.consume_from), warning.warn)
+            c.timer.call_repeatedly(MERGE_EVERY_S, merge.turn)
+            self.merges_tenants = True
 
     def register_with_event_loop(self, c: Any, hub: Any) -> None:
         """Take what has to run as an ordinary Celery task through this loop, and watch it."""

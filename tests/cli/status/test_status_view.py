@@ -101,6 +101,12 @@ def test_a_healthy_fleet_is_called_that():
     assert "Nothing looks wrong." in lines(snapshot())
 
 
+def test_the_tenants_with_the_most_messages_are_named():
+    shown = snapshot(queue(tenants=3, largest_tenants={"acme": 999_990, "zoo": 10}))
+    assert "Waiting in clip by tenant: acme 999,990, zoo 10, 1 other" in lines(shown)
+    assert not [line for line in lines(snapshot()) if "tenant" in line]
+
+
 def test_the_json_has_the_documented_names():
     shown = snapshot(BUSY)
     found = json.loads(to_json(shown, findings(shown)))
@@ -108,6 +114,7 @@ def test_the_json_has_the_documented_names():
     assert set(found["queues"][0]) == {
         *("queue", "messages", "in_flight_messages", "total_messages", "suspects", "oldest_s"),
         *("dead_letters", "webhooks", "workers", "work_s", "images_per_s", "growth_per_s"),
+        *("tenants", "largest_tenants"),
     }
     assert set(found["workers"][0]) == {*WorkerReport.model_fields, "report_age_s"}
     assert set(found["redis"]) == {"used_bytes", "limit_bytes", "policy"}

@@ -10,8 +10,13 @@ from itertools import product
 
 from clip_worker.contract.celery_result import result_key
 from clip_worker.contract.keys import (
+<<<<<<< HEAD
     LABEL_SETS,
     NEW_LABEL_SETS,
+=======
+    PREFIX,
+    PRIORITY_STEPS,
+>>>>>>> c0eccca (Tenants take turns: each message may name its customer)
     QueueKeys,
     dead_index_key,
     dead_key,
@@ -38,6 +43,7 @@ def client_rights(queue: str) -> list[Right]:
         ("EXEC",),
         *product(("LLEN",), keys.lists),
         *product(("LPUSH",), keys.lists, ("x",)),
+        *_tenant_rights(keys),
         ("SET", keys.sent(EXAMPLE), "1"),
         ("EXISTS", keys.sent(EXAMPLE)),
         ("SET", upload, "x"),
@@ -76,6 +82,11 @@ def worker_rights(queue: str, *, remote_control: bool, db: int) -> list[Right]:
         ("SCRIPT", "LOAD", ""),
         ("TIME",),
         ("INFO",),
+        *_tenant_rights(keys),
+        *product(("RPOP", "EXISTS"), (keys.tenants, keys.tenants_arrived, keys.tenant(EXAMPLE))),
+        ("BLMOVE", keys.tenants, keys.tenants_arrived, "RIGHT", "LEFT", "1"),
+        ("ZREM", keys.tenants_waiting, "x"),
+        ("DEL", keys.tenants_waiting),
         *product(("RPOP", "LLEN"), (*keys.lists, keys.suspects, *keys.arrived)),
         *product(("LPUSH", "RPUSH"), (*keys.lists, *keys.arrived, keys.suspects), ("x",)),
         *(("BLMOVE", *pair, "RIGHT", "LEFT", "1") for pair in zip(keys.lists, keys.arrived)),  # noqa: B905  # both have one entry a priority
@@ -102,6 +113,16 @@ def worker_rights(queue: str, *, remote_control: bool, db: int) -> list[Right]:
         ("GET", label_set_key(EXAMPLE)),
     ]
     return rights + (_remote_control_rights(db) if remote_control else [])
+
+
+def _tenant_rights(keys: QueueKeys) -> list[Right]:
+    """What pushes a tenant's message."""
+    return [
+        ("ZSCORE", keys.tenants_waiting, "x"),
+        ("ZINCRBY", keys.tenants_waiting, "1", "x"),
+        ("LPUSH", keys.tenants, "x"),
+        *(("LPUSH", keys.tenant(EXAMPLE, step), "x") for step in PRIORITY_STEPS),
+    ]
 
 
 def _hash_rights(key: str) -> list[Right]:

@@ -12,7 +12,7 @@ from click import style
 from worker.cli.output.table import printable
 from worker.cli.status.columns import Column, table_lines
 from worker.cli.status.finding import Finding, Level
-from worker.cli.status.words import duration, size
+from worker.cli.status.words import counted, duration, size
 
 if TYPE_CHECKING:
     from worker.cli.status.snapshot import QueueView, SeenWorker, Snapshot
@@ -37,6 +37,8 @@ def view(
     yield from _wrapped(_heading(snapshot, url), width)
     yield ""
     yield from table_lines(QUEUE_COLUMNS, snapshot.queues, width)
+    for queue in snapshot.queues:
+        yield from _wrapped(_tenants(queue), width) if queue.status.tenants else ()
     yield ""
     for finding in found:
         yield from _finding_lines(finding, width)
@@ -69,6 +71,15 @@ def _finding_lines(finding: Finding, width: int | None) -> Iterator[str]:
         lines = textwrap.wrap(lines[0], max(20, min(width, WIDEST_SENTENCE) - 2))
     for mark, line in zip([("!" if is_problem else "*"), *" " * len(lines)], lines, strict=False):
         yield style(f"{mark} {line}", fg="red" if is_problem else "yellow")
+
+
+def _tenants(queue: QueueView) -> str:
+    """The tenants with the most waiting messages."""
+    status = queue.status
+    named = [f"{tenant} {count:,}" for tenant, count in status.largest_tenants.items()]
+    more = status.tenants - len(named)
+    named += [counted(more, "other")] if more > 0 else []
+    return f"Waiting in {printable(status.queue)} by tenant: {', '.join(named)}"
 
 
 def _per_s(rate: float) -> str:

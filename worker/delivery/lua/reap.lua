@@ -7,7 +7,8 @@
 -- longer by as much: each gets what it had left when a worker last looked, and no less than that time.
 -- KEYS: leases, time of the last look, webhooks, suspects, then all other lists to take from. ARGV: the lease's
 -- name, for how many seconds it is renewed; that time in seconds; most entries, and a number of bytes
--- that ends the reclaiming too; what the keys of unacknowledged and of started messages begin with.
+-- that ends the reclaiming too; what the keys of unacknowledged messages begin with, those of started
+-- ones, and those of tenants.
 -- -> 1 if the lease is ours; messages reclaimed from workers, of these started; 1 if there is more to
 -- reclaim at once; how many of the lists hold something; seconds since the last look; how many posts
 -- to webhooks are due
@@ -49,7 +50,7 @@ local function reclaim(lease)
   redis.call('ZADD', leases, 0, lease)
   for _, tag in ipairs(redis.call('HRANDFIELD', unacked, most)) do
     local entry, line = redis.call('HGET', unacked, tag), redis.call('HGET', started, tag)
-    requeue(suspects, entry, line)
+    requeue(ARGV[8], suspects, entry, line)
     redis.call('HDEL', unacked, tag)
     most = most - 1
     left = left - #entry

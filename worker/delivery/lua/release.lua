@@ -4,7 +4,7 @@
 -- they are held under a lease of their own, which nobody renews.
 -- KEYS: unacked, started, suspects, leases, unknown ids. ARGV: a number of bytes: what reaches it is
 -- the last message for now; the id of an unknown task ('' to put back at once), seconds; what the
--- keys of unacknowledged messages begin with; tags.
+-- keys of unacknowledged messages begin with, and those of tenants; tags.
 -- -> how many were put back, how many of the tags were looked at (0: tried for long enough)
 local unacked, started, leases, unknown = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 redis.call('HDEL', unacked, '') -- lets the writes below pass where memory is full
@@ -27,15 +27,15 @@ if id ~= '' then
 end
 
 local count, looked = 0, 0
-while left > 0 and looked < #ARGV - 4 do
+while left > 0 and looked < #ARGV - 5 do
   looked = looked + 1
-  local tag = ARGV[looked + 4]
+  local tag = ARGV[looked + 5]
   local entry = redis.call('HGET', unacked, tag)
   if entry then
     if parked then
       redis.call('HSET', ARGV[4] .. parked, tag, entry)
     else
-      requeue(KEYS[3], entry)
+      requeue(ARGV[5], KEYS[3], entry)
     end
     redis.call('HDEL', unacked, tag)
     redis.call('HDEL', started, tag)
