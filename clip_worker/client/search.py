@@ -29,6 +29,7 @@ class Search:
         k: int = DEFAULT_HITS,
         deadline: float | None = None,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
     ) -> Handle[SearchResult]:
         """Search the images that the workers have stored embeddings of, and return at once.
@@ -41,6 +42,7 @@ class Search:
             k: Maximum number of images, 1 to 1,000.
             deadline: Unix time in seconds after which the task fails instead of running on.
             priority: 0 to 9, 0 the most urgent.
+            tenant: Name of the customer who searches; customers take turns.
             expires_s: Seconds from now after which the task fails instead of running.
 
         Returns:
@@ -53,7 +55,7 @@ class Search:
             QueueUnavailableError: Redis can't be reached or accepts no messages.
         """
         request = _request(text, image, k, deadline)
-        sent = self._parts.submission.send_search(request, SendOptions(priority, expires_s))
+        sent = self._parts.submission.send_search(request, SendOptions(priority, expires_s, tenant))
         return Handle(self._parts.results, sent, SearchResult.model_validate, time.time())
 
 
@@ -70,6 +72,7 @@ class AsyncSearch:
         k: int = DEFAULT_HITS,
         deadline: float | None = None,
         priority: int = 0,
+        tenant: str | None = None,
         expires_s: float | None = None,
     ) -> AsyncHandle[SearchResult]:
         """Search the images that the workers have stored embeddings of; see `Client.search`.
@@ -79,7 +82,7 @@ class AsyncSearch:
             QueueFullError: `max_queue_length` messages are waiting.
             QueueUnavailableError: Redis can't be reached or accepts no messages.
         """
-        options = SendOptions(priority, expires_s)
+        options = SendOptions(priority, expires_s, tenant)
         request = _request(text, image, k, deadline)
         sent = await self._parts.submission.send_search(request, options)
         return AsyncHandle(self._parts.results, sent, SearchResult.model_validate, time.time())

@@ -124,6 +124,7 @@ def test_a_client_sends_and_reads_whatever_the_client_offers(
     assert client.classify(image, LABELS, priority=9).get(LIMIT_S).predictions
     assert client.classify(client.upload(image_file), LABELS).get(LIMIT_S).predictions
     client.discard(client.upload(image_file))
+    assert client.classify(image, LABELS, tenant="a", priority=9).get(LIMIT_S).predictions
     once = client.classify(image, LABELS, task_id="once")
     assert once.get(LIMIT_S).predictions
     once.forget()
@@ -140,7 +141,7 @@ def test_a_client_with_a_limit_of_the_queue_and_a_webhook_needs_no_more(
     server: AclServer, client: Client, image: str
 ) -> None:
     with receiver() as hooks, Client(server.url(CLIENT), max_queue_length=10) as limited:
-        handle = limited.classify(image, LABELS, webhook=hooks.url())
+        handle = limited.classify(image, LABELS, webhook=hooks.url(), tenant="a")
         wait_until(lambda: hooks.events(handle.id))
     assert client.handle(handle.id).get(LIMIT_S).predictions
 

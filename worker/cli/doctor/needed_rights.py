@@ -10,13 +10,9 @@ from itertools import product
 
 from clip_worker.contract.celery_result import result_key
 from clip_worker.contract.keys import (
-<<<<<<< HEAD
     LABEL_SETS,
     NEW_LABEL_SETS,
-=======
-    PREFIX,
     PRIORITY_STEPS,
->>>>>>> c0eccca (Tenants take turns: each message may name its customer)
     QueueKeys,
     dead_index_key,
     dead_key,
