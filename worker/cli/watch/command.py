@@ -120,27 +120,25 @@ def command(  # noqa: PLR0913  # one argument per option
     arrivals = open_place(
         place, PlaceOptions(path.with_name(f"{path.name}.inbox"), settle_s, poll_s, secret)
     )
+    sink = open_sink(target, table=table)
     shown_place, shown_target = without_secrets(_absolute(place)), without_secrets(target)
     settings = {"place": shown_place, "target": shown_target, "table": table, "request": options}
-    with (
-        open_client(redis_url, queue) as client,
-        Journal(path, settings) as opened,
-        _view(f"{shown_place} to {shown_target}") as show,
-    ):
+    with open_client(redis_url, queue) as client:
         client.ping()
-        run = BulkRun(
-            client,
-            open_sink(target, table=table),
-            opened,
-            FailuresFile(path.with_name(f"{path.name}.failures.jsonl")),
-            options=options,
-            on_progress=show,
-            in_flight=in_flight,
-            commit_s=COMMIT_S,
-            timeout_s=None,
-        )
-        with stopping(run.stop):
-            run.run(ArrivalSupply(arrivals, opened))
+        with Journal(path, settings) as opened, _view(f"{shown_place} to {shown_target}") as show:
+            run = BulkRun(
+                client,
+                sink,
+                opened,
+                FailuresFile(path.with_name(f"{path.name}.failures.jsonl")),
+                options=options,
+                on_progress=show,
+                in_flight=in_flight,
+                commit_s=COMMIT_S,
+                timeout_s=None,
+            )
+            with stopping(run.stop):
+                run.run(ArrivalSupply(arrivals, opened))
     say(f"stopped: {run.progress.done:,} done, {run.progress.failed:,} failed.")
     return 0
 
