@@ -29,7 +29,7 @@ class Background(Generic[T]):
     Args:
         name: Of the thread.
         read: Returns what is new, after a few seconds at most.
-        room: How many wait to be taken.
+        room: How many wait to be taken at most; 0 for any number.
     """
 
     def __init__(self, name: str, read: Callable[[], Iterable[T]], room: int) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clip_worker.errors import InvalidRequestError, TemporaryError
@@ -24,6 +23,7 @@ logger = logging.getLogger(__name__)
 MOST_MESSAGES = 10_000  # received and not deleted
 KEEP_S = 60.0  # after so long messages that are in flight are kept for longer
 PAUSE_S = 0.2  # while there are too many messages
+_UNBOUNDED = 0  # a full queue would keep the thread from keeping messages
 
 
 class NotificationArrivals:
@@ -37,12 +37,11 @@ class NotificationArrivals:
     def __init__(self, source: MessageSource, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._clock = clock
-        self._background = Background("notifications", self._receive, MOST_MESSAGES)
+        self._background = Background("notifications", self._receive, _UNBOUNDED)
         self._lock = threading.Lock()
         self._receipts = Receipts()
+        self._done: list[str] = []  # receipts of messages that can be deleted
         self._kept_at = 0.0
-        self._items: deque[Item] = deque()
-        self._done: list[str] = []  # receipts that could not be deleted yet
 
     def open(self, seen: Seen) -> None:  # noqa: ARG002  # the caller looks at each image itself
         """Begin to receive; see `Arrivals`."""
@@ -52,25 +51,33 @@ class NotificationArrivals:
 
     def poll(self, timeout_s: float, most: int) -> Sequence[Item]:
         """Return the images of what was received; see `Arrivals`."""
-        if not self._items and (message := self._background.take(timeout_s)):
-            self._read(message)
-        while len(self._items) < most and (message := self._background.take(0)):
-            self._read(message)
-        return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+        items: list[Item] = []
+        wait_s = timeout_s
+        while len(items) < most and (item := self._background.take(wait_s)):
+            items.append(item)
+            wait_s = 0.0
+        self._delete()
+        return items
 
     def acknowledge(self, keys: Collection[str]) -> None:
         """Delete the messages that are done with; see `Arrivals`."""
         with self._lock:
             self._done += self._receipts.release(keys)
-        if self._done:
-            self._try(lambda: self._source.delete(self._done), self._done.clear)
+        self._delete()
 
     def close(self) -> None:
         """Stop receiving."""
         self._background.stop()
         self._source.close([*self._receipts])
 
-    def _receive(self) -> Sequence[Message]:
+    def _delete(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+        if done and not self._tried(lambda: self._source.delete(done)):
+            with self._lock:
+                self._done += done
+
+    def _receive(self) -> Iterator[Item]:
         """On the background's thread."""
         if self._clock() >= self._kept_at + KEEP_S:
             with self._lock:
@@ -79,28 +86,29 @@ class NotificationArrivals:
             self._kept_at = self._clock()
         if len(self._receipts) >= MOST_MESSAGES:
             self._background.pause(PAUSE_S)
-            return ()
-        return self._source.receive()
+            return
+        for message in self._source.receive():
+            yield from self._read(message)
 
-    def _read(self, message: Message) -> None:
+    def _read(self, message: Message) -> Sequence[Item]:
         try:
             items = parse_notification(message.body)
         except InvalidRequestError as error:
             logger.warning("%s", error)
-            self._try(lambda: self._source.reject(message))
-            return
-        if not items:
-            self._done.append(message.receipt)
-            self.acknowledge(())
-            return
+            self._tried(lambda: self._source.reject(message))
+            return ()
         with self._lock:
-            self._receipts.add(message.receipt, [item.key for item in items])
-        self._items += items
+            if items:
+                self._receipts.add(message.receipt, [item.key for item in items])
+            else:
+                self._done.append(message.receipt)
+        return items
 
-    def _try(self, act: Callable[[], None], then: Callable[[], object] = lambda: None) -> None:
+    def _tried(self, act: Callable[[], None]) -> bool:
+        """Do something; while the source can't be reached, it is done again later."""
         try:
             act()
         except TemporaryError as error:
-            logger.warning("%s Notifications will be delivered again.", error)
-        else:
-            then()
+            logger.warning("%s Its notifications may come again.", error)
+            return False
+        return True

@@ -21,7 +21,7 @@ class Message(NamedTuple):
 class MessageSource(Protocol):
     """Receives messages, and keeps each until it is deleted, also when this process is killed.
 
-    `receive` and `keep` are called on one thread, the others on another one.
+    `receive`, `keep` and `reject` are called on one thread, the others on another one.
     """
 
     def open(self) -> None:

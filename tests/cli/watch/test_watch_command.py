@@ -7,8 +7,11 @@ import signal
 
 import pytest
 
+from clip_worker.bulk.journal import Journal
+from clip_worker.bulk.supply import ArrivalSupply, FailedSupply
+from clip_worker.feeds.folder_arrivals import FolderArrivals
 from worker.cli.entry import run
-from worker.cli.watch.command import journal_path
+from worker.cli.watch.command import _supplies, journal_path
 from worker.cli.watch.stop_signals import stopping
 
 
@@ -72,3 +75,13 @@ def test_the_first_signal_stops_in_order_and_the_second_one_now():
         interrupted_twice()
 
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_has_failed_is_sent_again_before_what_arrives(tmp_path):
+    arrivals = FolderArrivals(tmp_path)
+    with Journal(tmp_path / "journal", {}) as journal:
+        usual = list(_supplies(arrivals, journal, retry_failed=False))
+        again = list(_supplies(arrivals, journal, retry_failed=True))
+
+    assert [type(each) for each in usual] == [ArrivalSupply]
+    assert [type(each) for each in again] == [FailedSupply, ArrivalSupply]

@@ -18,7 +18,8 @@ from clip_worker.bulk.failures import FailuresFile
 from clip_worker.bulk.journal import Journal
 from clip_worker.bulk.progress import Progress
 from clip_worker.bulk.run import BulkRun
-from clip_worker.bulk.supply import ArrivalSupply
+from clip_worker.bulk.supply import ArrivalSupply, FailedSupply, Supply
+from clip_worker.feeds.arrivals import Arrivals
 from clip_worker.feeds.bucket_arrivals import POLL_S
 from clip_worker.feeds.folder_arrivals import SETTLE_S
 from clip_worker.feeds.open_place import PlaceOptions, open_place
@@ -64,6 +65,11 @@ Show = Callable[[Progress], None]
     help="File that remembers what is done; by default beside TARGET, or in this folder.",
 )
 @click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="First send again what has failed for a reason that may have passed, such as a timeout.",
+)
+@click.option(
     "--in-flight",
     type=click.IntRange(1, MOST_IN_FLIGHT),
     default=256,
@@ -97,6 +103,7 @@ def command(  # noqa: PLR0913  # one argument per option
     target: str,
     table: str,
     journal: Path | None,
+    retry_failed: bool,
     in_flight: int,
     settle_s: float,
     poll_s: float,
@@ -123,24 +130,33 @@ def command(  # noqa: PLR0913  # one argument per option
     sink = open_sink(target, table=table)
     shown_place, shown_target = without_secrets(_absolute(place)), without_secrets(target)
     settings = {"place": shown_place, "target": shown_target, "table": table, "request": options}
+    failures = FailuresFile(path.with_name(f"{path.name}.failures.jsonl"))
     with open_client(redis_url, queue) as client:
         client.ping()
         with Journal(path, settings) as opened, _view(f"{shown_place} to {shown_target}") as show:
-            run = BulkRun(
-                client,
-                sink,
-                opened,
-                FailuresFile(path.with_name(f"{path.name}.failures.jsonl")),
-                options=options,
-                on_progress=show,
-                in_flight=in_flight,
-                commit_s=COMMIT_S,
-                timeout_s=None,
-            )
-            with stopping(run.stop):
-                run.run(ArrivalSupply(arrivals, opened))
+            for supply in _supplies(arrivals, opened, retry_failed=retry_failed):
+                run = BulkRun(
+                    client,
+                    sink,
+                    opened,
+                    failures,
+                    options=options,
+                    on_progress=show,
+                    in_flight=in_flight,
+                    commit_s=COMMIT_S,
+                    timeout_s=None,
+                )
+                with stopping(run.stop):
+                    if not run.run(supply):
+                        break
     say(f"stopped: {run.progress.done:,} done, {run.progress.failed:,} failed.")
     return 0
+
+
+def _supplies(arrivals: Arrivals, journal: Journal, *, retry_failed: bool) -> Iterator[Supply]:
+    if retry_failed:
+        yield FailedSupply(journal, only_passing=True)
+    yield ArrivalSupply(arrivals, journal)
 
 
 def journal_path(place: str, target: str) -> Path:
