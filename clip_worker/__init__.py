@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clip_worker.client.handle import Handle, as_completed
     from clip_worker.client.image_request import ImageRequest
     from clip_worker.client.sign_tasks import sign_tasks
-    from clip_worker.client.webhook import verify_webhook
+    from clip_worker.client.webhook import verify_signature, verify_webhook
     from clip_worker.contract.label_set_names import LabelSetVersion
     from clip_worker.contract.label_sets import LabelSet, LabelSetCalibration
     from clip_worker.contract.option_types import Score
@@ -88,6 +88,7 @@ __all__ = [
     "as_completed",
     "async_as_completed",
     "sign_tasks",
+    "verify_signature",
     "verify_webhook",
 ]
 
@@ -113,6 +114,7 @@ _MODULES = {
     "LabelSetVersion": "contract.label_set_names",
     "WebhookEvent": "contract.webhooks",
     "sign_tasks": "client.sign_tasks",
+    "verify_signature": "client.webhook",
     "verify_webhook": "client.webhook",
     "__version__": "version",
 }  # all others: errors

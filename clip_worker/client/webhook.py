@@ -49,6 +49,31 @@ def verify_webhook(
             secret made its signature: answer with status 400. `BAD_WEBHOOK_SECRET`: the secret
             can't be one. `BAD_EVENT`: it is signed, but from another version of clip-worker.
     """
+    return _event(verify_signature(body, headers, secret, tolerance_s, now=now), body)
+
+
+def verify_signature(
+    body: bytes,
+    headers: Mapping[str, str],
+    secret: str | Iterable[str],
+    tolerance_s: float = DEFAULT_TOLERANCE_S,
+    *,
+    now: float | None = None,
+) -> str:
+    """Verify a row that a run with `--to https://...` has posted, and return its `webhook-id`.
+
+    The same row may be posted more than once: ignore one whose id has been handled before.
+
+    Args:
+        body: The request's body, as it was received: JSON, once it is verified.
+        headers: As for `verify_webhook`, like the other arguments.
+        secret: What CLIP_WORKER_WEBHOOK_SECRET of the run is.
+        tolerance_s: As for `verify_webhook`.
+        now: As for `verify_webhook`.
+
+    Raises:
+        InvalidRequestError: `BAD_SIGNATURE` or `BAD_WEBHOOK_SECRET`.
+    """
     keys = _keys(secret)
     given = {
         name.lower(): value.encode(errors="replace").decode() for name, value in headers.items()
@@ -60,7 +85,7 @@ def verify_webhook(
     found = [each.encode() for each in signatures.split()]
     if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in found):
         raise _refused("its signature was not made with this secret, or its body was changed")
-    return _event(event_id, body)
+    return event_id
 
 
 def _keys(secret: str | Iterable[str]) -> list[bytes]:

@@ -6,34 +6,61 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_worker.contract.webhooks import signing_key, validate_webhook
 from clip_worker.errors import InvalidRequestError
 from clip_worker.quoting import shown_uri
 from clip_worker.sinks.jsonl import JsonlSink
 from clip_worker.sinks.parquet import ParquetSink
+from clip_worker.sinks.sidecars import JsonSidecar, SidecarSink
 from clip_worker.sinks.sql import SqlSink
 from clip_worker.sinks.sql_table import DEFAULT_TABLE
+from clip_worker.sinks.webhook import WebhookSink
+from clip_worker.sinks.xmp_sidecar import DEFAULT_THRESHOLD, XmpSidecar
 
 if TYPE_CHECKING:
     from clip_worker.sinks.sink import Sink
 
 BAD_SINK = "BAD_SINK"
-DATABASES = ("sqlite:", "postgresql:", "postgresql+psycopg:", "postgres:")
+SECRET_VARIABLE = "CLIP_WORKER_WEBHOOK_SECRET"  # noqa: S105  # its name
+
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+psycopg:", "postgres:")
 
 
-def open_sink(target: str, *, table: str = DEFAULT_TABLE) -> Sink:
+def open_sink(
+    target: str,
+    *,
+    table: str = DEFAULT_TABLE,
+    keyword_threshold: float = DEFAULT_THRESHOLD,
+    webhook_secret: str = "",
+) -> Sink:
     """The sink that a target names. Nothing is written before its `open` is called.
 
     Args:
         target: `results.jsonl`; `results.parquet`, or a folder with a slash at its end;
-            `sqlite:///results.db` or `postgresql://user@host/database`.
+            `sqlite:///results.db` or `postgresql://user@host/database`; `sidecars:json` or
+            `sidecars:xmp`; `https://example.com/hook`.
         table: The table of a database.
+        keyword_threshold: Least probability of a label that becomes a keyword in XMP.
+        webhook_secret: Signs what is posted; several, separated by commas, while it is replaced.
 
     Raises:
-        InvalidRequestError: `BAD_SINK`: it names none, or what it needs is not installed.
+        InvalidRequestError: `BAD_SINK` or `BAD_WEBHOOK`: it names none, its options are not valid,
+            or what it needs is not installed.
     """
-    if target.startswith(DATABASES):
+    if target == "sidecars:json":
+        return SidecarSink(JsonSidecar())
+    if target == "sidecars:xmp":
+        _require("lxml", "xmp", target)
+        return SidecarSink(XmpSidecar(keyword_threshold))
+    if target.startswith(("http:", "https:")):
+        return WebhookSink(validate_webhook(target), _keys(webhook_secret))
+    if target.startswith(_DATABASES):
         _require("sqlalchemy", "sql", target)
         return SqlSink(target, table)
+    return _file_sink(target)
+
+
+def _file_sink(target: str) -> Sink:
     if "://" not in target and target.endswith(".jsonl"):
         return JsonlSink(Path(target))
     if "://" not in target and target.endswith((".parquet", "/")):
@@ -41,9 +68,24 @@ def open_sink(target: str, *, table: str = DEFAULT_TABLE) -> Sink:
         return ParquetSink(Path(target))
     raise InvalidRequestError(
         f"{shown_uri(target)} names no place for results; give results.jsonl, results.parquet, "
-        "sqlite:///results.db or postgresql://user@host/database.",
+        "sqlite:///results.db, postgresql://user@host/database, sidecars:json, sidecars:xmp or "
+        "https://example.com/hook.",
         BAD_SINK,
     )
+
+
+def _keys(secret: str) -> list[bytes]:
+    try:
+        keys = [signing_key(each) for each in secret.split(",") if each.strip()]
+    except ValueError as error:
+        raise InvalidRequestError(f"{SECRET_VARIABLE} is not valid: {error}.", BAD_SINK) from error
+    if not keys:
+        raise InvalidRequestError(
+            f"Results are posted to a webhook only with a signature; set {SECRET_VARIABLE} to "
+            "whsec_ and 24 to 64 bytes in base64.",
+            BAD_SINK,
+        )
+    return keys
 
 
 def _require(module: str, extra: str, target: str) -> None:
