@@ -1,4 +1,4 @@
-"""JSON Schemas of what crosses the queue."""
+"""JSON Schemas of what crosses the queue, and of what sinks store."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from clip_worker.contract import requests, results, search
 from clip_worker.contract.results import Wire
+from clip_worker.sinks import record
 from reference.docstring import described
 
 
 def table(name: str) -> str:
-    """Return the JSON Schema of a model of the contract, with its docstrings as descriptions."""
-    models = vars(requests) | vars(results) | vars(search)
+    """Return the JSON Schema of a model, with its docstrings as descriptions."""
+    models = vars(requests) | vars(results) | vars(search) | vars(record)
     model = models[name]
     mode = "validation" if name.endswith("Request") else "serialization"
     schema = model.model_json_schema(mode=mode)

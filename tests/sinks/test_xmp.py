@@ -1,4 +1,4 @@
-"""Keywords in XMP, read back by exiftool, which nobody here wrote."""
+"""Keywords in XMP, read back by Exiv2 and ExifTool, which nobody here wrote."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ FOREIGN = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="w"?>"""
 
 LI = "<rdf:li>cat</rdf:li>"
+SHOWN = '</rdf:li><x/> & "q" \' ]]> \ufffd\ufffd\ufffd \N{CAT FACE} 2'
 HOSTILE = '</rdf:li><x/> & "q" \' ]]> \0\x1b\ud800 \N{CAT FACE}\n  2'
 
 
@@ -140,6 +141,32 @@ def test_two_images_of_one_name_share_a_sidecar(tmp_path: Path) -> None:
     assert keywords((tmp_path / "photo-000001.xmp").read_bytes()) == ["cat", "fish"]
 
 
+def read_by_exiv2(path: Path) -> dict[str, Any]:
+    pyexiv2 = pytest.importorskip("pyexiv2")
+    image = pyexiv2.Image(str(path))
+    try:
+        return dict(image.read_xmp())
+    finally:
+        image.close()
+
+
+def test_exiv2_reads_our_keywords_and_those_that_were_there(tmp_path: Path) -> None:
+    file = tmp_path / "photo-000001.xmp"
+    file.write_bytes(added(added(FOREIGN.encode(), "cat"), HOSTILE))
+
+    found = read_by_exiv2(file)
+
+    assert found["Xmp.dc.subject"] == ["holiday", "cat", SHOWN]
+    assert (found["Xmp.xmp.Rating"], found["Xmp.dc.creator"]) == ("4", ["Ada"])
+    assert found["Xmp.crs.Note"] == "two\nlines"
+
+
+def test_exiv2_reads_a_new_sidecar(tmp_path: Path) -> None:
+    file = tmp_path / "new.xmp"
+    file.write_bytes(added(EMPTY, "cat", "Katze auf grünem Gras"))
+    assert read_by_exiv2(file) == {"Xmp.dc.subject": ["cat", "Katze auf grünem Gras"]}
+
+
 def read_by_exiftool(path: Path) -> dict[str, Any]:
     program = shutil.which("exiftool")
     if program is None:
@@ -175,7 +202,13 @@ def test_keywords_are_added_to_a_sidecar_that_exiftool_made(tmp_path: Path) -> N
     if program is None:
         pytest.skip("no exiftool: install Debian's libimage-exiftool-perl")
     file = tmp_path / "made.xmp"
-    command: list[str | Path] = [program, "-XMP-dc:Subject=holiday", "-XMP-xmp:Rating=3", "-XMP-dc:Title=A", file]
+    command: list[str | Path] = [
+        program,
+        "-XMP-dc:Subject=holiday",
+        "-XMP-xmp:Rating=3",
+        "-XMP-dc:Title=A",
+        file,
+    ]
     subprocess.run(command, capture_output=True, check=True)
     file.write_bytes(added(file.read_bytes(), "cat"))
     found = read_by_exiftool(file)
