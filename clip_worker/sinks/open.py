@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_worker.contract.webhooks import signing_key, validate_webhook
 from clip_worker.errors import InvalidRequestError
-from clip_worker.quoting import shown_uri
+from clip_worker.quoting import quote, shown_uri
 from clip_worker.sinks.jsonl import JsonlSink
 from clip_worker.sinks.parquet import ParquetSink
 from clip_worker.sinks.sidecars import JsonSidecar, SidecarSink
@@ -30,18 +31,17 @@ def open_sink(
     target: str,
     *,
     table: str = DEFAULT_TABLE,
-    keyword_threshold: float = DEFAULT_THRESHOLD,
-    webhook_secret: str = "",
+    webhook_secret: str | None = None,
 ) -> Sink:
     """The sink that a target names. Nothing is written before its `open` is called.
 
     Args:
         target: `results.jsonl`; `results.parquet`, or a folder with a slash at its end;
-            `sqlite:///results.db` or `postgresql://user@host/database`; `sidecars:json` or
-            `sidecars:xmp`; `https://example.com/hook`.
+            `sqlite:///results.db` or `postgresql://user@host/database`; `sidecars:json`,
+            `sidecars:xmp` or `sidecars:xmp?threshold=0.3`; `https://example.com/hook`.
         table: The table of a database.
-        keyword_threshold: Least probability of a label that becomes a keyword in XMP.
         webhook_secret: Signs what is posted; several, separated by commas, while it is replaced.
+            None for that of the environment, `CLIP_WORKER_WEBHOOK_SECRET`.
 
     Raises:
         InvalidRequestError: `BAD_SINK` or `BAD_WEBHOOK`: it names none, its options are not valid,
@@ -49,10 +49,12 @@ def open_sink(
     """
     if target == "sidecars:json":
         return SidecarSink(JsonSidecar())
-    if target == "sidecars:xmp":
+    if target.partition("?")[0] == "sidecars:xmp":
         _require("lxml", "xmp", target)
-        return SidecarSink(XmpSidecar(keyword_threshold))
+        return SidecarSink(XmpSidecar(_threshold(target)))
     if target.startswith(("http:", "https:")):
+        if webhook_secret is None:
+            webhook_secret = os.environ.get(SECRET_VARIABLE, "")
         return WebhookSink(validate_webhook(target), _keys(webhook_secret))
     if target.startswith(_DATABASES):
         _require("sqlalchemy", "sql", target)
@@ -71,6 +73,23 @@ def _file_sink(target: str) -> Sink:
         "sqlite:///results.db, postgresql://user@host/database, sidecars:json, sidecars:xmp or "
         "https://example.com/hook.",
         BAD_SINK,
+    )
+
+
+def _threshold(target: str) -> float:
+    """The least probability of a keyword, of `sidecars:xmp?threshold=0.3`."""
+    _, mark, query = target.partition("?")
+    if not mark:
+        return DEFAULT_THRESHOLD
+    name, _, value = query.partition("=")
+    try:
+        threshold = float(value)
+    except ValueError:
+        threshold = -1
+    if name == "threshold" and 0 <= threshold <= 1:
+        return threshold
+    raise InvalidRequestError(
+        f"{quote(target)} has no threshold from 0 to 1; write sidecars:xmp?threshold=0.3.", BAD_SINK
     )
 
 

@@ -3,13 +3,17 @@ from __future__ import annotations
 from importlib.machinery import ModuleSpec
 
 import pytest
+from support.webhook_receiver import SECRET
 
 from clip_worker.errors import InvalidRequestError
 from clip_worker.sinks import open as opening
 from clip_worker.sinks.jsonl import JsonlSink
-from clip_worker.sinks.open import open_sink
+from clip_worker.sinks.open import SECRET_VARIABLE, open_sink
 from clip_worker.sinks.parquet import ParquetSink
+from clip_worker.sinks.sidecars import SidecarSink
 from clip_worker.sinks.sql import SqlSink
+from clip_worker.sinks.webhook import WebhookSink
+from clip_worker.sinks.xmp_sidecar import XmpSidecar
 
 
 @pytest.mark.parametrize(
@@ -59,3 +63,21 @@ def test_what_is_not_installed_is_named_with_its_extra(
     monkeypatch.setattr(opening, "find_spec", nothing)
     with pytest.raises(InvalidRequestError, match=rf"clip-worker\[{extra}\]"):
         open_sink(target)
+
+
+def test_keywords_may_have_another_threshold() -> None:
+    sink = open_sink("sidecars:xmp?threshold=0.25")
+    assert isinstance(sink, SidecarSink)
+    assert isinstance(sink._sidecar, XmpSidecar)
+    assert sink._sidecar._threshold == 0.25
+
+
+@pytest.mark.parametrize("query", ["", "threshold", "threshold=nan", "threshold=2", "bound=0.3"])
+def test_a_threshold_that_is_none_is_refused(query: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"write sidecars:xmp\?threshold"):
+        open_sink(f"sidecars:xmp?{query}")
+
+
+def test_a_webhooks_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
+    assert isinstance(open_sink("https://example.com/hook"), WebhookSink)

@@ -12,7 +12,7 @@ from support.webhook_receiver import BROKEN, OK, SECRET, Receiver, receiver
 from clip_worker import verify_signature
 from clip_worker.contract.webhooks import signing_key
 from clip_worker.errors import InvalidRequestError, ServiceError
-from clip_worker.sinks.open import open_sink
+from clip_worker.sinks.open import SECRET_VARIABLE, open_sink
 from clip_worker.sinks.record import record
 from clip_worker.sinks.webhook import WebhookSink, event_id_of
 
@@ -123,7 +123,8 @@ def test_nobody_at_the_url_is_one_sentence() -> None:
     sink.close()
 
 
-def test_a_webhook_needs_a_valid_url_and_a_secret() -> None:
+def test_a_webhook_needs_a_valid_url_and_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SECRET_VARIABLE, raising=False)
     url = "https://example.com/hook"
     assert isinstance(open_sink(url, webhook_secret=f"{SECRET},{SECRET}"), WebhookSink)
     with pytest.raises(InvalidRequestError, match="set CLIP_WORKER_WEBHOOK_SECRET"):
