@@ -46,7 +46,11 @@ class JsonlSink:
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Sink.write`."""
-        data = "".join(f"{record_json(row)}\n" for row in rows).encode()
+        self.write_lines([record_json(row) for row in rows])
+
+    def write_lines(self, lines: Sequence[str]) -> None:
+        """See `LineSink.write_lines`."""
+        data = "".join(f"{line}\n" for line in lines).encode()
         with translated_os_errors(self._path):
             try:
                 write_all(self._file, data)

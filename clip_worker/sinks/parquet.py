@@ -12,6 +12,7 @@ from clip_worker.sinks.durable import sync_folder
 from clip_worker.sinks.failures import sink_failed, translated_os_errors
 from clip_worker.sinks.jsonl import JsonlSink
 from clip_worker.sinks.parquet_part import cut_part, write_part
+from clip_worker.sinks.record import record_json
 from clip_worker.sinks.row import Row
 
 PART_BYTES = 64 * 1024 * 1024  # of the rows as JSON: some 90,000, or 6,000 with embeddings
@@ -65,13 +66,17 @@ class ParquetSink:
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Sink.write`."""
+        self.write_lines([record_json(row) for row in rows])
+
+    def write_lines(self, lines: Sequence[str]) -> None:
+        """See `LineSink.write_lines`."""
         if self._lines is None:
-            lines = JsonlSink(self._lines_path)
-            lines.open(None)
-            self._lines, self._began = lines, self._clock()
+            file = JsonlSink(self._lines_path)
+            file.open(None)
+            self._lines, self._began = file, self._clock()
         self._committed = ""
-        self._lines.write(rows)
-        self._rows += len(rows)
+        self._lines.write_lines(lines)
+        self._rows += len(lines)
 
     def commit(self) -> str:
         """See `Sink.commit`."""

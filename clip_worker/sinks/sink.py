@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,3 +49,15 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Release what is open; again does nothing."""
+
+
+@runtime_checkable
+class LineSink(Sink, Protocol):
+    """A sink that stores the JSON of records, and takes it from whoever has it already."""
+
+    def write_lines(self, lines: Sequence[str]) -> None:
+        """Add rows as `clip_worker.sinks.record.record_json` writes them; see `write`.
+
+        Raises:
+            ServiceError: `SINK_FAILED`: they can't be written.
+        """

@@ -24,6 +24,8 @@ COMMANDS = {
     "start": "Run a worker: load the model, take tasks from the queue, store results.",
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
     "watch": "Tag images as they arrive in a folder or a bucket, each once.",
+    "retag": "Answer a new question for all stored embeddings, without their images.",
+    "search": "Find stored images by a text or by another image.",
     "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "status": "Show queues, workers and what looks wrong, live or once.",
     "health": "Ask this machine's workers how they are; exit status 0 or 1.",
@@ -35,7 +37,7 @@ COMMANDS = {
     "demo": "Tag 2,000 drawn images on this machine, with a Redis and a worker of its own.",
 }
 # The extra; the others work with the client alone.
-NEEDS_WORKER = ("start", "tune", "models", "demo")
+NEEDS_WORKER = ("start", "retag", "tune", "models", "demo")
 
 
 @click.group(

@@ -165,7 +165,7 @@ class RedisStore:
     def scan(
         self, space: Space, position: str | None = None, size: int = 65_536
     ) -> Iterator[EmbeddingBatch]:
-        """Yield all embeddings, each content at least once; a position is a number of 0 to 256.
+        """Yield all embeddings, each content once; a position is a number of 0 to 256.
 
         It stays valid when Redis is restarted and while embeddings are added and removed.
 
@@ -177,9 +177,6 @@ class RedisStore:
         for shard in range(first, SHARDS):
             for part in self._scan_shard(name, shard):
                 rows |= part
-                if len(rows) >= size:
-                    yield _batch(rows, space, str(shard))
-                    rows = {}
             if rows and (len(rows) >= size or shard == SHARDS - 1):
                 yield _batch(rows, space, str(shard + 1))
                 rows = {}

@@ -96,7 +96,10 @@ class EmbeddingStore(Protocol):
     def scan(
         self, space: Space, position: str | None = None, size: int = 65_536
     ) -> Iterator[EmbeddingBatch]:
-        """Yield all embeddings, about `size` at a time, each content at least once.
+        """Yield all embeddings, about `size` at a time, each content once.
+
+        That holds as well for a scan that continues at a position. What is stored or removed
+        meanwhile may be missing.
 
         Args:
             space: Of the embeddings.

@@ -106,8 +106,8 @@ class ScoreStage:
             task.result = self._result(task, batch, ranking, row, score_s)
             if task.request.return_embedding:
                 task.result["embedding"] = features[row].tolist()
-            if task.request.label_set or ranking.none_of_these is not None:
-                task.result |= further_fields(task, ranking, row)
+            if task.plan and (task.request.label_set or ranking.none_of_these is not None):
+                task.result |= further_fields(task.plan, ranking, row)
         return [task for task, _ in rows]
 
     def _score_apart(self, rows: Rows, features: Tensor, error: ClipEngineError) -> list[ImageTask]:
@@ -125,8 +125,9 @@ class ScoreStage:
         self, task: ImageTask, batch: Encoded, ranking: Ranking, row: int, score_s: float
     ) -> dict[str, Any]:
         """The fields of `clip_worker.contract.results.Classification`, without an embedding."""
+        assert task.plan, "labels come before scores"
         return {
-            "predictions": predictions(task, ranking, row),
+            "predictions": predictions(task.plan, task.request.threshold, ranking, row),
             "model": self._engine.identity.name,
             "model_digest": self._engine.identity.digest,
             "timing": {

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clip_engine.scoring.ranking import Ranking
-    from worker.pipeline.image_task import ImageTask
+    from worker.pipeline.scoring_plan import ScoringPlan
 
 
-def predictions(task: ImageTask, ranking: Ranking, row: int) -> list[dict[str, Any]]:
+def predictions(
+    plan: ScoringPlan, threshold: float | None, ranking: Ranking, row: int
+) -> list[dict[str, Any]]:
     """The predictions of a `clip_worker.contract.Classification`.
 
     Args:
-        task: Its plan has the labels.
+        plan: The labels.
+        threshold: Least score of a prediction; None for those of the plan.
         ranking: Of a group of images.
-        row: The task's in it.
+        row: The image's in it.
     """
-    plan, threshold = task.plan, task.request.threshold
-    assert plan, "labels come before scores"
     values, indices = ranking.probabilities[row], ranking.indices[row]
     found = _labelled(plan.labels, indices, values)
     if ranking.scores is not None:
@@ -38,13 +39,11 @@ def predictions(task: ImageTask, ranking: Ranking, row: int) -> list[dict[str, A
     return found
 
 
-def further_fields(task: ImageTask, ranking: Ranking, row: int) -> dict[str, Any]:
+def further_fields(plan: ScoringPlan, ranking: Ranking, row: int) -> dict[str, Any]:
     """The fields that a result has only where a request asks for them."""
     fields: dict[str, Any] = {}
     if ranking.none_of_these is not None:
         fields["none_of_these"] = ranking.none_of_these[row]
-    plan = task.plan
-    assert plan, "labels come before scores"
     if plan.label_set:
         fields["label_set"] = plan.label_set
     if ranking.levels is not None and plan.tree:

@@ -52,6 +52,15 @@ def tagging_request(request: RequestOptions) -> TaggingRequest:
     )
 
 
+def retag_request(options: Mapping[str, Any]) -> TaggingRequest:
+    """A request without an image, from options that were validated.
+
+    Raises:
+        InvalidRequestError: Something is wrong with them.
+    """
+    return tagging_request(parse(RequestOptions, options))
+
+
 def _templates(request: RequestOptions) -> tuple[str, ...]:
     """By name or in full; only the worker knows the names. Those of a label set come later."""
     if request.ensemble is None:

@@ -38,10 +38,11 @@ class ProgressLine:
         if self._shown:
             echo(f"\r{self._shown * ' '}\r", self._screen.file, nl=False)
 
-    def update(self, done: int, total: int) -> None:
-        """Show that so many of all are done."""
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show that so many of all are done, and a note such as the rate."""
         if self._screen.is_terminal:
-            drawn = bar(done / total, BAR_WIDTH, unicode=self._screen.unicode)
-            line = f"{self._title} {drawn} {done:,}/{total:,}"[: self._screen.width - 1]
+            drawn = bar(done / total if total else 0.0, BAR_WIDTH, unicode=self._screen.unicode)
+            line = f"{self._title} {drawn} {done:,}/{total:,} {note}".rstrip()
+            line = line[: self._screen.width - 1].ljust(self._shown)
             self._shown = max(self._shown, len(line))
             echo(f"\r{line}", self._screen.file, nl=False)

@@ -1,0 +1,1 @@
+"""`clip-worker retag`: answers new questions about stored embeddings."""

@@ -1,0 +1,1 @@
+"""`clip-worker search`: finds stored images by a text or by another image."""
