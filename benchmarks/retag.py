@@ -46,7 +46,7 @@ from worker.pipeline.scoring_plan import ScoringPlanner
 CACHE = Path(__file__).resolve().parents[1] / "build" / "bench-cache"
 TEMPLATES = ("a photo of a {}.",)
 PUT = 20_000  # embeddings a batch
-PHOTOGRAPHS = {"ViT-B/32": 96, "demo": 2_000}  # that a worker classifies
+PHOTOGRAPHS = {"ViT-B/32": 64, "demo": 1_000}  # that a worker classifies
 WARM = 32
 CORES = 2
 
