@@ -112,12 +112,13 @@ def retag(store: LanceStore, engine: Engine, labels: list[str], target: Path, co
     began = time.perf_counter()
     request = TaggingRequest(tuple(labels), TEMPLATES, 5)
     plan = ScoringPlanner(engine, None).of_labels(request)
+    text = engine.text_features([engine.labels.get(*each) for each in plan.lists])
     sink = open_sink(str(target))
     with Journal(target.with_suffix(".journal"), {}) as journal:
         RetagRun(
             store,
             space_of(engine),
-            scorer=Scorer(engine, plan, request.k, CORES),
+            scorer=Scorer(engine, plan, text, k=request.k, threads=CORES),
             writer=RecordWriter(sink, engine.identity, plan, None),
             sink=sink,
             journal=journal,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support.moto_server import BUCKET, moto_server
 
 from clip_worker.errors import InvalidRequestError, TemporaryError
 from worker.embeddings.lance_store import LanceStore
@@ -167,6 +168,20 @@ def test_a_content_that_is_no_hash_gets_nowhere_near_a_query(store: LanceStore) 
 
     with pytest.raises(TemporaryError, match="hexadecimal"):
         store.get(SPACE, ["') OR 1=1 --"])
+
+
+def test_a_bucket_is_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    with moto_server() as moto:
+        monkeypatch.setenv("AWS_ENDPOINT", moto.url)
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        store = open_store(f"lance+s3://{BUCKET}/embeddings")
+
+        store.put(SPACE, [embedding(1), embedding(2)])
+        store.put(SPACE, [embedding(2, "again")])
+
+        assert store.count(SPACE) == 2
+        assert store.search(SPACE, embedding(2).feature, 1)[0].image == "again"
+        store.close()
 
 
 def test_a_url_of_lance_opens_a_store(tmp_path: Path) -> None:

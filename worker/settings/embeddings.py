@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 
 from clip_worker.redis.url import redis_url_remedy
 
-_LANCE = re.compile(r"lance://(?P<path>/[^/].*)|lance\+(?P<scheme>s3|gs|az)://(?P<rest>[^/].*)")
+_LANCE = re.compile(r"lance://(?P<path>/[^/].*)|lance\+(?P<bucket>s3://[^/].*)")
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -27,7 +27,7 @@ def lance_place(url: str) -> str | None:
     ('/data/embeddings', 's3://bucket/embeddings')
     """
     found = _LANCE.fullmatch(url)
-    return found and (found["path"] or f"{found['scheme']}://{found['rest']}")
+    return found and (found["path"] or found["bucket"])
 
 
 class EmbeddingSettings(BaseSettings):

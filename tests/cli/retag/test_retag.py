@@ -142,6 +142,19 @@ def test_a_database_needs_a_journal(lance_url: str, capsys: pytest.CaptureFixtur
     assert "--journal FILE" in capsys.readouterr().err
 
 
+def test_a_label_that_is_too_long_is_one_sentence(
+    lance_url: str, tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_random(lance_url, engine, 5)
+    target = tmp_path / "answers.jsonl"
+
+    arguments = ["retag", "--store", lance_url, "--model", "demo", "--to", str(target)]
+    assert run([*arguments, "--labels", "many words " * 100]) == 2
+
+    assert "tokens" in capsys.readouterr().err
+    assert not target.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["answers.jsonl", "answers.parquet"])
 def test_a_run_that_is_killed_writes_each_row_once(

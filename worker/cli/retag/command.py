@@ -83,10 +83,11 @@ def command(  # noqa: PLR0913  # one argument per option
     path = journal or _journal_of(target)
     sink, began_s = open_sink(target, table=table), time.monotonic()
     from worker.cli.labels.engine import loaded_engine
+    from worker.cli.retag.engine_errors import engine_errors
     from worker.cli.retag.space import find_space
     from worker.embeddings.open import open_store
 
-    with closing(open_store(store)) as opened, loaded_engine(model) as engine:
+    with closing(open_store(store)) as opened, loaded_engine(model) as engine, engine_errors():
         found = find_space(opened, engine, space)
         plan, request = _asked(engine, options, redis_url)
         settings = _settings(plan, options) | {
@@ -134,11 +135,12 @@ def _run(  # noqa: PLR0913  # collaborators, by name
     from worker.cli.retag.scorer import Scorer
     from worker.runtime.cores import cores
 
+    text_features = engine.text_features([engine.labels.get(*each) for each in plan.lists])
     with ProgressLine(Screen.of(sys.stderr), "re-tag") as line:
         run = RetagRun(
             store,
             space,
-            scorer=Scorer(engine, plan, request.k, cores(None)),
+            scorer=Scorer(engine, plan, text_features, k=request.k, threads=cores(None)),
             writer=RecordWriter(sink, engine.identity, plan, request.threshold),
             sink=sink,
             journal=journal,
@@ -152,7 +154,7 @@ def _run(  # noqa: PLR0913  # collaborators, by name
 
 
 def _journal_of(target: str) -> Path:
-    if "://" in target or target.startswith("sqlite:"):
+    if ":" in target.partition("/")[0]:
         raise WrongInputError(
             f"A run into {without_secrets(target)} needs --journal FILE, by which it continues "
             "after an interruption."

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from clip_engine.engine import Engine
     from clip_engine.scoring.ranking import Ranking
+    from clip_engine.scoring.text_features import TextFeatures
     from worker.embeddings.store import EmbeddingBatch
     from worker.pipeline.scoring_plan import ScoringPlan
 
@@ -53,16 +54,19 @@ class Scorer:
     Args:
         engine: The model.
         plan: The labels, and how they are scored.
+        text: The features of the plan's lists.
         k: Largest number of labels an image.
         threads: That compute at the same time.
     """
 
-    def __init__(self, engine: Engine, plan: ScoringPlan, k: int, threads: int) -> None:
+    def __init__(
+        self, engine: Engine, plan: ScoringPlan, text: TextFeatures, *, k: int, threads: int
+    ) -> None:
         self._engine = engine
         self._plan = plan
+        self._text = text
         self._k = k
         self._threads = threads
-        self._text = engine.text_features([engine.labels.get(*each) for each in plan.lists])
 
     def scored(self, batches: Iterable[EmbeddingBatch]) -> Iterator[Scored]:
         """Yield the answers of batches in order; a few batches are held at a time.

@@ -97,6 +97,7 @@ def _in_store(  # noqa: PLR0913  # as the command's
     space: str | None,
 ) -> Sequence[SearchHit]:
     from worker.cli.labels.engine import loaded_engine
+    from worker.cli.retag.engine_errors import engine_errors
     from worker.cli.retag.space import find_space
     from worker.embeddings.open import open_store
     from worker.runtime.search import Searcher
@@ -106,7 +107,7 @@ def _in_store(  # noqa: PLR0913  # as the command's
             f"{printable(image)} is not a file; with --store the image must be a file on this "
             "machine, or leave --store out and let the workers fetch it."
         )
-    with closing(open_store(store)) as opened, loaded_engine(model) as engine:
+    with closing(open_store(store)) as opened, loaded_engine(model) as engine, engine_errors():
         searcher = Searcher(engine, opened, find_space(opened, engine, space))
         if query is not None:
             feature = searcher.text_feature(query)
