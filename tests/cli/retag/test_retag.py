@@ -131,7 +131,7 @@ def test_rows_of_a_database_say_the_same(lance_url: str, tmp_path: Path, engine:
     assert run([*arguments, "--to", f"sqlite:///{database}"]) == 0
 
     with sqlite3.connect(database) as opened:
-        rows = opened.execute("SELECT key, label FROM results").fetchall()
+        rows = opened.execute("SELECT key, label FROM clip_results").fetchall()
     opened.close()
     assert dict(rows) == {each["key"]: each["label"] for each in lines(tmp_path / "answers.jsonl")}
 
