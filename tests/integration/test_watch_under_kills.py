@@ -74,7 +74,7 @@ def kill_twice(watch: WatchProcess, write: Callable[[int], object]) -> None:
         for each in written:
             each.result()
     wait_until(
-        lambda: len(watch.images()) == IMAGES,
+        lambda: watch.count() >= IMAGES and len(watch.images()) == IMAGES,
         lambda: f"{len(watch.images())} images\n{watch.log}",
         limit_s=LIMIT_S,
     )

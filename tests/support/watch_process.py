@@ -86,6 +86,10 @@ class WatchProcess:
         lines = self.results.read_bytes().split(b"\n")[:-1]
         return [json.loads(line) for line in lines]
 
+    def count(self) -> int:
+        """How many rows there are, without reading them."""
+        return self.results.read_bytes().count(b"\n") if self.results.exists() else 0
+
     def images(self) -> Counter[str]:
         """How often each image has a row."""
         return Counter(row["image"] for row in self.rows())
@@ -96,6 +100,6 @@ class WatchProcess:
         def are_there() -> bool:
             assert self._process is not None
             assert self._process.poll() is None, self.log
-            return len(self.rows()) >= count
+            return self.count() >= count
 
-        wait_until(are_there, lambda: f"{len(self.rows())} rows\n{self.log}", limit_s=limit_s)
+        wait_until(are_there, lambda: f"{self.count()} rows\n{self.log}", limit_s=limit_s)

@@ -77,6 +77,8 @@ def test_a_run_that_stops_says_so():
     progress.is_stopping = True
 
     assert "stopping: waiting for images in flight" in shown(progress)
+    progress.in_flight = 0
+    assert "stopped" in shown(progress)
 
 
 def test_local_images_are_drawn_where_there_are_colours(tmp_path):

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from clip_worker.quoting import shown_uri
 from worker.cli.output.table import printable
-from worker.cli.output.thumbnails import SIDE, Picture, can_draw, per_row, picture_lines
+from worker.cli.output.thumbnails import Picture, can_draw, per_row, picture_lines
 
 if TYPE_CHECKING:
     from clip_worker.bulk.progress import Progress
@@ -63,7 +63,9 @@ class LiveView:
         self._live.update(view, refresh=True)
 
     def _counts(self, progress: Progress) -> Text:
-        state = "stopping: waiting for images in flight" if progress.is_stopping else self._title
+        state = self._title
+        if progress.is_stopping:
+            state = "stopping: waiting for images in flight" if progress.in_flight else "stopped"
         return Text.assemble(
             (f"{progress.rate:,.1f} images/s", "bold"),
             f"   {progress.in_flight:,} waiting   {progress.done:,} done   ",
@@ -82,7 +84,7 @@ class LiveView:
         for row in tagged[: per_row(self._console)]:
             key = row.item.key
             assert row.item.path is not None
-            self._pictures[key] = known.get(key) or Picture.of(row.item.path, _label(row)[:SIDE])
+            self._pictures[key] = known.get(key) or Picture.of(row.item.path, _label(row))
         return picture_lines([*self._pictures.values()]) if self._pictures else ()
 
 
@@ -90,15 +92,25 @@ def _lines(rows: Sequence[Row]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(justify="right", no_wrap=True)
     for row in rows:
         style = "red" if row.outcome.error else "green"
-        table.add_row(Text(shown_uri(row.item.image).strip("'\"")), Text(_label(row), style=style))
+        table.add_row(
+            Text(shown_uri(row.item.image).strip("'\"")),
+            Text(_label(row), style=style),
+            _probability(row),
+        )
     return table
 
 
 def _label(row: Row) -> str:
-    """The best label with its probability, or why there is none."""
+    """The best label, or why there is none."""
     if row.outcome.error is not None:
         return row.outcome.error.code
     best = row.outcome.result.predictions if row.outcome.result else ()
-    return f"{printable(best[0].label)} {best[0].probability:.0%}" if best else "no label"
+    return printable(best[0].label) if best else "no label"
+
+
+def _probability(row: Row) -> str:
+    best = row.outcome.result.predictions if row.outcome.result else ()
+    return f"{best[0].probability:.0%}" if best else ""
