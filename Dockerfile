@@ -13,7 +13,8 @@ FROM ${PYTHON_IMAGE} AS requirements
 WORKDIR /source
 COPY pyproject.toml constraints.txt ./
 COPY scripts/image_requirements.py scripts/
-# Of the package: models for those of the Hugging Face hub; s3, gcs, azure for object stores.
+# Of the package: models for those of the Hugging Face hub; s3, gcs, azure for object stores; watch
+# for `clip-worker watch`.
 ARG EXTRAS=""
 # The layers below are cached by the content of these files: an edit of pyproject.toml that changes
 # no dependency leaves them alone, and only another version of torch rebuilds torch's own.

@@ -85,9 +85,10 @@ def test_the_wheel_requires_the_client_only_and_has_all_files(tmp_path: Path):
     assert {str(one) for one in required if one.marker is None} == {
         str(Requirement(line)) for line in client_requirements()
     }
-    extras = {"worker", "demo", "models", "otel", "s3", "gcs", "azure"}
-    assert {*fields.get_all("Provides-Extra", [])} == extras
-    for extra in extras - {"worker"}:  # each brings the worker
+    for_client = {"watch", "parquet", "sql", "xmp"}
+    for_worker = {"demo", "models", "otel", "lancedb", "s3", "gcs", "azure"}
+    assert {*fields.get_all("Provides-Extra", [])} == {"worker", *for_client, *for_worker}
+    for extra in for_worker:  # each brings the worker
         on = {"extra": extra}
         found = [one for one in required if one.marker is not None and one.marker.evaluate(on)]
         assert any((one.name, one.extras) == ("clip-worker", {"worker"}) for one in found), extra

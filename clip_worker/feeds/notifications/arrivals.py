@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_MESSAGES = 10_000  # received and not deleted
-KEEP_S = 60.0  # after so long messages that are in flight are kept for longer
+MOST_MESSAGES = 5_000  # received and not deleted
+KEEP_S = 20.0  # after so long messages that are in flight are kept for longer
 PAUSE_S = 0.2  # while there are too many messages
 _UNBOUNDED = 0  # a full queue would keep the thread from keeping messages
 

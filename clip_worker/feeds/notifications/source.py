@@ -39,7 +39,7 @@ class MessageSource(Protocol):
         """
 
     def keep(self, receipts: Sequence[str]) -> None:
-        """Keep these from being delivered again for some minutes; it is called often enough.
+        """Keep these from being delivered again for a minute; it is called often enough.
 
         Raises:
             TemporaryError: It can't be reached for now.

@@ -11,7 +11,7 @@ from clip_worker.feeds.notifications.source import Message
 from clip_worker.quoting import quote
 
 WAIT_S = 2  # for messages; while there are none, 43,200 requests a day
-VISIBILITY_S = 300  # a message that is neither deleted nor kept is delivered again
+VISIBILITY_S = 60  # a message that is neither deleted nor kept is delivered again
 AT_A_TIME = 10  # the service's limit
 
 
