@@ -48,7 +48,8 @@ Show = Callable[[Progress], None]
     type=text,
     required=True,
     metavar="TARGET",
-    help="Where results go: results.jsonl, results.parquet, or a database's URL.",
+    help="Where results go: results.jsonl, a folder of Parquet files, a database, sidecars or a "
+    "webhook (docs/sinks.md).",
 )
 @request_options
 @click.option(
