@@ -74,7 +74,8 @@ def test_single_images_run_alone(bench):
     assert bench.fetcher.fetched == [images[number % 2] for number in range(5)]
 
 
-def test_a_full_queue_is_kept_full_measured_and_abandoned(bench):
+def test_a_full_queue_is_kept_full_measured_and_abandoned(make):
+    bench = make(single_flight=False)
     seen: list[object] = []
 
     rate = owners.full_queue(

@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.pipeline.image_task import ImageTask, sharers
+
 if TYPE_CHECKING:
     from worker.metrics.instruments import BatchReason
-    from worker.pipeline.image_task import ImageTask
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,8 @@ class Batcher:
         if not self._max_wait_s or self._stopping or len(self._waiting) >= self._max_batch():
             return 0.0
         pause_s = self._waiting[0].prepared_s + self._max_wait_s - self._clock()
-        deadlines = [d for task in self._waiting if (d := task.request.deadline) is not None]
+        asked = [task.request.deadline for each in self._waiting for task in sharers(each)]
+        deadlines = [deadline for deadline in asked if deadline is not None]
         if deadlines:
             pause_s = min(pause_s, min(deadlines) - self._now() - self._usual_run_s)
         return pause_s

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from clip_engine.errors import DeviceLostError
 from clip_worker.errors import ExpiredError, TemporaryError
 from worker.pipeline.error_translation import expired
-from worker.pipeline.image_task import is_late
+from worker.pipeline.image_task import is_late, sharers
 from worker.pipeline.score_stage import Encoded
+from worker.pipeline.single_flight import SingleFlight, take_times
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
@@ -34,6 +35,7 @@ class EncodeStage:
         pool: Has the pixels.
         cores: Shared by the forward passes.
         begin: Asked before each batch.
+        flights: The tasks that share an image.
         then: The next stage.
         failed: Takes a task that can't be encoded, and why.
         device_lost: Called when the device fails for good, before its tasks fail: it may end the
@@ -50,6 +52,7 @@ class EncodeStage:
         *,
         cores: CoreShare,
         begin: Begin,
+        flights: SingleFlight,
         then: Callable[[Sequence[Encoded]], None],
         failed: Callable[[ImageTask, BaseException], None],
         device_lost: Callable[[BaseException], None],
@@ -61,6 +64,7 @@ class EncodeStage:
         self._pool = pool
         self._cores = cores
         self._begin = begin
+        self._flights = flights
         self._then = then
         self._failed = failed
         self._device_lost = device_lost
@@ -75,9 +79,11 @@ class EncodeStage:
         """Encode the tasks of a batch that may still run, and free all their slots."""
         is_device_lost = False
         try:
-            tasks = self._begun([task for task in batch.tasks if self._is_wanted(task)], batch)
+            self._flights.close(batch.tasks)
+            leaders = {task: leader for leader in batch.tasks for task in sharers(leader)}
+            tasks = self._begun([task for task in leaders if self._is_wanted(task)], batch)
             if tasks:
-                self._encode(tasks, batch)
+                self._encode(tasks, leaders, batch)
         except DeviceLostError:  # it may end the process, and the history must say alone then
             is_device_lost = True
             raise
@@ -97,20 +103,31 @@ class EncodeStage:
             with self._losing:  # another runner's tasks wait for the end too
                 self._device_lost(error)
         for task in tasks:
-            self._failed(task, error)
+            self._flights.fail(task, error)
 
-    def _encode(self, tasks: list[ImageTask], batch: Batch) -> None:
+    def _encode(
+        self, tasks: list[ImageTask], leaders: dict[ImageTask, ImageTask], batch: Batch
+    ) -> None:
+        """Encode each image once; `leaders` has the task whose slot has the pixels of each."""
+        images = list(dict.fromkeys(leaders[task] for task in tasks))
         start = self._began[threading.get_ident()] = self._clock()
         try:
-            pixels = [self._images[task.slot or 0] for task in tasks]
+            pixels = [self._images[image.slot or 0] for image in images]
             with self._cores.forward_pass(batch.rank):
                 features = self._engine.encode_pixels(pixels)
         finally:
             del self._began[threading.get_ident()]
-            self._ran(len(tasks), batch.reason)
-        if len(features) != len(tasks):
-            raise RuntimeError(f"{len(tasks)} images went in, {len(features)} features came out.")
-        self._then([Encoded(tasks, features, start, self._clock() - start)])
+            self._ran(len(images), batch.reason)
+        if len(features) != len(images):
+            raise RuntimeError(f"{len(images)} images went in, {len(features)} features came out.")
+        run_s = self._clock() - start
+        if len(tasks) > len(images):
+            rows = {image: row for row, image in enumerate(images)}
+            features = features[[rows[leaders[task]] for task in tasks]]
+            for task in tasks:
+                if leaders[task] is not task:
+                    take_times(task, leaders[task])
+        self._then([Encoded(tasks, features, start, run_s, len(images))])
 
     def _is_wanted(self, task: ImageTask) -> bool:
         deadline = task.request.deadline

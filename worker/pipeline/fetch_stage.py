@@ -14,7 +14,7 @@ from clip_worker.errors import ExpiredError, TemporaryError
 from clip_worker.quoting import shown_uri
 from worker.pipeline.error_translation import expired
 from worker.pipeline.host_limiter import Answer, HostLimiter, Outcome, host_of
-from worker.pipeline.image_task import ImageTask, is_late
+from worker.pipeline.image_task import ImageTask, has_ended, is_wanted, last_deadline, sharers
 from worker.pipeline.retry import Retries, so_far
 from worker.preparation.records import ImageRequest, PreparedImage
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from worker.pipeline.circuit_breaker import RestPolicy
+    from worker.pipeline.single_flight import SingleFlight
     from worker.pipeline.timer import Timer
 
 # Of temporary errors that say nothing about the image's host.
@@ -53,8 +54,10 @@ class FetchStage:
         threads: Simultaneous fetches in all.
         most_a_host: Simultaneous fetches from one host.
         rest: When a host rests.
+        flights: The tasks that share an image.
         then: The next stage.
-        failed: Takes a task that can't be prepared, and why.
+        failed: Takes one task that is not wanted any more, and why.
+        gone: Called with an image that no task waits for any more.
         now: Unix time in seconds.
 
     Attributes:
@@ -72,16 +75,20 @@ class FetchStage:
         threads: int,
         most_a_host: int | None,
         rest: RestPolicy | None,
+        flights: SingleFlight,
         then: Callable[[Sequence[ImageTask]], None],
         failed: Callable[[ImageTask, BaseException], None],
+        gone: Callable[[ImageTask], None] = lambda _task: None,
         now: Callable[[], float],
     ) -> None:
         self.preparation_s = 0.0
         self._pool = pool
         self._retries = retries
         self._clock = timer.clock
+        self._flights = flights
         self._then = then
         self._failed = failed
+        self._gone = gone
         self._now = now
         self._started: dict[int, ImageTask] = {}  # by key: those that the pool has
         self._hosts = HostLimiter(timer, self, threads=threads, most_a_host=most_a_host, rest=rest)
@@ -118,14 +125,14 @@ class FetchStage:
         for task in tasks:
             task.attempts += 1
             task.since_s = clock if task.since_s is None else task.since_s
-            deadline = task.request.deadline
+            deadline = last_deadline(task)
             within_s = None if deadline is None else deadline - now
             self._started[task.key] = task
             requests.append(ImageRequest(task.key, task.image, task.data, within_s))
         self._pool.submit(requests)
 
     def wanted(self, tasks: Sequence[ImageTask]) -> list[ImageTask]:
-        """Those that have not ended and are not late; late ones fail."""
+        """Those that are wanted; of the others the late ones fail."""
         wanted = []
         for task in tasks:
             if self.is_wanted(task):
@@ -135,8 +142,8 @@ class FetchStage:
         return wanted
 
     def is_wanted(self, task: ImageTask) -> bool:
-        """Whether it has not ended and its deadline has not passed."""
-        return task.error is None and not is_late(task, self._now())
+        """Whether it, or one that shares its image, has not ended and is not late."""
+        return is_wanted(task, self._now())
 
     def drop(self, task: ImageTask, error: TemporaryError | None = None) -> None:
         """Fail a task that is not wanted any more, or whose host rests for too long.
@@ -145,31 +152,36 @@ class FetchStage:
             task: That is not started.
             error: The last failure of its host; None if it is not wanted.
         """
+        self._flights.close([task])
         if error is not None:
             tried = so_far(task.attempts, self._retries.trying_s(task))
             reason = (
                 f"{shown_uri(task.image)}: its host keeps failing ({error.code}) and will not be "
                 f"asked again within the time that this task can wait; {tried}."
             )
-            self._failed(task, TemporaryError(reason, error.code))
-        elif task.request.deadline is not None:  # else it has ended
-            before = "it was tried again" if task.attempts else "the task was started"
-            self._failed(task, expired(task.request.deadline, self._now(), before))
+            self._flights.fail(task, TemporaryError(reason, error.code))
+        elif self.is_wanted(task):  # by a follower that came meanwhile
+            self.run([task])
+        else:
+            self._expire(task)
+            self._gone(task)
 
     def prepared(self, images: Sequence[PreparedImage]) -> None:
         """Take the outcomes of attempts; called by the pool."""
         ready: list[ImageTask] = []
         reports: list[tuple[ImageTask, Outcome]] = []
         failed: list[tuple[ImageTask, BaseException]] = []
+        dropped: list[ImageTask] = []
         for image in images:
             task = self._started.pop(image.key)
             if task.host is not None:
                 reports.append((task, _outcome(image.error)))
-            if task.error is not None:  # it has ended meanwhile
+            if image.error is not None:
+                failed.append((task, image.error))
+            elif has_ended(task):  # meanwhile
                 if image.slot is not None:
                     self._pool.release([image.slot])
-            elif image.error is not None:
-                failed.append((task, image.error))
+                dropped.append(task)
             else:
                 self._take(task, image)
                 ready.append(task)
@@ -177,8 +189,23 @@ class FetchStage:
             self._then(ready)
         if reports:
             self._hosts.report(reports)
+        for task in dropped:
+            self.drop(task)
         for task, error in failed:
+            self._try_again(task, error)
+
+    def _try_again(self, task: ImageTask, error: BaseException) -> None:
+        if has_ended(task) or (task.followers and isinstance(error, ExpiredError)):
+            self.run([task])  # drops it; or a follower can wait for longer than the pool has
+        else:
             self._retries.retry_or_fail(task, error, self.run)
+
+    def _expire(self, leader: ImageTask) -> None:
+        before = "it was tried again" if leader.attempts else "the task was started"
+        for task in sharers(leader):
+            deadline = task.request.deadline
+            if task.error is None and deadline is not None:
+                self._failed(task, expired(deadline, self._now(), before))
 
     def _take(self, task: ImageTask, image: PreparedImage) -> None:
         task.slot, task.decode_s = image.slot, image.decode_s
@@ -190,8 +217,9 @@ class FetchStage:
             seconds = image.fetch_s + image.decode_s
             usual_s = self.preparation_s or seconds
             self.preparation_s = usual_s + _WEIGHT * (seconds - usual_s)
-        if task.message is not None:
-            task.message.progress()
+        for each in sharers(task):
+            if each.message is not None:
+                each.message.progress()
 
 
 def _outcome(error: BaseException | None) -> Outcome:

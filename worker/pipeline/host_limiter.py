@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from clip_worker.errors import TemporaryError
 from worker.pipeline.circuit_breaker import CircuitBreaker, RestPolicy
+from worker.pipeline.image_task import ImageTask, sharers
 
 if TYPE_CHECKING:
-    from worker.pipeline.image_task import ImageTask
     from worker.pipeline.timer import Timer
 
 MOST_HOSTS = 1000  # remembered because they failed; anybody may make up names
@@ -126,10 +126,13 @@ class HostLimiter:
 
     @property
     def resting(self) -> int:
-        """Fetches that wait for the end of a rest, or of the trial after it."""
+        """Tasks whose fetch waits for the end of a rest, or of the trial after it."""
         with self._lock:
             hosts = self._hosts.values()
-            return sum(len(host.waiting) for host in hosts if not host.breaker.is_closed)
+            waiting = [
+                task for host in hosts if not host.breaker.is_closed for task in host.waiting
+            ]
+            return sum(len(sharers(task)) for task in waiting)
 
     @property
     def resting_hosts(self) -> int:

@@ -91,7 +91,10 @@ class ImageTask:
         fetch_s: Seconds from the first attempt to the bytes, pauses included.
         decode_s: Seconds that decoding and resizing took.
         result: JSON-ready fields of `clip_worker.contract.Classification`.
-        error: What it failed with. A task with an error has ended; stages drop it.
+        error: What it failed with. A task with an error has ended; stages drop it, unless it leads
+            others.
+        leader: The task whose image it shares (`worker.pipeline.single_flight`).
+        followers: Those that share its image.
     """
 
     image: str
@@ -115,9 +118,41 @@ class ImageTask:
     decode_s: float = 0.0
     result: dict[str, Any] | None = None
     error: ClipWorkerError | None = None
+    leader: ImageTask | None = None
+    followers: list[ImageTask] | None = None
 
 
 def is_late(task: ImageTask, now: float) -> bool:
     """Whether a task's deadline has passed; `now` is Unix time in seconds."""
     deadline = task.request.deadline
     return deadline is not None and now > deadline
+
+
+def sharers(leader: ImageTask) -> Sequence[ImageTask]:
+    """The tasks that share an image, itself included."""
+    return (leader, *leader.followers) if leader.followers else (leader,)
+
+
+def is_wanted(leader: ImageTask, now: float) -> bool:
+    """Whether one of the tasks that share an image has not ended and is not late."""
+    if not leader.followers:  # as most
+        return leader.error is None and not is_late(leader, now)
+    return any(task.error is None and not is_late(task, now) for task in sharers(leader))
+
+
+def has_ended(leader: ImageTask) -> bool:
+    """Whether all tasks that share an image have failed."""
+    return leader.error is not None and all(task.error is not None for task in sharers(leader))
+
+
+def last_deadline(leader: ImageTask) -> float | None:
+    """Unix time in seconds until which an image is wanted; None without an end."""
+    if not leader.followers:
+        return leader.request.deadline
+    last = 0.0
+    for task in sharers(leader):
+        if task.error is None:
+            if task.request.deadline is None:
+                return None
+            last = max(last, task.request.deadline)
+    return last

@@ -26,12 +26,13 @@ from worker.pipeline.core_share import CoreShare
 from worker.pipeline.encode_stage import Begin, EncodeStage
 from worker.pipeline.error_translation import stopping, translate
 from worker.pipeline.fetch_stage import FetchStage, ImagePool
-from worker.pipeline.image_task import ImageTask, Owner
+from worker.pipeline.image_task import ImageTask, Owner, sharers
 from worker.pipeline.label_stage import LabelStage
 from worker.pipeline.message_outcomes import is_stopping
 from worker.pipeline.retry import Random, Retries, RetryPolicy
 from worker.pipeline.score_stage import ScoreStage
 from worker.pipeline.scoring_plan import ReadsLabelSets
+from worker.pipeline.single_flight import SingleFlight
 from worker.pipeline.timer import Timer
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Pipeline:
         max_wait_s: See `worker.pipeline.batcher.Batcher`.
         instruments: Count what happens.
         traces: Trace images; None if nobody wants that.
+        single_flight: Whether tasks for the same image share its preparation; a measurement that
+            uses a few images again and again turns it off.
         timer: Ends pauses and rests; stopped with the pipeline.
         now: Unix time in seconds.
         draw: Draws the jitter of pauses, evenly from [0, 1).
@@ -89,6 +92,7 @@ class Pipeline:
         max_wait_s: float = 0.0,
         instruments: Instruments | None = None,
         traces: Traces | None = None,
+        single_flight: bool = True,
         timer: Timer | None = None,
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
@@ -102,18 +106,22 @@ class Pipeline:
         self._retries = Retries(
             retry or RetryPolicy(),
             timer,
-            failed=self.fail,
+            failed=self._fail_image,
             retried=instruments.fetch_retried,
             now=now,
             draw=draw,
         )
         share = CoreShare(cores)
+        self._flights = SingleFlight(
+            then=self._prepare, failed=self.fail, timer=timer, now=now, is_on=single_flight
+        )
         self._score = ScoreStage(engine, cores=share, succeeded=self._succeed, failed=self.fail)
         self._encode = EncodeStage(
             engine,
             pool,
             cores=share,
             begin=begin,
+            flights=self._flights,
             then=self._score.put,
             failed=self.fail,
             device_lost=device_lost,
@@ -137,14 +145,16 @@ class Pipeline:
             threads=fetches,
             most_a_host=most_a_host,
             rest=rest,
+            flights=self._flights,
             then=self._batcher.add,
             failed=self.fail,
+            gone=self._release,
             now=now,
         )
         self._uploads = uploads and uploads(then=self._fetch.run, failed=self._try_again)
         self._after_labels = self._uploads.run if self._uploads else self._fetch.run
         self._labels = LabelStage(
-            engine, label_sets, cores=share, then=self._after_labels, failed=self._try_again
+            engine, label_sets, cores=share, then=self._flights.run, failed=self._try_again
         )
 
     def start(self) -> None:
@@ -234,6 +244,13 @@ class Pipeline:
         self._instruments.image_ended(outcome, translated.code)
         self._tell([task])
 
+    def _prepare(self, tasks: Sequence[ImageTask]) -> None:
+        """Have the images of leaders read, or prepared."""
+        self._after_labels(tasks)
+
+    def _fail_image(self, leader: ImageTask, error: BaseException) -> None:
+        self._flights.fail(leader, error)
+
     def _try_again(self, task: ImageTask, error: BaseException) -> None:
         """After labels or an upload could not be read."""
         task.attempts += 1
@@ -253,13 +270,21 @@ class Pipeline:
         self._instruments.stages_ended([task.result["timing"] for task in ended if task.result])
         self._tell(ended)
 
+    def _release(self, leader: ImageTask) -> None:
+        """Drop the bytes of an upload if no task in flight needs them."""
+        self._flights.close([leader])
+        is_needed = any(task.key in self._in_flight for task in sharers(leader))
+        if self._uploads is not None and not is_needed:
+            self._uploads.release(leader)
+
     def _tell(self, tasks: Sequence[ImageTask]) -> None:
         if self._traces:
             self._traces.images_ended(tasks)
         owners: dict[int, tuple[Owner, list[ImageTask]]] = {}
         for task in tasks:
-            if task.data is not None and self._uploads is not None:
-                self._uploads.release(task)
+            if (leader := task.leader or task).data is not None:
+                self._release(leader)
+            task.leader = None  # no circle is left to the garbage collector
             owners.setdefault(id(task.owner), (task.owner, []))[1].append(task)
         for owner, its in owners.values():
             try:

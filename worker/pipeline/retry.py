@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clip_worker.errors import TemporaryError
+from worker.pipeline.image_task import ImageTask, last_deadline, sharers
 
 if TYPE_CHECKING:
-    from worker.pipeline.image_task import ImageTask
     from worker.pipeline.timer import Timer
 
 Random = Callable[[], float]  # evenly in [0, 1)
-Attempt = Callable[[Sequence["ImageTask"]], object]
+Attempt = Callable[[Sequence[ImageTask]], object]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Retries:
     Args:
         policy: When the next attempt is made.
         timer: Ends the pauses.
-        failed: Takes a task that is given up, and why.
+        failed: Takes a task that is given up, with all that share its image, and why.
         retried: Called with the code of what an attempt failed with, if there is another one.
         now: Unix time in seconds.
         draw: Draws the jitter.
@@ -100,12 +100,12 @@ class Retries:
         self._retried = retried
         self._now = now
         self._draw = draw
-        self._pausing: set[int] = set()  # keys
+        self._pausing: dict[int, ImageTask] = {}  # by key
 
     @property
     def pausing(self) -> int:
         """Tasks that wait for their next attempt."""
-        return len(self._pausing)
+        return sum(len(sharers(task)) for task in list(self._pausing.values()))
 
     def retry_or_fail(self, task: ImageTask, error: BaseException, attempt: Attempt) -> None:
         """Have a task tried again after a pause, if that makes sense and there is time.
@@ -113,7 +113,7 @@ class Retries:
         Args:
             task: Whose attempt failed.
             error: What it failed with.
-            attempt: Makes the next attempt.
+            attempt: Makes the next attempt; it drops a task that has ended meanwhile.
         """
         if not isinstance(error, TemporaryError):
             self._failed(task, error)
@@ -130,7 +130,7 @@ class Retries:
             self._failed(task, given_up)
             return
         self._retried(error.code)
-        self._pausing.add(task.key)
+        self._pausing[task.key] = task
         self._timer.call_after(pause_s, lambda: self._resume(task, attempt))
 
     def gives_up_at(self, task: ImageTask) -> float:
@@ -139,7 +139,7 @@ class Retries:
         task.was_delayed = True
         task.since_s = clock if task.since_s is None else task.since_s
         ends_s = task.since_s + self._policy.total_s
-        deadline = task.request.deadline
+        deadline = last_deadline(task)
         return ends_s if deadline is None else min(ends_s, clock + deadline - self._now())
 
     def trying_s(self, task: ImageTask) -> float:
@@ -147,9 +147,8 @@ class Retries:
         return 0.0 if task.since_s is None else self._timer.clock() - task.since_s
 
     def _resume(self, task: ImageTask, attempt: Attempt) -> None:
-        self._pausing.discard(task.key)
-        if task.error is None:
-            attempt([task])
+        self._pausing.pop(task.key, None)
+        attempt([task])
 
 
 def so_far(tried: int, trying_s: float) -> str:

@@ -29,12 +29,14 @@ class Encoded(NamedTuple):
         features: float32 `[B, D]`, normalised.
         began_s: When the run began (monotonic).
         run_s: Seconds that it took.
+        images: How many it ran with: fewer than B if tasks share an image; None for B.
     """
 
     tasks: Sequence[ImageTask]
     features: Tensor
     began_s: float
     run_s: float
+    images: int | None = None
 
 
 Rows = Sequence[tuple["ImageTask", Encoded]]  # tasks, each with the batch that it was in
@@ -138,7 +140,7 @@ class ScoreStage:
                 "batch_wait": max(0.0, batch.began_s - task.prepared_s),
                 "forward": batch.run_s,
                 "score": score_s,
-                "batch_size": len(batch.tasks),
+                "batch_size": len(batch.tasks) if batch.images is None else batch.images,
             },
             "embedding": None,
         }

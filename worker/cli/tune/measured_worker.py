@@ -74,6 +74,7 @@ class MeasuredWorker:
             device_lost=_end,
             instruments=Instruments(),
             traces=None,
+            single_flight=False,  # the same images are used again and again
         )
         self._pool.start()
         if loaded.warm_up is None:
