@@ -78,6 +78,7 @@ class Classification(Wire):
         label_set: The label set, if the request named one.
         levels: Of a hierarchical label set: for each depth, beginning with the broadest, the K most
             probable nodes.
+        embedding_from: `store` if the image's embedding was stored, so that it was not decoded.
     """
 
     predictions: tuple[Prediction, ...]
@@ -88,6 +89,7 @@ class Classification(Wire):
     none_of_these: float | None = None
     label_set: UsedLabelSet | None = None
     levels: tuple[tuple[Prediction, ...], ...] | None = None
+    embedding_from: Literal["store"] | None = None
 
 
 class Failure(Wire):

@@ -78,6 +78,27 @@ COUNTED = (
         (),
         SECONDS,
     ),
+    Metric(
+        "embedding_lookups_total",
+        "counter",
+        "Images that were looked up in the embedding store, by outcome: hit, miss, skipped (the "
+        "store was away or slow).",
+        ("outcome",),
+    ),
+    Metric(
+        "embeddings_stored_total",
+        "counter",
+        "Embeddings of images that were encoded, by outcome: written, dropped (the store was away, "
+        "slow or full).",
+        ("outcome",),
+    ),
+    Metric(
+        "embedding_store_seconds",
+        "histogram",
+        "Reads and writes of the embedding store, a batch of images each.",
+        ("operation",),
+        SECONDS,
+    ),
 )
 # Read when somebody asks.
 OF_WORKER = (

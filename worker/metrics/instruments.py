@@ -44,8 +44,12 @@ class Instruments:
         self._stages = Histogram(_METRICS["stage_seconds"], STAGES)
         self._batch_images = Histogram(_METRICS["batch_images"])
         self._redis = Histogram(_METRICS["redis_seconds"])
+        self._lookups = Counts(_METRICS["embedding_lookups_total"])
+        self._stored = Counts(_METRICS["embeddings_stored_total"])
+        self._store = Histogram(_METRICS["embedding_store_seconds"], ("read", "write"))
         counted = (self._tasks, self._images, self._batches, self._fetch_retries)
-        for collector in (*counted, self._stages, self._batch_images, self._redis):
+        kept = (self._lookups, self._stored, self._store)
+        for collector in (*counted, self._stages, self._batch_images, self._redis, *kept):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
 
@@ -83,6 +87,22 @@ class Instruments:
     def redis_answered(self, seconds: float) -> None:
         """Count a round trip."""
         self._redis.observe(seconds)
+
+    def embeddings_looked_up(
+        self, outcome: Literal["hit", "miss", "skipped"], count: int
+    ) -> None:
+        """Count images that were looked up in the embedding store."""
+        self._lookups.add(outcome, count=count)
+
+    def embeddings_stored(self, outcome: Literal["written", "dropped"], count: int) -> None:
+        """Count embeddings that were to be stored."""
+        self._stored.add(outcome, count=count)
+
+    def embedding_store_answered(
+        self, operation: Literal["read", "write"], seconds: float
+    ) -> None:
+        """Count a read or a write of the embedding store."""
+        self._store.observe(seconds, operation)
 
     @property
     def images(self) -> int:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clip_engine.errors import DeviceLostError
 from clip_worker.errors import ExpiredError, TemporaryError
 from worker.pipeline.error_translation import expired
 from worker.pipeline.image_task import is_late, sharers
-from worker.pipeline.score_stage import Encoded
+from worker.pipeline.score_stage import Encoded, stacked
 from worker.pipeline.single_flight import SingleFlight, take_times
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clip_engine.engine import Engine
     from worker.metrics.instruments import BatchReason
     from worker.pipeline.batcher import Batch
@@ -37,6 +39,8 @@ class EncodeStage:
         begin: Asked before each batch.
         flights: The tasks that share an image.
         then: The next stage.
+        encoded: Called after each forward pass with its images, B tasks, and their features,
+            `[B, D]`.
         failed: Takes a task that can't be encoded, and why.
         device_lost: Called when the device fails for good, before its tasks fail: it may end the
             process, so that another worker does them.
@@ -56,6 +60,7 @@ class EncodeStage:
         then: Callable[[Sequence[Encoded]], None],
         failed: Callable[[ImageTask, BaseException], None],
         device_lost: Callable[[BaseException], None],
+        encoded: Callable[[Sequence[ImageTask], Tensor], None] = lambda _tasks, _features: None,
         ran: Callable[[int, BatchReason], object] = lambda _images, _reason: None,
         now: Callable[[], float],
         clock: Callable[[], float] = time.perf_counter,
@@ -68,6 +73,7 @@ class EncodeStage:
         self._then = then
         self._failed = failed
         self._device_lost = device_lost
+        self._encoded = encoded
         self._ran = ran
         self._now = now
         self._clock = clock
@@ -81,8 +87,7 @@ class EncodeStage:
         try:
             self._flights.close(batch.tasks)
             leaders = {task: leader for leader in batch.tasks for task in sharers(leader)}
-            tasks = self._begun([task for task in leaders if self._is_wanted(task)], batch)
-            if tasks:
+            if tasks := self._begun(leaders, together=1 if batch.is_alone else None):
                 self._encode(tasks, leaders, batch)
         except DeviceLostError:  # it may end the process, and the history must say alone then
             is_device_lost = True
@@ -91,6 +96,15 @@ class EncodeStage:
             self._pool.release([task.slot for task in batch.tasks if task.slot is not None])
             if batch.is_alone and not is_device_lost:
                 self._end_quarantine(batch)
+
+    def hand_on(self, images: Sequence[ImageTask]) -> None:
+        """Hand on images whose features are known, as far as their tasks may still run."""
+        self._flights.close(images)
+        leaders = {task: leader for leader in images for task in sharers(leader)}
+        if tasks := self._begun(leaders, together=None):
+            _share_times(tasks, leaders)
+            features = stacked([leaders[task].feature for task in tasks])
+            self._then([Encoded(tasks, features, self._clock(), 0.0, 0, is_stored=True)])
 
     def oldest_run_s(self) -> float:
         """Seconds that the longest forward pass under way has been running; 0 if none is."""
@@ -121,12 +135,11 @@ class EncodeStage:
         if len(features) != len(images):
             raise RuntimeError(f"{len(images)} images went in, {len(features)} features came out.")
         run_s = self._clock() - start
+        self._encoded(images, features)
         if len(tasks) > len(images):
             rows = {image: row for row, image in enumerate(images)}
             features = features[[rows[leaders[task]] for task in tasks]]
-            for task in tasks:
-                if leaders[task] is not task:
-                    take_times(task, leaders[task])
+            _share_times(tasks, leaders)
         self._then([Encoded(tasks, features, start, run_s, len(images))])
 
     def _is_wanted(self, task: ImageTask) -> bool:
@@ -135,9 +148,11 @@ class EncodeStage:
             self._failed(task, expired(deadline, now, "it was encoded"))
         return task.error is None
 
-    def _begun(self, tasks: list[ImageTask], batch: Batch) -> list[ImageTask]:
+    def _begun(self, tasks: Iterable[ImageTask], together: int | None) -> list[ImageTask]:
+        """Those that are wanted, once it is noted that work on their messages begins."""
+        tasks = [task for task in tasks if self._is_wanted(task)]
         messages = _messages(tasks)
-        begun = set(self._begin(messages, 1 if batch.is_alone else None)) if messages else set()
+        begun = set(self._begin(messages, together)) if messages else set()
         if len(begun) == len(messages):
             return tasks
         mine = []
@@ -153,6 +168,12 @@ class EncodeStage:
         left = [message for message in _messages(batch.tasks) if not message.ended]
         if left:
             self._begin(left, None)
+
+
+def _share_times(tasks: Sequence[ImageTask], leaders: Mapping[ImageTask, ImageTask]) -> None:
+    for task in tasks:
+        if leaders[task] is not task:
+            take_times(task, leaders[task])
 
 
 def _messages(tasks: Sequence[ImageTask]) -> list[Message]:

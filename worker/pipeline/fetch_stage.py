@@ -16,7 +16,7 @@ from worker.pipeline.error_translation import expired
 from worker.pipeline.host_limiter import Answer, HostLimiter, Outcome, host_of
 from worker.pipeline.image_task import ImageTask, has_ended, is_wanted, last_deadline, sharers
 from worker.pipeline.retry import Retries, so_far
-from worker.preparation.records import ImageRequest, PreparedImage
+from worker.preparation.records import FetchedImage, ImageRequest, PreparedImage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # Of temporary errors that say nothing about the image's host.
 OWN_CODES = frozenset({"OUT_OF_MEMORY", "PREPARATION_UNAVAILABLE", "STOPPING"})
 _WEIGHT = 0.05  # of the newest in the moving average: the last 20 or so count
+
+
+Tasks = Callable[[Sequence[ImageTask]], None]
 
 
 class ImagePool(Protocol):
@@ -56,6 +59,8 @@ class FetchStage:
         rest: When a host rests.
         flights: The tasks that share an image.
         then: The next stage.
+        known: Takes images that were not decoded, since their features are known.
+        fetched: Asked whether to decode images that were fetched; their `content` is known.
         failed: Takes one task that is not wanted any more, and why.
         gone: Called with an image that no task waits for any more.
         now: Unix time in seconds.
@@ -76,7 +81,9 @@ class FetchStage:
         most_a_host: int | None,
         rest: RestPolicy | None,
         flights: SingleFlight,
-        then: Callable[[Sequence[ImageTask]], None],
+        then: Tasks,
+        known: Tasks = lambda _tasks: None,
+        fetched: Tasks = lambda _tasks: None,
         failed: Callable[[ImageTask, BaseException], None],
         gone: Callable[[ImageTask], None] = lambda _task: None,
         now: Callable[[], float],
@@ -87,6 +94,8 @@ class FetchStage:
         self._clock = timer.clock
         self._flights = flights
         self._then = then
+        self._known = known
+        self._ask = fetched
         self._failed = failed
         self._gone = gone
         self._now = now
@@ -166,6 +175,15 @@ class FetchStage:
             self._expire(task)
             self._gone(task)
 
+    def fetched(self, images: Sequence[FetchedImage]) -> None:
+        """Ask whether to decode images; called by the pool."""
+        tasks = []
+        for image in images:
+            if task := self._started.get(image.key):
+                task.content = image.content
+                tasks.append(task)
+        self._ask(tasks)
+
     def prepared(self, images: Sequence[PreparedImage]) -> None:
         """Take the outcomes of attempts; called by the pool."""
         ready: list[ImageTask] = []
@@ -185,8 +203,10 @@ class FetchStage:
             else:
                 self._take(task, image)
                 ready.append(task)
-        if ready:
-            self._then(ready)
+        if decoded := [task for task in ready if task.slot is not None]:
+            self._then(decoded)
+        if len(decoded) < len(ready):
+            self._known([task for task in ready if task.slot is None])
         if reports:
             self._hosts.report(reports)
         for task in dropped:

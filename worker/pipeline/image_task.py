@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from clip_engine.scoring.options import Score
     from clip_engine.scoring.text_features import TextFeatures
     from clip_worker.errors import ClipWorkerError
@@ -82,6 +85,8 @@ class ImageTask:
         text: Features of what the plan lists.
         host: That it is fetched from; None for what is read locally.
         data: The file, if this process has read it (uploads).
+        content: SHA-256 of the file, in hexadecimal, where embeddings are kept.
+        feature: Its stored embedding, float32 `[D]`; None if there is none.
         attempts: To fetch it, so far.
         since_s: When the first attempt began, or the first wait for its host (monotonic).
         was_delayed: Whether it was retried or waited for its host's rest to end.
@@ -108,6 +113,8 @@ class ImageTask:
     text: TextFeatures | None = None
     host: str | None = None
     data: bytes | None = None
+    content: str | None = None
+    feature: NDArray[np.float32] | None = None
     attempts: int = 0
     since_s: float | None = None
     was_delayed: bool = False

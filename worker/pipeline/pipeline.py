@@ -56,6 +56,7 @@ class Pipeline:
         pool: Prepares images; its owner starts and stops it, and hands its outcomes to `prepared`.
         label_sets: From a name to the label set that is stored; without it no request may name one.
         uploads: Makes the stage that reads uploads, given `then` and `failed`.
+        embeddings: Makes the stage that keeps embeddings; None to keep none.
         begin: Asked before each batch which messages may run.
         device_lost: Called when the model's device fails for good.
         retry: When an attempt that failed is made again.
@@ -81,6 +82,7 @@ class Pipeline:
         pool: ImagePool,
         label_sets: ReadsLabelSets | None = None,
         uploads: Callable[..., UploadStage] | None = None,
+        embeddings: Callable[..., EmbeddingStage] | None = None,
         begin: Begin,
         device_lost: Callable[[BaseException], None] = lambda _: None,
         retry: RetryPolicy | None = None,
@@ -97,11 +99,10 @@ class Pipeline:
         now: Callable[[], float] = time.time,
         draw: Random = random.random,
     ) -> None:
-        self._in_flight: dict[int, ImageTask] = {}
-        self._emptied = threading.Condition()
         self._stopped = False
-        self._traces = traces
-        self._instruments = instruments = instruments or Instruments()
+        instruments = instruments or Instruments()
+        self._in_flight = TasksInFlight(self._ended, instruments, traces)
+        self._fail = fail = self._in_flight.fail
         self._timer = timer = timer or Timer()
         self._retries = Retries(
             retry or RetryPolicy(),
@@ -113,9 +114,9 @@ class Pipeline:
         )
         share = CoreShare(cores)
         self._flights = SingleFlight(
-            then=self._prepare, failed=self.fail, timer=timer, now=now, is_on=single_flight
+            then=self._prepare, failed=fail, timer=timer, now=now, is_on=single_flight
         )
-        self._score = ScoreStage(engine, cores=share, succeeded=self._succeed, failed=self.fail)
+        self._score = ScoreStage(engine, cores=share, succeeded=self._in_flight.succeed, failed=fail)
         self._encode = EncodeStage(
             engine,
             pool,
@@ -123,7 +124,8 @@ class Pipeline:
             begin=begin,
             flights=self._flights,
             then=self._score.put,
-            failed=self.fail,
+            encoded=self._encoded,
+            failed=fail,
             device_lost=device_lost,
             ran=instruments.batch_ran,
             now=now,
@@ -147,12 +149,21 @@ class Pipeline:
             rest=rest,
             flights=self._flights,
             then=self._batcher.add,
-            failed=self.fail,
+            known=self._known,
+            fetched=self._fetched,
+            failed=fail,
             gone=self._release,
             now=now,
         )
-        self._uploads = uploads and uploads(then=self._fetch.run, failed=self._try_again)
-        self._after_labels = self._uploads.run if self._uploads else self._fetch.run
+        self._uploads = uploads and uploads(then=self._read, failed=self._try_again)
+        self._embeddings = embeddings and embeddings(
+            pool=pool,
+            read=self._read_uploads,
+            known=self._encode.hand_on,
+            failed=self._fail_image,
+            instruments=instruments,
+            timer=timer,
+        )
         self._labels = LabelStage(
             engine, label_sets, cores=share, then=self._flights.run, failed=self._try_again
         )
@@ -163,9 +174,9 @@ class Pipeline:
 
     def submit(self, tasks: Sequence[ImageTask]) -> None:
         """Begin with tasks; each owner receives them when they have ended."""
-        self._in_flight.update({task.key: task for task in tasks})
+        self._in_flight.add(tasks)
         if self._stopped:  # looked at after the tasks can be seen, so that `stop` or this ends them
-            self._end_all(tasks)
+            self._in_flight.abandon(tasks)
         else:
             self._labels.run(self._fetch.wanted(tasks))
 
@@ -203,9 +214,7 @@ class Pipeline:
         Returns:
             Tasks that still are, once that takes longer than `timeout_s` seconds.
         """
-        with self._emptied:
-            self._emptied.wait_for(lambda: not self._in_flight, timeout_s)
-        return self.in_flight
+        return self._in_flight.drain(timeout_s)
 
     def abandon(self) -> int:
         """End every task in flight with `TemporaryError`, code `STOPPING`.
@@ -213,7 +222,7 @@ class Pipeline:
         Returns:
             How many there were.
         """
-        return self._end_all(list(self._in_flight.values()))
+        return self._in_flight.abandon()
 
     def stop(self, timeout_s: float = STOP_S) -> int:
         """End every task in flight, and all threads.
@@ -224,29 +233,40 @@ class Pipeline:
         self._stopped = True
         self._timer.stop()
         count = self.abandon()
-        for stage in (self._uploads, self._labels, self._batcher, self._score):
+        stages = (self._uploads, self._embeddings, self._labels, self._batcher, self._score)
+        for stage in stages:
             if stage is not None:
                 stage.stop(timeout_s)
         return count
 
-    def fail(self, task: ImageTask, error: BaseException) -> None:
-        """End a task with an error of `clip_worker.errors`, unless it has ended."""
-        if self._in_flight.pop(task.key, None) is None:
-            return
-        translated = translate(error, task.image)
-        if isinstance(translated, ServiceError):
-            _log(task, error, translated.code)
-        # Its causes may quote the URI, and Celery stores and logs all that hangs on an error; and
-        # a traceback keeps the frames, and with them the task, from being freed.
-        translated.__cause__ = translated.__context__ = translated.__traceback__ = None
-        task.error = translated
-        outcome: ImageOutcome = "requeued" if is_stopping(translated) else "failed"
-        self._instruments.image_ended(outcome, translated.code)
-        self._tell([task])
+    def fetched(self, images: Sequence[FetchedImage]) -> None:
+        """Decide whether images are decoded that were fetched; called by the pool."""
+        self._fetch.fetched(images)
 
-    def _prepare(self, tasks: Sequence[ImageTask]) -> None:
-        """Have the images of leaders read, or prepared."""
-        self._after_labels(tasks)
+    def _prepare(self, leaders: Sequence[ImageTask]) -> None:
+        """Look up, read or prepare images."""
+        (self._embeddings.run if self._embeddings else self._read_uploads)(leaders)
+
+    def _read_uploads(self, leaders: Sequence[ImageTask]) -> None:
+        (self._uploads.run if self._uploads else self._fetch.run)(leaders)
+
+    def _read(self, leaders: Sequence[ImageTask]) -> None:
+        """After uploads were read."""
+        if self._embeddings:
+            self._embeddings.was_read(leaders)
+        self._fetch.run(leaders)
+
+    def _fetched(self, leaders: Sequence[ImageTask]) -> None:
+        assert self._embeddings, "processes ask only where embeddings are kept"
+        self._embeddings.fetched(leaders)
+
+    def _known(self, leaders: Sequence[ImageTask]) -> None:
+        assert self._embeddings, "features are known only where embeddings are kept"
+        self._embeddings.ready(leaders)
+
+    def _encoded(self, leaders: Sequence[ImageTask], features: Tensor) -> None:
+        if self._embeddings:
+            self._embeddings.encoded(leaders, features)
 
     def _fail_image(self, leader: ImageTask, error: BaseException) -> None:
         self._flights.fail(leader, error)
@@ -255,48 +275,18 @@ class Pipeline:
         """After labels or an upload could not be read."""
         task.attempts += 1
         has_labels = task.text is not None
-        attempt = self._after_labels if has_labels else self._labels.run
+        attempt = self._read_uploads if has_labels else self._labels.run
         self._retries.retry_or_fail(task, error, attempt)
-
-    def _end_all(self, tasks: Sequence[ImageTask]) -> int:
-        for task in tasks:
-            self.fail(task, stopping(task.image))
-        return len(tasks)
-
-    def _succeed(self, tasks: Sequence[ImageTask]) -> None:
-        """End tasks that have their results, unless they have ended."""
-        ended = [task for task in tasks if self._in_flight.pop(task.key, None) is not None]
-        self._instruments.image_ended("succeeded", count=len(ended))
-        self._instruments.stages_ended([task.result["timing"] for task in ended if task.result])
-        self._tell(ended)
 
     def _release(self, leader: ImageTask) -> None:
         """Drop the bytes of an upload if no task in flight needs them."""
         self._flights.close([leader])
-        is_needed = any(task.key in self._in_flight for task in sharers(leader))
+        is_needed = any(task in self._in_flight for task in sharers(leader))
         if self._uploads is not None and not is_needed:
             self._uploads.release(leader)
 
-    def _tell(self, tasks: Sequence[ImageTask]) -> None:
-        if self._traces:
-            self._traces.images_ended(tasks)
-        owners: dict[int, tuple[Owner, list[ImageTask]]] = {}
+    def _ended(self, tasks: Sequence[ImageTask]) -> None:
         for task in tasks:
             if (leader := task.leader or task).data is not None:
                 self._release(leader)
             task.leader = None  # no circle is left to the garbage collector
-            owners.setdefault(id(task.owner), (task.owner, []))[1].append(task)
-        for owner, its in owners.values():
-            try:
-                owner.finished(its)
-            except Exception:
-                logger.exception("The owner of %d image tasks failed", len(its))
-        if not self._in_flight:
-            with self._emptied:
-                self._emptied.notify_all()
-
-
-def _log(task: ImageTask, error: BaseException, code: str) -> None:
-    trace = redacted("".join(traceback.format_exception(error)), task.image)
-    fields = task.message.log_fields(code) if task.message else {"code": code}
-    logger.error("Image %s failed:\n%s", shown_uri(task.image), trace.rstrip(), extra=fields)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from clip_engine.errors import ClipEngineError
@@ -14,6 +15,7 @@ from worker.pipeline.core_share import CoreShare
 from worker.pipeline.task_result import further_fields, predictions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from clip_engine.engine import Engine
@@ -30,6 +32,7 @@ class Encoded(NamedTuple):
         began_s: When the run began (monotonic).
         run_s: Seconds that it took.
         images: How many it ran with: fewer than B if tasks share an image; None for B.
+        is_stored: Whether the features are stored ones, and nothing was run.
     """
 
     tasks: Sequence[ImageTask]
@@ -37,6 +40,12 @@ class Encoded(NamedTuple):
     began_s: float
     run_s: float
     images: int | None = None
+    is_stored: bool = False
+
+
+def stacked(features: Sequence[NDArray[np.float32] | None]) -> Tensor:
+    """Stored features, float32 `[D]` each, as those of a batch, `[B, D]`."""
+    return torch.from_numpy(np.stack([feature for feature in features if feature is not None]))
 
 
 Rows = Sequence[tuple["ImageTask", Encoded]]  # tasks, each with the batch that it was in
@@ -106,6 +115,8 @@ class ScoreStage:
         score_s = time.perf_counter() - start
         for row, (task, batch) in enumerate(rows):
             task.result = self._result(task, batch, ranking, row, score_s)
+            if batch.is_stored:
+                task.result["embedding_from"] = "store"
             if task.request.return_embedding:
                 task.result["embedding"] = features[row].tolist()
             if task.plan and (task.request.label_set or ranking.none_of_these is not None):

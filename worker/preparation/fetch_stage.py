@@ -28,6 +28,7 @@ class ProcessImage:
     Attributes:
         slot: Where its pixels go.
         data: Its file, once it is there.
+        asks: Whether the pool is still to be asked whether to decode it.
         reserved_bytes: What it holds of `FileMemory`.
         needed_bytes: Memory that decoding takes, as estimated.
     """
@@ -35,6 +36,7 @@ class ProcessImage:
     slot: int
     uri: str
     data: bytes | None
+    asks: bool = False
     reserved_bytes: int = 0
     needed_bytes: int = 0
     fetch_s: float = 0.0

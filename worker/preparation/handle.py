@@ -30,9 +30,14 @@ class QueuedImage:
         large_bytes: Memory that it needs beyond a process's own; None unless it is known as large.
         deaths: Processes that died while they had it.
         size_bytes: What is sent of it.
+        asker: The process that waits for an answer whether to decode it.
+        fetch_s: Seconds that the fetch took, once that is known.
     """
 
-    __slots__ = ("deaths", "ends_at_s", "large_bytes", "request", "size_bytes", "slot")
+    __slots__ = (
+        *("asker", "deaths", "ends_at_s", "fetch_s", "large_bytes", "request", "size_bytes"),
+        "slot",
+    )
 
     def __init__(self, request: ImageRequest) -> None:
         self.request = request
@@ -41,6 +46,8 @@ class QueuedImage:
         self.slot = -1
         self.large_bytes: int | None = None
         self.deaths = 0
+        self.asker: ProcessHandle | None = None
+        self.fetch_s = 0.0
         self.size_bytes = len(request.uri) + len(request.data or b"")
 
     @property

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Sequence
 from clip_engine.errors import ImageError
 from clip_worker.errors import ExpiredError
 from clip_worker.quoting import shown_uri
+from worker.preparation import messages
 from worker.preparation.error_codec import PreparationError
 from worker.preparation.handle import ProcessHandle, QueuedImage
-from worker.preparation.messages import Outcome, ProtocolError, Want
-from worker.preparation.records import ImageRequest, PreparedImage
+from worker.preparation.messages import Fetched, Outcome, ProtocolError, Want
+from worker.preparation.records import FetchedImage, ImageRequest, PreparedImage
 from worker.preparation.settings import CHUNK, PreparationSettings
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class ImageQueue:
         self.free_slots: deque[int] = deque(range(settings.slots))
         self._handed_out: set[int] = set()
         self._ended: list[PreparedImage] = []
+        self._asked: dict[int, QueuedImage] = {}  # by key: they wait for an answer
+        self._fetched: list[FetchedImage] = []
 
     @property
     def waiting(self) -> int:
@@ -67,6 +70,7 @@ class ImageQueue:
         """Let images that a process had wait again, before all others."""
         for image in reversed(images):
             self._free_slot(image)
+            self._forget_question(image)
             is_special = image.is_suspect or image.large_bytes is not None
             (self._special if is_special else self._waiting).appendleft(image)
 
@@ -78,6 +82,7 @@ class ImageQueue:
         decode_s: float = 0.0,
     ) -> None:
         """An image's pixels are in its slot, or there is an error."""
+        self._forget_question(image)
         slot = None if error else image.slot
         self._ended.append(PreparedImage(image.request.key, slot, error, fetch_s, decode_s))
         if slot is None:
@@ -89,6 +94,39 @@ class ImageQueue:
         """What ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
+
+    def fetched(self, process: ProcessHandle, reply: Fetched) -> None:
+        """Let an image wait until `answer` says whether to decode it.
+
+        Raises:
+            ProtocolError: The process does not have it, or should not ask.
+        """
+        image = process.images.get(reply.slot)
+        is_asking = self._settings.asks and image is not None and image.request.data is None
+        if image is None or not is_asking or image.asker is not None:
+            raise ProtocolError(f"a question about slot {reply.slot}")
+        image.asker, image.fetch_s = process, reply.fetch_s
+        self._asked[image.request.key] = image
+        self._fetched.append(FetchedImage(image.request.key, reply.content))
+
+    def take_fetched(self) -> list[FetchedImage]:
+        """What was fetched since the last call."""
+        fetched, self._fetched = self._fetched, []
+        return fetched
+
+    def answer(self, key: int, *, is_wanted: bool) -> None:
+        """Have an image decoded, or end it without pixels; one that nobody asks about is left."""
+        image = self._asked.pop(key, None)
+        if image is None or image.asker is None:  # its process has ended: it will be asked again
+            return
+        process, image.asker = image.asker, None
+        if is_wanted:
+            process.send(messages.decode(image.slot))
+        else:
+            process.take(image.slot)
+            process.send(messages.drop(image.slot))
+            self._ended.append(PreparedImage(key, None, None, image.fetch_s))
+            self._free_slot(image)
 
     def release(self, slots: Sequence[int]) -> None:
         """Free slots again.
@@ -218,6 +256,11 @@ class ImageQueue:
         if chunk:
             process.prepare(chunk)
         return bool(chunk)
+
+    def _forget_question(self, image: QueuedImage) -> None:
+        if image.asker is not None:
+            image.asker = None
+            self._asked.pop(image.request.key, None)
 
     def _free_slot(self, image: QueuedImage) -> None:
         if image.slot >= 0:

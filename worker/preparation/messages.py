@@ -1,10 +1,11 @@
 """Messages between the pool and a preparation process.
 
 A message is a length and a body. What the pool sends is pickled: `prepare`, with images whose files
-follow; `grant` or `refuse`, which answer `want`; and `give_back`: return what is not begun. A
-process handles hostile bytes and may be under somebody else's control. So what it sends is JSON
-that is checked field by field, and never unpickled: `done`, `want` (to decode a large image now)
-and `returned`.
+follow; `grant` or `refuse`, which answer `want`; `decode` or `drop`, which answer `fetched`; and
+`give_back`: return what is not begun. A process handles hostile bytes and may be under somebody
+else's control. So what it sends is JSON that is checked field by field, and never unpickled:
+`done`, `want` (to decode a large image now), `fetched` (an image's file is there, and has this
+hash; sent only where embeddings are kept) and `returned`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ from worker.preparation.error_codec import PreparationError, decode_error, encod
 
 LENGTH = struct.Struct("!I")
 MAX_REPLY_BYTES = 1024 * 1024
+CONTENT = re.compile(r"[0-9a-f]{64}")
 
 
 class ProtocolError(Exception):
@@ -54,13 +57,22 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """A process has an image's file, and asks whether to decode it."""
+
+    slot: int
+    content: str  # SHA-256, in hexadecimal
+    fetch_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """Images that a process returns as they were."""
 
     slots: list[int]
 
 
-Reply = Done | Want | Returned
+Reply = Done | Want | Fetched | Returned
 
 
 def _framed(body: bytes) -> bytes:
@@ -81,6 +93,16 @@ def prepare(images: Sequence[tuple[int, str, bytes | None]]) -> list[bytes]:
 GRANT, REFUSE, GIVE_BACK = (
     _framed(pickle.dumps((kind, []))) for kind in ("grant", "refuse", "give_back")
 )
+
+
+def decode(slot: int) -> bytes:
+    """Has an image decoded that was fetched."""
+    return _framed(pickle.dumps(("decode", [slot])))
+
+
+def drop(slot: int) -> bytes:
+    """Has an image that was fetched forgotten."""
+    return _framed(pickle.dumps(("drop", [slot])))
 
 
 def receive(connection: socket.socket) -> tuple[str, list[Any]]:
@@ -124,6 +146,11 @@ def want(slot: int, size_bytes: int) -> bytes:
     return _reply("want", slot, size_bytes)
 
 
+def fetched(slot: int, content: str, fetch_s: float) -> bytes:
+    """Asks whether to decode an image."""
+    return _reply("fetched", slot, content, round(fetch_s, 6))
+
+
 def returned(slots: Sequence[int]) -> bytes:
     """Returns images."""
     return _reply("returned", slots)
@@ -165,6 +192,10 @@ def _parsed(text: bytes) -> Reply:
                 return Done([_outcome(row) for row in rows])
             case ["want", int(slot), int(size_bytes)] if size_bytes >= 0:
                 return Want(slot, size_bytes)
+            case ["fetched", int(slot), str(content), int() | float() as fetch_s] if (
+                CONTENT.fullmatch(content)
+            ):
+                return Fetched(slot, content, _seconds(fetch_s))
             case ["returned", list(slots)] if all(type(each) is int for each in slots):
                 return Returned(slots)
     except (ValueError, RecursionError) as error:

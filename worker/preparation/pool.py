@@ -28,8 +28,8 @@ from worker.preparation import messages
 from worker.preparation.decode_watch import TICK_S, Verdict
 from worker.preparation.handle import ProcessHandle, QueuedImage
 from worker.preparation.image_queue import ImageQueue
-from worker.preparation.messages import Done, ProtocolError, Reply, Returned
-from worker.preparation.records import ImageRequest, PreparedImage
+from worker.preparation.messages import Done, Fetched, ProtocolError, Reply, Returned
+from worker.preparation.records import FetchedImage, ImageRequest, PreparedImage
 from worker.preparation.settings import PreparationSettings
 from worker.preparation.shared_images import NONE, SharedImages
 from worker.preparation.supervisor import Supervisor
@@ -47,15 +47,22 @@ class PreparationPool:
     Args:
         settings: How images are prepared.
         on_prepared: Called on the pool's thread with all outcomes that arrived together.
+        on_fetched: Called on the pool's thread with the images that wait for `answer`.
 
     Attributes:
         images: uint8 `[slots, 3, R, R]`, RGB, over the shared memory.
         capacity: How many slots there are.
     """
 
-    def __init__(self, settings: PreparationSettings, on_prepared: OnPrepared) -> None:
+    def __init__(
+        self,
+        settings: PreparationSettings,
+        on_prepared: OnPrepared,
+        on_fetched: Callable[[Sequence[FetchedImage]], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._on_prepared = on_prepared
+        self._on_fetched = on_fetched
         self._shared = SharedImages.create(
             settings.slots, settings.transform.resolution, settings.places
         )
@@ -112,6 +119,15 @@ class PreparationPool:
         self._call(lambda: self._queue.add(requests))
         if self._is_stopped:
             self._fail_all()
+
+    def answer(self, keys: Sequence[int], *, is_wanted: bool) -> None:
+        """Have images decoded that were fetched, or end them without pixels."""
+
+        def answer() -> None:
+            for key in keys:
+                self._queue.answer(key, is_wanted=is_wanted)
+
+        self._call(answer)
 
     def release(self, slots: Sequence[int]) -> None:
         """Free slots whose pixels have been copied.
@@ -228,6 +244,8 @@ class PreparationPool:
             process.is_slow = False
             for outcome in reply.outcomes:
                 self._queue.done(process, outcome)
+        elif isinstance(reply, Fetched):
+            self._queue.fetched(process, reply)
         elif isinstance(reply, Returned):
             for slot in reversed(reply.slots):
                 self._queue.put_back([process.take(slot)])
@@ -236,6 +254,8 @@ class PreparationPool:
             process.send(messages.GRANT if is_granted else messages.REFUSE)
 
     def _report(self) -> None:
+        if fetched := self._queue.take_fetched():
+            self._on_fetched(fetched)
         if ended := self._queue.take_ended():
             try:
                 self._on_prepared(ended)

@@ -6,12 +6,13 @@ nothing waits, or a chunk at a time, so that a busy process and the pool exchang
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import socket
 import threading
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from clip_engine.preprocess import Preprocessor
 from worker.preparation import messages
@@ -56,9 +57,11 @@ class PreparationProcess:
         self._outcomes: list[Outcome] = []  # not sent yet
         self._memory = FileMemory(settings.file_bytes_each, images.waiting[place : place + 1])
         self._decodable: queue.SimpleQueue[ProcessImage] = queue.SimpleQueue()
+        self._asks = settings.asks
+        self._asked: dict[int, ProcessImage] = {}  # by slot: their files wait for an answer
         self._granted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._fetch = FetchStage(
-            fetcher, self._memory, settings.threads_each, self._decodable.put, self._not_fetched
+            fetcher, self._memory, settings.threads_each, self._fetched, self._not_fetched
         )
         self._decode = DecodeStage(
             place=place,
@@ -77,8 +80,13 @@ class PreparationProcess:
         self._return([])  # so that the pool knows that it is ready
         while True:
             image = self._decodable.get()
+            # A data: URI is there already. To wait for memory here would be to wait for oneself.
+            error = self._fetch.fetch(image, unlimited) if image.data is None else None
+            if image.asks and error is None:
+                self._fetched(image)
+                continue
             try:
-                outcome = self._prepare(image)
+                outcome = self._prepare(image, error)
             except NotNowError:
                 self._return([image])
                 continue
@@ -86,13 +94,29 @@ class PreparationProcess:
             is_long = image.needed_bytes >= MEDIUM_BYTES
             self._report(outcome, at_once=is_long or self._decodable.empty())
 
-    def _prepare(self, image: ProcessImage) -> Outcome:
-        # A data: URI is there already. To wait for memory here would be to wait for oneself.
-        error = self._fetch.fetch(image, unlimited) if image.data is None else None
+    def _prepare(self, image: ProcessImage, error: PreparationError | None) -> Outcome:
         decode_s = 0.0
         if error is None:
             decode_s, error = self._decode.run(image)
         return Outcome(image.slot, image.fetch_s, decode_s, error)
+
+    def _fetched(self, image: ProcessImage) -> None:
+        """Decode an image when its turn comes, or ask whether to do so."""
+        if not image.asks:
+            self._decodable.put(image)
+            return
+        image.asks = False
+        content = hashlib.sha256(image.data or b"").hexdigest()
+        self._asked[image.slot] = image
+        self._send(messages.fetched(image.slot, content, image.fetch_s))
+
+    def _answered(self, slots: list[int], *, is_wanted: bool) -> None:
+        for image in (self._asked.pop(slot) for slot in slots):
+            if is_wanted:
+                self._decodable.put(image)
+            else:
+                image.data = None
+                self._memory.settle(image, 0)
 
     def _not_fetched(self, image: ProcessImage, error: PreparationError) -> None:
         self._report(Outcome(image.slot, image.fetch_s, 0.0, error), at_once=True)
@@ -132,17 +156,19 @@ class PreparationProcess:
             traceback.print_exc()
             os._exit(1)
 
-    def _handle(self, kind: str, rows: list[tuple[int, str, int | None]]) -> None:
+    def _handle(self, kind: str, rows: list[Any]) -> None:
         if kind == "prepare":
             for slot, uri, size in rows:
                 data = None if size is None else messages.receive_bytes(self._connection, size)
-                image = ProcessImage(slot, uri, data)
+                image = ProcessImage(slot, uri, data, asks=self._asks and data is None)
                 if data is not None or uri[:5].lower() == "data:":
                     self._decodable.put(image)
                 else:
                     self._fetch.submit(image)
         elif kind == "give_back":
             self._give_back()
+        elif kind in ("decode", "drop"):
+            self._answered(rows, is_wanted=kind == "decode")
         else:
             self._granted.put(kind == "grant")
 

@@ -26,13 +26,26 @@ class ImageRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchedImage:
+    """An image whose file is there, and that waits for an answer: to be decoded or not.
+
+    Attributes:
+        key: The request's.
+        content: SHA-256 of its file, in hexadecimal.
+    """
+
+    key: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """What came of a request. Exactly one of `slot` and `error` is set.
+    """What came of a request: a slot or an error, or neither if it was not to be decoded.
 
     Attributes:
         key: The request's.
         slot: Where its pixels are in `PreparationPool.images`.
-        error: Why there are none.
+        error: Why it could not be fetched or decoded.
         fetch_s: Seconds that the fetch took.
         decode_s: Seconds that decoding and resizing took, without waiting for memory.
     """

@@ -27,6 +27,8 @@ class PreparationSettings:
         limits: How much one fetch may take.
         memory_bytes: For files and decoding, of all processes together.
         decode_cpu_s: Seconds of processor time that one image may take to decode.
+        asks: Whether a process asks, with the hash of each file that it has fetched, whether to
+            decode it.
         decode_wall_s: Seconds by the clock after which a decode is given up however little
             processor time it has had.
     """
@@ -43,6 +45,7 @@ class PreparationSettings:
     memory_bytes: int = 1024 * 1024 * 1024
     decode_cpu_s: float = 10.0
     decode_wall_s: float = 120.0
+    asks: bool = False
 
     @property
     def places(self) -> int:

@@ -16,6 +16,9 @@ from clip_worker.errors import ServiceError
 from clip_worker.redis.label_sets import LabelSets
 from clip_worker.redis.uploads import UploadStore
 from clip_worker.redis.url import connect
+from worker.embeddings.open import open_store
+from worker.embeddings.space import space_of
+from worker.pipeline.embedding_stage import EmbeddingStage
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.retry import RetryPolicy
 from worker.pipeline.upload_stage import UploadStage
@@ -110,6 +113,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
     pool = PreparationPool(
         preparation_settings(settings, engine, image_memory, batches_at_once),
         lambda images: pipeline.prepared(images),  # noqa: PLW0108  # it is not made yet
+        lambda images: pipeline.fetched(images),  # noqa: PLW0108  # likewise
     )
     pipeline = Pipeline(
         engine=engine,
@@ -121,6 +125,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
             max_bytes=settings.max_bytes,
             most_bytes=image_memory // UPLOADS_SHARE,
         ),
+        embeddings=embedding_stage(settings, engine),
         begin=begin,
         device_lost=device_lost,
         retry=RetryPolicy(attempts=settings.fetch_attempts, total_s=settings.retry_total_s),
@@ -158,7 +163,18 @@ def preparation_settings(
         limits=FetchLimits(max_bytes=settings.max_bytes, total_s=settings.fetch_timeout_s),
         memory_bytes=memory_bytes,
         decode_cpu_s=settings.decode_cpu_s,
+        asks=settings.embedding_store is not None,
     )
+
+
+def embedding_stage(settings: Settings, engine: Engine) -> Callable[..., EmbeddingStage] | None:
+    """Makes the stage that keeps embeddings, if they are to be kept."""
+    if settings.embedding_store is None:
+        return None
+    store = open_store(
+        settings.embedding_store, max_bytes=settings.embedding_store_max_bytes
+    )
+    return partial(EmbeddingStage, store, space_of(engine))
 
 
 def image_memory_bytes(settings: Settings) -> int:

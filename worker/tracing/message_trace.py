@@ -125,7 +125,7 @@ class MessageTrace:
     ) -> SpanContext | None:
         """The span of the batch that an image was in; the first traced image of it makes it."""
         forward = next((stage for stage in stages if stage.name == "forward"), None)
-        if forward is None or task.result is None:
+        if forward is None or task.result is None or "embedding_from" in task.result:
             return None
         timing = task.result["timing"]
         key = round((task.prepared_s + timing["batch_wait"]) * 1e6)  # it began at this microsecond
