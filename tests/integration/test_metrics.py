@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from support.image_zoo import photo
+from support.scrape import scraped
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
@@ -33,18 +31,6 @@ LABELS = ["a cat", "a dog"]
 # Of GPUs, or known only after a while under load, of a queue that is not empty.
 NOT_ALWAYS = ("gpu_", "usual_images_per_second", "queue_oldest_seconds")
 Samples = dict[tuple[str, ...], float]
-
-
-def scraped(port: int) -> Samples:
-    """Values by name and values of the labels, these in the order of the labels' names."""
-    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_a_workers_metrics_and_report_say_what_it_did(

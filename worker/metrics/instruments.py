@@ -88,9 +88,7 @@ class Instruments:
         """Count a round trip."""
         self._redis.observe(seconds)
 
-    def embeddings_looked_up(
-        self, outcome: Literal["hit", "miss", "skipped"], count: int
-    ) -> None:
+    def embeddings_looked_up(self, outcome: Literal["hit", "miss", "skipped"], count: int) -> None:
         """Count images that were looked up in the embedding store."""
         self._lookups.add(outcome, count=count)
 
@@ -98,9 +96,7 @@ class Instruments:
         """Count embeddings that were to be stored."""
         self._stored.add(outcome, count=count)
 
-    def embedding_store_answered(
-        self, operation: Literal["read", "write"], seconds: float
-    ) -> None:
+    def embedding_store_answered(self, operation: Literal["read", "write"], seconds: float) -> None:
         """Count a read or a write of the embedding store."""
         self._store.observe(seconds, operation)
 

@@ -186,33 +186,26 @@ class FetchStage:
 
     def prepared(self, images: Sequence[PreparedImage]) -> None:
         """Take the outcomes of attempts; called by the pool."""
+        outcomes = [(self._started.pop(image.key), image) for image in images]
         ready: list[ImageTask] = []
-        reports: list[tuple[ImageTask, Outcome]] = []
-        failed: list[tuple[ImageTask, BaseException]] = []
-        dropped: list[ImageTask] = []
-        for image in images:
-            task = self._started.pop(image.key)
-            if task.host is not None:
-                reports.append((task, _outcome(image.error)))
-            if image.error is not None:
-                failed.append((task, image.error))
-            elif has_ended(task):  # meanwhile
-                if image.slot is not None:
-                    self._pool.release([image.slot])
-                dropped.append(task)
-            else:
-                self._take(task, image)
-                ready.append(task)
+        gone: list[ImageTask] = []
+        for task, image in outcomes:
+            if image.error is None:
+                (ready if self._take(task, image) else gone).append(task)
         if decoded := [task for task in ready if task.slot is not None]:
             self._then(decoded)
-        if len(decoded) < len(ready):
-            self._known([task for task in ready if task.slot is None])
+        if known := [task for task in ready if task.slot is None]:
+            self._known(known)
+        reports = [
+            (task, _outcome(image.error)) for task, image in outcomes if task.host is not None
+        ]
         if reports:
             self._hosts.report(reports)
-        for task in dropped:
+        for task in gone:
             self.drop(task)
-        for task, error in failed:
-            self._try_again(task, error)
+        for task, image in outcomes:
+            if image.error is not None:
+                self._try_again(task, image.error)
 
     def _try_again(self, task: ImageTask, error: BaseException) -> None:
         if has_ended(task) or (task.followers and isinstance(error, ExpiredError)):
@@ -227,7 +220,12 @@ class FetchStage:
             if task.error is None and deadline is not None:
                 self._failed(task, expired(deadline, self._now(), before))
 
-    def _take(self, task: ImageTask, image: PreparedImage) -> None:
+    def _take(self, task: ImageTask, image: PreparedImage) -> bool:
+        """Note what came of an attempt; False if all that share the image have ended."""
+        if has_ended(task):
+            if image.slot is not None:
+                self._pool.release([image.slot])
+            return False
         task.slot, task.decode_s = image.slot, image.decode_s
         task.prepared_s = self._clock()
         task.fetch_s += image.fetch_s
@@ -240,6 +238,7 @@ class FetchStage:
         for each in sharers(task):
             if each.message is not None:
                 each.message.progress()
+        return True
 
 
 def _outcome(error: BaseException | None) -> Outcome:

@@ -12,35 +12,32 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from clip_worker.errors import ServiceError
-from clip_worker.quoting import redacted, shown_uri
 from worker.metrics.instruments import Instruments
 from worker.pipeline.batcher import Batcher
 from worker.pipeline.core_share import CoreShare
 from worker.pipeline.encode_stage import Begin, EncodeStage
-from worker.pipeline.error_translation import stopping, translate
 from worker.pipeline.fetch_stage import FetchStage, ImagePool
-from worker.pipeline.image_task import ImageTask, Owner, sharers
+from worker.pipeline.image_task import ImageTask, sharers
 from worker.pipeline.label_stage import LabelStage
-from worker.pipeline.message_outcomes import is_stopping
 from worker.pipeline.retry import Random, Retries, RetryPolicy
 from worker.pipeline.score_stage import ScoreStage
 from worker.pipeline.scoring_plan import ReadsLabelSets
 from worker.pipeline.single_flight import SingleFlight
+from worker.pipeline.tasks_in_flight import TasksInFlight
 from worker.pipeline.timer import Timer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clip_engine.engine import Engine
-    from worker.metrics.instruments import ImageOutcome
     from worker.pipeline.circuit_breaker import RestPolicy
+    from worker.pipeline.embedding_stage import EmbeddingStage
     from worker.pipeline.upload_stage import UploadStage
-    from worker.preparation.records import PreparedImage
+    from worker.preparation.records import FetchedImage, PreparedImage
     from worker.tracing.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -102,7 +99,7 @@ class Pipeline:
         self._stopped = False
         instruments = instruments or Instruments()
         self._in_flight = TasksInFlight(self._ended, instruments, traces)
-        self._fail = fail = self._in_flight.fail
+        fail = self._in_flight.fail
         self._timer = timer = timer or Timer()
         self._retries = Retries(
             retry or RetryPolicy(),
@@ -116,7 +113,9 @@ class Pipeline:
         self._flights = SingleFlight(
             then=self._prepare, failed=fail, timer=timer, now=now, is_on=single_flight
         )
-        self._score = ScoreStage(engine, cores=share, succeeded=self._in_flight.succeed, failed=fail)
+        self._score = ScoreStage(
+            engine, cores=share, succeeded=self._in_flight.succeed, failed=fail
+        )
         self._encode = EncodeStage(
             engine,
             pool,

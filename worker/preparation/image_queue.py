@@ -114,18 +114,21 @@ class ImageQueue:
         fetched, self._fetched = self._fetched, []
         return fetched
 
-    def answer(self, key: int, *, is_wanted: bool) -> None:
-        """Have an image decoded, or end it without pixels; one that nobody asks about is left."""
-        image = self._asked.pop(key, None)
-        if image is None or image.asker is None:  # its process has ended: it will be asked again
-            return
+    def answer(self, keys: Sequence[int], *, is_wanted: bool) -> None:
+        """Have images decoded, or end them without pixels, if somebody asks about them."""
+        for key in keys:
+            if image := self._asked.pop(key, None):  # else its process has ended, and another asks
+                self._answer(image, is_wanted=is_wanted)
+
+    def _answer(self, image: QueuedImage, *, is_wanted: bool) -> None:
+        assert image.asker, "it asks"
         process, image.asker = image.asker, None
         if is_wanted:
             process.send(messages.decode(image.slot))
         else:
             process.take(image.slot)
             process.send(messages.drop(image.slot))
-            self._ended.append(PreparedImage(key, None, None, image.fetch_s))
+            self._ended.append(PreparedImage(image.request.key, None, None, image.fetch_s))
             self._free_slot(image)
 
     def release(self, slots: Sequence[int]) -> None:

@@ -122,12 +122,7 @@ class PreparationPool:
 
     def answer(self, keys: Sequence[int], *, is_wanted: bool) -> None:
         """Have images decoded that were fetched, or end them without pixels."""
-
-        def answer() -> None:
-            for key in keys:
-                self._queue.answer(key, is_wanted=is_wanted)
-
-        self._call(answer)
+        self._call(lambda: self._queue.answer(keys, is_wanted=is_wanted))
 
     def release(self, slots: Sequence[int]) -> None:
         """Free slots whose pixels have been copied.

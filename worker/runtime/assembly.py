@@ -171,9 +171,7 @@ def embedding_stage(settings: Settings, engine: Engine) -> Callable[..., Embeddi
     """Makes the stage that keeps embeddings, if they are to be kept."""
     if settings.embedding_store is None:
         return None
-    store = open_store(
-        settings.embedding_store, max_bytes=settings.embedding_store_max_bytes
-    )
+    store = open_store(settings.embedding_store, max_bytes=settings.embedding_store_max_bytes)
     return partial(EmbeddingStage, store, space_of(engine))
 
 
