@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from clip_worker.contract import Classification
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]  # they start workers of their own
 
 LIMIT_S = 120.0
 LABELS = ["a red thing", "a blue thing", "a cat"]

@@ -47,7 +47,7 @@ def test_many_tasks_on_one_picture_are_one_fetch_one_decode_and_one_forward_pass
     with scripted_server(script) as site, WorkerProcess(redis_url, tmp_path, **options):
         # when: ten tasks with labels of their own, ten images of one message, and one that expires
         uri = site.url("/cat.png")
-        early = client.classify(uri, ["first", "label"], deadline=time.time() + 5.0)
+        early = client.classify(uri, ["first", "label"], deadline=time.time() + 3.0)
         wait_until(lambda: site.heads)
         handles = [client.classify(uri, ["red", f"label {n}"], k=1 + n % 2) for n in range(10)]
         several = {"images": [uri] * 10, "labels": ["a", "b"]}
