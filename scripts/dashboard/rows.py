@@ -206,6 +206,34 @@ INPUTS = (
     ),
 )
 
+EMBEDDINGS = (
+    Panel(
+        "Looked up",
+        "Images a second, by outcome: hits are neither decoded nor encoded; skipped ones were not "
+        "looked up because the store was away or slow.",
+        (Query(per_second("clip_worker_embedding_lookups_total", "outcome"), "{{outcome}}"),),
+        unit="ops",
+        is_stacked=True,
+    ),
+    Panel(
+        "Stored",
+        "Embeddings a second, by outcome.",
+        (Query(per_second("clip_worker_embeddings_stored_total", "outcome"), "{{outcome}}"),),
+        unit="ops",
+        is_stacked=True,
+    ),
+    Panel(
+        "Store, 90 % below",
+        "Time that nine of ten reads and writes take at most, each for a batch of images.",
+        (
+            Query(
+                quantile(0.9, "clip_worker_embedding_store_seconds", "operation"), "{{operation}}"
+            ),
+        ),
+        unit="s",
+    ),
+)
+
 WORKERS = (
     Panel(
         "Workers by state",
@@ -266,5 +294,6 @@ ROWS = {
     "Queue": QUEUE,
     "Batches": BATCHES,
     "Inputs and webhooks": INPUTS,
+    "Embeddings": EMBEDDINGS,
     "Workers": WORKERS,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.image_zoo import photo
@@ -58,7 +58,7 @@ def test_a_stored_embedding_answers_by_file_by_data_and_by_upload_and_after_a_ki
     redis_url: str, server: RedisServer, tmp_path: Path
 ) -> None:
     paths, port = pictures(tmp_path), find_free_port()
-    options = {"embedding_store": server.url, "metrics_port": str(port)}
+    options: dict[str, Any] = {"embedding_store": server.url, "metrics_port": str(port)}
     with (
         Client(redis_url) as client,
         WorkerProcess(redis_url, tmp_path, **options) as worker,
@@ -95,7 +95,7 @@ def test_a_store_that_stands_still_or_is_away_holds_nothing_up_and_is_used_once_
     redis_url: str, server: RedisServer, tmp_path: Path
 ) -> None:
     paths, port = pictures(tmp_path, 12), find_free_port()
-    options = {"embedding_store": server.url, "metrics_port": str(port)}
+    options: dict[str, Any] = {"embedding_store": server.url, "metrics_port": str(port)}
     with (
         Client(redis_url) as client,
         WorkerProcess(redis_url, tmp_path, **options) as worker,
@@ -125,7 +125,7 @@ def test_a_preparation_process_that_is_killed_while_it_waits_for_an_answer_costs
     redis_url: str, server: RedisServer, tmp_path: Path
 ) -> None:
     paths, port = pictures(tmp_path, 6), find_free_port()
-    options = {"embedding_store": server.url, "metrics_port": str(port)}
+    options: dict[str, Any] = {"embedding_store": server.url, "metrics_port": str(port)}
     with Client(redis_url) as client, WorkerProcess(redis_url, tmp_path, **options) as worker:
         assert server.pid is not None
         first = client.classify(paths[0].as_uri(), LABELS).get(LIMIT_S)

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.integration
 LABELS = ["a cat", "a dog"]
 # Of GPUs, or known only after a while under load, of a queue that is not empty.
 NOT_ALWAYS = ("gpu_", "usual_images_per_second", "queue_oldest_seconds")
-Samples = dict[tuple[str, ...], float]
+# Counted only where something of the kind happens.
+NOT_HERE = ("fetch_retries_total", "embedding_lookups_total", "embeddings_stored_total")
 
 
 def test_a_workers_metrics_and_report_say_what_it_did(
@@ -64,11 +65,12 @@ def test_a_workers_metrics_and_report_say_what_it_did(
         assert found[tasks, "FILE_NOT_FOUND", "failed", "clip", "clip.classify"] == 1
         assert found["clip_worker_images_total", "", "succeeded"] == 9
         assert found["clip_worker_images_total", "FILE_NOT_FOUND", "failed"] == 1
-        assert found["clip_worker_batch_images_sum",] == 9
+        # tasks for the same image that are in flight together share a forward pass
+        assert 1 <= found["clip_worker_batch_images_sum",] <= 9
         assert found["clip_worker_stage_seconds_count", "forward"] == 9
         names = {name for name, *_ in found}
         for metric in METRICS:
-            if not metric.name.startswith(NOT_ALWAYS) and metric.name != "fetch_retries_total":
+            if not metric.name.startswith(NOT_ALWAYS) and metric.name not in NOT_HERE:
                 suffix = "_count" if metric.kind == "histogram" else ""
                 assert metric.full_name + suffix in names, metric.name
 

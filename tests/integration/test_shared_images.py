@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.image_zoo import photo
@@ -43,7 +43,11 @@ def test_many_tasks_on_one_picture_are_one_fetch_one_decode_and_one_forward_pass
 
     port = find_free_port()
     # A window that has room for all: it grows with what is answered, and nothing is.
-    options = {"allow_networks": "127.0.0.0/8", "metrics_port": str(port), "max_batch": "32"}
+    options: dict[str, Any] = {
+        "allow_networks": "127.0.0.0/8",
+        "metrics_port": str(port),
+        "max_batch": "32",
+    }
     with scripted_server(script) as site, WorkerProcess(redis_url, tmp_path, **options):
         # when: ten tasks with labels of their own, ten images of one message, and one that expires
         uri = site.url("/cat.png")

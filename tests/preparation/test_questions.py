@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.image_zoo import photo
-from support.preparing import LIMIT_S, settings
-from support.waiting import wait_until
+from support.preparing import settings
+from support.waiting import LIMIT_S, wait_until
 
 from worker.preparation.messages import (
     Fetched,
