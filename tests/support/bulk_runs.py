@@ -9,7 +9,7 @@ from typing import Any
 from support.answers import ANSWER
 from support.sent_messages import read_message
 
-from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX
+from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX, QueueKeys
 from clip_worker.errors import ClipWorkerError
 from clip_worker.feeds.item import Item
 from clip_worker.sinks.row import Row
@@ -80,8 +80,9 @@ class AnsweringWorkers:
         self.is_away = False
 
     def __call__(self, _seconds: float = 0.0) -> None:
-        while not self.is_away and (message := self._redis.rpop(DEFAULT_QUEUE)):
-            self._answer(*read_message(message))
+        for name in QueueKeys(DEFAULT_QUEUE).lists:
+            while not self.is_away and (message := self._redis.rpop(name)):
+                self._answer(*read_message(message))
 
     def _answer(self, task_id: str, arguments: dict[str, Any]) -> None:
         image = arguments["image"]

@@ -12,12 +12,15 @@ from typing import Any
 import click
 
 from clip_worker import Client
+from clip_worker.bulk.run import LONGEST_WAIT_S
 from clip_worker.client.image_file import REDIS_MAX_BYTES
 from clip_worker.contract import Outcome
 from clip_worker.contract.option_types import PROBABILITIES
 from clip_worker.contract.signatures import KEYS_VARIABLE
 from clip_worker.errors import ResultTimeoutError
-from clip_worker.quoting import without_password
+from clip_worker.quoting import quote, without_password
+from worker.cli.classify.backfill import backfill
+from worker.cli.classify.backfill_options import BackfillOptions, backfill_options
 from worker.cli.classify.image_arguments import ImageArgument, find_images
 from worker.cli.classify.progress import with_progress
 from worker.cli.classify.request_options import read_request, request_options
@@ -25,16 +28,18 @@ from worker.cli.classify.sender import in_order, send
 from worker.cli.options import json_lines_option, queue_option, redis_url_option
 from worker.cli.output.screen import Screen
 from worker.cli.output.table import NONE_OF_THESE, OutcomeTable
-from worker.cli.output.usage_error import say
+from worker.cli.output.usage_error import WrongInputError, say
 
 Outcomes = Iterable[tuple[int, Outcome]]
 
+TIMEOUT_S = 60.0
 PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of a result, as JSON
 
 
 @click.command("classify")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @request_options
+@backfill_options
 @json_lines_option
 @redis_url_option
 @queue_option
@@ -42,10 +47,8 @@ PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
     metavar="SECONDS",
-    show_default=True,
-    help="Longest wait for the next result.",
+    help="Longest wait for the next result. [default: 60; with --from 600]",
 )
 def command(
     images: tuple[str, ...],
@@ -53,8 +56,8 @@ def command(
     as_json: bool,
     redis_url: str,
     queue: str,
-    timeout_s: float,
-    **request: Any,
+    timeout_s: float | None,
+    **others: Any,
 ) -> int:
     """Find the labels that fit each IMAGE best.
 
@@ -65,8 +68,13 @@ def command(
     The table lists the images in the order given; --json prints each as soon as its result is
     there. An image that fails has a line with the reason. The exit status is 1 if any image failed,
     2 for invalid input.
+
+    For millions of images, --from reads them from a table, a list, a folder or a bucket, --to says
+    where the results go, and the same command continues what was interrupted.
     """
-    options = read_request(request)
+    places = BackfillOptions.of(others)
+    _check_images(images, is_backfill=places is not None, as_json=as_json)
+    options = read_request(others)
     found = find_images(images)
     opened = Client(
         redis_url,
@@ -74,6 +82,11 @@ def command(
         max_upload_bytes=REDIS_MAX_BYTES,
         signing_keys=os.environ.get(KEYS_VARIABLE) or None,
     )
+    if places is not None:
+        with opened as client:
+            client.ping()
+            return backfill(client, places, options, timeout_s or LONGEST_WAIT_S)
+    timeout_s = timeout_s or TIMEOUT_S
     with opened as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
         shown = options.get("labels") or client.get_label_set(options["label_set"]).labels
@@ -82,6 +95,21 @@ def command(
     if failed:
         say(f"{failed} of {len(found)} images failed.")
     return 1 if failed else 0
+
+
+def _check_images(images: Sequence[str], *, is_backfill: bool, as_json: bool) -> None:
+    """Refuse arguments that don't go with `--from`, or are missing without it."""
+    if is_backfill and images:
+        raise WrongInputError(
+            f"The images come from --from, so leave out {quote(images[0])}; for a folder or a "
+            "glob, give it to --from, the glob in quotation marks."
+        )
+    if is_backfill and as_json:
+        raise WrongInputError("With --from the results go to --to, so leave out --json.")
+    if not is_backfill and not images:
+        raise WrongInputError(
+            "There are no images; give files, folders, globs or URLs, or a table with --from."
+        )
 
 
 @contextlib.contextmanager

@@ -69,6 +69,7 @@ _OPTIONS = (
         help="Omit labels with a lower score: 0 to 1, or -1 to 1 for cosine.",
     ),
 )
+_NAMES = ("label_set", "k", "ensemble", "score", "none_of_these", "threshold")
 
 
 def request_options(command: Command) -> Command:
@@ -82,16 +83,17 @@ def read_request(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the request, validated before any image is sent.
 
     Args:
-        given: The values of all options above, by the names of their parameters.
+        given: The values of all options above, by the names of their parameters; and perhaps
+            others.
 
     Raises:
         WrongInputError: There are no labels, or the file with labels can't be read.
         InvalidRequestError: Everything that is wrong with them.
     """
     labels = _labels(given["labels"], given["labels_file"], given["label_set"])
-    others = {name: value for name, value in given.items() if name != "labels_file"}
-    others |= {"labels": labels, "templates": list(given["templates"]) or None}
-    options = {name: value for name, value in others.items() if value is not None}
+    found = {name: given[name] for name in _NAMES}
+    found |= {"labels": labels, "templates": list(given["templates"]) or None}
+    options = {name: value for name, value in found.items() if value is not None}
     parse(ClassifyManyRequest, {"images": ["data:,"], **options})
     return options
 

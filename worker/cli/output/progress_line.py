@@ -35,14 +35,31 @@ class ProgressLine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.erase()
+
+    def erase(self) -> None:
+        """Make room for another line; the next update shows this one again."""
         if self._shown:
             echo(f"\r{self._shown * ' '}\r", self._screen.file, nl=False)
+            self._shown = 0
 
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Show that so many of all are done, and a note such as the rate."""
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Show how many are done.
+
+        Args:
+            done: So many.
+            total: Of so many; None if that is not known.
+            note: What follows, such as the rate.
+        """
         if self._screen.is_terminal:
-            drawn = bar(done / total if total else 0.0, BAR_WIDTH, unicode=self._screen.unicode)
-            line = f"{self._title} {drawn} {done:,}/{total:,} {note}".rstrip()
-            line = line[: self._screen.width - 1].ljust(self._shown)
-            self._shown = max(self._shown, len(line))
-            echo(f"\r{line}", self._screen.file, nl=False)
+            shown = f"{self._title} {self._counted(done, total)} {note}".rstrip()
+            line = shown[: self._screen.width - 1]
+            echo(f"\r{line.ljust(self._shown)}", self._screen.file, nl=False)
+            self._shown = len(line)
+
+    def _counted(self, done: int, total: int | None) -> str:
+        if total is None:
+            return f"{done:,}"
+        part = min(1.0, done / total) if total else 0.0
+        drawn = bar(part, BAR_WIDTH, unicode=self._screen.unicode)
+        return f"{drawn} {done:,}/{total:,}"

@@ -1,0 +1,186 @@
+"""`clip-worker classify --from`: its rate beside `submit_many` by hand, and what kills cost.
+
+    python -m benchmarks.backfill                                (100,000 images)
+    python -m benchmarks.backfill --images 5000 --rounds 1       (shows that it works)
+
+A real worker without the work on pixels (`benchmarks.soak_app`), because the rate is about the
+client here: a model would hide what a client costs. Everything shares this machine's cores.
+
+First both ways classify the same images in turn, several rounds, each in a process of its own; the
+time is from the first image sent to the last row written. By hand: all images by one `submit_many`,
+the results by `as_completed`, a JSON line each, no more. Then one run is killed twice (SIGKILL) and
+continued; each image must have one row, and the memory of the client is sampled meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from benchmarks.bench import machine
+from benchmarks.bench.names import QUEUE
+from benchmarks.bench.program import Program
+from benchmarks.bench.server import Server, wait_until
+from benchmarks.soak import is_ready
+from clip_worker import Client, as_completed
+from clip_worker.bulk.failures import FailuresFile
+from clip_worker.bulk.journal import Journal
+from clip_worker.bulk.run import BulkRun
+from clip_worker.bulk.supply import FeedSupply
+from clip_worker.feeds.open_feed import open_feed
+from clip_worker.sinks.open import open_sink
+from worker.cli.demo.redis_server import find_free_port
+
+LABELS = ["a cat", "a dog", "a car", "a tree", "a house"]
+KILLS = 2
+SAMPLE_S = 0.5
+MIB = 2**20
+
+
+def by_hand(url: str, table: Path, results: Path) -> float:
+    """Seconds that a loop takes without a journal."""
+    uris = [line.rstrip() for line in table.open()][1:]
+    with Client(url, queue=QUEUE) as client, results.open("w") as file:
+        start = time.perf_counter()
+        handles = client.submit_many(uris, LABELS)
+        images = {handle.id: uri for handle, uri in zip(handles, uris, strict=True)}
+        for handle in as_completed(handles):
+            result = handle.get().model_dump(mode="json", exclude_none=True)
+            file.write(json.dumps({"image": images[handle.id], **result}) + "\n")
+        return time.perf_counter() - start
+
+
+def by_run(url: str, table: Path, results: Path) -> float:
+    """Seconds that a bulk run takes."""
+    failures = FailuresFile(results.with_suffix(".failures"))
+    with (
+        Client(url, queue=QUEUE) as client,
+        Journal(results.with_suffix(".journal"), {}) as journal,
+    ):
+        options = {"labels": LABELS}
+        run = BulkRun(client, open_sink(str(results)), journal, failures, options=options)
+        start = time.perf_counter()
+        run.run(FeedSupply(open_feed(str(table)), journal))
+        return time.perf_counter() - start
+
+
+def measure(
+    way: Callable[[str, Path, Path], float], server: Server, table: Path, results: Path
+) -> float:
+    """Seconds of one way, in a process of its own, on an empty Redis."""
+    server.redis.delete(*server.redis.keys("celery-task-meta-*"), "")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(way, (server.url, table, results))
+
+
+def compare(server: Server, folder: Path, table: Path, images: int, rounds: int) -> float:
+    """Print the rates of both ways in turn, and return the ratio of their medians."""
+    rates: dict[str, list[float]] = {"by hand": [], "bulk run": []}
+    for number in range(rounds):
+        for name, way in (("by hand", by_hand), ("bulk run", by_run)):
+            results = folder / f"{name} {number}.jsonl"
+            seconds = measure(way, server, table, results)
+            rates[name].append(images / seconds)
+            assert sum(1 for _ in results.open()) == images
+            print(
+                f"| {number + 1} | {name} | {seconds:,.1f} | {images / seconds:,.0f} |", flush=True
+            )
+    medians = {name: statistics.median(seen) for name, seen in rates.items()}
+    return medians["bulk run"] / medians["by hand"]
+
+
+def killed_run(server: Server, folder: Path, table: Path, images: int) -> list[float]:
+    """Kill a run twice, let it finish, check its rows, and return samples of its memory in MiB."""
+    results = folder / "killed.jsonl"
+    command = [
+        *(sys.executable, "-m", "worker.cli", "classify", "--from", str(table)),
+        *("--to", str(results), "--labels", ",".join(LABELS), "--redis-url", server.url),
+        *("--queue", QUEUE, "--journal", str(folder / "killed.journal")),
+        *("--failures", str(folder / "killed.failures.jsonl")),
+    ]
+    samples: list[float] = []
+    for kill in range(1, KILLS + 1):
+        process = subprocess.Popen(command)
+        enough = kill * images // (KILLS + 1)
+        while process.poll() is None and rows_in(results) < enough:
+            samples.append(memory_mib(process.pid))
+            time.sleep(SAMPLE_S)
+        process.kill()
+        process.wait()
+        print(f"Killed with {rows_in(results):,} lines in the file.", flush=True)
+    process = subprocess.Popen(command)
+    while process.poll() is None:
+        samples.append(memory_mib(process.pid))
+        time.sleep(SAMPLE_S)
+    assert process.returncode == 0, process.returncode
+    keys = Counter(json.loads(line)["image"] for line in results.open())
+    assert len(keys) == images, f"{len(keys)} images have rows, of {images}"
+    assert set(keys.values()) == {1}, keys.most_common(3)
+    return [sample for sample in samples if sample]
+
+
+def rows_in(results: Path) -> int:
+    """How many lines a file has; 0 if it is not there."""
+    return results.read_bytes().count(b"\n") if results.exists() else 0
+
+
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process; 0 if it has ended."""
+    try:
+        return float(psutil.Process(pid).memory_info().rss / MIB)
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def main() -> int:
+    """Run, and print; 1 if the rate is below 0.95 of that by hand."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(machine.sentence(machine.describe(("celery", "redis", "pydantic"))))
+    port = find_free_port()
+    with tempfile.TemporaryDirectory() as name, Server() as server:
+        folder = Path(name)
+        table = folder / "images.csv"
+        uris = (f"file:///pictures/{number:06}.jpg\n" for number in range(options.images))
+        table.write_text("url\n" + "".join(uris))
+        environment = {
+            "CLIP_WORKER_REDIS_URL": server.url,
+            "CLIP_WORKER_QUEUE": QUEUE,
+            "CLIP_WORKER_MODEL": "demo",
+            "CLIP_WORKER_MAX_BATCH": "256",
+            "CLIP_WORKER_FILE_ROOTS": "/pictures",
+            "CLIP_WORKER_METRICS_PORT": str(port),
+        }
+        command = ("-m", "celery", "-A", "benchmarks.soak_app", "worker", "--loglevel", "warning")
+        with Program("the worker", command, environment) as program:
+            wait_until(
+                lambda: is_ready(port), program.check, every_s=0.5, what="the worker to be ready"
+            )
+            print("\n| round | way | s | images/s |\n|---|---|---|---|", flush=True)
+            ratio = compare(server, folder, table, options.images, options.rounds)
+            print(f"\nThe bulk run has {ratio:.3f} of the rate by hand (medians).\n", flush=True)
+            samples = killed_run(server, folder, table, options.images)
+    half = len(samples) // 2
+    print(
+        f"{options.images:,} images, {KILLS} kills: each has one row. Memory of the client: "
+        f"{max(samples[:half]):,.0f} MiB at most in the first half of the samples, "
+        f"{max(samples[half:]):,.0f} in the second."
+    )
+    return int(ratio < 0.95)  # what is promised
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""`clip-worker classify --from`: classifies all images of a place, and can be continued."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from clip_worker.bulk.failures import FailuresFile
+from clip_worker.bulk.journal import Journal
+from clip_worker.bulk.run import BulkRun
+from clip_worker.bulk.supply import FailedSupply, FeedSupply, Supply
+from clip_worker.feeds.open_feed import open_feed
+from clip_worker.quoting import quote, shown_uri
+from clip_worker.sinks.open import open_sink
+from worker.cli.classify.backfill_options import ALL, BackfillOptions
+from worker.cli.classify.run_view import RunView
+from worker.cli.output.progress_line import ProgressLine
+from worker.cli.output.screen import Screen
+from worker.cli.output.usage_error import say
+
+if TYPE_CHECKING:
+    from clip_worker import Client
+
+INTERRUPTED_STATUS = 130
+LEAST_URGENT = 9  # what people wait for overtakes a backfill in the queue
+
+
+def backfill(
+    client: Client, options: BackfillOptions, request: Mapping[str, Any], timeout_s: float
+) -> int:
+    """Classify all that is left.
+
+    Args:
+        client: Sends the images.
+        options: From where, to where.
+        request: Options of the request.
+        timeout_s: Longest wait for the next result, in seconds.
+
+    Returns:
+        Exit status: 0; 1 if images have failed; 130 if a signal stopped it.
+    """
+    feed = open_feed(options.source, column=options.column, root=options.root)
+    sink = open_sink(options.target, table=options.table)
+    settings = {**options.settings(), **request, **_label_set_version(client, request)}
+    with Journal(options.journal, settings) as journal:
+        supplies: list[Supply] = [] if journal.is_complete else [FeedSupply(feed, journal)]
+        if options.retry:
+            supplies.append(FailedSupply(journal, only_passing=options.retry != ALL))
+        if journal.done or journal.failed:
+            say(f"Continuing {quote(str(journal.path))}: {journal.done:,} images have results.")
+        for supply in supplies:
+            screen = Screen.of(sys.stderr)
+            with ProgressLine(screen, "classifying") as line:
+                run = BulkRun(
+                    client,
+                    sink,
+                    journal,
+                    FailuresFile(options.failures),
+                    options={**request, "priority": LEAST_URGENT},
+                    on_progress=RunView(line, is_terminal=screen.is_terminal),
+                    timeout_s=timeout_s,
+                )
+                with _stopped_by_signals(run):
+                    is_finished = run.run(supply)
+            if not is_finished:
+                say(
+                    f"Stopped: {journal.done:,} images have results. Run the same command again to "
+                    "continue."
+                )
+                return INTERRUPTED_STATUS
+            _finish(supply, journal)
+        _summarise(journal, options)
+        return 1 if journal.failed else 0
+
+
+def _label_set_version(client: Client, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a stored label set, whose labels may change: what a run was begun with."""
+    if "label_set" not in request:
+        return {}
+    return {"a label set of version": client.get_label_set(request["label_set"]).version}
+
+
+def _finish(supply: Supply, journal: Journal) -> None:
+    if supply.is_retry:
+        journal.end_retry()
+    else:
+        journal.complete()
+
+
+def _summarise(journal: Journal, options: BackfillOptions) -> None:
+    say(f"{journal.done:,} images have results in {shown_uri(options.target)}.")
+    if not journal.failed:
+        return
+    codes = Counter(record["code"] for record in journal.failures())
+    counted = ", ".join(f"{count:,} {code}" for code, count in codes.most_common())
+    say(
+        f"{journal.failed:,} images failed ({counted}); {quote(str(options.failures))} lists them. "
+        "Run the same command with --retry-failed to send those again that may succeed."
+    )
+
+
+@contextmanager
+def _stopped_by_signals(run: BulkRun) -> Iterator[None]:
+    """Stop the run in order at the first signal; the second one ends it at once."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(_number: int, _frame: object) -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        run.stop()
+
+    for number in handlers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
