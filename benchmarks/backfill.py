@@ -1,13 +1,14 @@
 """`clip-worker classify --from`: its rate beside `submit_many` by hand, and what kills cost.
 
-    python -m benchmarks.backfill                                (100,000 images)
-    python -m benchmarks.backfill --images 5000 --rounds 1       (shows that it works)
+    python -m benchmarks.backfill                             (100,000 images, 5 rounds of 10,000)
+    python -m benchmarks.backfill --images 3000 --compared 1000 --rounds 1  (shows that it works)
 
 A real worker without the work on pixels (`benchmarks.soak_app`), because the rate is about the
 client here: a model would hide what a client costs. Everything shares this machine's cores.
 
 First both ways classify the same images in turn, several rounds, each in a process of its own; the
-time is from the first image sent to the last row written. By hand: all images by one `submit_many`,
+time is from the first image sent to the last row written, and the processor time is the client's.
+By hand: all images by one `submit_many`,
 the results by `as_completed`, a JSON line each, no more. Then one run is killed twice (SIGKILL) and
 continued; each image must have one row, and the memory of the client is sampled meanwhile.
 """
@@ -48,21 +49,24 @@ SAMPLE_S = 0.5
 MIB = 2**20
 
 
-def by_hand(url: str, table: Path, results: Path) -> float:
-    """Seconds that a loop takes without a journal."""
+Cost = tuple[float, float]  # seconds, and seconds of processor time
+
+
+def by_hand(url: str, table: Path, results: Path) -> Cost:
+    """What a loop without a journal takes."""
     uris = [line.rstrip() for line in table.open()][1:]
     with Client(url, queue=QUEUE) as client, results.open("w") as file:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         handles = client.submit_many(uris, LABELS)
         images = {handle.id: uri for handle, uri in zip(handles, uris, strict=True)}
         for handle in as_completed(handles):
             result = handle.get().model_dump(mode="json", exclude_none=True)
             file.write(json.dumps({"image": images[handle.id], **result}) + "\n")
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
 
-def by_run(url: str, table: Path, results: Path) -> float:
-    """Seconds that a bulk run takes."""
+def by_run(url: str, table: Path, results: Path) -> Cost:
+    """What a bulk run takes."""
     failures = FailuresFile(results.with_suffix(".failures"))
     with (
         Client(url, queue=QUEUE) as client,
@@ -70,15 +74,15 @@ def by_run(url: str, table: Path, results: Path) -> float:
     ):
         options = {"labels": LABELS}
         run = BulkRun(client, open_sink(str(results)), journal, failures, options=options)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         run.run(FeedSupply(open_feed(str(table)), journal))
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
 
 def measure(
-    way: Callable[[str, Path, Path], float], server: Server, table: Path, results: Path
-) -> float:
-    """Seconds of one way, in a process of its own, on an empty Redis."""
+    way: Callable[[str, Path, Path], Cost], server: Server, table: Path, results: Path
+) -> Cost:
+    """What one way takes, in a process of its own, on an empty Redis."""
     server.redis.delete(*server.redis.keys("celery-task-meta-*"), "")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(way, (server.url, table, results))
@@ -90,11 +94,13 @@ def compare(server: Server, folder: Path, table: Path, images: int, rounds: int)
     for number in range(rounds):
         for name, way in (("by hand", by_hand), ("bulk run", by_run)):
             results = folder / f"{name} {number}.jsonl"
-            seconds = measure(way, server, table, results)
+            seconds, cpu_s = measure(way, server, table, results)
             rates[name].append(images / seconds)
             assert sum(1 for _ in results.open()) == images
             print(
-                f"| {number + 1} | {name} | {seconds:,.1f} | {images / seconds:,.0f} |", flush=True
+                f"| {number + 1} | {name} | {seconds:,.1f} | {images / seconds:,.0f} "
+                f"| {cpu_s / images * 1e6:,.0f} |",
+                flush=True,
             )
     medians = {name: statistics.median(seen) for name, seen in rates.items()}
     return medians["bulk run"] / medians["by hand"]
@@ -143,19 +149,24 @@ def memory_mib(pid: int) -> float:
         return 0.0
 
 
+def write_table(path: Path, images: int) -> Path:
+    """A table of so many images."""
+    uris = (f"file:///pictures/{number:06}.jpg\n" for number in range(images))
+    path.write_text("url\n" + "".join(uris))
+    return path
+
+
 def main() -> int:
     """Run, and print; 1 if the rate is below 0.95 of that by hand."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
     parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compared", type=int, default=10_000, help="images of a round")
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     print(machine.sentence(machine.describe(("celery", "redis", "pydantic"))))
     port = find_free_port()
     with tempfile.TemporaryDirectory() as name, Server() as server:
         folder = Path(name)
-        table = folder / "images.csv"
-        uris = (f"file:///pictures/{number:06}.jpg\n" for number in range(options.images))
-        table.write_text("url\n" + "".join(uris))
         environment = {
             "CLIP_WORKER_REDIS_URL": server.url,
             "CLIP_WORKER_QUEUE": QUEUE,
@@ -169,9 +180,11 @@ def main() -> int:
             wait_until(
                 lambda: is_ready(port), program.check, every_s=0.5, what="the worker to be ready"
             )
-            print("\n| round | way | s | images/s |\n|---|---|---|---|", flush=True)
-            ratio = compare(server, folder, table, options.images, options.rounds)
+            print("\n| round | way | s | images/s | client's µs/image |\n|---|---|---|---|---|")
+            few = write_table(folder / "few.csv", options.compared)
+            ratio = compare(server, folder, few, options.compared, options.rounds)
             print(f"\nThe bulk run has {ratio:.3f} of the rate by hand (medians).\n", flush=True)
+            table = write_table(folder / "images.csv", options.images)
             samples = killed_run(server, folder, table, options.images)
     half = len(samples) // 2
     print(

@@ -117,7 +117,10 @@ class BulkRun:
             supply.close()
             self._sink.close()
         self._failures.rewrite(self._journal.failures())
-        return self._is_finished(supply)
+        is_finished = self._is_finished(supply)
+        if is_finished:
+            supply.finish()
+        return is_finished
 
     def _run(self, supply: Supply) -> None:
         self._committed_at = self._clock()

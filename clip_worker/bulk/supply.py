@@ -52,6 +52,9 @@ class Supply(Protocol):
     def committed(self, items: Sequence[Item]) -> None:
         """Let go of items that have ended: their rows and the journal are durable."""
 
+    def finish(self) -> None:
+        """Note in the journal that all items have ended."""
+
     def close(self) -> None:
         """Release what is open; again does nothing."""
 
@@ -104,6 +107,10 @@ class FeedSupply:
     def committed(self, items: Sequence[Item]) -> None:
         """Nobody waits for that."""
 
+    def finish(self) -> None:
+        """See `Supply.finish`."""
+        self._journal.complete()
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -148,6 +155,9 @@ class ArrivalSupply:
         self._in_flight.difference_update(keys)
         self._arrivals.acknowledge(keys)
 
+    def finish(self) -> None:
+        """There is no end."""
+
     def close(self) -> None:
         """See `Supply.close`."""
         self._arrivals.close()
@@ -191,6 +201,10 @@ class FailedSupply:
 
     def committed(self, items: Sequence[Item]) -> None:
         """Nobody waits for that."""
+
+    def finish(self) -> None:
+        """See `Supply.finish`."""
+        self._journal.end_retry()
 
     def close(self) -> None:
         """Nothing is open."""

@@ -123,7 +123,7 @@ def test_ctrl_c_ends_in_order_and_the_same_command_continues(
     backfill: Backfill, workers: AnsweringWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a Ctrl-C while the first images are worked on
-    monkeypatch.setitem(BulkRun.__init__.__kwdefaults__, "in_flight", 5)
+    monkeypatch.setitem(BulkRun.__init__.__kwdefaults__ or {}, "in_flight", 5)
 
     def interrupt(_uri: str) -> None:
         workers.fails = lambda _uri: None

@@ -10,14 +10,13 @@ import pytest
 from support.cli_client import LABEL_SET, FakeClient
 
 from clip_worker.errors import QueueUnavailableError
-from worker.cli.classify import command as classify_command
 from worker.cli.entry import run
 
 
 @pytest.fixture
 def client(monkeypatch):
     client = FakeClient()
-    monkeypatch.setattr(classify_command, "Client", client)
+    monkeypatch.setattr("worker.cli.open_client.Client", client)
     return client
 
 

@@ -84,8 +84,8 @@ def test_a_run_that_is_killed_twice_and_stopped_once_has_each_row_once(
 ) -> None:
     command = Command(tmp_path, running_worker.redis)
     # when
-    for number, rows in ((signal.SIGKILL, 20), (signal.SIGKILL, 60), (signal.SIGINT, 100)):
-        command.end(command.start(), number, rows)
+    for end, rows in ((signal.SIGKILL, 20), (signal.SIGKILL, 60), (signal.SIGINT, 100)):
+        command.end(command.start(), end, rows)
     status = command.run()
     # then
     assert status == 1, command.log.read_text()

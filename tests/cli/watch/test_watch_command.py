@@ -11,8 +11,8 @@ from clip_worker.bulk.journal import Journal
 from clip_worker.bulk.supply import ArrivalSupply, FailedSupply
 from clip_worker.feeds.folder_arrivals import FolderArrivals
 from worker.cli.entry import run
+from worker.cli.stop_signals import stopping
 from worker.cli.watch.command import _supplies, journal_path
-from worker.cli.watch.stop_signals import stopping
 
 
 def watch(*arguments: object) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clip_worker.bulk.failures import FailuresFile
@@ -21,6 +19,7 @@ from worker.cli.classify.run_view import RunView
 from worker.cli.output.progress_line import ProgressLine
 from worker.cli.output.screen import Screen
 from worker.cli.output.usage_error import say
+from worker.cli.stop_signals import stopping
 
 if TYPE_CHECKING:
     from clip_worker import Client
@@ -64,7 +63,7 @@ def backfill(
                     on_progress=RunView(line, is_terminal=screen.is_terminal),
                     timeout_s=timeout_s,
                 )
-                with _stopped_by_signals(run):
+                with stopping(run.stop):
                     is_finished = run.run(supply)
             if not is_finished:
                 say(
@@ -72,7 +71,6 @@ def backfill(
                     "continue."
                 )
                 return INTERRUPTED_STATUS
-            _finish(supply, journal)
         _summarise(journal, options)
         return 1 if journal.failed else 0
 
@@ -82,13 +80,6 @@ def _label_set_version(client: Client, request: Mapping[str, Any]) -> dict[str, 
     if "label_set" not in request:
         return {}
     return {"a label set of version": client.get_label_set(request["label_set"]).version}
-
-
-def _finish(supply: Supply, journal: Journal) -> None:
-    if supply.is_retry:
-        journal.end_retry()
-    else:
-        journal.complete()
 
 
 def _summarise(journal: Journal, options: BackfillOptions) -> None:
@@ -101,22 +92,3 @@ def _summarise(journal: Journal, options: BackfillOptions) -> None:
         f"{journal.failed:,} images failed ({counted}); {quote(str(options.failures))} lists them. "
         "Run the same command with --retry-failed to send those again that may succeed."
     )
-
-
-@contextmanager
-def _stopped_by_signals(run: BulkRun) -> Iterator[None]:
-    """Stop the run in order at the first signal; the second one ends it at once."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(_number: int, _frame: object) -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        run.stop()
-
-    for number in handlers:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

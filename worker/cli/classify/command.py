@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from clip_worker import Client
 from clip_worker.bulk.run import LONGEST_WAIT_S
-from clip_worker.client.image_file import REDIS_MAX_BYTES
 from clip_worker.contract import Outcome
 from clip_worker.contract.option_types import PROBABILITIES
-from clip_worker.contract.signatures import KEYS_VARIABLE
 from clip_worker.errors import ResultTimeoutError
 from clip_worker.quoting import quote, without_password
 from worker.cli.classify.backfill import backfill
@@ -25,6 +21,7 @@ from worker.cli.classify.image_arguments import ImageArgument, find_images
 from worker.cli.classify.progress import with_progress
 from worker.cli.classify.request_options import read_request, request_options
 from worker.cli.classify.sender import in_order, send
+from worker.cli.open_client import open_client
 from worker.cli.options import json_lines_option, queue_option, redis_url_option
 from worker.cli.output.screen import Screen
 from worker.cli.output.table import NONE_OF_THESE, OutcomeTable
@@ -76,12 +73,7 @@ def command(
     _check_images(images, is_backfill=places is not None, as_json=as_json)
     options = read_request(others)
     found = find_images(images)
-    opened = Client(
-        redis_url,
-        queue=queue,
-        max_upload_bytes=REDIS_MAX_BYTES,
-        signing_keys=os.environ.get(KEYS_VARIABLE) or None,
-    )
+    opened = open_client(redis_url, queue)
     if places is not None:
         with opened as client:
             client.ping()

@@ -30,8 +30,8 @@ from worker.cli.classify.request_options import read_request, request_options
 from worker.cli.open_client import open_client
 from worker.cli.options import queue_option, redis_url_option, text
 from worker.cli.output.usage_error import say
+from worker.cli.stop_signals import stopping
 from worker.cli.watch.lines import ProgressLines
-from worker.cli.watch.stop_signals import stopping
 from worker.variables import WATCH_SECRET
 
 COMMIT_S = 1.0
