@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.queue_state import GAP_S, KEYS, lapse
-from support.tenant_messages import arrive, push, tenant_message, waiting
+from support.tenant_messages import arrive, push, push_very_many, tenant_message, waiting
 
 from clip_worker.redis.dead_letters import DeadLetter, DeadLetters
 from worker.delivery.delivery import Ack, Crash, Delivery
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 BATCH = 64
-MANY = 20_000
+MANY = 1_000_000
 
 
 def named(deliveries: Sequence[Delivery]) -> list[str]:
@@ -56,7 +56,7 @@ def test_the_turns_go_on_from_take_to_take_and_from_worker_to_worker(server, que
 
 def test_ten_messages_dont_wait_for_those_of_a_tenant_with_very_many(server, queue):
     # given
-    push(server, "large", MANY)
+    push_very_many(server, "large", MANY)
     finish(queue, queue.take(BATCH))
     push(server, "small", 10)
     # when

@@ -13,6 +13,13 @@ from clip_worker.client.push_plan import Message, PushPlan
 if TYPE_CHECKING:
     import redis
 
+PART = 20_000
+_PUSH_MANY = """
+for number = ARGV[2], ARGV[2] + ARGV[3] - 1 do
+  redis.call('LPUSH', KEYS[1], '{"headers": {"id": "' .. ARGV[1] .. '-' .. number .. '"}}')
+end
+"""
+
 
 def tenant_message(tenant: Any, number: int, more: str = "") -> str:
     """A message whose id is the tenant and a number; None for no tenant."""
@@ -27,6 +34,16 @@ def push(server: redis.Redis, tenant: str, count: int, *, step: int = 0, first: 
     messages = [Message(tenant_message(tenant, first + number)) for number in range(count)]
     for _ in publisher.send(messages, count, step, tenant):
         pass
+
+
+def push_very_many(server: redis.Redis, tenant: str, count: int) -> None:
+    """Send so many messages of a tenant that has none, as `push` does, but within Redis."""
+    for first in range(0, count, PART):
+        number = min(PART, count - first)
+        server.eval(_PUSH_MANY, 1, KEYS.tenant(tenant), tenant, first, number)
+    server.lpush(KEYS.tenants, tenant)
+    server.zadd(KEYS.tenants_waiting, {tenant: count})
+    server.zincrby(KEYS.tenants_waiting, count, "*")
 
 
 def arrive(server: redis.Redis, tenant: Any, number: int) -> None:

@@ -254,7 +254,7 @@ class Run:
 def _holds_messages(key: bytes) -> bool:
     """Queues and unacknowledged sets of kombu and of ours."""
     kombus = (QUEUE.encode(), b"unacked", b"clip-worker:kombu:unacked")
-    ours = (b":returned", b":unacked:", b":arrived:")
+    ours = (b":returned", b":unacked:", b":arrived:", b":tenant")
     return key in kombus or any(part in key for part in ours)
 
 

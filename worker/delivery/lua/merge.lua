@@ -24,7 +24,6 @@ end
 while moved < room do
   local tenant = redis.call('RPOP', arrived) or redis.call('RPOP', turns)
   if not tenant then
-    redis.call('DEL', waiting)
     break
   end
   local lists = {}
@@ -41,5 +40,8 @@ while moved < room do
   else
     redis.call('ZREM', waiting, tenant)
   end
+end
+if redis.call('EXISTS', turns, arrived) == 0 then
+  redis.call('DEL', waiting)
 end
 return moved
