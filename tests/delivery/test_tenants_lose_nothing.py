@@ -7,10 +7,16 @@ from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-import fakeredis
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from support.queue_state import GAP_S, KEYS, unacked
 from support.tenant_messages import tenant_message, waiting
 
@@ -21,31 +27,27 @@ from worker.delivery.redis_queue import RedisQueue, source_of
 if TYPE_CHECKING:
     import redis
 
+pytestmark = pytest.mark.integration
+
 TENANTS = st.sampled_from(["a", "b", "org:42", None])
 STEPS = st.integers(0, 3)
 WORKERS = Bundle("workers")
 
 
-class InProcessQueue(RedisQueue):
-    """Runs its scripts in fakeredis, which has no connections of its own."""
-
-    def run(self, script: str, keys: Any, args: Any) -> Any:
-        return self._scripts[script](keys=keys, args=args)
-
-
 class Queue(RuleBasedStateMachine):
     """Producers and workers, in any order."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: redis.Redis) -> None:
         super().__init__()
-        self.server: redis.Redis = fakeredis.FakeRedis()
+        server.flushdb()
+        self.server = server
         self._push = self.server.register_script(PUSH_SCRIPT)
         self._numbers = count()
         self._sent = 0
         self._ended: Counter[str] = Counter()
 
-    def _open(self) -> InProcessQueue:
-        return InProcessQueue(self.server, KEYS, lease_s=1000.0, result_ttl_s=60)
+    def _open(self) -> RedisQueue:
+        return RedisQueue(self.server, KEYS, lease_s=1000.0, result_ttl_s=60)
 
     def _message(self, tenant: str | None) -> str:
         self._sent += 1
@@ -137,5 +139,6 @@ class Queue(RuleBasedStateMachine):
         assert set(self.server.keys()) <= left
 
 
-TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+def test_each_message_of_each_tenant_ends_once_whatever_happens(server: redis.Redis) -> None:
+    settings_ = settings(max_examples=20, stateful_step_count=20, deadline=None, database=None)
+    run_state_machine_as_test(lambda: Queue(server), settings=settings_)
