@@ -235,9 +235,11 @@ async def refused(_: Request, error: HTTPException) -> Response:
 
 
 @app.exception_handler(RequestValidationError)
-async def malformed(_: Request, __: RequestValidationError) -> Response:
+async def malformed(request: Request, _: RequestValidationError) -> Response:
     """The page sends nothing of the kind."""
-    sentence = f"Give 1 to {MAX_LABELS} different labels of at most {MAX_LABEL_CHARS} characters."
+    labels = f"Give 1 to {MAX_LABELS} different labels of at most {MAX_LABEL_CHARS} characters."
+    is_labels = request.url.path.endswith("/labels")
+    sentence = labels if is_labels else "The request is not valid. Reload the page."
     return JSONResponse({"code": "INVALID_REQUEST", "sentence": sentence}, 422)
 
 

@@ -88,6 +88,16 @@ def test_docker_compose_takes_the_files_with_and_without_redis_users():
     assert {mount["target"] for mount in redis["volumes"]} == {"/data", "/etc/redis/users.acl"}
 
 
+def test_docker_compose_takes_the_gallery_beside_the_worker_and_confines_it():
+    both = ["-f", "docker-compose.yml", "-f", "examples/gallery/compose.yml"]
+    services = yaml.safe_load(docker("compose", *both, "config"))["services"]
+    assert "CLIP_WORKER_EMBEDDING_STORE" in services["worker"]["environment"]
+    gallery = services["gallery"]
+    assert (gallery["read_only"], gallery["cap_drop"]) == (True, ["ALL"])
+    assert gallery["security_opt"] == ["no-new-privileges:true"]
+    assert [port["host_ip"] for port in gallery["ports"]] == ["127.0.0.1"]
+
+
 def test_docker_stack_takes_its_file(tmp_path: Path):
     shutil.copy(ROOT / "docker-stack.yml", tmp_path)
     (tmp_path / ".env").write_text("CLIP_WORKER_MODEL=demo\n", encoding="utf-8")

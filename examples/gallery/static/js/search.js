@@ -33,6 +33,8 @@ export class Search {
   }
 
   async find(query, name) {
+    this.text = `Searching for ${name}`;
+    this.onShown();
     try {
       const start = performance.now();
       const { hits } = await this.connection.gallery.search(query);
