@@ -89,11 +89,13 @@ class ParquetSink:
 
     def close(self) -> None:
         """Make a part of the lines, if all of them are committed. See `Sink.close`."""
-        if self._lines and self._committed:
-            self._publish()
-        elif self._lines:
-            self._lines.close()
-            self._lines = None
+        try:
+            if self._lines and self._committed:
+                self._publish()
+        finally:
+            if self._lines:
+                self._lines.close()
+                self._lines = None
 
     def _begin(self) -> None:
         if self._folder.exists() and not self._folder.is_dir():
