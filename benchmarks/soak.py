@@ -182,6 +182,7 @@ def main() -> int:
             "CLIP_WORKER_FILE_ROOTS": "/pictures",
             "CLIP_WORKER_RESULT_TTL_S": str(TTL_S),
             "CLIP_WORKER_METRICS_PORT": str(port),
+            "CLIP_WORKER_SINGLE_FLIGHT": "false",  # the same images are used again and again
         }
         command = ("-m", "celery", "-A", "benchmarks.soak_app", "worker", "--loglevel", "warning")
         with Program("the worker", command, environment) as program:

@@ -141,6 +141,7 @@ def clip_worker_environment(model: str, root: str) -> Callable[[str], Mapping[st
         "CLIP_WORKER_REDIS_URL": url,
         "CLIP_WORKER_MODEL": model,
         "CLIP_WORKER_FILE_ROOTS": root,
+        "CLIP_WORKER_SINGLE_FLIGHT": "false",  # the same images are used again and again
     }
 
 

@@ -102,6 +102,7 @@ class Workers:
             settings = {
                 **self._settings,
                 "CLIP_WORKER_REDIS_URL": self.server.url,
+                "CLIP_WORKER_SINGLE_FLIGHT": "false",  # the same images are used again and again
                 "CLIP_WORKER_WORKERS": "1",  # each program is one worker, without a supervisor
                 "CLIP_WORKER_PREPARATION_PROCESSES": str(max(1, cores() // self._count)),
             }

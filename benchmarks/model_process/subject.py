@@ -134,8 +134,14 @@ class Subject:
             "CLIP_WORKER_MODEL": "demo",
             "CLIP_WORKER_FILE_ROOTS": str(self.cache),
             "PROBE_FILE": str(self.folder / "probe.json"),
+            **self._single_flight(),
             **self._settings,
         }
+
+    def _single_flight(self) -> dict[str, str]:
+        """Off where there is such a setting: the same images are used again and again."""
+        is_known = (self.tree.root / "worker/pipeline/single_flight.py").exists()
+        return {"CLIP_WORKER_SINGLE_FLIGHT": "false"} if is_known else {}
 
 
 def _check(stored: Mapping[str, Any]) -> None:

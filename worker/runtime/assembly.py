@@ -94,7 +94,6 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
     device_lost: Callable[[BaseException], None],
     instruments: Instruments,
     traces: Traces | None,
-    single_flight: bool = True,
 ) -> tuple[PreparationPool, Pipeline]:
     """The preparation pool and the pipeline, neither of them started.
 
@@ -106,7 +105,6 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
         device_lost: Called when the device fails for good.
         instruments: Count what happens.
         traces: Trace images; None if nobody wants that.
-        single_flight: Whether tasks for the same image share its preparation.
     """
     redis = connect(settings.redis_url)
     image_memory = image_memory_bytes(settings)
@@ -136,7 +134,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
         max_wait_s=settings.max_wait_s,
         instruments=instruments,
         traces=traces,
-        single_flight=single_flight,
+        single_flight=settings.single_flight,
     )
     return pool, pipeline
 

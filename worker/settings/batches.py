@@ -37,6 +37,11 @@ class BatchSettings(BaseSettings):
     max_wait_s: float = Field(
         0.0, ge=0, le=60, description="how long an incomplete batch waits for more images"
     )
+    single_flight: bool = Field(
+        default=True,
+        description="whether tasks for the same image at the same time share its fetch, decode and "
+        "forward pass; measurements that use a few images again and again turn it off",
+    )
     replicas: int | None = Field(
         None,
         ge=1,

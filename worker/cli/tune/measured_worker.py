@@ -64,7 +64,9 @@ class MeasuredWorker:
         self._images = list(images)
         self._request = TaggingRequest(tuple(labels), tuple(templates), k=TOP)
         loaded = load_model(settings, None)
-        self._settings, self._device = loaded.settings, loaded.device
+        # The same images are used again and again.
+        self._settings = loaded.settings.model_copy(update={"single_flight": False})
+        self._device = loaded.device
         self._engine, self._batches_at_once = loaded.engine, loaded.batches_at_once
         self._pool, self._pipeline = assemble(
             self._settings,
@@ -74,7 +76,6 @@ class MeasuredWorker:
             device_lost=_end,
             instruments=Instruments(),
             traces=None,
-            single_flight=False,  # the same images are used again and again
         )
         self._pool.start()
         if loaded.warm_up is None:
