@@ -29,6 +29,8 @@ from clip_worker.contract.uri import validate_uri
 from worker.delivery.delivery import Ack, Delivery, Lease
 from worker.pipeline.host_limiter import host_of
 from worker.pipeline.image_task import ImageTask
+from worker.pipeline.single_flight import SingleFlight
+from worker.pipeline.timer import Timer
 from worker.runtime.job_builder import named_arguments, queue_s, tagging_request
 from worker.runtime.queue_assembly import result_ttl_of, uploads_of
 from worker.runtime.webhook_assembly import webhook_of
@@ -68,6 +70,11 @@ def least_us(function: Callable[[Any], object], given: Sequence[Any]) -> float:
     return 1e6 * min(found) / len(given)
 
 
+def fail(_task: ImageTask, error: BaseException) -> None:
+    """Take no failure."""
+    raise error
+
+
 def main() -> None:
     """Print the table."""
     with Celery("cost", broker="memory://", set_as_current=False) as app:
@@ -80,6 +87,13 @@ def main() -> None:
     arguments = [dict(each.arguments.kwargs) for each in deliveries]
     request = requests.read(arguments[0]).kept
     uris = [each["image"] for each in arguments]
+    tasks = [ImageTask(uri, request, OWNER) for uri in uris]
+    flights = SingleFlight(then=len, failed=fail, timer=Timer(), now=time.time)
+
+    def share_with_nobody(task: ImageTask) -> None:
+        flights.run([task])
+        flights.close([task])
+
     rows: list[tuple[str, Callable[[Any], object], Sequence[Any]]] = [
         ("the delivery of an entry", lambda entry: Delivery.decode(LEASE, b"tag", entry), entries),
         ("the envelope of a message", Envelope.decode, raw),
@@ -97,6 +111,7 @@ def main() -> None:
         ("- the URI", validate_uri, uris),
         ("the wait in the queue", lambda each: queue_s(each.headers), envelopes),
         ("the image task", lambda each: ImageTask("", request, OWNER, each), deliveries),
+        ("its flight, which nobody shares", share_with_nobody, tasks),
         ("the URI's host", host_of, uris),
         ("uploads of a task", uploads_of, deliveries),
         ("time to keep its result", result_ttl_of, deliveries),
