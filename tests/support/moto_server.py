@@ -78,9 +78,11 @@ def moto_server() -> Iterator[Moto]:
         # What a server before it has stored in this process.
         urlopen(Request(f"{moto.url}/moto-api/reset", method="POST")).close()
         moto.s3, moto.sqs = aws_client("s3"), aws_client("sqs")
-        moto.s3.create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
+        # On a busy machine the request may be sent twice.
+        with contextlib.suppress(moto.s3.exceptions.BucketAlreadyOwnedByYou):
+            moto.s3.create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+            )
         moto.queue_url = moto.sqs.create_queue(QueueName=QUEUE)["QueueUrl"]
         yield moto
         moto.s3.close()

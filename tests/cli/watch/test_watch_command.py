@@ -58,7 +58,9 @@ def test_a_journal_lies_beside_a_file_and_otherwise_has_a_name_of_its_own(tmp_pa
     database = journal_path("in", "postgresql://me:secret@host/db")
     assert "secret" not in str(database)
     assert database != journal_path("other", "postgresql://me:secret@host/db")
-    assert database == journal_path(str(tmp_path.cwd() / "in"), "postgresql://me:secret@host/db")
+    assert database == journal_path(str(tmp_path.cwd() / "in"), "postgresql://me:other@host/db")
+    lists = [f"redis://:{word}@host/0?list={key}" for word in ("old", "new") for key in ("a", "b")]
+    assert len({journal_path(place, "sqlite:///r.db") for place in lists}) == 2
 
 
 def test_the_first_signal_stops_in_order_and_the_second_one_now():

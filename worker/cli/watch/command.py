@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import click
 
@@ -36,6 +37,7 @@ from worker.variables import WATCH_SECRET
 
 COMMIT_S = 1.0
 MOST_IN_FLIGHT = 100_000
+_TELLING = ("list", "region", "account")  # parts of a place's query
 
 Show = Callable[[Progress], None]
 
@@ -129,7 +131,7 @@ def command(  # noqa: PLR0913  # one argument per option
         place, PlaceOptions(path.with_name(f"{path.name}.inbox"), settle_s, poll_s, secret)
     )
     sink = open_sink(target, table=table)
-    shown_place, shown_target = without_secrets(_absolute(place)), without_secrets(target)
+    shown_place, shown_target = shown(place), without_secrets(target)
     settings = {"place": shown_place, "target": shown_target, "table": table, "request": options}
     failures = FailuresFile(path.with_name(f"{path.name}.failures.jsonl"))
     with open_client(redis_url, queue) as client:
@@ -167,14 +169,26 @@ def journal_path(place: str, target: str) -> Path:
     PosixPath('out/results.jsonl.journal')
     """
     if ":" in target:
-        name = hashlib.sha256(f"{_absolute(place)} {target}".encode()).hexdigest()[:8]
+        # A password that is changed must not lead to another journal.
+        named = f"{shown(place)} {without_secrets(target)}"
+        name = hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()[:8]
         return Path(f"clip-worker-watch-{name}.journal")
-    shown = Path(target)
-    return shown.with_name(f"{shown.name}.journal")
+    file = Path(target)
+    return file.with_name(f"{file.name}.journal")
 
 
-def _absolute(place: str) -> str:
-    return place if "://" in place else str(Path(place).resolve())
+def shown(place: str) -> str:
+    """A place without secrets, but with what tells it apart from others.
+
+    >>> shown("redis://me:secret@host/0?list=a")
+    'redis://***@host/0?list=a'
+    """
+    if "://" not in place:
+        return str(Path(place).resolve())
+    query = parse_qs(urlsplit(place).query)
+    kept = {name: query[name][-1] for name in _TELLING if name in query}
+    hidden = without_secrets(place).removesuffix("?...")
+    return f"{hidden}?{urlencode(kept)}" if kept else hidden
 
 
 @contextlib.contextmanager
