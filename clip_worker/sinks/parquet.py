@@ -111,6 +111,7 @@ class ParquetSink:
         self._run = secrets.token_hex(4)
 
     def _continue(self, position: str) -> None:
+        self._committed = position
         self._run, part, rows, committed = position.split("/")
         self._part, self._rows = int(part), int(rows)
         self._remove_later_files()
