@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +21,27 @@ from clip_engine.prompts import fill
 MOST_PROMPTS = 4096  # encoded in one call, to limit the memory for their features
 DEFAULT_CAPACITY = 200_000  # label features; with 512 float32 each, 400 MB
 SET_SHARE = 4  # whole lists may take a quarter of the capacity, in addition
+
+
+class SharesFeatures(Protocol):
+    """Features that several processes encode once; a worker's are in Redis."""
+
+    def features(
+        self,
+        labels: Sequence[str],
+        templates: tuple[str, ...],
+        encode: Callable[[Sequence[str]], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """The features of different labels: those that are there, and what `encode` returns.
+
+        Args:
+            labels: L of them.
+            templates: At least one.
+            encode: Computes the features of some of these labels, float32 `[D]` each.
+
+        Raises:
+            ClipEngineError: As `encode` raises it.
+        """
 
 
 class LabelFeatures:
@@ -38,13 +60,16 @@ class LabelFeatures:
     Attributes:
         hits: Lists that were found as a whole.
         misses: Lists that were not, and whose labels were looked up or encoded one by one.
+        texts_encoded: Prompts that were encoded.
+        labels_shared: Labels whose features came from other processes.
     """
 
     def __init__(
         self, encode: Callable[[Sequence[str]], Tensor], capacity: int = DEFAULT_CAPACITY
     ) -> None:
-        self.hits = self.misses = 0
+        self.hits = self.misses = self.texts_encoded = self.labels_shared = 0
         self._encode = encode
+        self._shared: SharesFeatures | None = None
         self._capacity = capacity
         self._features: OrderedDict[tuple[tuple[str, ...], str], Tensor] = OrderedDict()
         self._lists: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Tensor] = OrderedDict()
@@ -55,6 +80,10 @@ class LabelFeatures:
 
     def __len__(self) -> int:
         return len(self._features)
+
+    def share(self, shared: SharesFeatures) -> None:
+        """Ask other processes for the features of new labels from now on."""
+        self._shared = shared
 
     def get(self, labels: Sequence[str], templates: tuple[str, ...]) -> Tensor:
         """Features of the labels with these templates.
@@ -171,15 +200,28 @@ class LabelFeatures:
                 self._rows -= len(dropped)
 
     def _compute(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
+        computed: dict[str, Tensor] = {}
+
+        def encode(some: Sequence[str]) -> dict[str, Tensor]:
+            features = self._compute_all(some, templates)
+            computed.update(features)
+            return features
+
+        known = self._shared.features(labels, templates, encode) if self._shared else encode(labels)
+        with self._lock:
+            self.texts_encoded += len(computed) * len(templates)
+            self.labels_shared += len(known) - len(computed)
+            self._features.update({(templates, label): row for label, row in known.items()})
+            while len(self._features) > self._capacity:
+                self._features.popitem(last=False)
+        return known
+
+    def _compute_all(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, Tensor]:
         # In chunks: an ensemble's prompts for many labels would take too much memory.
         chunk = max(1, MOST_PROMPTS // len(templates))
         computed: dict[str, Tensor] = {}
         for start in range(0, len(labels), chunk):
             computed |= self._compute_chunk(labels[start : start + chunk], templates)
-        with self._lock:
-            self._features.update({(templates, label): row for label, row in computed.items()})
-            while len(self._features) > self._capacity:
-                self._features.popitem(last=False)
         return computed
 
     def _compute_chunk(

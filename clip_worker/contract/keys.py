@@ -30,6 +30,16 @@ def label_set_key(name: str) -> str:
     return f"{PREFIX}:label-set:{name}"
 
 
+def text_features_key(space: str) -> str:
+    """Hash: features of labels that the workers with one model share."""
+    return f"{PREFIX}:text-features:{space}"
+
+
+def text_leases_key(space: str) -> str:
+    """Sorted set, a label that a worker encodes to the Unix time at which others may do it."""
+    return f"{text_features_key(space)}:leases"
+
+
 @dataclass(frozen=True)
 class QueueKeys:
     """The keys of one Celery queue.

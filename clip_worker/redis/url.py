@@ -80,7 +80,13 @@ def check_redis_url(url: str) -> str:
     return url
 
 
-def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -> Redis:
+def connect(
+    url: str,
+    *,
+    retries: int = RETRIES,
+    most: int = MOST_CONNECTIONS,
+    timeout_s: float | None = None,
+) -> Redis:
     """A client for a valid URL, which connects when it is first used. Thread-safe.
 
     A server that becomes a replica is treated as a lost connection; with Sentinel the next attempt
@@ -90,10 +96,14 @@ def connect(url: str, *, retries: int = RETRIES, most: int = MOST_CONNECTIONS) -
         url: See `check_redis_url`.
         retries: How often a command is sent again after a lost connection; it may run twice.
         most: Maximum number of connections; see `clip_worker.redis.pool`.
+        timeout_s: Longest wait for a connection or a reply; None for 5 s, or what the URL says.
     """
     open_client = _managed if url.startswith(SENTINEL_SCHEME) else _direct
     client = open_client(url, retries)
     client.connection_pool.max_connections = most
+    if timeout_s is not None:
+        limits = dict.fromkeys(SOCKET_LIMITS, timeout_s)
+        client.connection_pool.connection_kwargs.update(limits)
     return client
 
 

@@ -25,7 +25,7 @@ LAYERS = {
         ("worker.tasks", "worker.runtime"),
         ("worker.celery",),
         ("worker.pipeline", "worker.delivery"),
-        ("worker.embeddings",),
+        ("worker.embeddings", "worker.text_features"),
         (
             "worker.preparation",
             "worker.webhooks",

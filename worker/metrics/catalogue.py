@@ -127,6 +127,12 @@ OF_WORKER = (
         "counter",
         "Lists of labels that had to be encoded, at least in part.",
     ),
+    Metric("texts_encoded_total", "counter", "Prompts of labels that the text tower encoded."),
+    Metric(
+        "labels_shared_total",
+        "counter",
+        "Labels whose features were found in Redis, where another worker had put them.",
+    ),
     Metric("hosts_resting", "gauge", "Hosts that are not asked for now because they failed."),
     Metric("preparation_processes", "gauge", "Processes that fetch and decode."),
     Metric("preparation_restarts_total", "counter", "Those that ended and were replaced."),

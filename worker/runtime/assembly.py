@@ -26,6 +26,7 @@ from worker.preparation.pool import PreparationPool
 from worker.preparation.settings import PreparationSettings
 from worker.runtime.cores import cores
 from worker.runtime.memory_limit import memory_left
+from worker.runtime.text_feature_assembly import share_text_features
 from worker.sources import FetchLimits, FetchPolicy
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def assemble(  # noqa: PLR0913  # collaborators are injected
         traces: Trace images; None if nobody wants that.
     """
     redis = connect(settings.redis_url)
+    share_text_features(settings, engine)
     image_memory = image_memory_bytes(settings)
     pool = PreparationPool(
         preparation_settings(settings, engine, image_memory, batches_at_once),

@@ -27,6 +27,7 @@ def readings(source: SelfReport) -> dict[str, Value]:
         "usual_images_per_second": report.usual_images_per_s,
         "label_cache_hits_total": report.label_cache_hits,
         "label_cache_misses_total": report.label_cache_misses,
+        **source.texts(),
         "hosts_resting": report.hosts_resting,
         "preparation_processes": report.preparation_processes,
         "preparation_restarts_total": report.preparation_restarts,

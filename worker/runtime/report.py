@@ -82,6 +82,14 @@ class SelfReport:
         poster = self._runtime and self._runtime.poster
         return poster.counts() if poster else {"posted": 0, "retried": 0, "failed": 0}
 
+    def texts(self) -> dict[str, int]:
+        """Prompts that were encoded, and labels that were not, by the metrics' names."""
+        labels = self._runtime and self._runtime.engine.labels
+        return {
+            "texts_encoded_total": labels.texts_encoded if labels else 0,
+            "labels_shared_total": labels.labels_shared if labels else 0,
+        }
+
     def current(self) -> WorkerReport:
         """The report."""
         with self._making:

@@ -15,6 +15,7 @@ from worker.settings.embeddings import EmbeddingSettings
 from worker.settings.fetching import FetchSettings
 from worker.settings.health import HealthSettings
 from worker.settings.images import ImageSettings
+from worker.settings.labels import LabelSettings
 from worker.settings.limits import LimitSettings
 from worker.settings.messages import MessageSettings
 from worker.settings.model import ModelSettings
@@ -35,6 +36,7 @@ class Settings(
     EmbeddingSettings,
     ImageSettings,
     BatchSettings,
+    LabelSettings,
     ModelSettings,
     LimitSettings,
     RedisSettings,
