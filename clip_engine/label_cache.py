@@ -112,6 +112,15 @@ class LabelFeatures:
                 self.hits += 1
             return features
 
+    def prepare(self, labels: Sequence[str], templates: tuple[str, ...]) -> None:
+        """Encode the labels that are not cached, for a list with them that is asked for later.
+
+        Raises:
+            TextTooLongError: A prompt has too many tokens.
+        """
+        with torch.inference_mode():
+            self._find_or_encode(labels, templates)
+
     def get_all(
         self, lists: Sequence[tuple[Sequence[str], tuple[str, ...]]]
     ) -> list[Tensor | Exception]:

@@ -32,7 +32,7 @@ class LabelSetVersion(Wire):
     @property
     def exact_name(self) -> str:
         """What a request says to get this version, such as `animals@3`."""
-        return f"{self.name}@{self.number}"
+        return exact_name(self.name, self.number)
 
 
 def split_version(name: str) -> tuple[str, int | None]:
@@ -43,6 +43,15 @@ def split_version(name: str) -> tuple[str, int | None]:
     """
     found = _NUMBERED.fullmatch(name)
     return (found["name"], int(found["number"])) if found else (name, None)
+
+
+def exact_name(name: str, number: int | None) -> str:
+    """The name of a version that was read by whichever name.
+
+    >>> exact_name("animals", 3), exact_name("animals@3", 3), exact_name("animals", None)
+    ('animals@3', 'animals@3', 'animals')
+    """
+    return name if number is None else f"{split_version(name)[0]}@{number}"
 
 
 def check_new_name(name: str) -> None:

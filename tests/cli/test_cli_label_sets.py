@@ -1,4 +1,4 @@
-"""`clip-worker labels put`, `show` and `list`, on a real Redis."""
+"""`clip-worker labels put`, `show` and `list`, on a real Redis; versions are in another file."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_a_stored_file_is_what_clients_read_and_what_is_shown(labels, client, fi
 
     stored = client.get_label_set("animals")
     assert (status, errors, stored.labels) == (0, [], ("cat", "dog"))
-    assert line == f"Stored 2 labels as 'animals', version {stored.version}."
+    assert line == f"Stored 2 labels as 'animals@1', version {stored.version}."
     assert labels("show", "animals")[1] == [
-        "name         animals",
+        "name         animals@1",
         f"version      {stored.version}",
         "labels       2, plain",
         "calibration  none",
@@ -130,8 +130,8 @@ def test_all_sets_are_listed_by_name(labels, client):
     assert status == 0
     assert [line.split() for line in lines] == [
         ["name", "version", "labels", "kind", "calibration"],
-        ["a", other, "1", "hierarchical", "none"],
-        ["b", version, "2", "plain", CALIBRATION.id],
+        ["a@1", other, "1", "hierarchical", "none"],
+        ["b@1", version, "2", "plain", CALIBRATION.id],
     ]
     assert [json.loads(line)["version"] for line in labels("list", "--json")[1]] == [other, version]
 

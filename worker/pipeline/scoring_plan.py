@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from clip_engine.prompts import DEFAULT_TEMPLATE
 from clip_engine.scoring.hierarchy import LabelTree
 from clip_engine.scoring.options import SOFTMAX, Score, Scoring
-from clip_worker.contract.label_set_names import split_version
+from clip_worker.contract.label_set_names import exact_name
 
 if TYPE_CHECKING:
     from clip_engine.engine import Engine
@@ -129,7 +129,7 @@ class ScoringPlanner:
             tree,
             thresholds,
             {
-                "name": _exact(name, label_set.number),
+                "name": exact_name(name, label_set.number),
                 "version": label_set.version,
                 "calibration": calibration.id if calibration else None,
             },
@@ -159,15 +159,6 @@ class ScoringPlanner:
                 name,
                 reason,
             )
-
-
-def _exact(name: str, number: int | None) -> str:
-    """The name of the version that was read, by whichever name.
-
-    >>> _exact("animals", 3), _exact("animals@3", 3), _exact("animals", None)
-    ('animals@3', 'animals@3', 'animals')
-    """
-    return name if number is None else f"{split_version(name)[0]}@{number}"
 
 
 @cache

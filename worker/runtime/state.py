@@ -34,6 +34,7 @@ from worker.runtime.report_writer import ReportWriter
 from worker.runtime.search import Searcher, build_searcher
 from worker.runtime.stop_signals import StopSignals
 from worker.runtime.stopping import Stopping
+from worker.runtime.text_feature_assembly import build_new_label_sets
 from worker.runtime.unusable_gpu import unusable_gpu
 from worker.runtime.watchdog import DEVICE_LOST, check_for_hang, end_process
 from worker.runtime.webhook_assembly import build_poster, check_webhook
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from worker.health.health import Health
     from worker.health.service import HealthService
     from worker.settings import Settings
+    from worker.text_features.new_label_sets import NewLabelSets
     from worker.tracing.traces import Traces
     from worker.webhooks.poster import WebhookPoster
 
@@ -78,6 +80,7 @@ class Runtime:
     reports: ReportWriter
     minutes: MinuteLog
     searcher: Searcher | None
+    new_label_sets: NewLabelSets
 
     def gpu_stats(self) -> dict[str, Any] | None:
         """Use and memory of the GPU; None on a CPU."""
@@ -94,8 +97,7 @@ class Runtime:
             self.stopping.start()
             self.signals.install()
             check = partial(check_webhook, settings=self.settings)
-            handler = BatchHandler(self.consumer, self.pipeline, self.pool, check)
-            self.consumer.start(handler)
+            self.consumer.start(BatchHandler(self.consumer, self.pipeline, self.pool, check))
 
 
 @dataclass(frozen=True)
@@ -211,12 +213,14 @@ def start(  # noqa: PLR0913  # what a process is given at its start, by name
         reports=reports,
         minutes=minutes,
         searcher=build_searcher(settings, engine),
+        new_label_sets=build_new_label_sets(settings, engine, lambda: not pipeline.in_flight),
     )
     report.attach(_current)
     minutes.start()
     pool.start()  # the processes start while the model warms up on a CPU
     warmed(loaded.warm_up or _warm(settings, engine))
     pipeline.start()
+    _current.new_label_sets.start()
     pool.wait_until_ready(POOL_START_S)  # else the log says so, and images wait
     return _current
 
@@ -262,6 +266,7 @@ def stop(status: int = 0) -> int:
     runtime, _current = _current, None
     if not runtime.consumer.is_started:
         runtime.pipeline.drain(runtime.settings.images_drain_s)
+    runtime.new_label_sets.stop()
     given_up = runtime.pipeline.stop() + runtime.consumer.given_back
     runtime.reports.stop(REPORTS_STOP_S)
     runtime.minutes.stop()

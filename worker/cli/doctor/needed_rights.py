@@ -17,6 +17,8 @@ from clip_worker.contract.keys import (
     dead_index_key,
     dead_key,
     label_set_key,
+    text_features_key,
+    text_leases_key,
     upload_key,
     upload_users_key,
 )
@@ -107,6 +109,10 @@ def worker_rights(queue: str, *, remote_control: bool, db: int) -> list[Right]:
         ("SREM", upload_users_key(EXAMPLE), "x"),
         ("EXISTS", upload_users_key(EXAMPLE)),
         ("GET", label_set_key(EXAMPLE)),
+        ("XREAD", "STREAMS", NEW_LABEL_SETS, "0"),
+        ("HMGET", text_features_key(EXAMPLE), "x"),
+        *_hash_rights(text_features_key(EXAMPLE)),
+        *_zset_rights(text_leases_key(EXAMPLE)),
     ]
     return rights + (_remote_control_rights(db) if remote_control else [])
 

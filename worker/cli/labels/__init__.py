@@ -10,8 +10,10 @@ COMMANDS = {
     "check": "Find labels that are repeated, too long, or nearly the same to the model.",
     "calibrate": "Fit probabilities and thresholds to labelled images.",
     "put": "Store labels in Redis under a name, for requests that name them.",
-    "show": "Show a stored label set: labels, version, calibration.",
-    "list": "List the stored label sets.",
+    "show": "Show a stored label set: labels, version, templates, calibration.",
+    "list": "List the stored label sets, or the versions of one.",
+    "diff": "Show what changed between two versions.",
+    "rm": "Remove a label set, or one version of it.",
 }
 NEEDS_WORKER = ("check", "calibrate")
 

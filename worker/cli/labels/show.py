@@ -9,6 +9,7 @@ from itertools import repeat
 import click
 
 from clip_worker.contract import LabelSet
+from clip_worker.contract.label_set_names import exact_name
 from worker.cli.labels.counted import counted
 from worker.cli.labels.sets import label_sets
 from worker.cli.options import redis_url_option, text
@@ -23,7 +24,7 @@ DIGEST_DIGITS = 12
 @redis_url_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(name: str, redis_url: str, *, as_json: bool) -> None:
-    """Show the label set NAME: its version, its calibration, and its labels one a line."""
+    """Show the label set NAME, or a version of it, such as animals@3: its labels one a line."""
     with label_sets(redis_url) as sets:
         label_set = sets.read(name)
     if as_json:
@@ -43,11 +44,16 @@ def json_object(name: str, label_set: LabelSet) -> dict[str, object]:
 
 def _lines(name: str, label_set: LabelSet) -> Iterator[str]:
     kind = "hierarchical" if label_set.hierarchical else "plain"
-    yield f"name         {name}"
+    yield f"name         {exact_name(name, label_set.number)}"
     yield f"version      {label_set.version}"
     yield f"labels       {len(label_set.labels):,}, {kind}"
+    for template in label_set.templates or ():
+        yield f"template     {template}"
+    if label_set.thresholds:
+        yield f"thresholds   for the score {label_set.score}"
     yield from _calibration(label_set)
     thresholds = label_set.calibration.thresholds if label_set.calibration else None
+    thresholds = thresholds or label_set.thresholds
     width = max(map(cells, label_set.labels)) if thresholds else 0
     for label, threshold in zip(label_set.labels, thresholds or repeat(None), strict=False):
         least = "" if threshold is None else f"  threshold {threshold:.3g}"

@@ -110,8 +110,9 @@ def command(  # noqa: PLR0913  # one argument per option
     Requests with the same model, templates and score then get calibrated probabilities, if the
     calibration is stored with their label set.
     """
-    prompts = templates_of(templates, ensemble, ensemble_named)
     wanted = _label_set(labels_file, label_set, redis_url, store=store, hierarchical=hierarchical)
+    given = templates_of(templates, ensemble, ensemble_named)
+    prompts = given if templates or ensemble else wanted.templates or given
     index = LabelIndex(wanted.labels, hierarchical=wanted.hierarchical)
     most = min(MOST_IMAGES, max(LEAST_IMAGES, MOST_LOGITS // len(wanted.labels)))
     images = read_labelled_images(csv_file, index, most)
