@@ -163,6 +163,14 @@ BATCHES = (
         unit="percentunit",
     ),
     Panel(
+        "New labels",
+        "Prompts that workers encoded, and labels that they found encoded in Redis, a second.",
+        (
+            Query(f"{per_second('clip_worker_texts_encoded_total')}", "prompts encoded"),
+            Query(f"{per_second('clip_worker_labels_shared_total')}", "labels found"),
+        ),
+    ),
+    Panel(
         "Images in workers",
         "In flight, and those of them that wait for another attempt or for a host to recover.",
         (

@@ -33,6 +33,9 @@ a blue square
 green_heart
 other
 """
+ANIMALS = """\
+{"labels": ["cat", "dog"], "templates": ["a drawing of a {}."], "thresholds": [0.5, null]}
+"""
 
 
 @pytest.fixture
@@ -48,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "shapes.txt").write_text(SHAPES)
     (tmp_path / "labels.txt").write_text("pink circle\ncyan square\nyellow moon\n")
     (tmp_path / "animals.txt").write_text("cat\ndog\nbird\n")
+    (tmp_path / "animals.json").write_text(ANIMALS)
     return tmp_path
 
 
@@ -61,7 +65,7 @@ def page_redis(page: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     url = str(request.getfixturevalue("shared_worker").redis)
     yield url
     with redis.Redis.from_url(url) as shared:
-        shared.delete("", "web", "celery", *shared.scan_iter("clip-worker:label-set:*"))
+        shared.delete("", "web", "celery", *shared.scan_iter("clip-worker:*label-set*"))
 
 
 @pytest.fixture
