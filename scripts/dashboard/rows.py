@@ -166,8 +166,10 @@ BATCHES = (
         "New labels",
         "Prompts that workers encoded, and labels that they found encoded in Redis, a second.",
         (
-            Query(f"{per_second('clip_worker_texts_encoded_total')}", "prompts encoded"),
-            Query(f"{per_second('clip_worker_labels_shared_total')}", "labels found"),
+            Query(
+                "sum(rate(clip_worker_texts_encoded_total[$__rate_interval]))", "prompts encoded"
+            ),
+            Query("sum(rate(clip_worker_labels_shared_total[$__rate_interval]))", "labels found"),
         ),
     ),
     Panel(
