@@ -166,10 +166,11 @@ BATCHES = (
         "New labels",
         "Prompts that workers encoded, and labels that they found encoded in Redis, a second.",
         (
+            Query("sum(rate(clip_worker_texts_encoded_total[$__rate_interval]))", "prompts"),
             Query(
-                "sum(rate(clip_worker_texts_encoded_total[$__rate_interval]))", "prompts encoded"
+                "sum(rate(clip_worker_labels_shared_total[$__rate_interval]))",
+                "labels found in Redis",
             ),
-            Query("sum(rate(clip_worker_labels_shared_total[$__rate_interval]))", "labels found"),
         ),
     ),
     Panel(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.image_zoo import photo
-from support.waiting import wait_until
 from support.scrape import scraped
+from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
 from clip_worker import Client
