@@ -221,7 +221,7 @@ def test_what_a_producer_imports_leads_to_nothing_heavy(module: str) -> None:
     assert not HEAVY & {name.partition(".")[0] for name in loaded_with(module)}
 
 
-def test_of_the_worker_only_runtime_threads_scoring_and_preparation_import_torch() -> None:
+def test_of_the_worker_only_what_computes_or_decodes_imports_torch() -> None:
     users = {
         module
         for module in files()
@@ -235,6 +235,7 @@ def test_of_the_worker_only_runtime_threads_scoring_and_preparation_import_torch
         "worker.pipeline.score_stage",
         "worker.preparation.pool",
         "worker.preparation.fork_server",
+        "worker.text_features.redis_features",
     }
 
 
