@@ -109,7 +109,7 @@ def retag(
     torch.manual_seed(7)
     features = torch.nn.functional.normalize(torch.randn(len(labels), SPACE.dimensions))
     began, sink = clocks(), open_sink(str(target))
-    with Journal(target.with_suffix(".journal"), {}) as journal:
+    with Journal(target.with_name(f"{target.name}.journal"), {}) as journal:
         RetagRun(
             store,
             SPACE,

@@ -168,7 +168,7 @@ def test_a_run_that_is_killed_writes_each_row_once(
     while True:
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
         if kills < 4:
-            _wait_for_some(target, rng.randrange(1, 8_000_000), process)
+            _wait_for_some(target, rng.randrange(8_000_000) if kills else 1, process)
             kills += process.poll() is None
             process.kill()
         _, errors = process.communicate()
