@@ -13,6 +13,7 @@ from clip_worker.quoting import quote
 
 LOCK_WAIT_S = 1.0
 _AT_A_TIME = 500  # parameters of a statement; SQLite's limit was 999 for long
+_MODE = 0o600  # URIs of failures may have signatures
 _PRAGMAS = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
 
 
@@ -36,6 +37,8 @@ class Database:
             InvalidRequestError: `BAD_JOURNAL`: it is not an SQLite file.
             ServiceError: `JOURNAL_IN_USE`; `JOURNAL_FAILED`: it can't be opened.
         """
+        with contextlib.suppress(OSError):  # SQLite says what is wrong
+            self._path.touch(_MODE)  # its log of writes gets the same
         with self._translated():
             self._opened = sqlite3.connect(self._path, timeout=LOCK_WAIT_S, isolation_level=None)
             for pragma in _PRAGMAS:

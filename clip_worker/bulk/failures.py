@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clip_worker.contract.results import Failure
     from clip_worker.sinks.row import Row
 
+SHOWN = ("key", "image", "code", "type", "message", "fields", "ended_at")
 MAY_PASS = (TemporaryError, ServiceError, ExpiredError)
 
 
@@ -99,9 +100,7 @@ class FailuresFile:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    shown = {
-        "key": without_secrets(record["key"]),
-        "image": without_secrets(record["image"]),
-        **{name: record[name] for name in ("code", "type", "message", "fields", "ended_at")},
-    }
+    shown = {name: record[name] for name in SHOWN}
+    if record["path"] is None:  # a URI, perhaps with a signature; a file's name has no secrets
+        shown |= {name: without_secrets(record[name]) for name in ("key", "image")}
     return json.dumps(shown) + "\n"

@@ -116,3 +116,8 @@ def test_the_keys_of_a_run_without_an_order_are_kept(path: Path) -> None:
         journal.commit(Checkpoint(Advance(added=digests[::2]), "0", digests[::2]))
         # then
         assert journal.has_ended(keys) == set(keys[::2])
+
+
+def test_only_its_owner_may_read_a_journal(path: Path) -> None:
+    with Journal(path, SETTINGS):
+        assert {each.stat().st_mode & 0o777 for each in path.parent.glob("run.journal*")} == {0o600}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import fakeredis
 import pytest
-from support.bulk_runs import AnsweringWorkers, ListFeed, ListSink, item
+from support.bulk_runs import AnsweringWorkers, ListFeed, ListSink
 
 from clip_worker.bulk.journal import Journal
 from clip_worker.bulk.progress import Progress
@@ -19,9 +17,7 @@ from clip_worker.bulk.sender import Sender
 from clip_worker.bulk.supply import Supply
 from clip_worker.client import handle
 from clip_worker.errors import (
-    ImageUnavailableError,
     ResultTimeoutError,
-    ServiceError,
     TemporaryError,
 )
 from clip_worker.feeds.item import Item
@@ -145,66 +141,6 @@ def test_a_continued_run_reads_no_item_that_is_done(classify: Any) -> None:
     assert feed.reads <= 25 - 8
 
 
-def test_failures_are_in_their_own_file_and_not_in_the_sink(
-    classify: Any, sink: ListSink, workers: AnsweringWorkers, failures: Path
-) -> None:
-    # given
-    workers.fails = lambda uri: (
-        ImageUnavailableError("There is none.", "FETCH_404") if "/7.jpg" in uri else None
-    )
-    # when
-    seen: list[Progress] = []
-    assert classify(ListFeed(25), on_progress=seen.append)
-    # then
-    assert "7" not in sink.keys
-    assert len(sink.keys) == 24
-    [line] = failures.read_text().splitlines()
-    record = json.loads(line)
-    assert record["key"] == "7"
-    assert (record["code"], record["message"]) == ("FETCH_404", "There is none.")
-    assert (seen[-1].done, seen[-1].failed, dict(seen[-1].codes)) == (24, 1, {"FETCH_404": 1})
-
-
-def test_failures_that_may_pass_are_sent_again_and_leave_the_file(
-    classify: Any, sink: ListSink, workers: AnsweringWorkers, failures: Path
-) -> None:
-    # given
-    errors = {
-        "https://example.com/7.jpg": ImageUnavailableError("There is none.", "FETCH_404"),
-        "https://example.com/8.jpg": TemporaryError("Not now.", "FETCH_503"),
-        "https://example.com/9.jpg": ServiceError("A full disk."),
-    }
-    workers.fails = errors.get
-    classify(ListFeed(25))
-    # when
-    workers.fails = lambda _uri: None
-    workers.images.clear()
-    assert classify(retry="passing")
-    # then
-    assert sorted(workers.images) == [*errors][1:]
-    assert len(sink.keys) == 24
-    [line] = failures.read_text().splitlines()
-    assert json.loads(line)["code"] == "FETCH_404"
-    # when
-    assert classify(retry="all")
-    # then
-    assert sorted(sink.keys, key=int) == KEYS
-    assert not failures.exists()
-
-
-def test_a_failure_that_fails_again_is_sent_once_per_retry(
-    classify: Any, workers: AnsweringWorkers, failures: Path
-) -> None:
-    # given
-    workers.fails = lambda _uri: TemporaryError("Not now.", "FETCH_503")
-    classify(ListFeed(3))
-    # when
-    classify(retry="passing", in_flight=1, commit_s=0.0)
-    # then
-    assert len(workers.images) == 6
-    assert len(failures.read_text().splitlines()) == 3
-
-
 def test_a_retry_that_crashed_does_not_send_again_what_has_ended_since(
     classify: Any, workers: AnsweringWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,23 +156,6 @@ def test_a_retry_that_crashed_does_not_send_again_what_has_ended_since(
     classify(retry="passing", in_flight=1, commit_s=0.0)
     # then
     assert len(workers.images) == 12
-
-
-def test_an_invalid_uri_fails_alone(classify: Any, sink: ListSink, failures: Path) -> None:
-    # given
-    class Feed(ListFeed):
-        def items(self, position: str | None) -> Any:
-            yield item(0)
-            yield Item("1", "not a URI", position="1")
-            yield item(2)
-
-    # when
-    classify(Feed(3))
-    # then
-    assert sorted(sink.keys) == ["0", "2"]
-    [line] = failures.read_text().splitlines()
-    assert json.loads(line)["code"] == "BAD_URI"
-    assert "Request" not in json.loads(line)["message"]
 
 
 def test_invalid_items_without_an_end_take_no_memory(
@@ -276,24 +195,3 @@ def test_without_workers_the_run_ends_and_the_next_one_sends_again(
     classify(ListFeed(3))
     # then
     assert sorted(sink.keys) == ["0", "1", "2"]
-
-
-def test_files_are_uploaded_and_errors_show_their_names(
-    classify: Any, sink: ListSink, workers: AnsweringWorkers, failures: Path, tmp_path: Path
-) -> None:
-    # given
-    good, missing = tmp_path / "good.jpg", tmp_path / "missing.jpg"
-    good.write_bytes(b"an image")
-
-    class Feed(ListFeed):
-        def items(self, position: str | None) -> Any:
-            for number, path in enumerate((good, missing)):
-                yield Item(path.name, str(path), path, position=f"{number}")
-
-    # when
-    classify(Feed(2))
-    # then
-    assert sink.keys == ["good.jpg"]
-    assert workers.images[0].startswith("redis://uploads/")
-    [line] = failures.read_text().splitlines()
-    assert str(missing) in json.loads(line)["message"]
