@@ -73,13 +73,17 @@ class EmbeddingStage:
 
     def run(self, tasks: Tasks) -> None:
         """Look uploads up, and hand on all other images."""
-        uploads = [task for task in tasks if is_upload(task.image) and not _is_suspect(task)]
+        uploads, others = [], []
+        for task in tasks:
+            upload = None if _is_suspect(task) else find_upload(task.image)
+            if upload:
+                task.content = upload.digest
+                uploads.append(task)
+            else:
+                others.append(task)
         if uploads:
-            for task in uploads:
-                upload = find_upload(task.image)
-                task.content = upload and upload.digest
             self._lookup.ask(uploads)
-        if others := [task for task in tasks if task.content is None]:
+        if others:
             self._read(others)
 
     def was_read(self, tasks: Tasks) -> None:

@@ -64,8 +64,9 @@ class MeasuredWorker:
         self._images = list(images)
         self._request = TaggingRequest(tuple(labels), tuple(templates), k=TOP)
         loaded = load_model(settings, None)
-        # The same images are used again and again.
-        self._settings = loaded.settings.model_copy(update={"single_flight": False})
+        # The same images are used again and again, and each is to be decoded and encoded.
+        again = {"single_flight": False, "embedding_store": None}
+        self._settings = loaded.settings.model_copy(update=again)
         self._device = loaded.device
         self._engine, self._batches_at_once = loaded.engine, loaded.batches_at_once
         self._pool, self._pipeline = assemble(
