@@ -25,7 +25,20 @@ FENCE = re.compile(
 )
 RUN = ("python", "bash", "console", "json")
 # What a page shows and nobody runs: output, other programs' files, the recipes' other languages.
-SHOWN = ("", "text", "http", "js", "html", "yaml", "ini", "toml", "dockerfile", "promql", "sh")
+SHOWN = (
+    "",
+    "text",
+    "http",
+    "js",
+    "html",
+    "yaml",
+    "ini",
+    "toml",
+    "dockerfile",
+    "promql",
+    "sh",
+    "sql",
+)
 ELSEWHERE = re.compile(r"(?:sudo )?(docker|kubectl|helm|systemctl|journalctl|git clone|make)\b")
 COMMAND = re.compile(
     r"(?:\$ |sudo |pip install |clip-worker \w|celery -A|python3? -m|redis-cli |curl )"

@@ -92,7 +92,7 @@ def find_postgres() -> Path | None:
 def _runs(programs: Path) -> bool:
     user: dict[str, Any] = _other_user() if os.getuid() == 0 else {}
     try:
-        command = [programs / "initdb", "--version"]
+        command: list[str | Path] = [programs / "initdb", "--version"]
         return subprocess.run(command, capture_output=True, check=False, **user).returncode == 0
     except OSError:  # not there, or below a folder that is closed to others
         return False

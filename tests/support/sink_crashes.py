@@ -37,7 +37,8 @@ def run(plan: dict[str, Any], seed: int, until: float) -> None:
     """Write rows from where the journal says, up to a number of them."""
     draw = random.Random(seed)
     journal = Path(plan["journal"])
-    stored = json.loads(journal.read_text()) if journal.exists() else {"position": None, "done": 0}
+    new = {"position": None, "done": 0}
+    stored: dict[str, Any] = json.loads(journal.read_text()) if journal.exists() else new
     done, folder = stored["done"], plan.get("folder")
     sink = _sink(plan)
     sink.open(stored["position"])
