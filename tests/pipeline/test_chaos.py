@@ -63,7 +63,7 @@ def bench(engine: Engine, weather: Weather) -> Bench:
     return Bench(
         engine,
         fetcher=weather,
-        retry=RetryPolicy(attempts=12, base_s=0.001, longest_s=0.01, total_s=10.0),
+        retry=RetryPolicy(attempts=12, base_s=0.001, longest_s=0.01, total_s=60.0),
         fetches=THREADS,
         rest=RestPolicy(3, 0.001, 2.0, 0.004),
         draw=random.Random(7).random,
