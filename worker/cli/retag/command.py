@@ -93,14 +93,14 @@ def command(  # noqa: PLR0913  # one argument per option
         settings = _settings(plan, options) | {
             "store": without_secrets(store),
             "space": f"{found.model_digest[:12]} {found.preprocessing}",
-            "target": without_secrets(target),
+            "target": _shown(target),
             "table": table,
         }
         with Journal(path, settings) as state:
             _run(opened, found, sink, state, engine=engine, plan=plan, request=request)
             done = state.done
     took_s = time.monotonic() - began_s
-    say(f"{done:,} images have their answers in {without_secrets(target)} ({took_s:.1f} s).")
+    say(f"{done:,} images have their answers in {_shown(target)} ({took_s:.1f} s).")
     return 0
 
 
@@ -112,11 +112,15 @@ def _asked(
     from clip_worker.redis.url import connect
     from worker.pipeline.scoring_plan import ScoringPlanner
     from worker.runtime.job_builder import retag_request
+    from worker.runtime.text_feature_assembly import share_text_features
+    from worker.settings import Settings
 
     request = retag_request(options)
     with connect(redis_url) as redis:
         planner = ScoringPlanner(engine, LabelSets(redis))
         plan = planner.of_labels(request) if request.labels else planner.of_label_set(request)
+    if plan.label_set:  # its features are there already if workers have encoded it
+        share_text_features(Settings.load(redis_url=redis_url), engine)
     return plan, request
 
 
@@ -153,8 +157,17 @@ def _run(  # noqa: PLR0913  # collaborators, by name
             raise
 
 
+def _is_file(target: str) -> bool:
+    return ":" not in target.partition("/")[0]
+
+
+def _shown(target: str) -> str:
+    """Of a URL without secrets; a file's name may have an `@`, too."""
+    return target if _is_file(target) else without_secrets(target)
+
+
 def _journal_of(target: str) -> Path:
-    if ":" in target.partition("/")[0]:
+    if not _is_file(target):
         raise WrongInputError(
             f"A run into {without_secrets(target)} needs --journal FILE, by which it continues "
             "after an interruption."
