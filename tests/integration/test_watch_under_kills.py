@@ -116,11 +116,13 @@ def test_each_file_is_tagged_once_although_the_process_is_killed(
     assert watch.images() == dict.fromkeys((str(inbox / name) for name in names), 1)
 
 
-@pytest.mark.parametrize("place", [f"s3://{BUCKET}/in/", f"sqs://{QUEUE}"])
+@pytest.mark.parametrize(
+    ("place", "images"), [(f"s3://{BUCKET}/in/", IMAGES), (f"sqs://{QUEUE}", IMAGES // 4)]
+)
 def test_each_object_is_tagged_once_although_the_process_is_killed(
-    server: RedisServer, tmp_path: Path, place: str
+    server: RedisServer, tmp_path: Path, place: str, images: int
 ) -> None:
-    keys = [f"in/{number % 7}/my cat+{number}.png" for number in range(IMAGES)]
+    keys = [f"in/{number % 7}/my cat+{number}.png" for number in range(images)]
     with moto_server() as moto:
         moto.notify_queue()
         environment = moto.environment
@@ -133,6 +135,7 @@ def test_each_object_is_tagged_once_although_the_process_is_killed(
                 kill_twice(
                     watch,
                     lambda number: moto.put(keys[number], picture(number)),
+                    images,
                     is_over=lambda: place.startswith("s3") or moto.messages() == 0,
                 )
             finally:
