@@ -12,11 +12,11 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "gallery.webp"
 SITE = "http://127.0.0.1:8000"
-SIZE = {"width": 1180, "height": 760}
+SIZE: ViewportSize = {"width": 1180, "height": 760}
 QUALITY = 82
 LIMIT_MS = 120_000
 

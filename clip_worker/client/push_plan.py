@@ -102,9 +102,14 @@ class Pushed(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where messages go: to which list of priority, and of which tenant, if of one."""
+    """The list that messages are pushed to.
 
-    index: int
+    Attributes:
+        priority: Index of the list among `QueueKeys.lists`.
+        tenant: Name of the tenant, whose list it is; empty for none.
+    """
+
+    priority: int
     tenant: str
 
 
@@ -170,7 +175,7 @@ class PushPlan:
             if limit is None:
                 is_plain = not (tenant or any(each.marker or each.uploads for each in chunk))
                 pushed = None if is_plain else self._script(place, chunk, "", 0)
-                yield pushed or Push(0.0, chunk, self._keys.lists[place.index])
+                yield pushed or Push(0.0, chunk, self._keys.lists[place.priority])
             else:
                 yield from self._within(limit, place, chunk, count if all_or_none else 1)
                 limit = None if all_or_none else limit
@@ -180,7 +185,14 @@ class PushPlan:
     ) -> Push:
         markers = [message.marker for message in chunk]
         keys = [*self._keys.lists, *(markers if any(markers) else ())]
-        args = [place.index + 1, most, needed, self._once_s, place.tenant, self._keys.tenant_base]
+        args = [
+            place.priority + 1,
+            most,
+            needed,
+            self._once_s,
+            place.tenant,
+            self._keys.tenant_base,
+        ]
         args += chain.from_iterable((message.text, message.uploads) for message in chunk)
         return Push(0.0, chunk, keys=keys, args=args)
 

@@ -136,7 +136,7 @@ def queue_status(redis: Redis, queue: str) -> QueueStatus:
     places = [keys.leases, dead_index_key(queue), keys.webhooks, keys.suspects]
     places += [*keys.arrived, *keys.lists]
     count = redis.register_script(_COUNT)
-    args = [keys.unacked(""), SENT_AT_HEADER, keys.tenant_base, MOST_TENANTS]
+    args: list[str | int] = [keys.unacked(""), SENT_AT_HEADER, keys.tenant_base, MOST_TENANTS]
     found = cast("list[Any]", count(keys=places, args=args))
     messages, suspects, in_flight, live, dead, posts, age, tenants, largest = found
     pairs = zip(largest[::2], largest[1::2], strict=True)

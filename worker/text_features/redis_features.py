@@ -147,7 +147,7 @@ def entry_bytes(dim: int) -> int:
     jemalloc, which most builds of Redis have, knows four sizes between two powers of 2.
     """
     size = 4 * dim + HEADER_BYTES
-    step = 2 ** max(0, (size - 1).bit_length() - 3)
+    step: int = 1 << max(0, (size - 1).bit_length() - 3)
     return ENTRY_BYTES + math.ceil(size / step) * step
 
 

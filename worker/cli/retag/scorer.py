@@ -15,7 +15,7 @@ import torch
 from clip_engine.scoring.logits import one_product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from torch import Tensor
 
@@ -68,7 +68,7 @@ class Scorer:
         self._k = k
         self._threads = threads
 
-    def scored(self, batches: Iterable[EmbeddingBatch]) -> Iterator[Scored]:
+    def scored(self, batches: Iterable[EmbeddingBatch]) -> Generator[Scored]:
         """Yield the answers of batches in order; a few batches are held at a time.
 
         Embeddings that are damaged are left out.
