@@ -50,7 +50,7 @@ def failed_item(record: Mapping[str, Any]) -> Item:
 class FailuresFile:
     """A file that lists the failures that the journal has.
 
-    The journal is what counts: the file is written anew when a run begins, and when it ends.
+    It is a copy of what the journal has, and is rewritten when a run begins and when it ends.
 
     Args:
         path: Of the file.

@@ -21,7 +21,7 @@ class Progress:
     Attributes:
         total: How many images the feed has; None if that is not known.
         done: Images that have a row in the sink, those of earlier starts included.
-        failed: Images that have failed, likewise.
+        failed: Images that have failed, those of earlier starts included.
         before: `done` and `failed` when the run was started.
         in_flight: Images that were sent and have not ended.
         codes: Failures of this start, by code.

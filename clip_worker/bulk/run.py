@@ -83,7 +83,7 @@ class BulkRun:
         self._clock = clock
         self._taken: list[Item] = []  # to be sent
         self._rows: list[Row] = []  # since the last commit
-        self._ended: list[Handle[Any]] = []  # likewise
+        self._ended: list[Handle[Any]] = []  # since the last commit
         self._committed_at = 0.0
         self.progress = Progress(clock=clock)
 

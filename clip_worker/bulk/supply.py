@@ -50,7 +50,7 @@ class Supply(Protocol):
         """Note that items have ended, and return what the journal has to keep."""
 
     def committed(self, items: Sequence[Item]) -> None:
-        """Let go of items that have ended: their rows and the journal are durable."""
+        """Acknowledge items whose rows and journal entries are durable."""
 
     def finish(self) -> None:
         """Note in the journal that all items have ended."""
@@ -105,7 +105,7 @@ class FeedSupply:
         return self._watermark.advance()
 
     def committed(self, items: Sequence[Item]) -> None:
-        """Nobody waits for that."""
+        """A feed needs no acknowledgement."""
 
     def finish(self) -> None:
         """See `Supply.finish`."""
@@ -200,7 +200,7 @@ class FailedSupply:
         return Advance()
 
     def committed(self, items: Sequence[Item]) -> None:
-        """Nobody waits for that."""
+        """A feed needs no acknowledgement."""
 
     def finish(self) -> None:
         """See `Supply.finish`."""

@@ -45,7 +45,7 @@ class Publisher:
             messages: The messages.
             count: How many there are.
             priority: Priority of all of them: 0 to 9, 0 the most urgent.
-            tenant: Whose they all are; None if they are nobody's.
+            tenant: Tenant of all of them; None for none.
 
         Yields:
             The number of messages sent with each round trip, those sent before included.

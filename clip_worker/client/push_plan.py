@@ -162,7 +162,7 @@ class PushPlan:
             messages: The messages, in order.
             count: How many there are.
             priority: Priority of all of them: 0 to 9, 0 the most urgent.
-            tenant: Whose they all are; None if they are nobody's.
+            tenant: Tenant of all of them; None for none.
 
         Raises:
             QueueFullError: With `when_full="error"`: not all of them fit, and none was sent. With

@@ -51,7 +51,7 @@ class SendOptions:
     Attributes:
         priority: 0 to 9, 0 the most urgent.
         expires_s: Seconds from sending after which the task expires; None for never.
-        tenant: Who takes turns with other tenants; None if the messages are nobody's.
+        tenant: Tenant of the messages; None for none.
     """
 
     priority: int = 0

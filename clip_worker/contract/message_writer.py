@@ -143,7 +143,7 @@ class MessageWriter:
             arguments: Its arguments.
             priority: 0 to 9, 0 the most urgent.
             expires_s: Seconds from now after which the task expires.
-            tenant: Whose message it is; None if it is nobody's.
+            tenant: Tenant of the message; None for none.
         """
         plain = f"[[], {arguments.encoded}, {_EMBED}]".encode()
         body = base64.b64encode(plain).decode()

@@ -44,9 +44,9 @@ class Arrivals(Protocol):
         """
 
     def acknowledge(self, keys: Collection[str]) -> None:
-        """Let go of images whose rows are durable; failures have rows, too.
+        """Acknowledge images whose outcomes are durable, failures included.
 
-        A place that can't be reached is told later, or yields the image again.
+        If the place can't be reached, it is told later, or it yields the image again.
         """
 
     def close(self) -> None:

@@ -131,7 +131,7 @@ class Gallery:
         return [each for each in self.pictures if not self._is_answered(each)]
 
     def silence_s(self) -> float:
-        """Seconds for which an answer has been awaited in vain."""
+        """Seconds since the last answer, while some are outstanding."""
         return time.monotonic() - self._heard_at if self.unanswered() else 0.0
 
     def news(self, since: int) -> dict[str, Any]:

@@ -242,7 +242,8 @@ def _parsed(position: str) -> tuple[int, int]:
     version, _, done = position.partition(":")
     if not (version + done).isascii() or not version.isdigit() or not done.isdigit():
         raise InvalidRequestError(
-            f"{quote(position)} is not a position of a scan of embeddings in Lance; begin anew.",
+            f"{quote(position)} is not a position of a scan of embeddings in Lance; "
+            "start from the beginning.",
             "BAD_POSITION",
         )
     return int(version), int(done)
@@ -254,6 +255,6 @@ def _check_out(table: Table, version: int) -> None:
     except ValueError as error:
         raise InvalidRequestError(
             f"The scan began with version {version} of the embeddings, which is no longer kept; "
-            "begin anew.",
+            "start from the beginning.",
             "BAD_POSITION",
         ) from error

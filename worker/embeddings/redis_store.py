@@ -213,7 +213,7 @@ def _shard_of(position: str | None) -> int:
     if not position.isascii() or not position.isdigit() or int(position) > SHARDS:
         raise InvalidRequestError(
             f"{quote(position)} is not a position of a scan of embeddings in Redis; give a number "
-            f"of 0 to {SHARDS}, or begin anew.",
+            f"of 0 to {SHARDS}, or start from the beginning.",
             "BAD_POSITION",
         )
     return int(position)

@@ -79,7 +79,7 @@ class SingleFlight:
             self._then(leaders)
 
     def close(self, leaders: Sequence[ImageTask]) -> None:
-        """Let nobody follow these any more; again does nothing."""
+        """Accept no more followers of these tasks; again does nothing."""
         with self._lock:
             for leader in leaders:
                 image = image_of(leader)
@@ -87,7 +87,7 @@ class SingleFlight:
                     del self._leaders[image]
 
     def fail(self, leader: ImageTask, error: BaseException) -> None:
-        """End all tasks that share an image with an error; an image's failure is everybody's."""
+        """End all tasks that share an image with an error."""
         self.close([leader])
         for task in sharers(leader):
             self._failed(task, error)

@@ -1,4 +1,4 @@
-"""Images that notifications tell of."""
+"""Images that notifications announce."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Endpoint(NamedTuple):
     """Where notifications are posted to.
 
     Attributes:
-        host: To listen on.
-        port: Likewise.
+        host: Address to listen on.
+        port: Port to listen on.
         path: Of the URL.
     """
 

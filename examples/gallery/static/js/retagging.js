@@ -35,7 +35,7 @@ export class Retagging {
   describe(count, waiting) {
     if (!count) return "";
     if (waiting) return `${count - waiting} of ${plural(count)} tagged`;
-    if (this.start !== null) return `Tagging ${plural(count)} anew`;
+    if (this.start !== null) return `Re-tagging ${plural(count)}`;
     return this.done || `${plural(count)} tagged`;
   }
 }
