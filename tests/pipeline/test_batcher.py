@@ -49,6 +49,20 @@ def test_an_idle_batcher_starts_at_once_with_one_task_and_fills_the_next_batches
     assert "".join(held.done) == "abcdefg"
 
 
+def test_tenants_take_turns_in_a_batch(make: Callable[..., Held]) -> None:
+    held = make()
+    held.add("a", message=FakeMessage(tenant="large"))
+    assert held.begun() == "a"
+    # when a large tenant's tasks wait already
+    held.add("bcdefg", message=FakeMessage(tenant="large"))
+    held.add("xyz", message=FakeMessage(tenant="small"))
+    held.end()
+    # then the next batch has as many of each
+    assert held.begun() == "bxcy"
+    held.end()
+    assert held.begun() == "dzef"
+
+
 def test_batches_become_smaller_once_no_more_fits_into_the_devices_memory(
     make: Callable[..., Held],
 ) -> None:

@@ -141,6 +141,7 @@ class FakeMessage:
     """The message of an image task."""
 
     name: str = "one"
+    tenant: str = ""
     crashes: tuple[object, ...] = ()
     ended: bool = False
     progressed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from clip_worker.contract.message_reader import Envelope
+from clip_worker.contract.tenants import TENANT_HEADER
 from clip_worker.quoting import quote
 
 if TYPE_CHECKING:
@@ -149,6 +150,12 @@ class Delivery:
     def arguments(self) -> Arguments:
         """Of the task."""
         return self.envelope.arguments
+
+    @property
+    def tenant(self) -> str:
+        """Whose turn it takes; empty for none."""
+        tenant = self.envelope.headers.get(TENANT_HEADER)
+        return tenant if isinstance(tenant, str) else ""
 
     @property
     def id(self) -> str:

@@ -2,7 +2,8 @@
 
 A batch never waits while a runner is idle (unless `max_wait_s` says so): the first task starts a
 batch with whatever else waits, and while all runners are busy the next batch fills by itself. So
-one task alone starts at once, and under load batches are full; there is nothing to tune.
+one task alone starts at once, and under load batches are full; there is nothing to tune. Where more
+waits than a batch holds, tenants take turns.
 
 A task whose message was being worked on when a worker died is a suspect: the tasks of its message
 run alone, with no other batch beside them. So a message that kills workers is found, and no other
@@ -19,7 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.pipeline.image_task import ImageTask, sharers
+from worker.pipeline.image_task import ImageTask, sharers, tenant_of
+from worker.preparation.turn_queue import TurnQueue
 
 if TYPE_CHECKING:
     from worker.metrics.instruments import BatchReason
@@ -78,7 +80,7 @@ class Batcher:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._now = now
-        self._waiting: deque[ImageTask] = deque()
+        self._waiting = TurnQueue(tenant_of)
         self._suspects: deque[ImageTask] = deque()
         self._running: dict[int, Batch] = {}  # by the runner's rank
         self._is_others_turn = False  # a suspect's batch has just run
@@ -172,8 +174,11 @@ class Batcher:
             return "full"
         if not self._max_wait_s or self._stopping:
             return "idle"
-        waited_s = self._clock() - self._waiting[0].prepared_s
+        waited_s = self._clock() - self._first_prepared_s()
         return "waited" if waited_s >= self._max_wait_s else "deadline"
+
+    def _first_prepared_s(self) -> float:
+        return min(task.prepared_s for task in self._waiting.firsts())
 
     def _take_suspect(self, rank: int) -> Batch:
         message = self._suspects[0].message
@@ -189,7 +194,7 @@ class Batcher:
             return None
         if not self._max_wait_s or self._stopping or len(self._waiting) >= self._max_batch():
             return 0.0
-        pause_s = self._waiting[0].prepared_s + self._max_wait_s - self._clock()
+        pause_s = self._first_prepared_s() + self._max_wait_s - self._clock()
         asked = [task.request.deadline for each in self._waiting for task in sharers(each)]
         deadlines = [deadline for deadline in asked if deadline is not None]
         if deadlines:

@@ -14,7 +14,14 @@ from clip_worker.errors import ExpiredError, TemporaryError
 from clip_worker.quoting import shown_uri
 from worker.pipeline.error_translation import expired
 from worker.pipeline.host_limiter import Answer, HostLimiter, Outcome, host_of
-from worker.pipeline.image_task import ImageTask, has_ended, is_wanted, last_deadline, sharers
+from worker.pipeline.image_task import (
+    ImageTask,
+    has_ended,
+    is_wanted,
+    last_deadline,
+    sharers,
+    tenant_of,
+)
 from worker.pipeline.retry import Retries, so_far
 from worker.preparation.records import FetchedImage, ImageRequest, PreparedImage
 
@@ -137,7 +144,9 @@ class FetchStage:
             deadline = last_deadline(task)
             within_s = None if deadline is None else deadline - now
             self._started[task.key] = task
-            requests.append(ImageRequest(task.key, task.image, task.data, within_s))
+            requests.append(
+                ImageRequest(task.key, task.image, task.data, within_s, tenant_of(task))
+            )
         self._pool.submit(requests)
 
     def wanted(self, tasks: Sequence[ImageTask]) -> list[ImageTask]:

@@ -52,6 +52,10 @@ class Message(Protocol):
         """Whether its end is decided, so that its result is not needed any more."""
 
     @property
+    def tenant(self) -> str:
+        """Whose turn it takes; empty for none."""
+
+    @property
     def crashes(self) -> Sequence[object]:
         """The crashes of workers that were working on it."""
 
@@ -133,6 +137,11 @@ def is_late(task: ImageTask, now: float) -> bool:
     """Whether a task's deadline has passed; `now` is Unix time in seconds."""
     deadline = task.request.deadline
     return deadline is not None and now > deadline
+
+
+def tenant_of(task: ImageTask) -> str:
+    """The tenant of a task's message; empty for none."""
+    return task.message.tenant if task.message is not None else ""
 
 
 def sharers(leader: ImageTask) -> Sequence[ImageTask]:

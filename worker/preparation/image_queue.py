@@ -17,6 +17,7 @@ from worker.preparation.handle import ProcessHandle, QueuedImage
 from worker.preparation.messages import Fetched, Outcome, ProtocolError, Want
 from worker.preparation.records import FetchedImage, ImageRequest, PreparedImage
 from worker.preparation.settings import CHUNK, PreparationSettings
+from worker.preparation.turn_queue import TurnQueue
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,10 @@ logger = logging.getLogger(__name__)
 class ImageQueue:
     """Hands images to processes, and ends each of them once.
 
-    Images go out in the order of their coming, but for the *special* ones: suspects, which run
-    alone in a process, and those known to be large, which share a part of the memory. At most as
-    many special images as there should be processes are prepared at a time. There may be more
-    processes than that, so the others always find one.
+    Images go out in the order of their coming, tenants in turn, but for the *special* ones:
+    suspects, which run alone in a process, and those known to be large, which share a part of the
+    memory. At most as many special images as there should be processes are prepared at a time.
+    There may be more processes than that, so the others always find one.
 
     One thread uses it, but for `release`.
 
@@ -44,8 +45,8 @@ class ImageQueue:
     ) -> None:
         self._settings = settings
         self._processes = processes
-        self._waiting: deque[QueuedImage] = deque()
-        self._special: deque[QueuedImage] = deque()
+        self._waiting = TurnQueue(_tenant_of)
+        self._special = TurnQueue(_tenant_of)
         self.free_slots: deque[int] = deque(range(settings.slots))
         self._handed_out: set[int] = set()
         self._ended: list[PreparedImage] = []
@@ -198,7 +199,7 @@ class ImageQueue:
     def dispatch(self) -> None:
         """Hand out what can be handed out now."""
         able = [each for each in self._processes() if each.is_live and not each.is_reserved]
-        while able and self._special and self.free_slots and self._may_start(self._special[0]):
+        while able and self._special and self.free_slots and self._may_start(self._special.peek()):
             process = min(able, key=_load)
             if process.images:  # none is idle; this one gets no more, and is idle soon
                 able.remove(process)
@@ -241,13 +242,13 @@ class ImageQueue:
             and used_bytes + (image.large_bytes or 0) <= self._settings.shared_decode_bytes
         )
 
-    def _send(self, process: ProcessHandle, line: deque[QueuedImage], most: int) -> bool:
+    def _send(self, process: ProcessHandle, line: TurnQueue[QueuedImage], most: int) -> bool:
         """Send a process up to so many images; False if it takes none."""
         now_s = time.monotonic()
         chunk: list[QueuedImage] = []
         size_bytes = process.size_bytes
         while line and self.free_slots and len(chunk) < most:
-            image = line[0]
+            image = line.peek()
             if image.ends_at_s is not None and image.ends_at_s <= now_s:
                 self.end(line.popleft(), _expired())
                 continue
@@ -269,6 +270,10 @@ class ImageQueue:
         if image.slot >= 0:
             self.free_slots.append(image.slot)
             image.slot = -1
+
+
+def _tenant_of(image: QueuedImage) -> str:
+    return image.request.tenant
 
 
 def _load(process: ProcessHandle) -> int:

@@ -17,12 +17,14 @@ class ImageRequest:
         uri: Where it is, or was, fetched from.
         data: Its file, where the caller has it already; else it is fetched from the URI.
         within_s: Seconds until its deadline.
+        tenant: Whose turn it takes; empty for none.
     """
 
     key: int
     uri: str
     data: bytes | None = None
     within_s: float | None = None
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
