@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 from support.coroutines import run
 from support.waiting import LIMIT_S, wait_until
 from support.worker_process import WorkerProcess
 
 from clip_worker import AsyncClient
-from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
+from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX, QueueKeys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +20,21 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from clip_worker import Client
+    from clip_worker.client.handle import Handle
+    from clip_worker.contract import Classification
 
 pytestmark = pytest.mark.integration
 
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "blue"]
+
+
+def different_images(folder: Path, count: int) -> list[str]:
+    """URIs: tasks for the same image would share its preparation."""
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (64, 64), (number % 256, number // 256, 0)).save(path)
+    return [path.as_uri() for path in paths]
 
 
 def is_empty(broker: redis.Redis) -> bool:
@@ -71,6 +82,26 @@ def test_ten_images_are_taken_in_turn_with_those_of_a_tenant_that_has_very_many(
             large_taken, small_taken = first[0] - found[0], first[1] - found[1]
             assert large_taken <= small_taken + 1
             found = waiting()
+
+
+@pytest.mark.slow
+def test_ten_images_are_answered_before_those_that_a_worker_has_prefetched(
+    client: Client, broker: redis.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    def answered(handles: list[Handle[Classification]]) -> int:
+        return sum(map(bool, broker.mget([RESULT_PREFIX + each.id for each in handles])))
+
+    # given a worker that has prefetched about a thousand images of a large tenant
+    images = different_images(tmp_path, 3010)
+    large = client.submit_many(images[:3000], LABELS, tenant="large")
+    with WorkerProcess(redis_url, tmp_path, concurrency="1000", file_roots=str(tmp_path)):
+        wait_until(lambda: answered(large) >= 200)
+        # when
+        before = answered(large)
+        small = client.submit_many(images[3000:], LABELS, tenant="small")
+        wait_until(lambda: answered(small) == 10)
+        # then they did not wait for those
+        assert answered(large) - before < 500
 
 
 @pytest.mark.slow
