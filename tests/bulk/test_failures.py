@@ -141,4 +141,4 @@ def test_files_are_uploaded_and_errors_show_their_names(
     assert sink.keys == ["good.jpg"]
     assert workers.images[0].startswith("redis://uploads/")
     [line] = failures.read_text().splitlines()
-    assert str(missing) in json.loads(line)["message"]
+    assert missing.name in json.loads(line)["message"]

@@ -100,15 +100,15 @@ def test_each_score_is_the_engines(ask: Ask, engine: Engine, image: Path, score:
 
 
 def test_the_levels_of_a_hierarchy_sum_up(ask: Ask, client: Client, engine: Engine) -> None:
-    version = client.put_label_set("shapes", PATHS, hierarchical=True)
-    stored = client.get_label_set("shapes")
+    version = client.put_label_set("levels", PATHS, hierarchical=True)
+    stored = client.get_label_set("levels")
     assert (stored.labels, stored.version) == (PATHS, version)
     # when
-    answer = ask(label_set="shapes")
+    answer = ask(label_set="levels")
     # then
     assert answer.label_set is not None
     assert answer.label_set.model_dump() == {
-        "name": "shapes@1",
+        "name": "levels@1",
         "version": version,
         "calibration": None,
     }
