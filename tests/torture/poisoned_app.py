@@ -25,7 +25,7 @@ from torture.mark import Mark
 from worker.cli.entry import run
 from worker.pipeline.encode_stage import EncodeStage
 from worker.pipeline.image_task import ImageTask
-from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.tasks_in_flight import TasksInFlight
 from worker.preparation import launcher
 
 
@@ -42,7 +42,7 @@ def install(journal: Journal, forward_s: float) -> None:
     """Put the probes around the product's methods, in this process and in those that decode."""
     launcher._BOOT = f"import torture.poisoned_decoder\n{launcher._BOOT}"
     _wrap(EncodeStage, "_encode", lambda inner: _writing(inner, journal, RUN, after=False))
-    _wrap(Pipeline, "_tell", lambda inner: _writing(inner, journal, END, after=True))
+    _wrap(TasksInFlight, "_tell", lambda inner: _writing(inner, journal, END, after=True))
     if forward_s:
         _wrap(Engine, "encode_pixels", lambda inner: _slow(inner, forward_s))
 
