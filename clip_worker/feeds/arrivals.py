@@ -46,7 +46,8 @@ class Arrivals(Protocol):
     def acknowledge(self, keys: Collection[str]) -> None:
         """Acknowledge images whose outcomes are durable, failures included.
 
-        If the place can't be reached, it is told later, or it yields the image again.
+        If the place can't be reached, the acknowledgement is sent later, or the image is yielded
+        again.
         """
 
     def close(self) -> None:

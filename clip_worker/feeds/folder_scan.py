@@ -16,7 +16,7 @@ def scan(folder: str, warn: Callable[[str, str], None]) -> Iterator[str]:
 
     Args:
         folder: Where to begin.
-        warn: Told a folder or link that is skipped, and why.
+        warn: Called with each folder or link that is skipped, and the reason.
     """
     waiting = [folder]
     while waiting:

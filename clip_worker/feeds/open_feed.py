@@ -45,11 +45,11 @@ def open_feed(source: str, *, column: str | None = None, root: Path | None = Non
         feed: Feed = _bucket(source)
     elif os.path.isdir(source):  # noqa: PTH112  # a str keeps './'
         feed = FolderFeed(source)
-    elif os.path.isfile(source) and suffix in TABLES:  # noqa: PTH113  # likewise
+    elif os.path.isfile(source) and suffix in TABLES:  # noqa: PTH113  # a str keeps './'
         return TABLES[suffix](Path(source), column, root)
-    elif os.path.isfile(source) and suffix == ".txt":  # noqa: PTH113  # likewise
+    elif os.path.isfile(source) and suffix == ".txt":  # noqa: PTH113  # a str keeps './'
         feed = LinesFeed(Path(source), root)
-    elif glob.has_magic(source) and not os.path.exists(source):  # noqa: PTH110  # likewise
+    elif glob.has_magic(source) and not os.path.exists(source):  # noqa: PTH110  # a str keeps './'
         feed = GlobFeed(source)
     else:
         raise _unknown(source)
@@ -65,8 +65,8 @@ def version_of(source: str) -> str:
 
     A folder or a bucket may change while it is read: its order does not depend on what is added.
     """
-    if os.path.isfile(source):  # noqa: PTH113  # likewise
-        found = os.stat(source)  # noqa: PTH116  # likewise
+    if os.path.isfile(source):  # noqa: PTH113  # a str keeps './'
+        found = os.stat(source)  # noqa: PTH116  # a str keeps './'
         changed = datetime.fromtimestamp(found.st_mtime_ns / 1e9, UTC)
         return f"{found.st_size:,} bytes of {changed.isoformat(' ')}"
     return ""

@@ -73,7 +73,7 @@ class RedisListSource:
     def reject(self, message: Message) -> None:
         """Move a message to a third list; see `MessageSource`."""
         with translated(self._url), self._redis.pipeline() as pipeline:
-            pipeline.lrem(self._taken, 1, _encoded(message.body))  # type: ignore[arg-type]  # likewise
+            pipeline.lrem(self._taken, 1, _encoded(message.body))  # type: ignore[arg-type]  # bytes are fine
             pipeline.rpush(self._rejected, _encoded(message.body))
             pipeline.ltrim(self._rejected, -MOST_REJECTED, -1)
             pipeline.execute()
