@@ -118,6 +118,7 @@ def test_the_dashboard_has_data_and_alerts_see_redis_go(
         tmp_path,
         metrics_port=str(ports["clip-worker"]),
         metrics_address="127.0.0.1",
+        embedding_store=server.url,
     )
     with worker, running(*exporter, log=tmp_path / "exporter.log"), prometheus.run():
         prometheus.wait_for('count(up{job=~"clip-worker.*"} == 1) == 2')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from PIL import Image
 from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
@@ -58,13 +59,23 @@ def start(redis_url, tmp_path):
         worker.kill()
 
 
-def test_it_encodes_nothing_that_another_worker_has_taken_over(start, client, image):
+@pytest.fixture
+def images(tmp_path) -> list[str]:
+    """Different ones: what is asked for at once about the same image is encoded once."""
+    paths = [tmp_path / f"{number}.png" for number in range(TASKS)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (8, 8), (255, number, 0)).save(path)
+    return [path.as_uri() for path in paths]
+
+
+def test_it_encodes_nothing_that_another_worker_has_taken_over(start, client, image, images):
     # given a worker that stands still with many images before its model, by both ways
     stopped = start("stopped", ENCODE_S)
-    handles = client.submit_many([image] * TASKS, LABELS)
-    task = client._app.signature(CLASSIFY, kwargs={"image": image, "labels": LABELS})
+    handles = client.submit_many(images, LABELS)
+    task = client._app.signature(CLASSIFY, kwargs={"labels": LABELS})
     task.link_error(client._app.signature("no.such.task")).set(queue=DEFAULT_QUEUE)
-    handles += [client.handle(task.apply_async().id) for _ in range(TASKS)]
+    messages = [task.clone(kwargs={"image": each}) for each in images]
+    handles += [client.handle(message.apply_async().id) for message in messages]
     wait_until(lambda: len(stopped.marks) > BATCH)
     stopped.send_signal(signal.SIGSTOP)
     before = len(stopped.marks)
@@ -110,9 +121,9 @@ def test_it_runs_no_task_of_celerys_that_another_worker_has_taken_over(
     assert stopped.stop() == 0
 
 
-def test_what_nobody_has_taken_over_it_goes_on_with(start, client, broker, image):
+def test_what_nobody_has_taken_over_it_goes_on_with(start, client, broker, images):
     worker = start("alone", ENCODE_S)
-    handles = client.submit_many([image] * TASKS, LABELS)
+    handles = client.submit_many(images, LABELS)
     wait_until(lambda: len(worker.marks) > BATCH)
     worker.send_signal(signal.SIGSTOP)
     # when its lease has lapsed
