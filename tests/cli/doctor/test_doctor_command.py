@@ -26,7 +26,7 @@ def test_a_healthy_set_up_has_no_warning(doctor) -> None:
     statuses = {name: one["status"] for name, one in found.items()}
     assert {name for name, one in statuses.items() if one != "ok"} <= NUMBERED_BY_VENDOR, found
     assert {one["group"] for one in found.values()} == {
-        *("settings", "redis", "queue", "rights", "model", "device", "machine")
+        *("settings", "redis", "queue", "rights", "model", "device", "machine", "embeddings")
     }
 
 

@@ -27,12 +27,12 @@ INDENT = 2 + 9  # of a finding's sentences: of the status, and its column
 @queue_option
 @json_lines_option
 def command(checks: tuple[str, ...], redis_url: str, queue: str, *, as_json: bool) -> int:
-    """Check the settings, Redis, the queue, rights, the model, the device and the machine.
+    """Check settings, Redis, the queue, rights, the model, the machine and stored embeddings.
 
-    CHECK is a group (settings, redis, queue, rights, model, device, machine) or the name of one
-    check; by default all are made. Nothing is changed. The environment is read as `clip-worker
-    start` reads it, so run it where the worker is to run. The exit status is 1 if there is a
-    problem; warnings don't count.
+    CHECK is a group (settings, redis, queue, rights, model, device, machine, embeddings) or the
+    name of one check; by default all are made. Nothing is changed. The environment is read as
+    `clip-worker start` reads it, so run it where the worker is to run. The exit status is 1 if
+    there is a problem; warnings don't count.
     """
     screen = Screen.of(sys.stdout)
     counts: Counter[str] = Counter()

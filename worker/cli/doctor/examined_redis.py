@@ -28,12 +28,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
 TIMEOUT_S = 3.0
-START_IT = "Start Redis, or correct the host and port in CLIP_WORKER_REDIS_URL."
+QUEUES_URL = "CLIP_WORKER_REDIS_URL"
 TLS_PORT = "Check that it is its TLS port, that it isn't stopped, and the URL's certificates."
 HANGS = "It hangs, is stopped, or runs a long script; look at its log, then restart it."
-CORRECT_LOGIN = (
-    "Correct the user and password in CLIP_WORKER_REDIS_URL (redis://user:password@host)."
-)
 
 
 class ExaminedRedis:
@@ -41,11 +38,14 @@ class ExaminedRedis:
 
     Args:
         url: May be invalid.
+        variable: Where it is set, for remedies.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, variable: str = QUEUES_URL) -> None:
         self.url = url
         self.where = without_password(url)
+        self._variable = variable
+        self._start_it = f"Start Redis, or correct the host and port in {variable}."
         self._gone = ""
 
     def reach(self) -> Finding:
@@ -104,7 +104,7 @@ class ExaminedRedis:
                 return skipped(f"Redis forbids this check: {_first_line(error)}.")
             except (LostConnectionError, LateError) as error:
                 self._gone = f"Redis at {self.where} stopped answering during these checks."
-                return problem(f"{self._gone[:-1]}: {_first_line(error)}.", START_IT)
+                return problem(f"{self._gone[:-1]}: {_first_line(error)}.", self._start_it)
             except ResponseError as error:
                 return skipped(f"Redis refused this check: {_first_line(error)}.")
 
@@ -118,23 +118,26 @@ class ExaminedRedis:
             socket.create_connection((host, port), TIMEOUT_S).close()
         except socket.gaierror as error:
             found = f"The host name {quote(host)} can't be resolved ({error.strerror})."
-            return problem(found, "Correct the host in CLIP_WORKER_REDIS_URL, or the name server.")
+            return problem(found, f"Correct the host in {self._variable}, or the name server.")
         except ConnectionRefusedError:
-            return problem(f"Nothing listens at {host}:{port}.", START_IT)
+            return problem(f"Nothing listens at {host}:{port}.", self._start_it)
         except TimeoutError:
             return problem(
                 f"{host}:{port} does not accept a connection within {TIMEOUT_S:g} s.",
                 "Check the address, firewalls and security groups between here and there.",
             )
         except OSError as error:
-            return problem(f"{host}:{port} can't be reached ({error.strerror}).", START_IT)
+            return problem(f"{host}:{port} can't be reached ({error.strerror}).", self._start_it)
         return None
 
     def _refusal(self, error: Exception) -> Finding:
         """Why it takes a connection but no command."""
         text = _first_line(error)
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-            return problem(f"Redis at {self.where} rejects the login: {text}.", CORRECT_LOGIN)
+            return problem(
+                f"Redis at {self.where} rejects the login: {text}.",
+                f"Correct the user and password in {self._variable} (redis://user:password@host).",
+            )
         if fault := fault_of(error):
             found, _, remedy = fault.partition("; ")
             return problem(f"Redis at {self.where} can't be used: {found}.", f"{_capital(remedy)}.")

@@ -13,7 +13,7 @@ class Finding:
     """The result of a check.
 
     Attributes:
-        status: `problem` if workers can't run, or may lose tasks.
+        status: `problem` if workers can't run, may lose tasks, or can't use a store that is set.
         found: One sentence.
         remedy: What to do, in one sentence; empty if there is nothing to do.
     """
@@ -34,7 +34,7 @@ def warning(found: str, remedy: str) -> Finding:
 
 
 def problem(found: str, remedy: str) -> Finding:
-    """Workers can't run, or may lose tasks."""
+    """Workers can't run, may lose tasks, or can't use a store that is set."""
     return Finding("problem", found, remedy)
 
 

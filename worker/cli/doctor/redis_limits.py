@@ -17,7 +17,7 @@ FULL, NEARLY_FULL = 0.95, 0.8  # of the limit
 
 def check_eviction(redis: ExaminedRedis) -> Finding:
     """Whether Redis may drop messages or results when its memory is full."""
-    limit, policy = _limit(redis), _policy(redis)
+    limit, policy = memory_limit(redis), eviction_policy(redis)
     found = danger(limit, policy)
     remedy = f"{REMEDY[:1].upper()}{REMEDY[1:]} (CONFIG SET maxmemory-policy {SAFE})."
     if limit and policy.startswith("allkeys-"):
@@ -29,7 +29,7 @@ def check_eviction(redis: ExaminedRedis) -> Finding:
 
 def check_memory(redis: ExaminedRedis) -> Finding:
     """How much memory is left."""
-    info, limit = redis.info, _limit(redis)
+    info, limit = redis.info, memory_limit(redis)
     used, whose = int(info.get("used_memory", 0)), "its limit, maxmemory"
     if not limit:
         limit, whose = int(info.get("total_system_memory", 0)), "its machine, without a maxmemory"
@@ -56,10 +56,11 @@ def check_connections(redis: ExaminedRedis) -> Finding:
     return warning(found, remedy) if used > NEARLY_FULL * most else ok(found)
 
 
-def _limit(redis: ExaminedRedis) -> int:
-    """Bytes; 0 for none."""
+def memory_limit(redis: ExaminedRedis) -> int:
+    """Its `maxmemory` in bytes; 0 for none."""
     return int(redis.info.get("maxmemory") or redis.config("maxmemory") or 0)
 
 
-def _policy(redis: ExaminedRedis) -> str:
+def eviction_policy(redis: ExaminedRedis) -> str:
+    """Its `maxmemory-policy`; empty if unknown."""
     return str(redis.info.get("maxmemory_policy") or redis.config("maxmemory-policy") or "")

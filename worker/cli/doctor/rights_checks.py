@@ -39,14 +39,27 @@ def rights_checks(subject: Subject) -> list[Check]:
 
 
 def _look(subject: Subject) -> Finding:
-    redis = subject.redis.client
     rights, who = _needed(subject)
+    return examine_rights(subject.redis.client, rights, f"that {who} sends")
+
+
+def examine_rights(redis: Redis, rights: Sequence[Right], which: str) -> Finding:
+    """Whether this user may run all commands; none of them is run.
+
+    Args:
+        redis: Connects as the user.
+        rights: The commands.
+        which: What tells these commands from others, in words.
+
+    Raises:
+        RedisError: Redis can't be asked.
+    """
     user = redis.connection_pool.connection_kwargs.get("username") or "default"
     named = _named(missing_rights(redis, rights))
     if not named:
-        return ok(f"The user {quote(user)} may run the {len(rights)} commands that {who} sends.")
+        return ok(f"The user {quote(user)} may run the {len(rights)} commands {which}.")
     return problem(
-        f"The user {quote(user)} may not run commands that {who} sends: {'; '.join(named)}.",
+        f"The user {quote(user)} may not run commands {which}: {'; '.join(named)}.",
         "Add these commands, keys and channels to the user's access list (ACL SETUSER); "
         "deploy/redis/users.acl has one.",
     )

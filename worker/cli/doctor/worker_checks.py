@@ -26,11 +26,13 @@ LOOKS = {
     ("machine", "image memory"): ("machine", "check_image_memory"),
     ("machine", "open files"): ("machine", "check_open_files"),
     ("machine", "file roots"): ("machine", "check_file_roots"),
+    ("embeddings", "store"): ("embeddings", "check_store"),
+    ("embeddings", "budget"): ("embeddings", "check_budget"),
 }
 
 
 def worker_checks(subject: Subject) -> list[Check]:
-    """Checks of the model, the device and the machine."""
+    """Checks of the model, the device, the machine and the store of embeddings."""
     return [
         Check(group, name, _with_settings(subject, module, function), HASHING_S)
         for (group, name), (module, function) in LOOKS.items()
