@@ -170,6 +170,29 @@ def test_a_changed_table_or_option_is_refused(
     assert len(rows()) == 30
 
 
+@pytest.mark.usefixtures("table")
+def test_a_run_may_be_continued_for_another_tenant(
+    backfill: Backfill, workers: AnsweringWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a run that was stopped
+    monkeypatch.setitem(BulkRun.__init__.__kwdefaults__ or {}, "in_flight", 5)
+
+    def interrupt(_uri: str) -> None:
+        workers.fails = lambda _uri: None
+        os.kill(os.getpid(), signal.SIGINT)
+
+    workers.fails = interrupt
+    assert backfill("--tenant", "shop:7")[0] == 130
+    before = len(workers.images)
+    assert workers.tenants == ["shop:7"] * before
+    # when
+    status, printed = backfill("--tenant", "shop:8")
+    # then it continues, for a tenant changes no answer
+    assert f"Continuing 'pets.csv.journal': {before} images have results." in printed
+    assert (status, len({row["key"] for row in rows()}), len(rows())) == (0, 30, 30)
+    assert workers.tenants[before:] == ["shop:8"] * (30 - before)
+
+
 @pytest.mark.usefixtures("workers", "table")
 def test_another_journal_begins_another_run(backfill: Backfill) -> None:
     backfill()
@@ -201,6 +224,8 @@ def test_files_below_a_folder_are_uploaded(backfill: Backfill, tmp_path: Path) -
         (["--from", "pets.csv", "--to", "out.jsonl", "a.jpg"], "so leave out 'a.jpg'"),
         (["--from", "pets.csv", "--to", "out.jsonl", "--json"], "so leave out --json"),
         (["--from", "missing.csv", "--to", "out.jsonl"], "'missing.csv' is not there"),
+        (["a.jpg", "--tenant", "Müller"], "'Müller' does not name a tenant; give 1 to 64 letters"),
+        (["a.jpg", "--tenant", ""], "'' does not name a tenant"),
         (["--from", "pets.csv", "--to", "out.doc"], "'out.doc' names no place for results"),
     ],
 )

@@ -57,6 +57,13 @@ def test_files_are_uploaded_and_urls_are_sent_as_they_are(client, folder, capsys
     assert url in [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
 
 
+def test_images_are_sent_for_a_tenant_if_one_is_named(client, folder):
+    assert classify(folder, "--labels", "a", "--tenant", "org:42") == 0
+    assert classify(folder, "--labels", "a") == 0
+
+    assert [request["tenant"] for request in client.requests] == ["org:42", None]
+
+
 def test_json_has_one_object_per_line(client, folder, capsys):
     assert classify(folder, "--labels", "cat,dog", "-k", "1", "--json") == 0
 
@@ -155,7 +162,7 @@ def test_the_options_reach_the_worker(client, folder):
     assert classify(folder, "--labels", "a", "--ensemble", "imagenet") == 0
 
     assert client.opened[0] == ("redis://elsewhere/3", "big")
-    usual = {"score": "softmax", "none_of_these": False}
+    usual = {"score": "softmax", "none_of_these": False, "tenant": None}
     templates = ["one {}", "two {}"]
     assert client.requests == [
         usual | {"labels": ["a", "b"], "k": 1, "templates": templates, "threshold": 0.25},

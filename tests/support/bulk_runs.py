@@ -10,6 +10,7 @@ from support.answers import ANSWER
 from support.sent_messages import read_message
 
 from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX, QueueKeys
+from clip_worker.contract.tenants import TENANT_HEADER
 from clip_worker.errors import ClipWorkerError
 from clip_worker.feeds.item import Item
 from clip_worker.sinks.row import Row
@@ -67,6 +68,7 @@ class AnsweringWorkers:
 
     Attributes:
         images: URIs of the images that were worked on.
+        tenants: Whose they are; None for nobody's.
         fails: As above.
         is_away: Whether they do nothing.
     """
@@ -77,11 +79,14 @@ class AnsweringWorkers:
         self._redis = redis
         self.fails = fails
         self.images: list[str] = []
+        self.tenants: list[str | None] = []
         self.is_away = False
 
     def __call__(self, _seconds: float = 0.0) -> None:
-        for name in QueueKeys(DEFAULT_QUEUE).lists:
+        keys = QueueKeys(DEFAULT_QUEUE)
+        for name in (*keys.lists, *self._redis.keys(f"{keys.tenant_base}:[0369]:*")):
             while not self.is_away and (message := self._redis.rpop(name)):
+                self.tenants.append(json.loads(message)["headers"].get(TENANT_HEADER))
                 self._answer(*read_message(message))
 
     def _answer(self, task_id: str, arguments: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import click
 
 from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.contract.signatures import KEYS_VARIABLE, SigningKey, signing_keys
+from clip_worker.contract.tenants import TENANT_REMEDY, is_tenant
 from clip_worker.contract.text import decoded
 from clip_worker.quoting import quote
 from clip_worker.redis.url import DEFAULT_REDIS_URL
@@ -28,6 +29,17 @@ def text(value: str) -> str:
             "LC_ALL=C.UTF-8."
         )
     return found
+
+
+def tenant_name(value: str) -> str:
+    """The name of a tenant, as clients take it; for click's `type`.
+
+    Raises:
+        WrongInputError: It is not one.
+    """
+    if not is_tenant(value):
+        raise WrongInputError(f"{quote(value)} does not name a tenant; give {TENANT_REMEDY}.")
+    return value
 
 
 def environments_signing_keys() -> tuple[SigningKey, ...]:
@@ -58,6 +70,12 @@ queue_option = click.option(
     envvar=f"{ENV_PREFIX}QUEUE",
     show_default=True,
     help="Queue that the workers take tasks from.",
+)
+tenant_option = click.option(
+    "--tenant",
+    type=tenant_name,
+    metavar="NAME",
+    help="Customer whose images they are: customers of one queue take turns (docs/fairness.md).",
 )
 queues_option = click.option(
     "--queue",

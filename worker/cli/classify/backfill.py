@@ -29,7 +29,12 @@ LEAST_URGENT = 9  # what people wait for overtakes a backfill in the queue
 
 
 def backfill(
-    client: Client, options: BackfillOptions, request: Mapping[str, Any], timeout_s: float
+    client: Client,
+    options: BackfillOptions,
+    request: Mapping[str, Any],
+    *,
+    tenant: str | None,
+    timeout_s: float,
 ) -> int:
     """Classify all that is left.
 
@@ -37,6 +42,7 @@ def backfill(
         client: Sends the images.
         options: From where, to where.
         request: Options of the request.
+        tenant: Whose images they are; it changes no answer, so a run may continue with another.
         timeout_s: Longest wait for the next result, in seconds.
 
     Returns:
@@ -59,7 +65,7 @@ def backfill(
                     sink,
                     journal,
                     FailuresFile(options.failures),
-                    options={**request, "priority": LEAST_URGENT},
+                    options={**request, "priority": LEAST_URGENT, "tenant": tenant},
                     on_progress=RunView(line, is_terminal=screen.is_terminal),
                     timeout_s=timeout_s,
                 )

@@ -22,7 +22,7 @@ from worker.cli.classify.progress import with_progress
 from worker.cli.classify.request_options import read_request, request_options
 from worker.cli.classify.sender import in_order, send
 from worker.cli.open_client import open_client
-from worker.cli.options import json_lines_option, queue_option, redis_url_option
+from worker.cli.options import json_lines_option, queue_option, redis_url_option, tenant_option
 from worker.cli.output.screen import Screen
 from worker.cli.output.table import NONE_OF_THESE, OutcomeTable
 from worker.cli.output.usage_error import WrongInputError, say
@@ -40,6 +40,7 @@ PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of
 @json_lines_option
 @redis_url_option
 @queue_option
+@tenant_option
 @click.option(
     "--timeout",
     "timeout_s",
@@ -47,12 +48,13 @@ PRINTED = {"predictions", "model", "none_of_these", "label_set", "levels"}  # of
     metavar="SECONDS",
     help="Longest wait for the next result. [default: 60; with --from 600]",
 )
-def command(
+def command(  # noqa: PLR0913  # one argument per option
     images: tuple[str, ...],
     *,
     as_json: bool,
     redis_url: str,
     queue: str,
+    tenant: str | None,
     timeout_s: float | None,
     **others: Any,
 ) -> int:
@@ -77,12 +79,14 @@ def command(
     if places is not None:
         with opened as client:
             client.ping()
-            return backfill(client, places, options, timeout_s or LONGEST_WAIT_S)
+            return backfill(
+                client, places, options, tenant=tenant, timeout_s=timeout_s or LONGEST_WAIT_S
+            )
     timeout_s = timeout_s or TIMEOUT_S
     with opened as client, _hint_at_worker(redis_url, queue, timeout_s):
         client.ping()
         shown = options.get("labels") or client.get_label_set(options["label_set"]).labels
-        outcomes = send(client, found, timeout_s=timeout_s, **options)
+        outcomes = send(client, found, timeout_s=timeout_s, tenant=tenant, **options)
         failed = _print(found, outcomes, _table(found, shown, options), as_json=as_json)
     if failed:
         say(f"{failed} of {len(found)} images failed.")

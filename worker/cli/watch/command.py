@@ -29,7 +29,7 @@ from clip_worker.sinks.open import open_sink
 from clip_worker.sinks.sql_table import DEFAULT_TABLE
 from worker.cli.classify.request_options import read_request, request_options
 from worker.cli.open_client import open_client
-from worker.cli.options import queue_option, redis_url_option, text
+from worker.cli.options import queue_option, redis_url_option, tenant_option, text
 from worker.cli.output.usage_error import say
 from worker.cli.stop_signals import stopping
 from worker.cli.watch.lines import ProgressLines
@@ -100,6 +100,7 @@ Show = Callable[[Progress], None]
 )
 @redis_url_option
 @queue_option
+@tenant_option
 def command(  # noqa: PLR0913  # one argument per option
     place: str,
     *,
@@ -112,6 +113,7 @@ def command(  # noqa: PLR0913  # one argument per option
     poll_s: float,
     redis_url: str,
     queue: str,
+    tenant: str | None,
     **request: Any,
 ) -> int:
     """Tag images as they arrive in PLACE, each once, until Ctrl-C or SIGTERM.
@@ -143,7 +145,7 @@ def command(  # noqa: PLR0913  # one argument per option
                     sink,
                     opened,
                     failures,
-                    options=options,
+                    options={**options, "tenant": tenant},  # which is no part of the question
                     on_progress=show,
                     in_flight=in_flight,
                     commit_s=COMMIT_S,
