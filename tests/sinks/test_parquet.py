@@ -56,7 +56,7 @@ def test_pyarrow_pandas_and_duckdb_read_the_folder_as_one_table(folder: Path) ->
     }  # fmt: skip
     assert first["embedding"] == [0.5, 0.25]
     assert first["ended_at"] == datetime(2025, 11, 27, 17, 12, 12, 250_000, UTC)
-    assert (first["fields"], second["none_of_these"]) == ('{"number": 0}', 0.5)
+    assert (first["fields"], second["none_of_these"]) == ('{"number":0}', 0.5)
     assert third["error"]["code"] == "FETCH_404"
     query = f"select predictions[1].label from read_parquet('{folder}/*.parquet') order by key"
     assert duckdb.connect().execute(query).fetchall() == [("cat",), ("cat",), (None,)]

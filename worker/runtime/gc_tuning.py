@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def settle(threshold: int) -> None:
@@ -25,3 +27,14 @@ def settle(threshold: int) -> None:
     # At the exit all is collected: Triton prints a page about what it takes for leaks otherwise.
     atexit.register(gc.unfreeze)
     gc.set_threshold(threshold, *gc.get_threshold()[1:])
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Leave alone what is there now, until the end of the block."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

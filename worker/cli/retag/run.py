@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clip_worker.bulk.journal import Checkpoint
 from clip_worker.bulk.progress import Progress
 from clip_worker.bulk.watermark import Advance
+from worker.runtime import gc_tuning
 
 if TYPE_CHECKING:
     from clip_worker.bulk.journal import Journal
@@ -81,7 +82,8 @@ class RetagRun:
         try:
             if self._journal.sink_position is None:
                 self._commit(None)
-            self._answer_all()
+            with gc_tuning.frozen():  # or each collection looks at all that the model's code has
+                self._answer_all()
             self._journal.complete()
         finally:
             self._sink.close()
