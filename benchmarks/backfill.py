@@ -1,16 +1,17 @@
 """`clip-worker classify --from`: its rate beside `submit_many` by hand, and what kills cost.
 
-    python -m benchmarks.backfill                             (100,000 images, 5 rounds of 10,000)
-    python -m benchmarks.backfill --images 3000 --compared 1000 --rounds 1  (shows that it works)
+    python -m benchmarks.backfill                             (100,000 pictures, 5 rounds)
+    python -m benchmarks.backfill --images 3000 --compared 500 --rounds 1  (shows that it works)
 
-A real worker without the work on pixels (`benchmarks.soak_app`), because the rate is about the
-client here: a model would hide what a client costs. Everything shares this machine's cores.
+Both ways classify the same images in turn, several rounds, each in a process of its own; the time
+is from the first image sent to the last row written, and the processor time is the client's. By
+hand: all images by one `submit_many`, the results by `as_completed`, a JSON line each, no more.
+First with the demo model and small JPEG files, then, with four times as many images, with a worker
+without the work on pixels (`benchmarks.soak_app`): there the client is what limits the rate.
+Everything shares this machine's cores.
 
-First both ways classify the same images in turn, several rounds, each in a process of its own; the
-time is from the first image sent to the last row written, and the processor time is the client's.
-By hand: all images by one `submit_many`,
-the results by `as_completed`, a JSON line each, no more. Then one run is killed twice (SIGKILL) and
-continued; each image must have one row, and the memory of the client is sampled meanwhile.
+Then one run over all pictures, with the demo model, is killed twice (SIGKILL) and continued; each
+image must have one row, and the memory of the client is sampled meanwhile.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import psutil
+from PIL import Image
 
 from benchmarks.bench import machine
 from benchmarks.bench.names import QUEUE
@@ -88,12 +92,15 @@ def measure(
         return pool.apply(way, (server.url, table, results))
 
 
-def compare(server: Server, folder: Path, table: Path, images: int, rounds: int) -> float:
+def compare(server: Server, table: Path, rounds: int, worker: str) -> float:
     """Print the rates of both ways in turn, and return the ratio of their medians."""
+    images = sum(1 for _ in table.open()) - 1
+    print(f"\nA worker with {worker}, {images:,} images:\n")
+    print("| round | way | s | images/s | client's µs/image |\n|---|---|---|---|---|")
     rates: dict[str, list[float]] = {"by hand": [], "bulk run": []}
     for number in range(rounds):
         for name, way in (("by hand", by_hand), ("bulk run", by_run)):
-            results = folder / f"{name} {number}.jsonl"
+            results = table.with_name(f"{worker} {name} {number}.jsonl")
             seconds, cpu_s = measure(way, server, table, results)
             rates[name].append(images / seconds)
             assert sum(1 for _ in results.open()) == images
@@ -103,7 +110,9 @@ def compare(server: Server, folder: Path, table: Path, images: int, rounds: int)
                 flush=True,
             )
     medians = {name: statistics.median(seen) for name, seen in rates.items()}
-    return medians["bulk run"] / medians["by hand"]
+    ratio = medians["bulk run"] / medians["by hand"]
+    print(f"\nThe bulk run has {ratio:.3f} of the rate by hand (medians).\n", flush=True)
+    return ratio
 
 
 def killed_run(server: Server, folder: Path, table: Path, images: int) -> list[float]:
@@ -149,43 +158,73 @@ def memory_mib(pid: int) -> float:
         return 0.0
 
 
-def write_table(path: Path, images: int) -> Path:
-    """A table of so many images."""
-    uris = (f"file:///pictures/{number:06}.jpg\n" for number in range(images))
-    path.write_text("url\n" + "".join(uris))
+def write_pictures(folder: Path, images: int) -> Iterator[Path]:
+    """Different JPEG files of 64x64 pixels, as they are asked for."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number in range(images):
+        colour = tuple((number // 40**place) % 40 * 6 for place in range(3))
+        path = pictures / f"{number:06}.jpg"
+        Image.linear_gradient("L").resize((64, 64)).convert("RGB").point(
+            [min(255, value + shift) for shift in colour for value in range(256)]
+        ).save(path)
+        yield path
+
+
+def write_table(path: Path, pictures: Iterable[Path]) -> Path:
+    """A table of their URIs."""
+    with path.open("w") as file:
+        file.write("url\n")
+        file.writelines(f"{picture.as_uri()}\n" for picture in pictures)
     return path
+
+
+def first_rows(table: Path, images: int) -> Path:
+    """A table of the first so many images of another one."""
+    path = table.with_name(f"first {images}.csv")
+    with table.open() as rows:
+        path.write_text("".join(islice(rows, images + 1)))
+    return path
+
+
+@contextmanager
+def running_worker(server: Server, app: str, pictures: Path) -> Iterator[None]:
+    """A worker of an application, ready for tasks."""
+    port = find_free_port()
+    environment = {
+        "CLIP_WORKER_REDIS_URL": server.url,
+        "CLIP_WORKER_QUEUE": QUEUE,
+        "CLIP_WORKER_MODEL": "demo",
+        "CLIP_WORKER_MAX_BATCH": "256",
+        "CLIP_WORKER_FILE_ROOTS": str(pictures),
+        "CLIP_WORKER_METRICS_PORT": str(port),
+    }
+    command = ("-m", "celery", "-A", app, "worker", "--loglevel", "warning")
+    with Program("the worker", command, environment) as program:
+        wait_until(
+            lambda: is_ready(port), program.check, every_s=0.5, what="the worker to be ready"
+        )
+        yield
 
 
 def main() -> int:
     """Run, and print; 1 if the rate is below 0.95 of that by hand."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
     parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--compared", type=int, default=10_000, help="images of a round")
+    parser.add_argument("--compared", type=int, default=3_000, help="images of a round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    print(machine.sentence(machine.describe(("celery", "redis", "pydantic"))))
-    port = find_free_port()
-    with tempfile.TemporaryDirectory() as name, Server() as server:
+    print(machine.sentence(machine.describe(("celery", "redis", "pydantic", "torch"))))
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        environment = {
-            "CLIP_WORKER_REDIS_URL": server.url,
-            "CLIP_WORKER_QUEUE": QUEUE,
-            "CLIP_WORKER_MODEL": "demo",
-            "CLIP_WORKER_MAX_BATCH": "256",
-            "CLIP_WORKER_FILE_ROOTS": "/pictures",
-            "CLIP_WORKER_METRICS_PORT": str(port),
-        }
-        command = ("-m", "celery", "-A", "benchmarks.soak_app", "worker", "--loglevel", "warning")
-        with Program("the worker", command, environment) as program:
-            wait_until(
-                lambda: is_ready(port), program.check, every_s=0.5, what="the worker to be ready"
-            )
-            print("\n| round | way | s | images/s | client's µs/image |\n|---|---|---|---|---|")
-            few = write_table(folder / "few.csv", options.compared)
-            ratio = compare(server, folder, few, options.compared, options.rounds)
-            print(f"\nThe bulk run has {ratio:.3f} of the rate by hand (medians).\n", flush=True)
-            table = write_table(folder / "images.csv", options.images)
+        table = write_table(folder / "images.csv", write_pictures(folder, options.images))
+        few = first_rows(table, options.compared)
+        with Server() as server, running_worker(server, "worker", folder):
+            ratio = compare(server, few, options.rounds, "the demo model")
             samples = killed_run(server, folder, table, options.images)
+        few = first_rows(table, 4 * options.compared)
+        with Server() as server, running_worker(server, "benchmarks.soak_app", folder):
+            compare(server, few, options.rounds, "no work on pixels")
     half = len(samples) // 2
     print(
         f"{options.images:,} images, {KILLS} kills: each has one row. Memory of the client: "

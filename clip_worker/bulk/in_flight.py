@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from clip_worker.bulk.sender import SentItem
     from clip_worker.feeds.item import Item
 
-POLL_S = 0.02  # between reads of results: fewer reads with more results each
+WAIT_S = 0.02  # longest wait of a read for the first result
+LONGEST_PAUSE_S = 0.25  # between reads
+READS = 16  # while as many items end as are in flight: fewer reads with more results each
 
 
 class InFlight:
@@ -44,7 +46,8 @@ class InFlight:
         self._clock = clock
         self._sent: dict[str, SentItem] = {}
         self._bytes = 0
-        self._polled_at = 0.0
+        self._read_at = 0.0
+        self._pause_s = 0.0
         self._reached_at = self._ended_at = clock()
 
     def __len__(self) -> int:
@@ -80,20 +83,28 @@ class InFlight:
             ResultTimeoutError: Nothing has ended within `timeout_s`.
             QueueUnavailableError: Redis has been away for a minute.
         """
-        self._sleep(max(0.0, self._polled_at + POLL_S - self._clock()))
+        self._sleep(max(0.0, self._read_at + self._pause_s - self._clock()))
         ended = self._read()
-        self._polled_at = self._clock()
+        self._pace(len(ended))
         for each in ended:
             del self._sent[each.handle.id]
             self._bytes -= each.size
         if ended:
-            self._ended_at = self._polled_at
+            self._ended_at = self._read_at
         return ended
+
+    def _pace(self, ended: int) -> None:
+        """Pause so long that the next read finds a good part of what is in flight."""
+        now = self._clock()
+        if ended:
+            each_s = (now - self._read_at) / ended
+            self._pause_s = min(LONGEST_PAUSE_S, each_s * len(self._sent) / READS)
+        self._read_at = now
 
     def _read(self) -> list[SentItem]:
         handles = [each.handle for each in self._sent.values()]
         try:
-            ended = first_completed(handles, timeout=POLL_S)
+            ended = first_completed(handles, timeout=WAIT_S)
         except ResultTimeoutError as error:
             self._reached_at = self._clock()
             if self._timeout_s is not None and self._reached_at - self._ended_at > self._timeout_s:

@@ -71,9 +71,10 @@ class Handle(SentTask[Result]):
             ResultTimeoutError: There is no result yet, or it has expired.
             QueueUnavailableError: Redis was away at the end of `timeout`, or for 60 seconds.
         """
-        limit_s = longest_wait_s([self], timeout, self._results.ttl_s)
         with waiting_span(self._sent_in, self.id):
-            _wait_for_some(OrderedDict({self.id: self}), limit_s)
+            if self._ended is None:
+                limit_s = longest_wait_s([self], timeout, self._results.ttl_s)
+                _wait_for_some(OrderedDict({self.id: self}), limit_s)
             return self._result()
 
     def forget(self) -> None:
