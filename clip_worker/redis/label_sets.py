@@ -48,10 +48,17 @@ class LabelSets:
     Args:
         redis: Client of the Redis.
         clock: Monotonic seconds.
+        fresh_s: How long `get` caches a set, in seconds; 0 reads it each time.
     """
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        clock: Callable[[], float] = time.monotonic,
+        fresh_s: float = FRESH_S,
+    ) -> None:
         self._redis = redis
+        self._fresh_s = fresh_s
         self._clock = clock
         self._cached: dict[str, _Cached] = {}
         self._lock = threading.Lock()
@@ -96,7 +103,7 @@ class LabelSets:
         return listed_versions(index)
 
     def get(self, name: str) -> LabelSet:
-        """A set, cached for 5 seconds: the same object for as long as what is stored stays.
+        """A set, cached for `fresh_s`: the same object for as long as what is stored stays.
 
         Raises:
             InvalidRequestError: `UNKNOWN_LABEL_SET`.
@@ -106,7 +113,7 @@ class LabelSets:
         now = self._clock()
         with self._lock:
             cached = self._cached.get(name)
-        if cached and now - cached.read_at <= FRESH_S:
+        if cached and now - cached.read_at < self._fresh_s:
             return cached.label_set
         stored = self._read(name)
         if cached and stored == cached.stored:

@@ -68,6 +68,13 @@ def test_a_new_version_is_used_after_five_seconds(label_sets, clock):
     assert label_sets.get("animals").labels == ("dog",)
 
 
+def test_without_caching_a_new_version_is_used_at_once(redis, clock):
+    sets = LabelSets(redis, clock, fresh_s=0)
+    for labels in (("cat",), ("cat", "dog")):
+        sets.put("animals", LabelSet(labels=labels))
+        assert sets.get("animals").labels == labels
+
+
 def test_a_set_that_stays_is_the_same_object(label_sets, clock):
     label_sets.put("animals", ANIMALS)
     first = label_sets.get("animals")

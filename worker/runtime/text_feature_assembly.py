@@ -43,7 +43,9 @@ def build_new_label_sets(
         engine: Its model.
         is_idle: Whether it has nothing to do.
     """
-    planner = ScoringPlanner(engine, LabelSets(connect(settings.redis_url, retries=0, most=2)))
+    # Not cached: what is announced is newer than what was read a moment ago.
+    sets = LabelSets(connect(settings.redis_url, retries=0, most=2), fresh_s=0)
+    planner = ScoringPlanner(engine, sets)
 
     def lists(name: str) -> Sequence[TextList]:
         return planner.of_label_set(TaggingRequest((), (), 1, label_set=name)).lists
