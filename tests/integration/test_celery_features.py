@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from celery import chord
 from celery.exceptions import ChordError, NotRegistered, TaskRevokedError
+from support.different_images import different_images
 from support.queue_state import accuse, unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
@@ -141,10 +142,11 @@ def test_a_worker_takes_turns_between_the_queues_of_its_command_line_and_names_t
     redis_url, tmp_path, plain, broker, image
 ):
     many, few = 400, 20
+    images = different_images(tmp_path, many + few)
     other = plain.send_task("clip.classify", (image,), LABELS)
     with Client(redis_url, queue="long") as long, Client(redis_url, queue="short") as short:
-        of_long = long.submit_many([image] * many, **LABELS)
-        of_short = short.submit_many([image] * few, **LABELS)
+        of_long = long.submit_many(images[:many], **LABELS)
+        of_short = short.submit_many(images[many:], **LABELS)
 
         with WorkerProcess(redis_url, tmp_path, "-Q", "long,short") as worker:
             for handle in (*of_short, *of_long):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.different_images import different_images
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
@@ -43,12 +44,12 @@ def wait_for_code(reader: SnapshotReader, code: str) -> Snapshot:
     return seen[-1]
 
 
-def test_nothing_is_wrong_with_a_worker_under_full_load(reader, redis_url, tmp_path, image):
+def test_nothing_is_wrong_with_a_worker_under_full_load(reader, redis_url, tmp_path):
     # given
-    snapshots = []
+    images, snapshots = different_images(tmp_path, TASKS), []
     with WorkerProcess(redis_url, tmp_path, name="busy"), Client(redis_url) as client:
         # when
-        handles = [client.classify(image, LABELS) for _ in range(TASKS)]
+        handles = client.submit_many(images, LABELS)
 
         def is_done() -> bool:
             snapshots.append(reader.read())

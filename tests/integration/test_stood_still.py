@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from PIL import Image
+from support.different_images import different_images
 from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
@@ -62,10 +62,7 @@ def start(redis_url, tmp_path):
 @pytest.fixture
 def images(tmp_path) -> list[str]:
     """Different ones: what is asked for at once about the same image is encoded once."""
-    paths = [tmp_path / f"{number}.png" for number in range(TASKS)]
-    for number, path in enumerate(paths):
-        Image.new("RGB", (8, 8), (255, number, 0)).save(path)
-    return [path.as_uri() for path in paths]
+    return different_images(tmp_path, TASKS)
 
 
 def test_it_encodes_nothing_that_another_worker_has_taken_over(start, client, image, images):

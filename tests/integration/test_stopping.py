@@ -9,6 +9,7 @@ from typing import Any
 
 import own_app
 import pytest
+from support.different_images import different_images
 from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
@@ -61,7 +62,7 @@ def test_a_stopping_worker_requeues_what_it_cannot_finish_and_ends_without_waiti
     # given: images that hang in their fetch, for longer than the worker may take to stop
     settings = {"allow_private": "true", "drain_timeout_s": "1", "fetch_timeout_s": "50"}
     with WorkerProcess(client.url, tmp_path, **settings) as worker:
-        hanging = [client.classify(site.url(), LABELS) for _ in range(3)]
+        hanging = [client.classify(site.url(f"/{n}"), LABELS) for n in range(3)]
         wait_until(lambda: unacked(broker, KEYS) == 3)
         inspect = plain.control.inspect(timeout=REPLY_S, limit=1)
         wait_until(lambda: all(handle.id in str(inspect.reserved()) for handle in hanging))
@@ -102,11 +103,12 @@ def test_a_worker_that_hangs_or_loses_its_device_ends_itself_and_its_tasks_retur
 
 
 def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answered(
-    tmp_path, client, broker, image
+    tmp_path, client, broker
 ):
     # given: one bad message among good ones, and whoever dies is replaced
-    bad = marked(tmp_path, own_app.LOSES_DEVICE)
-    handles = [client.classify(bad if i == 20 else image, LABELS) for i in range(40)]
+    images = different_images(tmp_path, 40)
+    images[20] = marked(tmp_path, own_app.LOSES_DEVICE)
+    handles = [client.classify(image, LABELS) for image in images]
     with restarted(own_worker(client.url, tmp_path, max_deliveries="3")) as ends:
         wait_until(lambda: broker.hlen(dead_key(DEFAULT_QUEUE)), limit_s=5 * LIMIT_S)
         for i, handle in enumerate(handles):
@@ -119,11 +121,9 @@ def test_a_message_that_ends_each_worker_is_given_up_and_its_neighbours_are_answ
     assert letter.decode() == handles[20].id
 
 
-def test_only_the_guilty_one_of_24_images_that_classify_many_sent_in_chunks_fails(
-    tmp_path, client, image
-):
+def test_only_the_guilty_one_of_24_images_that_classify_many_sent_in_chunks_fails(tmp_path, client):
     guilty = 10  # in the second chunk
-    images = [image] * 24
+    images = different_images(tmp_path, 24)
     images[guilty] = marked(tmp_path, own_app.KILLS)
     settings: dict[str, Any] = {"lease_s": "1", "max_deliveries": "1"}
     with restarted(WorkerProcess(client.url, tmp_path, app="own_app", **settings)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image
 from support.coroutines import run
+from support.different_images import different_images
 from support.waiting import LIMIT_S, wait_until
 from support.worker_process import WorkerProcess
 
@@ -27,14 +27,6 @@ pytestmark = pytest.mark.integration
 
 KEYS = QueueKeys(DEFAULT_QUEUE)
 LABELS = ["red", "blue"]
-
-
-def different_images(folder: Path, count: int) -> list[str]:
-    """URIs: tasks for the same image would share its preparation."""
-    paths = [folder / f"{number}.png" for number in range(count)]
-    for number, path in enumerate(paths):
-        Image.new("RGB", (64, 64), (number % 256, number // 256, 0)).save(path)
-    return [path.as_uri() for path in paths]
 
 
 def is_empty(broker: redis.Redis) -> bool:
@@ -63,7 +55,7 @@ def test_messages_of_tenants_are_answered_and_leave_nothing(
 
 @pytest.mark.slow
 def test_ten_images_are_taken_in_turn_with_those_of_a_tenant_that_has_very_many(
-    client: Client, broker: redis.Redis, redis_url: str, tmp_path: Path, image: str
+    client: Client, broker: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:
     def waiting() -> tuple[int, int]:
         """How many images of each tenant wait, at one moment."""
@@ -71,11 +63,12 @@ def test_ten_images_are_taken_in_turn_with_those_of_a_tenant_that_has_very_many(
         return int(found[0] or 0), int(found[1] or 0)
 
     # given a worker that is busy with very many
-    client.submit_many([image] * 2000, LABELS, tenant="large")
+    images = different_images(tmp_path, 2010)
+    client.submit_many(images[:2000], LABELS, tenant="large")
     with WorkerProcess(redis_url, tmp_path, concurrency="16"):
         wait_until(lambda: waiting()[0] < 1950)
         # when
-        client.submit_many([image] * 10, LABELS, tenant="small")
+        client.submit_many(images[2000:], LABELS, tenant="small")
         first = found = waiting()
         # then, as long as there are some, no more of the others are taken than of these
         while found[1]:

@@ -109,7 +109,7 @@ class HeldSite:
         url: Makes the URL of a path.
     """
 
-    url: Callable[[], str]
+    url: Callable[..., str]
     go: threading.Event
 
 
