@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
+from uuid import uuid4
 
 import pytest
 import redis
 from support.gallery_news import GalleryClient, best
-from support.recipe import EXAMPLES, Recipe
+from support.recipe import EXAMPLES, Recipe, run
 from support.redis_server import new_server
 from support.worker_process import WorkerProcess
 
@@ -17,6 +19,15 @@ UPLOADS = "clip-worker:upload:*"
 STATIC = EXAMPLES / "gallery" / "static"
 STAR = (STATIC / "samples" / "four-small-yellow-solid-stars-on-grass.webp").read_bytes()
 MOON = (STATIC / "samples" / "large-pink-solid-moon-on-the-right-on-sand.webp").read_bytes()
+
+SMALL = """
+import sys
+sys.path.insert(0, {folder!r})
+import limits
+limits.MAX_PICTURES = 1
+import uvicorn
+uvicorn.run("app:app", port=0, timeout_graceful_shutdown=1)
+"""
 
 
 def serve(recipe, redis_url):
@@ -45,6 +56,26 @@ def gallery(http, site):
         yield gallery
 
 
+@pytest.fixture
+def put_labels(shared_worker, tmp_path):
+    """Stores label sets with the command; they are removed afterwards."""
+    names = set()
+
+    def labels(*arguments):
+        url = shared_worker.redis
+        run(sys.executable, "-m", "worker.cli", "labels", *arguments, CLIP_WORKER_REDIS_URL=url)
+
+    def put(name, *each):
+        file = tmp_path / f"{name}.txt"
+        file.write_text("\n".join(each))
+        labels("put", name, str(file))
+        names.add(name)
+
+    yield put
+    for name in names:
+        labels("rm", name, "--yes")
+
+
 def test_pictures_are_tagged_as_they_come_and_again_with_other_labels(gallery):
     # when pictures are added
     gallery.relabel("heart", "moon", "star")
@@ -68,6 +99,30 @@ def test_pictures_are_tagged_as_they_come_and_again_with_other_labels(gallery):
     gallery.wait(lambda news: news["revision"] == 4)
     answers = gallery.wait_for_answers(star, moon)
     assert answers[star]["tags"][0][1] < 0.5 < answers[moon]["tags"][0][1]
+
+
+def test_stored_label_sets_are_offered_and_pictures_are_tagged_with_their_labels(
+    gallery, put_labels
+):
+    # given a set with two versions, and one that has more labels than are shown
+    put_labels("0-places", "a", "b")
+    put_labels("0-places", "grass", "sand")
+    put_labels("0-many", *(f"thing {number}" for number in range(101)))
+    # then the newest version is offered
+    offered = gallery.request("GET", "/options").json()["label_sets"]
+    assert offered["0-places"] == ["grass", "sand"]
+    assert "0-many" not in offered
+
+    # and when it is chosen, all pictures are tagged with it
+    star, _ = gallery.put(STAR)
+    moon, _ = gallery.put(MOON)
+    gallery.wait_for_answers(star, moon)
+    labels = {"label_set": "0-places"}
+    assert gallery.request("PUT", f"{gallery.path}/labels", json=labels).status == 200
+    gallery.wait(lambda news: news["revision"] == 2)
+    answers = gallery.wait_for_answers(star, moon)
+    assert (best(answers[star]), best(answers[moon])) == ("grass", "sand")
+    assert {label for label, _ in answers[star]["tags"]} == {"grass", "sand"}
 
 
 def test_an_upload_is_kept_until_its_picture_is_removed_or_its_gallery_closed(
@@ -113,6 +168,23 @@ def test_what_is_no_picture_says_so_in_a_sentence_and_the_others_are_tagged(gall
         "PUT", f"{gallery.path}/pictures/{star}", headers={"Content-Length": "10000001"}
     )
     assert large.status == 413
+
+
+def test_a_picture_beyond_the_limit_is_refused_in_a_sentence(recipe, http, shared_worker, tmp_path):
+    # given a server whose galleries have at most one picture
+    program = tmp_path / "small.py"
+    program.write_text(SMALL.format(folder=str(EXAMPLES / "gallery")))
+    site = recipe.serve(str(program), REDIS_URL=shared_worker.redis)
+    with GalleryClient(http, site) as gallery:
+        star, status = gallery.put(STAR)
+        assert status == 202
+        # then a second one is refused, and the first may be replaced
+        path = f"{gallery.path}/pictures/{uuid4()}"
+        full = gallery.request("PUT", path, body=MOON)
+        sentence = "A gallery has at most 1 pictures. Remove some."
+        assert (full.status, full.json()["sentence"]) == (409, sentence)
+        assert gallery.put(MOON, star)[1] == 202
+        gallery.wait_for_answers(star)
 
 
 def test_labels_that_the_worker_would_refuse_are_refused_in_a_sentence(gallery):

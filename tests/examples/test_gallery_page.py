@@ -9,6 +9,7 @@ from support.chromium import chromium, findings, install_axe, open_page
 from support.ports import free_port
 from support.recipe import EXAMPLES, Recipe
 
+from clip_worker import Client
 from worker.cli.demo.images import DEMO_IMAGES
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -98,6 +99,29 @@ def test_pictures_are_tagged_tagged_again_looked_at_and_removed(page, expect):
     expect(page.locator(".item")).to_have_count(1)
 
 
+def test_a_stored_label_set_is_in_the_menu_and_the_bars_show_its_labels(
+    browser, site, expect, shared_worker
+):
+    name, labels = "0-shapes", ["a heart", "a moon", "a cross"]
+    with Client(shared_worker.redis) as client:
+        client.put_label_set(name, labels)
+        with open_page(browser, site, **DESKTOP) as page:
+            page.locator("#files").set_input_files([HEARTS, MOON])
+            expect(page.get_by_role("status")).to_have_text("2 pictures tagged")
+            # when
+            menu = page.get_by_label("Choose a set of labels")
+            stored = menu.locator("optgroup[label='Stored label sets'] option")
+            assert name in stored.all_inner_texts()
+            menu.select_option(name)
+            # then
+            expect(card(page, HEARTS.name)).to_have_accessible_name(re.compile("a heart 1"))
+            expect(card(page, MOON.name)).to_have_accessible_name(re.compile("a moon 1"))
+            bars = card(page, MOON.name).locator(".tag .label")
+            assert sorted(bars.all_inner_texts()) == sorted(labels)
+            assert page.locator(".chip .name").all_inner_texts() == labels
+        client.remove_label_set(name)
+
+
 def test_what_is_no_picture_says_so_on_its_card(page, expect):
     notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"}
     large = {"name": "large.bin", "mimeType": "", "buffer": bytes(10_000_001)}
@@ -110,6 +134,21 @@ def test_what_is_no_picture_says_so_on_its_card(page, expect):
     expect(card(page, "large.bin")).to_contain_text("The file has more than 10 MB.")
     expect(card(page, "http://127.0.0.1:1/cat.jpg")).to_contain_text("not on the public web")
     expect(card(page, HEARTS.name)).to_have_accessible_name(re.compile("%"))
+
+
+def test_pictures_beyond_the_limit_are_left_out_and_the_page_says_so(page, expect):
+    def answer(route):
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"max_pictures": 1})
+
+    page.route("**/options", answer)
+    page.reload()
+    page.locator("#files").set_input_files([HEARTS, MOON])
+    expect(page.get_by_role("alert")).to_have_text(re.compile("1 more was left out.$"))
+    expect(page.get_by_role("status")).to_have_text("1 picture tagged")
+    page.locator("#files").set_input_files([HEARTS, MOON])
+    expect(page.get_by_role("alert")).to_have_text(re.compile("2 more were left out.$"))
+    expect(page.locator(".item")).to_have_count(1)
 
 
 def test_labels_and_names_are_text(page, expect):

@@ -69,7 +69,8 @@ function add(sources) {
   const room = options.max_pictures - grid.pictures.size;
   const most = options.max_pictures.toLocaleString("en");
   const leftOut = sources.length - room;
-  const full = `A gallery has at most ${most} pictures. ${leftOut} more were left out.`;
+  const more = leftOut === 1 ? "1 more was" : `${leftOut.toLocaleString("en")} more were`;
+  const full = `A gallery has at most ${most} pictures. ${more} left out.`;
   notice.set("room", leftOut > 0 ? full : "");
   const pictures = sources.slice(0, room).map(({ name, ...source }) => new Picture(name, source));
   if (!pictures.length) return;
