@@ -30,12 +30,15 @@ def ask(app, images, **options):
 
 @pytest.mark.parametrize("way", [{}, AS_CELERY_TASK])
 def test_a_large_message_is_not_failed_while_the_worker_makes_progress(
-    tmp_path, redis_url, plain, image_file, way
+    tmp_path, redis_url, plain, way
 ):
-    image_file.write_bytes(own_app.marked_image(own_app.IS_SLOW))
+    slow = own_app.marked_image(own_app.IS_SLOW)
+    paths = [tmp_path / f"{number}.png" for number in range(MAX_IMAGES)]
+    for path in paths:
+        path.write_bytes(slow)
     options = {"task_timeout_s": str(TIMEOUT_S), "replicas": "1", "max_batch": "8"}
     with WorkerProcess(redis_url, tmp_path, app="own_app", **options):
-        outcomes = ask(plain, [image_file.as_uri()] * MAX_IMAGES, **way).get(LIMIT_S)
+        outcomes = ask(plain, [path.as_uri() for path in paths], **way).get(LIMIT_S)
 
     failed = [outcome["error"] for outcome in outcomes if outcome["status"] != "ok"]
     assert (len(outcomes), failed) == (MAX_IMAGES, [])
@@ -59,7 +62,8 @@ def test_a_large_message_takes_the_room_of_its_images_and_the_others_stay_for_ot
     tmp_path, client, plain, broker, site
 ):
     # given: a queue of messages each of which is more than a worker takes at first
-    messages = [ask(plain, [site.url()] * 32) for _ in range(4)]
+    urls = [site.url(f"/{n}") for n in range(4 * 32)]
+    messages = [ask(plain, urls[n::4]) for n in range(4)]
     with WorkerProcess(client.url, tmp_path, allow_private="true", fetch_timeout_s="600"):
         # then one is in flight, whatever was taken with it, and the others wait in their order
         wait_until(lambda: (unacked(broker, KEYS), broker.llen(DEFAULT_QUEUE)) == (1, 3))

@@ -62,7 +62,7 @@ def test_two_workers_share_a_queue_and_one_that_is_killed_comes_back_without_los
     supervised.start()
     supervised.wait_until_all_are_ready()
     first, second = supervised.workers
-    handles = [client.classify(site.url(), LABELS) for _ in range(400)]
+    handles = [client.classify(site.url(f"/{n}"), LABELS) for n in range(400)]
     wait_until(lambda: len(holders(broker)) == 2)
 
     os.kill(second, signal.SIGKILL)
@@ -97,7 +97,7 @@ def test_a_signal_has_all_workers_finish_what_they_hold(
     supervised.start()
     supervised.wait_until_all_are_ready()
     workers = supervised.workers
-    handles = [client.classify(site.url(), LABELS) for _ in range(8)]
+    handles = [client.classify(site.url(f"/{n}"), LABELS) for n in range(8)]
     wait_until(lambda: unacked(broker, KEYS) == 8)
 
     if as_a_service:  # systemd sends the signal to each process
@@ -117,7 +117,7 @@ def test_a_signal_has_all_workers_finish_what_they_hold(
 def test_a_second_ctrl_c_requeues_everything_and_ends_all_at_once(supervised, client, broker, site):
     supervised.start()
     supervised.wait_until_all_are_ready()
-    handles = [client.classify(site.url(), LABELS) for _ in range(8)]
+    handles = [client.classify(site.url(f"/{n}"), LABELS) for n in range(8)]
     wait_until(lambda: unacked(broker, KEYS) == 8)
     supervised.send_signal(signal.SIGINT)
     wait_until(lambda: supervised.log.count("Warm shutdown") == 2, lambda: supervised.log)
