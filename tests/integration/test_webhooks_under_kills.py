@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from support.different_images import different_images
 from support.redis_server import RedisServer
 from support.scripted_server import scripted_server
 from support.waiting import wait_until
@@ -59,7 +60,7 @@ class FlakyReceiver:
 
 
 def test_each_end_is_delivered_although_workers_are_killed_and_the_receiver_fails(
-    server: RedisServer, tmp_path: Path, image: str
+    server: RedisServer, tmp_path: Path
 ) -> None:
     receiver = FlakyReceiver()
     settings = {
@@ -77,7 +78,8 @@ def test_each_end_is_delivered_although_workers_are_killed_and_the_receiver_fail
         with scripted_server(receiver.script) as hooks, Client(server.url) as client:
             for worker in workers:
                 worker.start()
-            handles = client.submit_many([image] * TASKS, ["red"], webhook=hooks.url("/hook"))
+            images = different_images(tmp_path, TASKS)
+            handles = client.submit_many(images, ["red"], webhook=hooks.url("/hook"))
             for kill in range(KILLS):
                 # a worker dies whenever some more were delivered
                 wait_until(lambda kill=kill: len(receiver.tasks()) > kill * TASKS // 10)  # type: ignore[misc]  # its default
