@@ -114,7 +114,7 @@ class Sender:
         _check_regular(item.path, item.image)
         # The worker decides what is too large for it.
         data = read_image(item.path, item.image, REDIS_MAX_BYTES)
-        return self._patiently(lambda: self._client.upload(data)), len(data)
+        return self._patiently(lambda: self._client.upload(data, name=item.image)), len(data)
 
     def _submit(self, ready: Sequence[tuple[Item, str, int]], prefix: str) -> list[SentItem]:
         requests: list[Any] = [

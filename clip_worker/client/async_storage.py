@@ -82,6 +82,7 @@ class AsyncStorage:
         ttl_s: float = DEFAULT_TTL_S,
         keep: bool = False,
         shrink_to: int | None = None,
+        name: str | None = None,
     ) -> str:
         """Store an image's bytes in Redis for a while; see `Client.upload`.
 
@@ -94,7 +95,7 @@ class AsyncStorage:
             ServiceError: `NO_PILLOW`: Pillow is not installed, for `shrink_to`.
             QueueUnavailableError: Redis can't be reached or is full.
         """
-        prepare = partial(self._prepared, data, ttl_s, shrink_to, keep=keep)
+        prepare = partial(self._prepared, data, ttl_s, shrink_to, keep=keep, name=name)
         is_quick = isinstance(data, Bytes) and len(data) <= SMALL_BYTES and shrink_to is None
         uri, commands = prepare() if is_quick else await asyncio.to_thread(prepare)
         with translated(self.url):
@@ -113,10 +114,16 @@ class AsyncStorage:
             await self._parts.commands(*command)
 
     def _prepared(
-        self, data: Bytes | os.PathLike[str], ttl_s: float, shrink_to: int | None, *, keep: bool
+        self,
+        data: Bytes | os.PathLike[str],
+        ttl_s: float,
+        shrink_to: int | None,
+        *,
+        keep: bool,
+        name: str | None,
     ) -> tuple[str, list[tuple[Any, ...]]]:
         encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
-        return put_commands(encoded, ttl_s, keep=keep)
+        return put_commands(encoded, ttl_s, keep=keep, name=name)
 
     async def put_label_set(  # noqa: PLR0913  # each is an option of its own, and by name
         self,

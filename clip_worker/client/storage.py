@@ -62,6 +62,7 @@ class Storage:
         ttl_s: float = DEFAULT_TTL_S,
         keep: bool = False,
         shrink_to: int | None = None,
+        name: str | None = None,
     ) -> str:
         """Store an image's bytes in Redis for a while, for workers that can't read your files.
 
@@ -74,6 +75,8 @@ class Storage:
             keep: Whether it is kept for that long, whatever tasks use it.
             shrink_to: Largest shortest side, in pixels: a larger image is made smaller first, with
                 Pillow, and sent as JPEG, or as PNG if it has transparency.
+            name: How it is called in errors, logs and stores of embeddings, such as its path; the
+                last 255 characters are kept. The URI contains it.
 
         Returns:
             A URI for `classify`. The same bytes are stored once.
@@ -87,7 +90,7 @@ class Storage:
         """
         encoded = prepared_upload(data, self._max_upload_bytes, ttl_s, shrink_to)
         with translated(self.url):
-            return UploadStore(self._redis, ttl_s).put(encoded, keep=keep)
+            return UploadStore(self._redis, ttl_s).put(encoded, keep=keep, name=name)
 
     def discard(self, uri: str) -> None:
         """Give up an upload whose task was not sent, for instance because the queue is full.

@@ -9,28 +9,31 @@ import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from clip_worker.contract.http_url import HttpUrl
 from clip_worker.contract.text import LONE_SURROGATE, is_text
 from clip_worker.contract.uri_errors import bad_uri
 from clip_worker.errors import InvalidRequestError
-from clip_worker.quoting import shown_uri
+from clip_worker.quoting import shown_uri, without_secrets
 
 MAX_URI_CHARS = 8192  # except for data:, which contains the image itself
 MAX_IMAGE_BYTES = 64 * 1024 * 1024  # by default: CLIP_WORKER_MAX_BYTES, max_upload_bytes
 UPLOAD_PREFIX = "redis://uploads/"
+MOST_NAME_CHARS = 255  # of an upload's name, each of up to 12 characters when encoded
 
 # Two characters at least: in C:\cat.jpg the C is a drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PERCENT_ENCODED = ("http", "https", "file", "redis")
-_UPLOAD = re.compile(rf"{UPLOAD_PREFIX}([0-9a-f]{{64}})(?:#([0-9A-Za-z_-]{{1,64}}))?")
+_NAME = "[0-9A-Za-z._~%/-]{1,4000}"
+_CLAIM = "[0-9A-Za-z_-]{1,64}"
+_UPLOAD = re.compile(rf"{UPLOAD_PREFIX}([0-9a-f]{{64}})(?:/{_NAME})?(?:#({_CLAIM}))?")
 
 
 class Upload(NamedTuple):
-    """What a `redis://uploads/<sha256>#<claim>` URI names.
+    """What a `redis://uploads/<sha256>/<name>#<claim>` URI names; its name is for readers.
 
     Attributes:
         digest: SHA-256 of the bytes, 64 hex digits in lower case.
@@ -127,9 +130,9 @@ def is_upload(uri: str) -> bool:
 
 
 def upload_digest(uri: str) -> str:
-    """The SHA-256 that a `redis://uploads/<sha256>#<claim>` URI names, 64 hex digits.
+    """The SHA-256 that a `redis://uploads/<sha256>/<name>#<claim>` URI names, 64 hex digits.
 
-    The claim may be missing.
+    The name and the claim may be missing.
 
     Raises:
         InvalidRequestError: Any other host, path or form.
@@ -149,6 +152,26 @@ def find_upload(uri: str) -> Upload | None:
     """
     match = uri.startswith("redis:") and _UPLOAD.fullmatch(uri)
     return Upload(match[1], match[2] or "") if match else None
+
+
+def upload_uri(digest: str, claim: str = "", name: str | None = None) -> str:
+    """The URI of an upload.
+
+    >>> upload_uri(64 * "0", "5f3c", "cats/my cat.jpg").removeprefix(UPLOAD_PREFIX + 64 * "0")
+    '/cats/my%20cat.jpg#5f3c'
+
+    Args:
+        digest: SHA-256 of the bytes, 64 hex digits in lower case.
+        claim: Keeps the upload until a task uses it.
+        name: How readers know it; of a long one the end is kept.
+    """
+    shown = quote(name[-MOST_NAME_CHARS:], safe="/", errors="replace") if name else ""
+    return f"{UPLOAD_PREFIX}{digest}{shown and f'/{shown}'}{claim and f'#{claim}'}"
+
+
+def stored_uri(uri: str) -> str:
+    """An image's URI as stores of embeddings keep it: without secrets, and without a claim."""
+    return uri.partition("#")[0] if find_upload(uri) else without_secrets(uri)
 
 
 def find_uploads(images: Iterable[object]) -> list[Upload]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from redis.exceptions import RedisError
 
 from clip_worker.contract.keys import upload_key, upload_users_key
-from clip_worker.contract.uri import UPLOAD_PREFIX, upload_digest
+from clip_worker.contract.uri import upload_digest, upload_uri
 from clip_worker.contract.uri_errors import too_large
 from clip_worker.errors import ImageUnavailableError, InvalidRequestError, TemporaryError
 from clip_worker.quoting import shown_uri
@@ -46,8 +46,8 @@ class UploadStore:
         self._redis = redis_client
         self._ttl_s = ttl_s
 
-    def put(self, data: bytes, *, keep: bool = False) -> str:
-        """Store an image and return its URI, `redis://uploads/<sha256>#<claim>`.
+    def put(self, data: bytes, *, keep: bool = False, name: str | None = None) -> str:
+        """Store an image and return its URI, `redis://uploads/<sha256>/<name>#<claim>`.
 
         The same bytes are stored once; storing them again restarts their lifetime.
 
@@ -55,12 +55,13 @@ class UploadStore:
             data: The bytes of an image file.
             keep: Whether it is kept until it expires; else it is deleted with its last task. Then
                 the URI has no claim.
+            name: How readers of the URI know it.
 
         Raises:
             InvalidRequestError: `EMPTY_UPLOAD`.
             TemporaryError: `UPLOAD_STORE`: Redis can't be reached, or is full.
         """
-        uri, commands = put_commands(data, self._ttl_s, keep=keep)
+        uri, commands = put_commands(data, self._ttl_s, keep=keep, name=name)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for command in commands:
@@ -135,7 +136,9 @@ class UploadStore:
         ]
 
 
-def put_commands(data: bytes, ttl_s: float, *, keep: bool) -> tuple[str, list[tuple[Any, ...]]]:
+def put_commands(
+    data: bytes, ttl_s: float, *, keep: bool, name: str | None = None
+) -> tuple[str, list[tuple[Any, ...]]]:
     """An image's URI, and the commands that store it, in order; see `UploadStore.put`.
 
     The claim comes before the image, or a task that ends in between could delete it.
@@ -154,7 +157,7 @@ def put_commands(data: bytes, ttl_s: float, *, keep: bool) -> tuple[str, list[tu
         ("SET", upload_key(digest), data, "PX", ttl_ms),
         ("PEXPIRE", users, ttl_ms),
     ]
-    return UPLOAD_PREFIX + digest + ("" if keep else f"#{claim}"), commands
+    return upload_uri(digest, "" if keep else claim, name), commands
 
 
 def discard_command(uri: str) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import redis
 from celery import Celery
+from support.image_zoo import photo
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 
@@ -105,6 +106,19 @@ def test_an_image_finds_itself_first_and_its_upload_is_deleted(
     assert found.hits[0].cosine == pytest.approx(1, abs=1e-3)
     with redis.Redis.from_url(searching.redis) as server:
         wait_until(lambda: not server.keys("clip-worker:upload:*"), lambda: searching.log)
+
+
+def test_an_upload_is_found_by_its_name(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "new.png"
+    photo((80, 60), 7).save(path)
+    uri = client.upload(path, name="holidays/new.png")
+    assert client.classify(uri, ["a red circle"]).get(timeout=WAIT_S).predictions
+
+    def found() -> set[str]:
+        return {hit.image for hit in client.search("a photo", k=100).get(timeout=WAIT_S).hits}
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    wait_until(lambda: f"redis://uploads/{digest}/holidays/new.png" in found(), found)
 
 
 def test_coroutines_search_too(searching: WorkerProcess) -> None:

@@ -369,6 +369,7 @@ def test_images_are_the_same_if_their_uris_are_apart_from_an_uploads_claim() -> 
 
     upload = "redis://uploads/" + 64 * "0"
     assert image(f"{upload}#a") == image(f"{upload}#b") == image(upload)
+    assert image(f"{upload}/cat.jpg#a") == image(upload)
     different = {f"{URI}?size=1", f"{URI}?size=2", f"{URI}#a", URI.upper(), URI}
     assert len({image(uri) for uri in different}) == len(different)
 

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.failure import code_of, failure_of
 
+from clip_worker.contract.uri import find_upload, stored_uri, validate_uri
 from clip_worker.errors import TemporaryError
 from clip_worker.redis.uploads import SMALL_BYTES, UploadStore
 from clip_worker.redis.url import connect
@@ -37,6 +38,36 @@ def test_an_upload_is_read_by_the_digest_of_its_bytes(store):
     assert plain == "redis://uploads/" + hashlib.sha256(b"picture").hexdigest()
     assert len(claim) == 16
     assert store.get(uri) == store.get(plain) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cats/my cat.jpg", "cats/my%20cat.jpg"),
+        ("/grün@x?#.jpg", "/gr%C3%BCn%40x%3F%23.jpg"),
+        ("broken \udcff.jpg", "broken%20%3F.jpg"),
+        ("..", ".."),
+        (300 * "a" + ".jpg", 251 * "a" + ".jpg"),
+        (300 * "\U0001f408", 255 * "%F0%9F%90%88"),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_name_of_an_upload_is_for_readers_only(store, name, shown, keep):
+    uri = store.put(b"picture", name=name, keep=keep)
+
+    assert validate_uri(uri) == uri
+    digest = hashlib.sha256(b"picture").hexdigest()
+    plain, _, claim = uri.partition("#")
+    assert plain == "redis://uploads/" + digest + (f"/{shown}" if shown else "")
+    assert find_upload(uri) == (digest, claim)
+    assert bool(claim) is not keep
+    assert stored_uri(uri) == plain
+    assert store.get(uri) == b"picture"
+
+    store.discard(uri)
+    if not keep:
+        assert code_of(store.get, plain) == "UPLOAD_NOT_FOUND"
 
 
 def test_an_upload_is_kept_for_each_claim_or_for_its_whole_lifetime(server, store):

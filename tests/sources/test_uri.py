@@ -28,6 +28,7 @@ DIGEST = "ab" * 32
         "file:///data/cat.jpg",
         "file:/data/cat.jpg",
         f"redis://uploads/{DIGEST}",
+        f"redis://uploads/{DIGEST}/cats/my%20cat.jpg#5f3c",
         "s3://bucket/cat.jpg",
         "s3://bucket/my cat%20(1).jpg",
         "whatever://some/thing",
@@ -72,7 +73,17 @@ def test_a_path_is_not_a_uri_and_the_error_says_what_to_write(path, advice):
         "data:image/jpeg;base64",
         *("file://server/share/cat.jpg", "file:cat.jpg", "file:///a?b", "file:///a#b"),
         "file:///a%00b",
-        *(f"redis://uploads/{name}" for name in ("g" * 64, "a" * 63, f"{DIGEST}/x")),
+        *(
+            f"redis://uploads/{name}"
+            for name in (
+                "g" * 64,
+                "a" * 63,
+                f"{DIGEST}/",
+                f"{DIGEST}/x?y",
+                f"{DIGEST}/@x",
+                f"{DIGEST}x",
+            )
+        ),
         f"redis://elsewhere:6379/{DIGEST}",
         "s3://bucket/my\ncat.jpg",
     ],

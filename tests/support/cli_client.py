@@ -48,7 +48,8 @@ class FakeClient:
     def ping(self) -> None:
         pass
 
-    def upload(self, data: bytes, *, ttl_s: float) -> str:
+    def upload(self, data: bytes, *, ttl_s: float, name: str) -> str:
+        del ttl_s, name
         self.uploads.append(data)
         return f"redis://uploads/{len(self.uploads) - 1}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_worker.quoting import without_secrets
+from clip_worker.contract.uri import stored_uri
 from worker.embeddings.store import Embedding
 from worker.pipeline.batch_thread import BatchThread
 from worker.pipeline.store_health import StoreHealth
@@ -60,7 +60,7 @@ class EmbeddingWriter:
         """
         rows = features.numpy()
         embeddings = [
-            Embedding(task.content, without_secrets(task.image), rows[row])
+            Embedding(task.content, stored_uri(task.image), rows[row])
             for row, task in enumerate(tasks)
             if task.content is not None and np.isfinite(rows[row]).all()
         ]

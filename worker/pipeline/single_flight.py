@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from clip_worker.contract.uri import is_upload
+from clip_worker.contract.uri import find_upload
 from worker.pipeline.error_translation import expired
 from worker.pipeline.image_task import ImageTask, is_late, sharers
 
@@ -115,7 +115,8 @@ class SingleFlight:
 
 def image_of(task: ImageTask) -> str:
     """What tasks for the same image have in common: the URI, without an upload's claim."""
-    return task.image.partition("#")[0] if is_upload(task.image) else task.image
+    upload = find_upload(task.image)
+    return upload.digest if upload else task.image
 
 
 def take_times(follower: ImageTask, leader: ImageTask) -> None:

@@ -102,4 +102,4 @@ class _Sender:
             return image.name
         # The worker decides what is too large for it.
         data = read_image(image.path, image.name, REDIS_MAX_BYTES)
-        return self._client.upload(data, ttl_s=UPLOAD_TTL_S)
+        return self._client.upload(data, ttl_s=UPLOAD_TTL_S, name=image.name)
