@@ -25,7 +25,7 @@ def test_what_a_dead_worker_held_is_taken_over_and_what_a_living_one_holds_is_no
     # given a worker that dies with tasks in flight, and then a clock that is set back
     with WorkerProcess(redis_url, tmp_path, name="dead", **SETTINGS):
         wait_until(lambda: broker.exists(KEYS.tick))
-        handles = client.submit_many([site.url()] * 30, LABELS)
+        handles = client.submit_many([site.url(f"/{n}") for n in range(30)], LABELS)
         wait_until(lambda: unacked(broker, KEYS) > 0)
     assert unacked(broker, KEYS) > 0
     redis_clock.set_back(broker, KEYS, HOUR_S)

@@ -6,11 +6,13 @@ Restarts and failovers are in test_failover.py and test_torture.py.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
 
 import pytest
+from support.different_images import different_images
 from support.queue_state import unacked
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
@@ -30,6 +32,7 @@ OUTAGE_S = 7.0  # longer than any connection waits for a reply
 PARTITION_S = 12.0
 TASKS = 40
 MANY = 50
+DIFFERENT = 500  # more than two workers hold at a time
 ROOM_BYTES = 1_000_000
 
 
@@ -70,16 +73,17 @@ def test_an_outage_costs_a_worker_time_and_nothing_else(server, tmp_path, image,
         Client(server.url) as client,
     ):
         client.classify(image, LABELS).get(WAIT_S)
+        images = different_images(tmp_path, 11 * TASKS)
         # given tasks in flight and tasks that wait when it begins
-        handles = client.submit_many([site.url()] * 4, LABELS)
+        handles = client.submit_many([site.url(f"/{n}") for n in range(4)], LABELS)
         wait_until(lambda: unacked(server.client(), KEYS) == 4)
-        handles += client.submit_many([image] * TASKS, LABELS)
+        handles += client.submit_many(images[:TASKS], LABELS)
         outage_s, end = getattr(Trouble(server, proxy), kind)()
         site.go.set()
         time.sleep(outage_s)
         end()
         # then all of them are answered, and later ones too: no slot was lost
-        handles += client.submit_many([image] * 10 * TASKS, LABELS)
+        handles += client.submit_many(images[TASKS:], LABELS)
         for handle in handles:
             assert handle.get(WAIT_S).predictions
         wait_until(lambda: unacked(server.client(), KEYS) == 0)
@@ -94,7 +98,7 @@ def test_an_outage_costs_a_worker_time_and_nothing_else(server, tmp_path, image,
 
 def test_workers_start_on_a_redis_that_is_full_of_messages_and_empty_it(server, tmp_path, image):
     with Client(server.url) as client:
-        handles = fill_with_messages(server, client, image)
+        handles = fill_with_messages(server, client, different_images(tmp_path, DIFFERENT))
         assert len(handles) > 2 * MANY
 
         # when two workers start
@@ -112,18 +116,21 @@ def test_workers_start_on_a_redis_that_is_full_of_messages_and_empty_it(server, 
             assert (first.stop(), second.stop()) == (0, 0)
 
 
-def fill_with_messages(server, client, image):
+def fill_with_messages(server, client, images):
     """Send until nothing more is taken: not a message, nor the least of all writes."""
     redis = server.client()
     redis.config_set("maxmemory", redis.info("memory")["used_memory"] + ROOM_BYTES)
     # The first are such as Celery runs, which stores their results itself.
-    task = client._app.signature(CLASSIFY, kwargs={"image": image, "labels": LABELS})
+    task = client._app.signature(CLASSIFY, kwargs={"labels": LABELS})
     task.link_error(client._app.signature("no.such.task"))
-    handles = [client.handle(str(task.apply_async(queue="clip").id)) for _ in range(MANY)]
+    task.set(queue=DEFAULT_QUEUE)
+    messages = [task.clone(kwargs={"image": image}) for image in images[:MANY]]
+    handles = [client.handle(str(message.apply_async().id)) for message in messages]
+    left = itertools.cycle(images)
     for count in (MANY, 1):
         with contextlib.suppress(QueueUnavailableError):
             while True:
-                handles += client.submit_many([image] * count, LABELS)
+                handles += client.submit_many(list(itertools.islice(left, count)), LABELS)
     with pytest.raises(QueueUnavailableError, match="memory is full"):
-        client.submit_many([image], LABELS)
+        client.submit_many(images[:1], LABELS)
     return handles
