@@ -188,14 +188,14 @@ def first_rows(table: Path, images: int) -> Path:
 
 
 @contextmanager
-def running_worker(server: Server, app: str, pictures: Path) -> Iterator[None]:
-    """A worker of an application, ready for tasks."""
+def running_worker(server: Server, app: str, pictures: Path, max_batch: int = 256) -> Iterator[int]:
+    """A worker of an application, ready for tasks; the port of its metrics."""
     port = find_free_port()
     environment = {
         "CLIP_WORKER_REDIS_URL": server.url,
         "CLIP_WORKER_QUEUE": QUEUE,
         "CLIP_WORKER_MODEL": "demo",
-        "CLIP_WORKER_MAX_BATCH": "256",
+        "CLIP_WORKER_MAX_BATCH": str(max_batch),
         "CLIP_WORKER_FILE_ROOTS": str(pictures),
         "CLIP_WORKER_METRICS_PORT": str(port),
     }
@@ -204,7 +204,7 @@ def running_worker(server: Server, app: str, pictures: Path) -> Iterator[None]:
         wait_until(
             lambda: is_ready(port), program.check, every_s=0.5, what="the worker to be ready"
         )
-        yield
+        yield port
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ class Bench:
 
     def __init__(self, **bounds: int) -> None:
         self.now = 100.0
-        given = {"floor": 8, "ceiling": 1000, "initial": 64} | bounds
+        given = {"floor": 8, "ceiling": 1000, "initial": 64, "batch": 32} | bounds
         self.prefetch = Prefetch(**given, ahead_s=2.0, clock=lambda: self.now)
 
     def run(
@@ -43,6 +43,16 @@ def test_before_anything_is_known_the_first_window_holds_within_its_bounds(ceili
 )
 def test_a_worker_holds_what_it_will_need_soon(rate: float, fetch_s: float, window: int) -> None:
     assert Bench().run(rate=rate, seconds=10, fetch_s=fetch_s) == window
+
+
+def test_messages_are_taken_when_there_is_room_for_a_batch_or_for_a_part_of_the_window() -> None:
+    bench = Bench()
+    assert bench.prefetch.step == 4  # of 64
+
+    assert bench.run(rate=1000, seconds=10) == 1000
+    assert bench.prefetch.step == 32
+
+    assert Bench(initial=1, floor=1).prefetch.step == 1
 
 
 def test_an_idle_time_does_not_make_a_quick_worker_timid() -> None:

@@ -80,7 +80,7 @@ class Stage:
         self.consumer = QueueConsumer(
             queues=["celery"],
             open_queue=lambda _: self.queue,
-            prefetch=Prefetch(floor=floor, ceiling=8, initial=8),
+            prefetch=Prefetch(floor=floor, ceiling=8, initial=8, batch=8),
             lease_s=2,
             worker="w",
             policy=DeliveryPolicy(**(usual | policy)),

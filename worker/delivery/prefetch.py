@@ -28,21 +28,24 @@ class Prefetch:
         floor: Least window.
         ceiling: Greatest window.
         initial: Window until the first measurement.
+        batch: Most images for which there must be room before more are taken.
         ahead_s: Work to have in flight beyond what preparation needs, in seconds.
         clock: Seconds, monotonic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a number, by name
         self,
         *,
         floor: int,
         ceiling: int,
         initial: int,
+        batch: int,
         ahead_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._floor = min(floor, ceiling)
         self._ceiling = ceiling
+        self._batch = batch
         self._ahead_s = ahead_s
         self._clock = clock
         self._finished = 0
@@ -56,6 +59,15 @@ class Prefetch:
     def size(self) -> int:
         """The window, as `window` gave it last."""
         return self._window
+
+    @property
+    def step(self) -> int:
+        """Images for which there must be room before more are taken.
+
+        One by one would be slow; but while a worker takes none, tenants wait for their turn. A
+        window has two seconds of work or more, so this is at most some eighth of a second's.
+        """
+        return max(1, min(self._batch, self._window // 16))
 
     def finished(self, count: int) -> None:
         """Count images that ended; one that is lost between two threads does no harm."""

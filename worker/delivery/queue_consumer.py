@@ -252,27 +252,26 @@ class QueueConsumer:
             except RedisError as error:  # then it lapses by itself
                 logger.warning("Can't end the lease on queue %r: %s", queue.name, error)
 
-    def _room(self) -> tuple[int, int]:
-        """For how many more images there is room, and how many have room in all."""
+    def _room(self) -> int:
+        """For how many more images there is room."""
         busy, handler = self.in_flight.busy, self._handler
         window = self._prefetch.window(busy, handler.preparation_s())
         resting = min(handler.resting(), MORE_RESTING * window)
-        return window + resting - busy, window
+        return window + resting - busy
 
     def _most(self) -> int:
         """How many messages to take, if they are as large as those that were taken last."""
         self._polled()
         if self.in_flight.size_bytes >= MOST_BYTES or self._handler.is_full():
             return 0
-        room, window = self._room()
-        # Not one by one, or each would cost a round trip; but never run dry.
-        if room < max(1, window // 4) and self.in_flight.busy > 0:
+        room = self._room()
+        if room < self._prefetch.step and self.in_flight.busy > 0:
             return 0
         return math.ceil(room / self._usual_size)
 
     def _receive(self, taken: Sequence[Delivery]) -> None:
         read = list(filter(self._router.read, taken))
-        kept, rest = split(read, self._room()[0], MOST_SUSPECTS - self.in_flight.suspects)
+        kept, rest = split(read, self._room(), MOST_SUSPECTS - self.in_flight.suspects)
         self._usual_size = sum(d.size for d in read) / len(read) if read else 1.0
         new, copies = self.in_flight.add(kept)
         self.taken_messages += len(new)

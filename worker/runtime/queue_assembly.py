@@ -81,6 +81,7 @@ def build_queue_consumer(  # noqa: PLR0913  # what a process is given at its sta
             floor=FLOOR_A_REPLICA * replicas,
             ceiling=settings.concurrency or max(LEAST_CEILING, 8 * settings.largest_batch),
             initial=2 * settings.largest_batch,
+            batch=settings.largest_batch,
         ),
         lease_s=settings.lease_s,
         policy=_policy(settings, posts_webhooks=poster is not None),
