@@ -70,7 +70,7 @@ def _room(redis: ExaminedRedis, budget_bytes: int) -> Finding:
     room = limit or int(redis.info.get("total_system_memory", 0))
     budget = f"Embeddings may take {shown_bytes(budget_bytes)} ({BUDGET})"
     if not room:
-        return ok(f"{budget}, and Redis has no limit that it tells.")
+        return ok(f"{budget}, and Redis reports no limit.")
     whose = "that Redis may take (maxmemory)" if limit else "of its machine, without a maxmemory"
     found = f"{budget} of the {shown_bytes(room)} {whose}."
     if budget_bytes > NEARLY_FULL * room:
