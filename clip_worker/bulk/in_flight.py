@@ -46,9 +46,8 @@ class InFlight:
         self._clock = clock
         self._sent: dict[str, SentItem] = {}
         self._bytes = 0
-        self._read_at = 0.0
         self._pause_s = 0.0
-        self._reached_at = self._ended_at = clock()
+        self._read_at = self._reached_at = self._ended_at = clock()
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -71,7 +70,7 @@ class InFlight:
     def add(self, sent: Iterable[SentItem]) -> None:
         """Note what was sent."""
         if not self._sent:
-            self._ended_at = self._reached_at = self._clock()
+            self._read_at = self._reached_at = self._ended_at = self._clock()
         for each in sent:
             self._sent[each.handle.id] = each
             self._bytes += each.size

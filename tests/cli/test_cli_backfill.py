@@ -63,6 +63,18 @@ def backfill(capsys: pytest.CaptureFixture[str]) -> Backfill:
     return backfill
 
 
+@pytest.fixture
+def ctrl_c(workers: AnsweringWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C while the first images are worked on, and five are in flight at most."""
+    monkeypatch.setitem(BulkRun.__init__.__kwdefaults__ or {}, "in_flight", 5)
+
+    def interrupt(_uri: str) -> None:
+        workers.fails = lambda _uri: None
+        os.kill(os.getpid(), signal.SIGINT)
+
+    workers.fails = interrupt
+
+
 def rows(name: str = "out.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(name).read_text().splitlines()]
 
@@ -118,18 +130,11 @@ def test_failures_are_counted_by_code_and_sent_again_on_demand(
     assert (status, len(rows())) == (0, 30)
 
 
-@pytest.mark.usefixtures("table")
+@pytest.mark.usefixtures("table", "ctrl_c")
 def test_ctrl_c_ends_in_order_and_the_same_command_continues(
-    backfill: Backfill, workers: AnsweringWorkers, monkeypatch: pytest.MonkeyPatch
+    backfill: Backfill, workers: AnsweringWorkers
 ) -> None:
-    # given a Ctrl-C while the first images are worked on
-    monkeypatch.setitem(BulkRun.__init__.__kwdefaults__ or {}, "in_flight", 5)
-
-    def interrupt(_uri: str) -> None:
-        workers.fails = lambda _uri: None
-        os.kill(os.getpid(), signal.SIGINT)
-
-    workers.fails = interrupt
+    # given
     before = signal.getsignal(signal.SIGINT)
     # when
     status, printed = backfill()
@@ -170,18 +175,11 @@ def test_a_changed_table_or_option_is_refused(
     assert len(rows()) == 30
 
 
-@pytest.mark.usefixtures("table")
+@pytest.mark.usefixtures("table", "ctrl_c")
 def test_a_run_may_be_continued_for_another_tenant(
-    backfill: Backfill, workers: AnsweringWorkers, monkeypatch: pytest.MonkeyPatch
+    backfill: Backfill, workers: AnsweringWorkers
 ) -> None:
     # given a run that was stopped
-    monkeypatch.setitem(BulkRun.__init__.__kwdefaults__ or {}, "in_flight", 5)
-
-    def interrupt(_uri: str) -> None:
-        workers.fails = lambda _uri: None
-        os.kill(os.getpid(), signal.SIGINT)
-
-    workers.fails = interrupt
     assert backfill("--tenant", "shop:7")[0] == 130
     before = len(workers.images)
     assert workers.tenants == ["shop:7"] * before

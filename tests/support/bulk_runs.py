@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,6 +73,7 @@ class AnsweringWorkers:
         tenants: Whose they are; None for nobody's.
         fails: As above.
         is_away: Whether they do nothing.
+        at_once: Maximum number of messages that they answer in a call.
     """
 
     def __init__(
@@ -81,13 +84,18 @@ class AnsweringWorkers:
         self.images: list[str] = []
         self.tenants: list[str | None] = []
         self.is_away = False
+        self.at_once = sys.maxsize
 
     def __call__(self, _seconds: float = 0.0) -> None:
+        for message in itertools.islice(self._messages(), self.at_once):
+            self.tenants.append(json.loads(message)["headers"].get(TENANT_HEADER))
+            self._answer(*read_message(message))
+
+    def _messages(self) -> Iterator[bytes]:
         keys = QueueKeys(DEFAULT_QUEUE)
         for name in (*keys.lists, *self._redis.keys(f"{keys.tenant_base}:[0369]:*")):
             while not self.is_away and (message := self._redis.rpop(name)):
-                self.tenants.append(json.loads(message)["headers"].get(TENANT_HEADER))
-                self._answer(*read_message(message))
+                yield message
 
     def _answer(self, task_id: str, arguments: dict[str, Any]) -> None:
         image = arguments["image"]
