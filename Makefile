@@ -21,12 +21,12 @@ setup: $(VENV)/.dev-stamp ## make .venv with all that the other targets need
 demo: $(VENV)/.runtime-stamp ## start Redis and a worker, tag 2,000 images, show the result
 	@$(VENV)/bin/clip-worker demo $(ARGS)
 
-test: $(VENV)/.dev-stamp ## run the tests that are not slow, with a real Redis: 5 minutes
+test: $(VENV)/.dev-stamp ## run the tests that are not slow, with a real Redis: 13 minutes on two cores
 	@scripts/ensure_redis.sh
 	@scripts/ensure_deploy_tools.sh
 	@$(PYTEST) -m "not slow" --timeout 300 $(ARGS)
 
-test-all: test ## run all tests: those of `make test`, then the slow ones
+test-all: test ## run all tests: those of `make test`, then the slow ones: 45 minutes more
 	@$(PYTEST) -m slow --timeout 900 $(ARGS) || [ $$? -eq $(NONE_SELECTED) ]
 
 torture: $(VENV)/.dev-stamp ## kill, stop and cut off workers for minutes, account for every task; CELERY=newest

@@ -67,7 +67,8 @@ make_venv() {
 require_space() {
     local free_gb
     free_gb=$(($(df -Pk . | awk 'NR == 2 {print $4}') / 1000000))
-    [ "$free_gb" -ge "$1" ] || fail "$free_gb GB are free on this disk, $1 GB are needed"
+    [ "$free_gb" -ge "$1" ] || fail "$free_gb GB are free on the disk of $PWD, and the packages take" \
+        "$1 GB while they are unpacked; free some, or use a smaller torch (see CONTRIBUTING.md)"
 }
 
 announce_torch() {
