@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from clip_worker.errors import ServiceError
 from clip_worker.sinks.jsonl import JsonlSink
 from clip_worker.sinks.parquet import ParquetSink
 from clip_worker.sinks.sidecars import JsonSidecar, SidecarSink
+from clip_worker.sinks.sql import SqlSink
+
+EXTRA = 3  # https://www.sqlite.org/pragma.html#pragma_synchronous
 
 
 @pytest.fixture
@@ -128,3 +132,22 @@ def test_a_full_disk_while_a_part_is_written_leaves_its_lines(
     again.close()
     (part,) = folder.iterdir()
     assert part.name.startswith("part-")
+
+
+def test_sqlite_removes_its_journal_durably(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.dbapi2.connect
+
+    def noted_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", noted_connect)
+    sink = SqlSink(f"sqlite:///{tmp_path / 'r.db'}", "results")
+    sink.open(None)
+    assert opened
+    for each in opened:
+        assert each.execute("PRAGMA synchronous").fetchone() == (EXTRA,)
+    sink.close()
