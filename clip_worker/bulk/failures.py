@@ -12,6 +12,7 @@ from clip_worker import errors
 from clip_worker.errors import ExpiredError, ServiceError, TemporaryError
 from clip_worker.feeds.item import Item
 from clip_worker.quoting import quote, without_secrets
+from clip_worker.sinks.record import plain_value
 
 if TYPE_CHECKING:
     from clip_worker.contract.results import Failure
@@ -35,7 +36,7 @@ def failure_record(row: Row) -> dict[str, Any]:
         "key": item.key,
         "image": item.image,
         "path": None if item.path is None else str(item.path),
-        "fields": dict(item.fields),
+        "fields": plain_value(item.fields),
         **failure.model_dump(),
         "ended_at": round(row.ended_at, 3),
     }

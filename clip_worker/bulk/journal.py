@@ -119,7 +119,7 @@ class Journal:
             self._database.insert(
                 "INSERT INTO failed (digest, round, may_pass, record) VALUES (?, ?, ?, ?)",
                 [
-                    (digest, self.round, passes, json.dumps(record, default=str))
+                    (digest, self.round, passes, json.dumps(record))
                     for digest, (passes, record) in failures.items()
                 ],
             )

@@ -167,9 +167,10 @@ class BulkRun:
         self._note([each.row() for each in ended], supply)
 
     def _note(self, rows: list[Row], supply: Supply) -> None:
-        self._rows += rows
         if succeeded := [row for row in rows if row.outcome.error is None]:
-            self._sink.write(succeeded)
+            refused = {row.item.key: row for row in self._sink.write(succeeded)}
+            rows = [refused.get(row.item.key, row) for row in rows]
+        self._rows += rows
         self.progress.note(rows, retried=supply.is_retry)
 
     def _is_due(self) -> bool:

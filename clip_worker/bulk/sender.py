@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -154,8 +156,9 @@ class Sender:
 
 def _check_regular(path: Path, name: str) -> None:
     """Refuse devices and pipes, which a table may name: reading one may take forever."""
-    if path.exists() and not path.is_file():
-        raise ImageUnavailableError(f"{quote(name)} is not a regular file.", "READ_FAILED")
+    with suppress(OSError, ValueError):  # then it can't be read either, which has a sentence
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageUnavailableError(f"{quote(name)} is not a regular file.", "READ_FAILED")
 
 
 def failed(error: ClipWorkerError) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,11 @@ class ParquetFeed:
         with self._opened() as file:
             column = image_column(file.schema_arrow.names, self._wanted, self._path)
             try:
-                for row, fields in enumerate(_rows(file, done), done + 1):
-                    image = fields.pop(column)
-                    yield self._images.item(row, image, fields, str(row))
+                for row, read in enumerate(_rows(file, done), done + 1):
+                    fields = {} if isinstance(read, Exception) else read
+                    fault = f"Row {row} can't be read: {_sentence(read)}." if not fields else ""
+                    image = fields.pop(column, "")
+                    yield self._images.item(row, image, fields, str(row), fault)
             except (pa.ArrowException, OSError) as error:
                 raise self._failed(error) from error
 
@@ -68,16 +70,22 @@ class ParquetFeed:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> ServiceError:
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         return ServiceError(
-            f"The table {quote(str(self._path))} can't be read: {reason}; check that it is a "
-            "complete Parquet file.",
+            f"The table {quote(str(self._path))} can't be read: {_sentence(error)}; check that it "
+            "is a complete Parquet file.",
             "FEED_FAILED",
         )
 
 
-def _rows(file: Any, skipped: int) -> Iterator[dict[str, Any]]:
-    """The rows of a file after the first ones, whose row groups are not read."""
+def _sentence(error: object) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+
+
+def _rows(file: Any, skipped: int) -> Iterator[dict[str, Any] | Exception]:
+    """The rows of a file after the first ones, whose row groups are not read.
+
+    An error stands for a row that Python can't hold: a text that is not UTF-8, the year 10000.
+    """
     groups: list[int] = []
     for number in range(file.num_row_groups):
         rows = file.metadata.row_group(number).num_rows
@@ -90,4 +98,14 @@ def _rows(file: Any, skipped: int) -> Iterator[dict[str, Any]]:
     for batch in file.iter_batches(batch_size=BATCH, row_groups=groups):
         kept = batch.slice(min(skipped, len(batch)))
         skipped -= len(batch) - len(kept)
-        yield from kept.to_pylist()
+        yield from _read(kept)
+
+
+def _read(batch: Any) -> Sequence[dict[str, Any] | Exception]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ArithmeticError, ValueError) as error:  # pyarrow's own are ValueErrors, too
+        if len(batch) == 1:
+            return [error]
+        return [read for row in range(len(batch)) for read in _read(batch.slice(row, 1))]
+    return rows

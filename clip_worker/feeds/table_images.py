@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from clip_worker.feeds.item import Item
 from clip_worker.quoting import quote, shown_uri
 
 IMAGE_COLUMNS = ("image", "url", "uri", "path")  # the first of them that a table has
+MOST_DEPTH = 100  # of a value's lists and objects; what writes JSON allows 255 in all
 
 
 class TableImages:
@@ -43,6 +44,9 @@ class TableImages:
             fault: What is wrong with it, if the row can't be read.
         """
         key = f"{self._name}:{row}"
+        if _is_deeper(fields.values(), MOST_DEPTH):
+            fields = {}
+            fault = f"Row {row} has a value of more than {MOST_DEPTH} lists or objects in another."
         if fault or not isinstance(image, str):
             fault = fault or f"Row {row} has no URI or path, but {shown_uri(image)}."
             return Item(key, "", None, fields, position, fault)
@@ -83,6 +87,15 @@ def image_column(columns: Sequence[str], wanted: str | None, table: Path) -> str
         f"The table {quote(str(table))} has no column {missing}; name one of its columns with "
         f"--image-column: {quote(', '.join(columns))}.",
         "BAD_FEED",
+    )
+
+
+def _is_deeper(values: Iterable[Any], depth: int) -> bool:
+    """Whether one of the values is nested more deeply."""
+    nested = (each for each in values if isinstance(each, Mapping | list | tuple))
+    return any(
+        not depth or _is_deeper(each.values() if isinstance(each, Mapping) else each, depth - 1)
+        for each in nested
     )
 
 

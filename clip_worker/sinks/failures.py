@@ -13,6 +13,12 @@ from clip_worker.quoting import quote, shown_uri
 SINK_FAILED = "SINK_FAILED"
 ELSEWHERE = "name another place"
 
+# What is wrong with one path; another file may well be written.
+_OF_ONE_PATH = frozenset({
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+})  # fmt: skip
+
 # What the system says, and what to do.
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space"),
@@ -42,6 +48,12 @@ def sink_failed(place: Path | str, reason: str, remedy: str) -> ServiceError:
         f"Results can't be written to {shown}: {reason}; {remedy} and run the same command again.",
         SINK_FAILED,
     )
+
+
+def is_of_one_path(error: ServiceError) -> bool:
+    """Whether an error of `translated_os_errors` says nothing about other files."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _OF_ONE_PATH
 
 
 @contextmanager

@@ -64,9 +64,10 @@ class ParquetSink:
             else:
                 self._continue(position)
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See `Sink.write`."""
         self.write_lines([record_json(row) for row in rows])
+        return ()
 
     def write_lines(self, lines: Sequence[str]) -> None:
         """See `LineSink.write_lines`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import ValidationError
 
+from clip_worker.contract.results import Failure, Outcome
 from clip_worker.errors import ServiceError
-from clip_worker.sinks.failures import sink_failed
+from clip_worker.sinks.failures import is_of_one_path, sink_failed
 from clip_worker.sinks.record import Record
 from clip_worker.sinks.row import Row
 from clip_worker.sinks.staged_files import StagedFiles
@@ -59,6 +61,9 @@ class JsonSidecar:
 class SidecarSink:
     """Writes a file beside each local image. What is there of an earlier run is replaced.
 
+    Where that is impossible for one image, as with a sidecar of another program, its row is
+    refused: whoever may add images to a folder must not be able to stop a run.
+
     Args:
         sidecar: Which file.
     """
@@ -70,8 +75,9 @@ class SidecarSink:
     def open(self, position: str | None) -> None:
         """See `Sink.open`."""
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See `Sink.write`."""
+        refused = []
         for row in rows:
             if row.item.path is None:
                 raise sink_failed(
@@ -79,7 +85,10 @@ class SidecarSink:
                     "it is not a local file, so no file can be beside it",
                     "use another --to, such as results.jsonl,",
                 )
-            self._write(self._sidecar.path_of(row.item.path), row)
+            if error := self._write(self._sidecar.path_of(row.item.path), row):
+                outcome = Outcome(status="error", error=Failure.of(error))
+                refused.append(replace(row, outcome=outcome))
+        return refused
 
     def commit(self) -> str:
         """See `Sink.commit`."""
@@ -90,13 +99,15 @@ class SidecarSink:
         """See `Sink.close`."""
         self._files.discard()
 
-    def _write(self, path: Path, row: Row) -> None:
+    def _write(self, path: Path, row: Row) -> ServiceError | None:
         try:
             content = self._sidecar.content(row, self._files.read(path, MOST_BYTES))
+            if content is not None:
+                self._files.write(path, content)
         except ValueError as error:
-            raise self._foreign(path, error) from error
-        if content is not None:
-            self._files.write(path, content)
-
-    def _foreign(self, path: Path, error: ValueError) -> ServiceError:
-        return sink_failed(path, str(error), "move it, or use another --to,")
+            return sink_failed(path, str(error), "move it, or use another --to,")
+        except ServiceError as error:
+            if not is_of_one_path(error):
+                raise
+            return error
+        return None

@@ -30,8 +30,11 @@ class Sink(Protocol):
             ServiceError: `SINK_FAILED`: it can't be written, or holds rows of another run.
         """
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Add rows; they need not be durable before `commit`.
+
+        Returns:
+            Those that can't be stored for a reason of their own, each with its error.
 
         Raises:
             ServiceError: `SINK_FAILED`: they can't be written.

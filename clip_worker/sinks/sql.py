@@ -73,11 +73,12 @@ class SqlSink:
         if reason:
             raise sink_failed(self._shown, reason, "name another one with --table")
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See `Sink.write`."""
         self._waiting += rows
         if len(self._waiting) >= MOST_ROWS:
             self._store()
+        return ()
 
     def commit(self) -> str:
         """See `Sink.commit`."""

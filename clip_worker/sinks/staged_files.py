@@ -57,15 +57,15 @@ class StagedFiles:
                 shutil.copymode(path, temporary)
 
     def commit(self) -> None:
-        """Put all staged files in their places, durably."""
+        """Put all staged files in their places, durably; not those whose folder is gone."""
         for path in self._staged:
-            with translated_os_errors(path):
+            with translated_os_errors(path), suppress(FileNotFoundError):
                 sync_file(_temporary(path))
         for path in self._staged:
-            with translated_os_errors(path):
+            with translated_os_errors(path), suppress(FileNotFoundError):
                 _temporary(path).replace(path)
         for folder in {path.parent for path in self._staged}:
-            with translated_os_errors(folder):
+            with translated_os_errors(folder), suppress(FileNotFoundError):
                 sync_folder(folder)
         self._staged.clear()
 

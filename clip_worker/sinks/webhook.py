@@ -91,12 +91,13 @@ class WebhookSink:
         self._closed.clear()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook-sink")
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Post rows, and return when all have arrived. See `Sink.write`."""
         assert self._threads is not None
         for reason in self._threads.map(self._deliver, rows):
             if reason:
                 raise sink_failed(self._shown, reason, "mend the receiver")
+        return ()
 
     def commit(self) -> str:
         """See `Sink.commit`."""

@@ -84,8 +84,8 @@ def _bag(description: _Element) -> _Element:
     if subject is None:
         subject = etree.SubElement(description, _SUBJECT, nsmap={"dc": DC})
         subject.text = description.attrib.pop(_SUBJECT, None)
-    if len(subject):
-        return subject[0]
+    if (found := subject.find("*")) is not None:  # no comment, in which keywords would be lost
+        return found
     bag = etree.SubElement(subject, _BAG)
     if single := (subject.text or "").strip():
         etree.SubElement(bag, _LI).text = single

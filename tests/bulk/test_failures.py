@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.bulk_runs import AnsweringWorkers, ListFeed, ListSink, item
 
 from clip_worker.bulk.progress import Progress
+from clip_worker.contract.results import Failure, Outcome
 from clip_worker.errors import (
     ImageUnavailableError,
     ServiceError,
     TemporaryError,
 )
 from clip_worker.feeds.item import Item
+from clip_worker.sinks.row import Row
 
 KEYS = [str(number) for number in range(25)]
 
@@ -94,6 +100,66 @@ def test_an_invalid_uri_fails_alone(classify: Any, sink: ListSink, failures: Pat
     [line] = failures.read_text().splitlines()
     assert json.loads(line)["code"] == "BAD_URI"
     assert "Request" not in json.loads(line)["message"]
+
+
+def test_a_path_that_is_too_long_fails_alone(
+    classify: Any, sink: ListSink, failures: Path, tmp_path: Path
+) -> None:
+    # given
+    class Feed(ListFeed):
+        def items(self, position: str | None) -> Any:
+            yield item(0)
+            yield Item("1", "x.jpg", tmp_path / ("x" * 300), position="1")
+
+    # when
+    classify(Feed(2))
+    # then
+    assert sink.keys == ["0"]
+    assert "File name too long" in json.loads(failures.read_text())["message"]
+
+
+def test_columns_that_json_does_not_know_are_kept_with_a_failure(
+    classify: Any, sink: ListSink, failures: Path
+) -> None:
+    # given
+    fields = {"seen": date(2026, 11, 27), "raw": b"\xff", "ratio": float("nan")}
+
+    class Feed(ListFeed):
+        def items(self, position: str | None) -> Any:
+            yield Item("0", "", fields=fields, position="0", fault="Row 1 is empty.")
+
+    # when
+    classify(Feed(1))
+    # then
+    shown = {"seen": "2026-11-27", "raw": "/w==", "ratio": None}
+    assert json.loads(failures.read_text())["fields"] == shown
+
+
+def test_a_row_that_the_sink_refuses_is_a_failure(
+    classify: Any, sink: ListSink, failures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    error = Failure(type="ServiceError", code="SINK_FAILED", message="It is another's.")
+
+    def write(rows: Sequence[Row]) -> Sequence[Row]:
+        sink.rows += [row for row in rows if row.item.key != "7"]
+        refused = Outcome(status="error", error=error)
+        return [replace(row, outcome=refused) for row in rows if row.item.key == "7"]
+
+    monkeypatch.setattr(sink, "write", write)
+    # when
+    seen: list[Progress] = []
+    assert classify(ListFeed(25), on_progress=seen.append)
+    # then
+    assert (seen[-1].done, seen[-1].failed) == (24, 1)
+    record = json.loads(failures.read_text())
+    assert (record["key"], record["code"]) == ("7", "SINK_FAILED")
+    # when
+    monkeypatch.undo()
+    assert classify(retry="passing")
+    # then
+    assert "7" in sink.keys
+    assert not failures.exists()
 
 
 def test_the_file_of_failures_shows_no_secrets_but_file_names(

@@ -144,6 +144,29 @@ def test_a_line_that_is_no_object_fails_alone(tmp_path: Path) -> None:
     ]
 
 
+def test_a_value_that_is_nested_too_deeply_to_be_written_fails_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    deep = "[" * 300 + "]" * 300
+    path.write_text(f'{{"url": "s3://a/1", "x": [[1]]}}\n{{"url": "s3://a/2", "x": {deep}}}\n')
+    fine, bad = items(path)
+    assert (fine.fault, fine.fields) == ("", {"x": [[1]]})
+    assert (bad.fault[:18], bad.fields) == ("Row 2 has a value ", {})
+
+
+def test_a_row_of_parquet_that_python_can_not_hold_fails_alone(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    buffers = [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xff")]
+    texts = pa.Array.from_buffers(pa.string(), 2, buffers)
+    for column in (texts, pa.array([1, 2**30], pa.date32())):
+        table = pa.table({"url": ["s3://a/1", "s3://a/2"], "x": column})
+        parquet.write_table(table, tmp_path / "t.parquet")
+        fine, bad = items(tmp_path / "t.parquet")
+        assert (fine.fault, fine.image) == ("", "s3://a/1")
+        assert bad.fault.startswith("Row 2 can't be read: ")
+
+
 def test_a_row_with_other_cells_than_columns_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,url\n1,https://a.example/\n2\n3,https://b.example/,x\n")

@@ -12,7 +12,6 @@ from xml.etree.ElementTree import canonicalize
 import pytest
 from support.sink_rows import row
 
-from clip_worker.errors import ServiceError
 from clip_worker.sinks.sidecars import SidecarSink
 from clip_worker.sinks.xmp import EMPTY, with_keywords
 from clip_worker.sinks.xmp_sidecar import XmpSidecar
@@ -97,6 +96,14 @@ def test_other_forms_of_keywords_are_understood(description: str, expected: list
     assert keywords(added(document(description), "cat")) == expected
 
 
+@pytest.mark.parametrize("other", ["<!-- mine -->", "<?mine?>"])
+def test_a_comment_before_the_keywords_does_not_swallow_them(other: str) -> None:
+    before = added(EMPTY, "cat").replace(b"<dc:subject>", f"<dc:subject>{other}".encode())
+    after = added(before, "dog")
+    assert keywords(after) == ["cat", "dog"]
+    assert other.encode() in after
+
+
 def test_a_hostile_label_is_text() -> None:
     expected = '</rdf:li><x/> & "q" \' ]]> \ufffd\ufffd\ufffd \N{CAT FACE} 2'
     assert keywords(added(EMPTY, HOSTILE)) == [expected]
@@ -118,9 +125,10 @@ def test_what_is_no_xmp_is_left_alone(tmp_path: Path, content: bytes, reason: st
     file = tmp_path / "photo-000001.xmp"
     file.write_bytes(content)
     sink = SidecarSink(XmpSidecar())
-    with pytest.raises(ServiceError, match=reason):
-        sink.write([row(1, folder=tmp_path)])
-    sink.close()
+    [refused] = sink.write([row(1, folder=tmp_path)])
+    sink.commit()
+    assert refused.outcome.error is not None
+    assert reason in refused.outcome.error.message
     assert file.read_bytes() == content
 
 

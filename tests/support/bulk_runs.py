@@ -51,8 +51,9 @@ class ListSink:
         self.is_open = True
         del self.rows[int(position or 0) :]
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         self.rows += rows
+        return ()
 
     def commit(self) -> str:
         return str(len(self.rows))

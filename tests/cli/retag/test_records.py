@@ -40,8 +40,9 @@ class Rows:
     def open(self, position: str | None) -> None:
         del position
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         self.rows += rows
+        return ()
 
     def commit(self) -> str:
         return ""
