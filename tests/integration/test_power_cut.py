@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 from PIL import Image
-from support.power_cut import PowerCutDisk, power_cut_disk
+from support.power_cut import PowerCutDisk
 from support.worker_process import WorkerProcess, clean_environment
 
 IMAGES = 400
@@ -64,7 +64,7 @@ def of_sqlite(path: Path) -> list[str]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[PowerCutDisk]:
-    with power_cut_disk(tmp_path) as disk:
+    with PowerCutDisk(tmp_path) as disk:
         yield disk
 
 
