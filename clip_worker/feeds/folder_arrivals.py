@@ -104,8 +104,9 @@ class FolderArrivals:
         paths = {path for each in changed for path in self._below(each)}
         room = min(CHUNK, MOST_ARRIVING - len(self._arriving))
         while self._scans and len(paths) < room:
-            paths.update(itertools.islice(self._scans[0], room - len(paths)))
-            if len(paths) < room:
+            found = [*itertools.islice(self._scans[0], room - len(paths))]
+            paths.update(found)
+            if not found:  # what it finds may be among those that changed
                 self._scans.popleft()
         self._add_new(paths - self._arriving.keys(), now)
 

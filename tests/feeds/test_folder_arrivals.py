@@ -13,6 +13,7 @@ from support.failure import failure_of
 
 from clip_worker.feeds import arriving_file, open_writers
 from clip_worker.feeds.folder_arrivals import FolderArrivals
+from clip_worker.feeds.folder_events import FolderEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,6 +188,21 @@ def test_scans_find_what_the_events_did_not_report(folder, watch, monkeypatch):
 
     (folder / "b.jpg").write_bytes(b"1")
     arrived.wait_for(2)
+
+
+def test_a_scan_goes_on_past_files_that_events_report_at_the_same_time(folder, watch, monkeypatch):
+    for number in range(25):
+        (folder / f"{number}.jpg").write_bytes(b"1")
+    reported = next(folder.iterdir())  # which the scan finds first, too
+
+    def report(events: FolderEvents) -> None:
+        events._add([str(reported)])
+        events._incomplete.set()
+
+    monkeypatch.setattr(FolderEvents, "start", report)
+    monkeypatch.setattr("clip_worker.feeds.folder_arrivals.CHUNK", 10)
+
+    watch().wait_for(25)
 
 
 def test_too_many_events_lead_to_a_scan(folder, watch, monkeypatch):
