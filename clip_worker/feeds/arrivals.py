@@ -51,4 +51,7 @@ class Arrivals(Protocol):
         """
 
     def close(self) -> None:
-        """Release what is open; what was not acknowledged arrives again. Again does nothing."""
+        """Release what is open, also if `open` has failed; again does nothing.
+
+        What was not acknowledged arrives again.
+        """

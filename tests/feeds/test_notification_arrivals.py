@@ -20,6 +20,7 @@ from clip_worker.feeds.notifications.receipts import Receipts
 from clip_worker.feeds.notifications.redis_list import RedisListSource
 from clip_worker.feeds.notifications.source import Message
 from clip_worker.feeds.notifications.sqs import SqsSource
+from clip_worker.feeds.notifications.webhook import Endpoint, WebhookSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,22 @@ def test_messages_in_flight_are_kept_from_being_delivered_again():
 
     wait_until(lambda: source.kept == ["1"])
     arrived.arrivals.close()
+
+
+def test_a_source_that_could_not_be_opened_is_closed_and_says_why(monkeypatch, tmp_path):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    sources = [
+        SqsSource(QUEUE),
+        WebhookSource(Endpoint("127.0.0.1", 0, "/"), tmp_path / "nowhere" / "inbox", None),
+        RedisListSource("redis://localhost:1", LIST),
+    ]
+
+    for source in sources:
+        arrivals = NotificationArrivals(source)
+        failure = failure_of(arrivals.open, frozenset)
+        arrivals.close()
+        assert "can't be used" in failure.message
 
 
 def test_a_message_that_could_not_be_deleted_is_deleted_later(monkeypatch, caplog):

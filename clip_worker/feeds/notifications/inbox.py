@@ -26,7 +26,7 @@ class Inbox:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._opened: sqlite3.Connection
+        self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """Open the file.
@@ -35,7 +35,7 @@ class Inbox:
             ServiceError: `FEED_FAILED`: it can't be used.
         """
         try:
-            self._opened = sqlite3.connect(
+            self._connection = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False
             )
             for pragma in _PRAGMAS:
@@ -75,9 +75,15 @@ class Inbox:
             self._opened.execute("COMMIT")
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, if it is open."""
         with self._lock:
-            self._opened.close()
+            if self._connection is not None:
+                self._connection.close()
+
+    @property
+    def _opened(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the file is not open"
+        return self._connection
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

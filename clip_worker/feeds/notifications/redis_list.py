@@ -40,11 +40,11 @@ class RedisListSource:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._is_complete = False  # whether all that is in the second list is held
-        self._redis: Redis
+        self._client: Redis | None = None
 
     def open(self) -> None:
         """Connect; see `MessageSource`."""
-        self._redis = connect(self._url, retries=0)  # a move must not run twice
+        self._client = connect(self._url, retries=0)  # a move must not run twice
         with translated(self._url):
             self._redis.ping()
 
@@ -81,7 +81,13 @@ class RedisListSource:
 
     def close(self, receipts: Sequence[str]) -> None:  # noqa: ARG002  # they stay where they are
         """Disconnect."""
-        self._redis.close()
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def _redis(self) -> Redis:
+        assert self._client is not None, "the source is not open"
+        return self._client
 
     def _move(self) -> list[str]:
         first = self._redis.blmove(self._key, self._taken, WAIT_S, "LEFT", "RIGHT")

@@ -60,4 +60,8 @@ class MessageSource(Protocol):
         """
 
     def close(self, receipts: Sequence[str]) -> None:
-        """End; these were not deleted, and may be delivered again at once."""
+        """End, also if `open` has failed.
+
+        Args:
+            receipts: Of messages that were not deleted, and may be delivered again at once.
+        """

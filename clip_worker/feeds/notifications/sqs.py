@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -68,12 +69,11 @@ class SqsSource:
 
     def close(self, receipts: Sequence[str]) -> None:
         """Let others have the messages at once."""
-        try:
+        if self._client is None:
+            return
+        with contextlib.suppress(ClipWorkerError):  # then they come after the time-out
             self._change(receipts, 0)
-        except ClipWorkerError:
-            pass  # then they are delivered again after the time-out
-        finally:
-            self._client.close()
+        self._client.close()
 
     def _change(self, receipts: Sequence[str], visibility_s: int) -> None:
         for some in _tens(receipts):
