@@ -65,7 +65,8 @@ class GlobFeed:
     @cached_property
     def _paths(self) -> list[str]:
         found = glob.iglob(self._pattern, recursive=True)  # noqa: PTH207  # keeps './' and bytes
-        return sorted(path for path in found if os.path.isfile(path))  # noqa: PTH113  # a str may hold any bytes
+        # Two `**` may match a path in several ways.
+        return sorted({path for path in found if os.path.isfile(path)})  # noqa: PTH113  # a str may hold any bytes
 
 
 def images_below(folder: str) -> Iterator[str]:

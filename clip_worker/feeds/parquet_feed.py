@@ -42,10 +42,10 @@ class ParquetFeed:
             InvalidRequestError: `BAD_FEED`: there is no such column.
             ServiceError: `FEED_FAILED`: it can't be read; `NO_PYARROW`.
         """
-        import pyarrow as pa
-
         done = int(position or 0)
         with self._opened() as file:
+            import pyarrow as pa
+
             column = image_column(file.schema_arrow.names, self._wanted, self._path)
             try:
                 for row, read in enumerate(_rows(file, done), done + 1):

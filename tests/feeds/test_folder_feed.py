@@ -41,6 +41,14 @@ def test_all_images_are_yielded_and_reading_continues_after_any(folder: Path, so
         assert [*open_feed(source).items(item.position)] == found[number + 1 :]
 
 
+def test_a_file_that_a_glob_matches_in_several_ways_is_yielded_once(folder: Path) -> None:
+    (folder / "deep/er/deep").mkdir()
+    (folder / "deep/er/deep/a.jpg").touch()
+    feed = open_feed("in/**/deep/**/*.jpg")
+    assert keys(feed) == ["in/deep/a.jpg", "in/deep/er/deep/a.jpg"]
+    assert feed.total == 2
+
+
 def test_a_folder_is_continued_although_its_last_image_was_deleted(folder: Path) -> None:
     found = [*open_feed("in").items(None)]
     assert found[3].path is not None

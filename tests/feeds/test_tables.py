@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.feeds.feed import Feed
 from clip_worker.feeds.item import Item
 from clip_worker.feeds.open_feed import open_feed, version_of
+from clip_worker.feeds.parquet_feed import ParquetFeed
 
 ROWS: list[dict[str, Any]] = [
     {"id": f"{number}", "url": f"https://example.com/{number}.jpg", "note": f'a "{number}",\nü'}
@@ -63,6 +65,13 @@ def test_each_row_is_an_item_with_its_other_columns(table: Path) -> None:
         assert [item.fields for item in found] == [
             {"id": row["id"], "note": row["note"]} for row in ROWS
         ]
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ServiceError, match=r"clip-worker\[parquet\]") as caught:
+        next(ParquetFeed(tmp_path / "t.parquet").items(None))
+    assert caught.value.code == "NO_PYARROW"
 
 
 def test_reading_continues_after_any_item(table: Path) -> None:
