@@ -76,7 +76,12 @@ class JsonlSink:
 
     def _open(self, position: str | None) -> None:
         create = os.O_CREAT if position is None else 0
-        self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | create, 0o666)
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | create, 0o666)
+        except FileNotFoundError as error:
+            if position is None:
+                raise
+            raise self._changed() from error
         self._lock()
         self._size = self._checked(position)
         os.ftruncate(self._file, self._size)
@@ -118,6 +123,6 @@ class JsonlSink:
     def _changed(self) -> ServiceError:
         return sink_failed(
             self._path,
-            "it was changed or replaced since the run's last commit",
+            "it was changed, replaced or removed since the run's last commit",
             "restore it, or start a new run with another file and journal,",
         )

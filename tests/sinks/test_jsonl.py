@@ -71,7 +71,7 @@ def test_a_file_that_was_replaced_is_left_alone(path: Path, content: str) -> Non
     sink.close()
     path.write_text(content)
 
-    with pytest.raises(ServiceError, match="was changed or replaced") as caught:
+    with pytest.raises(ServiceError, match="was changed, replaced or removed") as caught:
         JsonlSink(path).open(position)
 
     assert caught.value.code == "SINK_FAILED"
@@ -94,7 +94,7 @@ def test_two_runs_do_not_share_a_file(path: Path) -> None:
 
 
 def test_a_file_that_is_gone_is_not_made_again(path: Path) -> None:
-    with pytest.raises(ServiceError, match="does not exist; make the folder"):
+    with pytest.raises(ServiceError, match="removed since the run's last commit; restore it"):
         JsonlSink(path).open("0:00000000")
     assert not path.exists()
 
