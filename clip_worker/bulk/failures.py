@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clip_worker.sinks.row import Row
 
 SHOWN = ("key", "image", "code", "type", "message", "fields", "ended_at")
+BAD_ROW = "BAD_ROW"  # of an item that its feed could not read
 MAY_PASS = (TemporaryError, ServiceError, ExpiredError)
 
 
@@ -45,7 +46,8 @@ def failure_record(row: Row) -> dict[str, Any]:
 def failed_item(record: Mapping[str, Any]) -> Item:
     """The item of a record."""
     path = record["path"]
-    return Item(record["key"], record["image"], path and Path(path), record["fields"])
+    fault = record["message"] if record["code"] == BAD_ROW else ""  # the row is what it was
+    return Item(record["key"], record["image"], path and Path(path), record["fields"], fault=fault)
 
 
 class FailuresFile:

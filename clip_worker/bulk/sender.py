@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clip_worker.bulk.digest import digest_of
+from clip_worker.bulk.failures import BAD_ROW
 from clip_worker.client.image_file import REDIS_MAX_BYTES, read_image
 from clip_worker.contract.results import Classification, Failure, Outcome
 from clip_worker.errors import (
@@ -110,7 +111,7 @@ class Sender:
 
     def _uri(self, item: Item) -> tuple[str, int]:
         if item.fault:
-            raise InvalidRequestError(item.fault, "BAD_ROW")
+            raise InvalidRequestError(item.fault, BAD_ROW)
         if item.path is None:
             return item.image, 0
         _check_regular(item.path, item.image)

@@ -162,6 +162,23 @@ def test_a_row_that_the_sink_refuses_is_a_failure(
     assert not failures.exists()
 
 
+def test_a_row_that_cannot_be_read_says_why_after_a_retry_too(
+    classify: Any, workers: AnsweringWorkers, failures: Path
+) -> None:
+    # given
+    class Feed(ListFeed):
+        def items(self, position: str | None) -> Any:
+            yield Item("t.csv:1", "https://example.com/0.jpg", position="1", fault="Two cells.")
+
+    classify(Feed(1))
+    # when
+    classify(retry="all")
+    # then
+    [line] = failures.read_text().splitlines()
+    assert (json.loads(line)["code"], json.loads(line)["message"]) == ("BAD_ROW", "Two cells.")
+    assert not workers.images
+
+
 def test_the_file_of_failures_shows_no_secrets_but_file_names(
     classify: Any, workers: AnsweringWorkers, failures: Path, tmp_path: Path
 ) -> None:
