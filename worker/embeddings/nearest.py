@@ -28,10 +28,10 @@ def nearest(batches: Iterable[EmbeddingBatch], feature: NDArray[np.float32], k: 
     """
     found: dict[str, Hit] = {}
     for batch in batches:
-        cosines = batch.features.astype(np.float32, copy=False) @ feature  # [N]
-        best = np.argsort(-cosines, kind="stable")[:k] if k < len(cosines) else range(len(cosines))
-        for i in best:
-            hit = Hit(batch.images[i], batch.contents[i], float(np.clip(cosines[i], -1.0, 1.0)))
+        cosines = np.clip(batch.features.astype(np.float32, copy=False) @ feature, -1, 1)  # [N]
+        least = np.partition(cosines, -k)[-k] if k < len(cosines) else -1.0  # of the k best
+        for i in np.flatnonzero(cosines >= least):
+            hit = Hit(batch.images[i], batch.contents[i], float(cosines[i]))
             found[hit.content] = hit
         found = {hit.content: hit for hit in heapq.nsmallest(k, found.values(), key=_order)}
     return list(found.values())
