@@ -212,6 +212,30 @@ def test_files_below_a_folder_are_uploaded(backfill: Backfill, tmp_path: Path) -
     assert {row["image"] for row in rows()} == {"in/a.jpg", "in/deep/b.png"}
 
 
+@pytest.mark.usefixtures("workers")
+def test_a_folder_is_continued_as_it_was_named_only(
+    backfill: Backfill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    (tmp_path / "pets" / "in").mkdir(parents=True)
+    (tmp_path / "pets" / "in" / "a.jpg").write_bytes(b"an image")
+    monkeypatch.chdir(tmp_path / "pets")
+    journal = ("--journal", str(tmp_path / "journal"))
+    assert backfill(*journal, source="in")[0] == 0
+    # when it is named in another way
+    status, printed = backfill(*journal, source=str(tmp_path / "pets" / "in"))
+    # then its images would have other keys
+    assert status == 2
+    assert "was begun with --from 'in', and now it is" in printed
+    # when the same name is another folder's
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path)
+    status, printed = backfill(*journal, source="in")
+    # then
+    assert status == 2
+    assert "was begun with the current folder '" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -144,9 +144,12 @@ class BackfillOptions:
 
     def settings(self) -> dict[str, Any]:
         """What a run that continues must have in common with the one that it continues."""
-        is_local = "://" not in self.source
+        is_table = os.path.isfile(self.source)  # noqa: PTH113  # a str keeps './'
+        # The keys and positions of a folder's images begin with its path as it was given.
+        is_relative = not (is_table or "://" in self.source or os.path.isabs(self.source))  # noqa: PTH117  # as above
         return {
-            "--from": os.path.abspath(self.source) if is_local else self.source,  # noqa: PTH100  # keeps globs
+            "--from": os.path.abspath(self.source) if is_table else self.source,  # noqa: PTH100  # as above
+            "the current folder": os.getcwd() if is_relative else None,  # noqa: PTH109  # as above
             "an input of": version_of(self.source),
             "--to": without_secrets(self.target),
             "--table": self.table,
