@@ -24,6 +24,7 @@ class Progress:
         failed: Images that have failed, those of earlier starts included.
         before: `done` and `failed` when the run was started.
         in_flight: Images that were sent and have not ended.
+        retried: Images that had failed before, and have ended again in this start.
         codes: Failures of this start, by code.
         newest: The last rows, failures included, the newest last.
         is_stopping: Whether no more images are sent.
@@ -34,6 +35,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     in_flight: int = 0
+    retried: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     newest: deque[Row] = field(default_factory=lambda: deque(maxlen=NEWEST))
     is_stopping: bool = False
@@ -53,7 +55,7 @@ class Progress:
             return 0.0
         at, ended = self._samples[0]
         passed_s = self.clock() - at
-        return (self.ended - ended) / passed_s if passed_s > 0 else 0.0
+        return (self._worked_on - ended) / passed_s if passed_s > 0 else 0.0
 
     @property
     def eta_s(self) -> float | None:
@@ -65,13 +67,16 @@ class Progress:
     def begin(self, done: int, failed: int) -> None:
         """Continue from what earlier starts have done."""
         self.done, self.failed, self.before = done, failed, done + failed
-        self._samples.append((self.clock(), self.ended))
+        self._samples.append((self.clock(), self._worked_on))
 
     def note(self, rows: Sequence[Row], *, retried: bool = False) -> None:
         """Count rows that have ended; retried ones had been counted as failed."""
         failed = [row.outcome.error.code for row in rows if row.outcome.error]
         self.done += len(rows) - len(failed)
-        self.failed += len(failed) - (len(rows) if retried else 0)
+        self.failed += len(failed)
+        if retried:
+            self.failed -= len(rows)
+            self.retried += len(rows)
         self.codes.update(failed)
         self.newest.extend(rows[-NEWEST:])
 
@@ -79,4 +84,9 @@ class Progress:
         """Note the time, for the rate; more often than once a second does nothing."""
         now = self.clock()
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_S:
-            self._samples.append((now, self.ended))
+            self._samples.append((now, self._worked_on))
+
+    @property
+    def _worked_on(self) -> int:
+        """What the rate counts: an image that is sent again changes from failed to done, or not."""
+        return self.ended + self.retried
