@@ -55,7 +55,7 @@ class Watermark:
         """Note that an item was read.
 
         Returns:
-            Whether it is to be done: it was not done before, and is none that was just read.
+            Whether it is to be done: it was not done before, and was not just read.
         """
         is_new = digest not in self._by_digest
         is_done = digest in self._beyond or not is_new

@@ -14,7 +14,7 @@ SUFFIXES = frozenset(
 
 
 def is_image_file(name: str) -> bool:
-    """Whether a file is an image by its name; hidden ones and backups are none.
+    """Whether a file is an image by its name; hidden files and backups are not images.
 
     Programs that write a file under a temporary name rename it when it is complete: `.part`,
     `.tmp` and `.crdownload` are no suffixes of images.

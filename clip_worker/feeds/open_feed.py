@@ -38,7 +38,7 @@ def open_feed(source: str, *, column: str | None = None, root: Path | None = Non
         root: Folder that paths in a table or list are relative to.
 
     Raises:
-        InvalidRequestError: `BAD_FEED`: it names none, or an option does not fit it.
+        InvalidRequestError: `BAD_FEED`: it is not one of these, or an option does not fit it.
     """
     suffix = Path(source).suffix.lower()
     if source.startswith(_S3):

@@ -52,7 +52,7 @@ def open_place(place: str, options: PlaceOptions) -> Arrivals:
     """What a place is, by its spelling and what is on the disk; nothing is connected to.
 
     Raises:
-        InvalidRequestError: `BAD_PLACE`: it is none; `BAD_REDIS_URL`.
+        InvalidRequestError: `BAD_PLACE`: it is not a place that can be watched; `BAD_REDIS_URL`.
     """
     if "://" not in place:
         return _folder(place, options)

@@ -44,8 +44,8 @@ def open_sink(
             None for that of the environment, `CLIP_WORKER_WEBHOOK_SECRET`.
 
     Raises:
-        InvalidRequestError: `BAD_SINK` or `BAD_WEBHOOK`: it names none, its options are not valid,
-            or what it needs is not installed.
+        InvalidRequestError: `BAD_SINK` or `BAD_WEBHOOK`: it is not one of these, its options are
+            not valid, or what it needs is not installed.
     """
     if target == "sidecars:json":
         return SidecarSink(JsonSidecar())

@@ -31,7 +31,7 @@ def write_part(lines: Path, part: Path) -> None:
 
 
 def cut_part(part: Path, rows: int) -> bool:
-    """Cut a part file to its first rows; False if it has fewer, or is none.
+    """Cut a part file to its first rows; False if it has fewer, or is not Parquet.
 
     Raises:
         OSError: It can't be read or written.

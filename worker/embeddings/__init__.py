@@ -1,1 +1,1 @@
-"""Keeps image embeddings, so that old images answer new questions without their pixels."""
+"""Keeps image embeddings, so that images get new labels without being decoded again."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LIMIT_S = 1.0
 
 
-class _Question:
-    """Images that are asked about together; compared by identity."""
+class _Lookup:
+    """Images that are looked up together; compared by identity."""
 
     def __init__(self, tasks: Sequence[ImageTask]) -> None:
         self.waiting = list(tasks)
@@ -54,21 +54,21 @@ class EmbeddingLookup:
         self._timer = timer
         self._health = StoreHealth("read", timer.clock)
         self._lock = threading.Lock()
-        thread: BatchThread[_Question] = BatchThread("embeddings", self._look_up, self._give_up)
+        thread: BatchThread[_Lookup] = BatchThread("embeddings", self._look_up, self._give_up)
         self._put = thread.put
         self.stop = thread.stop
 
     def ask(self, tasks: Sequence[ImageTask]) -> None:
         """Look images up; each is answered once, at once if the store is known to be away."""
-        question = _Question(tasks)
-        if not self._health.may_try(question):
-            self._skip(question)
+        lookup = _Lookup(tasks)
+        if not self._health.may_try(lookup):
+            self._skip(lookup)
             return
-        self._timer.call_after(LIMIT_S, partial(self._time_out, question))
-        self._put([question])
+        self._timer.call_after(LIMIT_S, partial(self._time_out, lookup))
+        self._put([lookup])
 
-    def _look_up(self, questions: Sequence[_Question]) -> None:
-        asked = [task for each in questions for task in list(each.waiting)]
+    def _look_up(self, lookups: Sequence[_Lookup]) -> None:
+        asked = [task for each in lookups for task in list(each.waiting)]
         if not asked:  # it took too long until their turn came
             return
         contents = dict.fromkeys(task.content for task in asked if task.content)
@@ -78,7 +78,7 @@ class EmbeddingLookup:
         self._instruments.embedding_store_answered("read", seconds)
         if seconds < LIMIT_S:
             self._health.answered()
-        answered = [task for each in questions for task in self._take(each)]
+        answered = [task for each in lookups for task in self._take(each)]
         for task in answered:
             task.feature = found.get(task.content or "")
         hits = sum(task.feature is not None for task in answered)
@@ -87,22 +87,22 @@ class EmbeddingLookup:
         if answered:
             self._answered(answered)
 
-    def _give_up(self, question: _Question, error: BaseException) -> None:
-        self._health.failed(question, error)
-        self._skip(question)
+    def _give_up(self, lookup: _Lookup, error: BaseException) -> None:
+        self._health.failed(lookup, error)
+        self._skip(lookup)
 
-    def _time_out(self, question: _Question) -> None:
-        if question.waiting:
+    def _time_out(self, lookup: _Lookup) -> None:
+        if lookup.waiting:
             error = TemporaryError(f"it took longer than {LIMIT_S:g} s.", "EMBEDDING_STORE")
-            self._give_up(question, error)
+            self._give_up(lookup, error)
 
-    def _skip(self, question: _Question) -> None:
-        if tasks := self._take(question):
+    def _skip(self, lookup: _Lookup) -> None:
+        if tasks := self._take(lookup):
             self._instruments.embeddings_looked_up("skipped", len(tasks))
             self._answered(tasks)
 
-    def _take(self, question: _Question) -> list[ImageTask]:
+    def _take(self, lookup: _Lookup) -> list[ImageTask]:
         """Those that are not answered yet, for the caller to answer."""
         with self._lock:
-            tasks, question.waiting = question.waiting, []
+            tasks, lookup.waiting = lookup.waiting, []
         return tasks

@@ -13,6 +13,7 @@ from clip_worker.contract.text import decoded
 from clip_worker.contract.uri import scheme_of, validate_uri
 from clip_worker.errors import InvalidRequestError
 from clip_worker.feeds.file_names import SUFFIXES, is_image_file
+from clip_worker.feeds.folder_feed import shown_path
 from clip_worker.quoting import quote
 from worker.cli.output.usage_error import WrongInputError
 from worker.variables import OBJECT_STORE_SCHEMES
@@ -60,7 +61,7 @@ def _expand(argument: str) -> Iterator[ImageArgument]:
 
 def _at_path(path: str) -> Iterator[ImageArgument]:
     if not os.path.isdir(path):  # noqa: PTH112  # a str keeps './' and bytes that are not UTF-8
-        yield ImageArgument(_shown(path), Path(path))
+        yield ImageArgument(shown_path(path), Path(path))
         return
     found = False
     for image in _below(path):
@@ -79,12 +80,7 @@ def _below(folder: str) -> Iterator[ImageArgument]:
         for name in sorted(files):
             if is_image_file(name):
                 path = os.path.join(here, name)  # noqa: PTH118  # as above
-                yield ImageArgument(_shown(path), Path(path))
-
-
-def _shown(path: str) -> str:
-    """A path as text, with bytes that are not UTF-8 replaced."""
-    return decoded(path) or os.fsencode(path).decode(errors="replace")
+                yield ImageArgument(shown_path(path), Path(path))
 
 
 def _refuse_folder(error: OSError) -> NoReturn:

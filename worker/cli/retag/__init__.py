@@ -1,1 +1,1 @@
-"""`clip-worker retag`: answers new questions about stored embeddings."""
+"""`clip-worker retag`: classifies stored embeddings with other labels."""

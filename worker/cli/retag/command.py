@@ -1,4 +1,4 @@
-"""`clip-worker retag`: answers a new question for all stored embeddings."""
+"""`clip-worker retag`: classifies stored embeddings with other labels."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def command(  # noqa: PLR0913  # one argument per option
     redis_url: str,
     **given: Any,
 ) -> int:
-    """Answer a new question for all images whose embeddings are stored.
+    """Classify all images whose embeddings are stored, with other labels.
 
     No image is fetched, decoded or encoded: the stored embeddings are multiplied with those of the
     labels. Each image's answer goes to the sink once; a run that was interrupted continues with
@@ -178,7 +178,8 @@ def _journal_of(target: str) -> Path:
 def _settings(plan: ScoringPlan, options: dict[str, Any]) -> dict[str, Any]:
     """What a run must have in common with the one that began its journal."""
     texts = hashlib.sha256(repr((plan.labels, plan.lists, plan.thresholds)).encode()).hexdigest()
-    named = {"label set": plan.label_set["name"]} if plan.label_set else {}
+    used = plan.label_set  # its version says which calibration it has, too
+    named = {"label set": f"{used['name']} of version {used['version']}"} if used else {}
     asked = {name: options.get(name) for name in ("k", "score", "none_of_these", "threshold")}
     return named | {"labels": f"{len(plan.labels)} labels {texts[:12]}"} | asked
 

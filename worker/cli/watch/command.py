@@ -145,7 +145,7 @@ def command(  # noqa: PLR0913  # one argument per option
                     sink,
                     opened,
                     failures,
-                    options={**options, "tenant": tenant},  # which is no part of the question
+                    options={**options, "tenant": tenant},  # not part of the request
                     on_progress=show,
                     in_flight=in_flight,
                     commit_s=COMMIT_S,

@@ -1,4 +1,4 @@
-"""Tells how far a run is in lines of a log."""
+"""Shows how far a run is, in lines of a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ LINE_S = 10.0
 
 
 class ProgressLines:
-    """Writes a line every few seconds, if something has changed, and one for each new failure.
+    """Writes a line every few seconds, if something has changed.
+
+    Each new failure has a line too, as far as it is among the newest rows.
 
     Args:
         say: Writes a line.
@@ -33,12 +35,9 @@ class ProgressLines:
 
     def show(self, progress: Progress) -> None:
         """Note how far the run is."""
-        if self._clock() >= self._next:
-            self._next = self._clock() + LINE_S
-            self.finish(progress)
-
-    def finish(self, progress: Progress) -> None:
-        """Write a line now, if something has changed."""
+        if self._clock() < self._next:
+            return
+        self._next = self._clock() + LINE_S
         line = f"{progress.done:,} done, {progress.failed:,} failed, {progress.in_flight:,} waiting"
         if line != self._told:
             self._told = line

@@ -51,12 +51,9 @@ class LiveView:
 
     def show(self, progress: Progress) -> None:
         """Note how far the run is."""
-        if self._clock() >= self._next:
-            self._next = self._clock() + DRAW_S
-            self.finish(progress)
-
-    def finish(self, progress: Progress) -> None:
-        """Draw now."""
+        if self._clock() < self._next:
+            return
+        self._next = self._clock() + DRAW_S
         newest = list(progress.newest)[::-1]
         drawn = Group(*self._drawn(newest))
         view = Group(self._counts(progress), drawn, _lines(newest[:LINES]))
