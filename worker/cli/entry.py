@@ -24,7 +24,7 @@ COMMANDS = {
     "start": "Run a worker: load the model, take tasks from the queue, store results.",
     "classify": "Find the labels that fit images best: files, folders, globs or URLs.",
     "watch": "Tag images as they arrive in a folder or a bucket, each once.",
-    "retag": "Answer a new question for all stored embeddings, without their images.",
+    "retag": "Classify stored embeddings with other labels, without the images.",
     "search": "Find stored images by a text or by another image.",
     "labels": "Check lists of labels, and keep them in Redis as label sets.",
     "status": "Show queues, workers and what looks wrong, live or once.",
