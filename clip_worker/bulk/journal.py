@@ -75,7 +75,7 @@ class Journal:
         self.position: str | None = None
         self.sink_position: str | None = None
         self.is_complete = False
-        self._is_retrying = False
+        self._retry_round: int | None = None  # in which the retry began that has not ended
 
     def __enter__(self) -> Self:
         """Open and lock the file.
@@ -148,16 +148,16 @@ class Journal:
 
     def begin_retry(self) -> None:
         """Begin to send failures again, or continue if that was interrupted."""
-        if not self._is_retrying:
+        if self._retry_round is None:
             with self._database.transaction():
                 self.next_round()
-                self._write(retrying="yes")
-            self._is_retrying = True
+                self._write(retrying=str(self.round))
+            self._retry_round = self.round
 
     def end_retry(self) -> None:
         """Note that all failures that were to be sent again have ended."""
         self._write(retrying=None)
-        self._is_retrying = False
+        self._retry_round = None
 
     def beyond(self) -> set[bytes]:
         """Digests of items after `position` that have ended."""
@@ -179,7 +179,8 @@ class Journal:
         Args:
             only_passing: Only of those where another attempt may succeed.
         """
-        return self._records("round < ? AND may_pass >= ?", (self.round, int(only_passing)))
+        assert self._retry_round is not None, "begin_retry was not called"
+        return self._records("round < ? AND may_pass >= ?", (self._retry_round, int(only_passing)))
 
     def _records(self, condition: str, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
         # Page by page, for the table changes in between.
@@ -214,7 +215,8 @@ class Journal:
         self.run_id, self.round = state["run_id"], int(state["round"])
         self.done, self.failed = int(state["done"]), int(state["failed"])
         self.position, self.sink_position = state.get("position"), state.get("sink_position")
-        self.is_complete, self._is_retrying = "complete" in state, bool(state.get("retrying"))
+        self.is_complete = "complete" in state
+        self._retry_round = int(state["retrying"]) if state.get("retrying") else None
         if time.time() - float(state["active_at"]) > STALE_S:
             self.round += 1
 

@@ -45,6 +45,26 @@ def test_an_item_that_had_failed_and_gets_its_row_is_no_failure(path: Path) -> N
         assert (journal.done, journal.failed, [*journal.failures()]) == (1, 0, [])
 
 
+def test_a_retry_with_new_task_ids_leaves_out_what_has_failed_in_it(path: Path) -> None:
+    # given a retry in which one of two has failed again, when results were lost
+    failed = {key: (True, {"key": key.decode()}) for key in (b"c", b"d")}
+    with Journal(path, SETTINGS) as journal:
+        journal.commit(Checkpoint(Advance("1"), "0", [], failed))
+        journal.begin_retry()
+        journal.commit(Checkpoint(Advance(), "0", [], {b"c": failed[b"c"]}))
+        journal.next_round()
+    # when it is continued
+    with Journal(path, SETTINGS) as again:
+        again.begin_retry()
+        # then
+        assert [*again.failures_to_retry(only_passing=True)] == [{"key": "d"}]
+        # when another retry begins after it
+        again.end_retry()
+        again.begin_retry()
+        # then
+        assert len([*again.failures_to_retry(only_passing=True)]) == 2
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
