@@ -105,7 +105,7 @@ class ParquetSink:
         sync_folder(self._folder.parent)
         if found := next(self._folder.iterdir(), None):
             raise sink_failed(
-                self._folder / found.name,
+                found,
                 "the folder has files that are not of this run",
                 "name another folder, or empty it,",
             )

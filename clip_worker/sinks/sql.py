@@ -65,13 +65,11 @@ class SqlSink:
     def open(self, position: str | None) -> None:
         """See `Sink.open`."""
         del position
-        with self._translated_errors():
-            self._engine = _engine(self._url)
-            with self._engine.begin() as connection:
-                create_if_absent(self._table, connection)
-                reason = misfit(self._table, connection)
-        if reason:
-            raise sink_failed(self._shown, reason, "name another one with --table")
+        try:
+            self._open()
+        except ServiceError:
+            self.close()
+            raise
 
     def write(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See `Sink.write`."""
@@ -91,6 +89,15 @@ class SqlSink:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+    def _open(self) -> None:
+        with self._translated_errors():
+            self._engine = _engine(self._url)
+            with self._engine.begin() as connection:
+                create_if_absent(self._table, connection)
+                reason = misfit(self._table, connection)
+        if reason:
+            raise sink_failed(self._shown, reason, "name another one with --table")
 
     @property
     def _dialect(self) -> str:
