@@ -99,10 +99,10 @@ class Tagger:
 
     async def _run(self, gallery: Gallery, picture_ids: Sequence[str]) -> None:
         """Tag pictures until each has an answer."""
-        left = list(picture_ids)
-        while left := [each for each in left if each in gallery.pictures]:
+        wanted = {*picture_ids}
+        while left := [each for each in gallery.unanswered() if each in wanted]:
             try:
-                left = await self._ask(gallery, left)
+                wanted = {*await self._ask(gallery, left)}
             except InvalidRequestError as error:
                 gallery.report(sentence_for(error.code))
                 return
@@ -110,7 +110,7 @@ class Tagger:
                 gallery.report(NO_WORKER)
             except TemporaryError as error:
                 gallery.report(sentence_for(error.code))
-            if left:
+            if wanted:
                 await asyncio.sleep(PAUSE_S)
         if await self._finder.is_possible():
             gallery.offer_search()
