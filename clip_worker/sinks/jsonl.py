@@ -20,7 +20,7 @@ TAIL_BYTES = 4096  # before the position, by which a file is recognised
 
 
 class JsonlSink:
-    """Appends a line a row, a JSON object in UTF-8.
+    """Appends a line per row, a JSON object in UTF-8.
 
     A position is `<bytes>:<checksum>`: the length of the file, and the CRC-32 of the last 4 KiB
     before it. What lies behind it is cut off when the run continues. If a checksum differs, the

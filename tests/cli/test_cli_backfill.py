@@ -122,7 +122,7 @@ def test_failures_are_counted_by_code_and_sent_again_on_demand(
     status, printed = backfill("--retry-failed")
     # then
     assert status == 1
-    assert "1 images failed (1 FETCH_404)" in printed
+    assert "1 image failed (1 FETCH_404)" in printed
     assert [row["code"] for row in rows("pets.csv.failures.jsonl")] == ["FETCH_404"]
     # when
     status, _ = backfill("--retry-failed", "all")

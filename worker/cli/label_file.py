@@ -1,4 +1,4 @@
-r"""Reads files of labels: a label a line, a CSV file with a column of labels, or a JSON list.
+r"""Reads files of labels: one label per line, a CSV file with a column of labels, or a JSON list.
 
 In a text file, blank lines are skipped, and lines that begin with `#` and a space, `##`, or have
 nothing but `#`: comments. `#sunset` is a label. A file that begins with `[` or `{` is JSON, as

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CODE = "EMBEDDING_STORE"
-MOST_AT_ONCE = 1024  # contents a query
+MOST_AT_ONCE = 1024  # contents per query
 MAINTENANCE_PUTS = 256  # calls of `put` between two times that small files are merged
 INDEX_ROWS = 100_000  # from which an index is built: comparing fewer takes less than 0.2 s
 REFINE = 10  # times k candidates of the index are compared by their stored embeddings

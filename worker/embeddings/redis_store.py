@@ -42,9 +42,10 @@ CODE = "EMBEDDING_STORE"
 # Of Redis's memory, beside the value: the field, the entry of the hash, and the one of the sorted
 # set. Measured with Redis 7.0 and rounded up.
 ENTRY_BYTES = 280
-MOST_AT_ONCE = 1024  # embeddings a script
-MOST_EVICTED = 4096  # more a script, so that it does not hold Redis up after the budget has shrunk
-SCAN_COUNT = 512  # entries a command
+MOST_AT_ONCE = 1024  # embeddings per script
+# More than are added, per script: so it does not hold Redis up after the budget has shrunk.
+MOST_EVICTED = 4096
+SCAN_COUNT = 512  # entries per command
 
 # KEYS: USED, SIZE, SPACES. ARGV: prefix of the space's shards, its id, its JSON, now, the budget,
 # bytes of an entry beside its value, characters of an id, most evictions, the prefix of all shards;

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from support.waiting import wait_until
 
 from clip_engine.scoring.options import Scoring
 from worker.cli.entry import run
+from worker.cli.retag.command import _settings
 from worker.embeddings.open import open_store
 from worker.embeddings.space import space_of
 from worker.embeddings.store import Embedding
+from worker.pipeline.scoring_plan import ScoringPlan
 
 if TYPE_CHECKING:
     from clip_engine import Engine
@@ -93,6 +96,14 @@ def test_another_question_with_the_same_journal_is_refused(
     assert retag(lance_url, target, "-k", "2") == 2
 
     assert "was begun with k 5, and now it is 2" in capsys.readouterr().err
+
+
+def test_a_label_set_with_another_calibration_is_another_request() -> None:
+    plan = ScoringPlan(tuple(LABELS), (), label_set={"name": "shapes@1", "version": "a"})
+    other = replace(plan, label_set={"name": "shapes@1", "version": "b"})
+
+    assert _settings(plan, {"k": 5}) == _settings(replace(plan), {"k": 5})
+    assert _settings(plan, {"k": 5}) != _settings(other, {"k": 5})
 
 
 def test_a_store_without_the_models_embeddings_is_named(

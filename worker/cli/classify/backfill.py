@@ -16,6 +16,7 @@ from clip_worker.quoting import quote, shown_uri
 from clip_worker.sinks.open import open_sink
 from worker.cli.classify.backfill_options import ALL, BackfillOptions
 from worker.cli.classify.run_view import RunView
+from worker.cli.labels.counted import counted
 from worker.cli.output.progress_line import ProgressLine
 from worker.cli.output.screen import Screen
 from worker.cli.output.usage_error import say
@@ -56,7 +57,7 @@ def backfill(
         if options.retry:
             supplies.append(FailedSupply(journal, only_passing=options.retry != ALL))
         if journal.done or journal.failed:
-            say(f"Continuing {quote(str(journal.path))}: {journal.done:,} images have results.")
+            say(f"Continuing {quote(str(journal.path))}: {_results(journal)}.")
         for supply in supplies:
             screen = Screen.of(sys.stderr)
             with ProgressLine(screen, "classifying") as line:
@@ -72,10 +73,7 @@ def backfill(
                 with stopping(run.stop):
                     is_finished = run.run(supply)
             if not is_finished:
-                say(
-                    f"Stopped: {journal.done:,} images have results. Run the same command again to "
-                    "continue."
-                )
+                say(f"Stopped: {_results(journal)}. Run the same command again to continue.")
                 return INTERRUPTED_STATUS
         _summarise(journal, options)
         return 1 if journal.failed else 0
@@ -89,12 +87,17 @@ def _label_set_version(client: Client, request: Mapping[str, Any]) -> dict[str, 
 
 
 def _summarise(journal: Journal, options: BackfillOptions) -> None:
-    say(f"{journal.done:,} images have results in {shown_uri(options.target)}.")
+    say(f"{_results(journal)} in {shown_uri(options.target)}.")
     if not journal.failed:
         return
     codes = Counter(record["code"] for record in journal.failures())
-    counted = ", ".join(f"{count:,} {code}" for code, count in codes.most_common())
+    by_code = ", ".join(f"{count:,} {code}" for code, count in codes.most_common())
     say(
-        f"{journal.failed:,} images failed ({counted}); {quote(str(options.failures))} lists them. "
-        "Run the same command with --retry-failed to send those again that may succeed."
+        f"{counted(journal.failed, 'image')} failed ({by_code}); {quote(str(options.failures))} "
+        "lists them. Run the same command with --retry-failed to send those again that may "
+        "succeed."
     )
+
+
+def _results(journal: Journal) -> str:
+    return f"{counted(journal.done, 'image')} {'has' if journal.done == 1 else 'have'} results"

@@ -14,6 +14,7 @@ from clip_worker.redis.worker_reports import WorkerReports
 from worker.cli.doctor.amounts import shown_seconds
 from worker.cli.doctor.check import Check
 from worker.cli.doctor.finding import Finding, ok, problem, skipped, warning
+from worker.cli.labels.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,13 +96,13 @@ def _check_workers(subject: Subject) -> Finding:
         )
     if not reports:
         return ok("No worker takes from it yet.")
-    return ok(f"{_counted(len(reports), 'worker')} with the model {models[0]}, {versions[0]}.")
+    return ok(f"{counted(len(reports), 'worker')} with the model {models[0]}, {versions[0]}.")
 
 
 def _check_waiting(subject: Subject) -> Finding:
     found = _status(subject)
     age = "" if found.oldest_s is None else f", the oldest for {shown_seconds(found.oldest_s)}"
-    waiting, in_flight = _counted(found.messages, "message"), found.in_flight_messages
+    waiting, in_flight = counted(found.messages, "message"), found.in_flight_messages
     sentence = f"{waiting} waiting{age}, {in_flight} in flight."
     if found.messages and not found.workers:
         return warning(sentence, "No worker takes them: start one with `clip-worker start`.")
@@ -115,17 +116,13 @@ def _check_dead_letters(subject: Subject) -> Finding:
     if not count:
         return ok("There are no dead letters.")
     return warning(
-        f"{_counted(count, 'dead letter')}: messages that workers gave up.",
+        f"{counted(count, 'dead letter')}: messages that workers gave up.",
         "Read the reasons with `clip-worker dead list`, then replay or purge them.",
     )
 
 
 def _status(subject: Subject) -> QueueStatus:
     return queue_status(subject.redis.client, subject.queue)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _named(workers: list[str]) -> str:

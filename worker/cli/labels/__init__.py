@@ -24,6 +24,6 @@ NEEDS_WORKER = ("check", "calibrate")
 def command() -> None:
     """Check lists of labels, and keep them in Redis as label sets.
 
-    A FILE of labels has one a line, with # comments; or is CSV, of one column or with one named
-    label; or is a JSON list.
+    A FILE of labels has one label per line, with # comments; or it is CSV, with a single column
+    or a column named label; or it is a JSON list.
     """

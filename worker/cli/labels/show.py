@@ -24,7 +24,7 @@ DIGEST_DIGITS = 12
 @redis_url_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(name: str, redis_url: str, *, as_json: bool) -> None:
-    """Show the label set NAME, or a version of it, such as animals@3: its labels one a line."""
+    """Show the label set NAME, or a version of it, such as animals@3, with its labels."""
     with label_sets(redis_url) as sets:
         label_set = sets.read(name)
     if as_json:

@@ -60,7 +60,7 @@ def command(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Find stored images that fit TEXT, or that resemble another image.
 
-    Prints a line an image: its cosine, and the URI that it was last classified under. The workers
+    Prints a line per image: its cosine, and the URI that it was last classified under. The workers
     answer, and need CLIP_WORKER_EMBEDDING_STORE; with --store no worker is needed. The text is
     encoded as it is: "a photo of a red kite" may find more than "red kite".
     """
