@@ -25,6 +25,9 @@ from clip_worker.quoting import quote
 
 SEPARATOR = ">"  # between the parts of a path, with or without blanks around it
 VERSION_DIGITS = 12
+# Of what is stored: JSON of other kinds takes 25 times its size when it is parsed, and whoever may
+# store label sets must not be able to fill a worker's memory.
+MOST_BYTES = 32 * 1024 * 1024
 
 
 class LabelSetCalibration(Wire):
@@ -143,8 +146,10 @@ class LabelSet(Wire):
         """Read what is stored, also by other versions of clip-worker; unknown fields are ignored.
 
         Raises:
-            ValueError: It is not a label set.
+            ValueError: It is not a label set, or has more than `MOST_BYTES`.
         """
+        if len(stored) > MOST_BYTES:
+            raise ValueError(f"it has {len(stored)} bytes, more than {MOST_BYTES}")
         fields = read_json(stored)
         if isinstance(fields, dict):
             fields = {name: fields[name] for name in cls.model_fields if name in fields}

@@ -16,7 +16,7 @@ from clip_worker.feeds.notifications.authentication import Authentication
 from clip_worker.feeds.notifications.redis_list import RedisListSource
 from clip_worker.feeds.notifications.sqs import SqsSource
 from clip_worker.feeds.notifications.webhook import Endpoint, WebhookSource
-from clip_worker.quoting import quote, without_password
+from clip_worker.quoting import quote, shown_uri
 from clip_worker.redis.url import check_redis_url
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def open_place(place: str, options: PlaceOptions) -> Arrivals:
         url = urlsplit(place)
         _ = url.port
     except ValueError as error:
-        raise _bad(place, str(error)) from error
+        # Without what the parser says, which may contain a part of a password.
+        reason = "it is not a valid URL (check the port, and write / in a password as %2F)"
+        raise _bad(place, reason) from error
     match url.scheme:
         case "s3":
             key = place.partition("://")[2].partition("/")[2]  # '?' and '#' may be part of it
@@ -134,6 +136,5 @@ def _query(place: str, url: SplitResult, known: set[str]) -> dict[str, str]:
 
 
 def _bad(place: str, reason: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{quote(without_password(place))} can't be watched: {reason}; give {EXAMPLES}.", BAD_PLACE
-    )
+    shown = shown_uri(place) if "://" in place else quote(place)
+    return InvalidRequestError(f"{shown} can't be watched: {reason}; give {EXAMPLES}.", BAD_PLACE)

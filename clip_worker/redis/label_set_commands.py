@@ -16,13 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from clip_worker.contract.keys import LABEL_SETS, NEW_LABEL_SETS, label_set_key
 from clip_worker.contract.label_set_names import LabelSetVersion, check_new_name, split_version
-from clip_worker.contract.label_sets import LabelSet
+from clip_worker.contract.label_sets import MOST_BYTES, LabelSet
 from clip_worker.errors import InvalidRequestError, ServiceError
 from clip_worker.quoting import quote
 
 VERSIONS_KEPT = 50  # of a set; the oldest go first
 ANNOUNCED = 32  # versions that a worker may learn of later
 REFUSED = -1
+NUMBER_BYTES = 64  # that are enough for the number, which the script adds
 
 _VERSIONS = """
 local function versions_of(index, name)
@@ -135,11 +136,18 @@ def put_call(name: str, label_set: LabelSet, now: float | None = None) -> Script
         now: Unix time in seconds.
 
     Raises:
-        InvalidRequestError: The name is that of a version.
+        InvalidRequestError: The name is that of a version, or the set is too large.
     """
     check_new_name(name)
     stored_at = int(time.time() if now is None else now)
-    args = (name, label_set.to_json(), label_set.version, stored_at, VERSIONS_KEPT, ANNOUNCED)
+    content = label_set.to_json()
+    if len(content) > MOST_BYTES - NUMBER_BYTES:
+        raise InvalidRequestError(
+            f"The label set {quote(name)} has {len(content):,} bytes as JSON; store at most "
+            f"{MOST_BYTES - NUMBER_BYTES:,}.",
+            "TOO_MANY_LABELS",
+        )
+    args = (name, content, label_set.version, stored_at, VERSIONS_KEPT, ANNOUNCED)
     return ScriptCall(PUT_SCRIPT, (label_set_key(name), LABEL_SETS, NEW_LABEL_SETS), args)
 
 

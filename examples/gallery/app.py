@@ -187,11 +187,11 @@ async def upload(
 ) -> None:
     """Add a picture; again with the same id replaces it."""
     data = await request.body()
-    if not galleries.has_room_for(len(data)):
-        raise HTTPException(
-            503, {"code": "BUSY", "sentence": "There is no room for more pictures at the moment."}
-        )
-    await _add(gallery, tagger, picture, await tagger.upload(data))
+    with galleries.room_for(len(data)) as has_room:
+        if not has_room:
+            sentence = "There is no room for more pictures at the moment."
+            raise HTTPException(503, {"code": "BUSY", "sentence": sentence})
+        await _add(gallery, tagger, picture, await tagger.upload(data))
 
 
 @app.put("/galleries/{name}/pictures/{picture}/url", status_code=202)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gallery import Gallery
 from limits import MAX_GALLERIES, MAX_KEPT_BYTES
@@ -21,6 +23,7 @@ class Galleries:
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._galleries: dict[str, Gallery] = {}
+        self._under_way = 0  # bytes of uploads that are in no gallery yet
 
     def open(self) -> tuple[str, list[Gallery]] | None:
         """Open a gallery.
@@ -51,7 +54,12 @@ class Galleries:
         ended, self._galleries = [*self._galleries.values()], {}
         return ended
 
-    def has_room_for(self, size_bytes: int) -> bool:
-        """Whether another upload may be kept in Redis."""
-        kept = sum(each.size_bytes for each in self._galleries.values())
-        return kept + size_bytes <= self._max_bytes
+    @contextmanager
+    def room_for(self, size_bytes: int) -> Iterator[bool]:
+        """Whether another upload may be kept in Redis; until the end it counts as kept."""
+        kept = self._under_way + sum(each.size_bytes for each in self._galleries.values())
+        self._under_way += size_bytes
+        try:
+            yield kept + size_bytes <= self._max_bytes
+        finally:
+            self._under_way -= size_bytes

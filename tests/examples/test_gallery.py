@@ -242,6 +242,23 @@ def test_a_new_gallery_takes_the_place_of_one_that_no_page_listens_to(http, site
         assert listening.relabel("a").status == 200
 
 
+ROOM = """
+import sys
+sys.path.insert(0, {folder!r})
+from galleries import Galleries
+galleries = Galleries(max_bytes=10)
+with galleries.room_for(6) as one, galleries.room_for(6) as other:
+    print(one, other)
+with galleries.room_for(6) as later:
+    print(later)
+"""
+
+
+def test_uploads_at_the_same_time_do_not_exceed_the_limit_together():
+    program = ROOM.format(folder=str(EXAMPLES / "gallery"))
+    assert run(sys.executable, "-c", program).split() == ["True", "False", "True"]
+
+
 def test_a_gallery_goes_on_when_worker_and_redis_come_back(recipe, http, tmp_path):
     with new_server() as server:
         site = serve(recipe, server.url)

@@ -127,6 +127,21 @@ def test_a_source_that_could_not_be_opened_is_closed_and_says_why(monkeypatch, t
         assert "can't be used" in failure.message
 
 
+def test_a_message_of_many_images_holds_up_the_next_one_until_they_are_done(monkeypatch):
+    monkeypatch.setattr("clip_worker.feeds.notifications.arrivals.MOST_IMAGES", 2)
+    source, clock = FakeSource(), FakeClock()
+    source.waiting.insert(0, Message("0", json.dumps(event("b.jpg", "c.jpg", "d.jpg"))))
+    arrived = Arrived(NotificationArrivals(source, clock))
+    arrived.wait_for(3)
+    clock.sleep(KEEP_S)
+    wait_until(lambda: source.kept == ["0", "1"])  # the second is kept, but was not read
+    assert uri("a.jpg") not in arrived.images
+
+    arrived.arrivals.acknowledge(arrived.keys)
+    assert uri("a.jpg") in [item.image for item in arrived.wait_for(4)]
+    arrived.arrivals.close()
+
+
 def test_a_message_that_could_not_be_deleted_is_deleted_later(monkeypatch, caplog):
     source = FakeSource()
     arrived = Arrived(NotificationArrivals(source))

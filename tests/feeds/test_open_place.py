@@ -79,8 +79,12 @@ def test_notifications_are_received(place, kind, expected, options):
         ("sqs://queue/more", "it has to be sqs://queue"),
         ("sqs://queue?zone=1", "zone is not one of account, region"),
         ("webhook://host/path", "it has to be webhook://address:port/path"),
-        ("webhook://host:99999/path", "out of range"),
-        ("s3://[", "Invalid IPv6"),
+        ("webhook://host:99999/path", "it is not a valid URL (check the port"),
+        ("s3://[", "it is not a valid URL"),
+        ("redis://:secret/x@host/0?list=a", "it is not a valid URL"),
+        ("redis://:x/secret@host/0?list=a", "it is not a valid URL"),
+        ("redis://host/0?password=secret", "it has no ?list="),
+        ("webhook://127.0.0.1:80/?token=secret", "it has to be webhook://address:port/path"),
     ],
 )
 def test_what_is_no_place_is_refused_with_what_is(place, reason, options):

@@ -17,9 +17,9 @@ def classified(image: str, path: Path | None = None, ended_at: float = 1.0) -> R
     return Row(Item(image, image, path), Outcome(status="ok", result=ANSWER), ended_at)
 
 
-def failed(image: str, ended_at: float = 1.0) -> Row:
+def failed(image: str, ended_at: float = 1.0, message: str = "It is no image.") -> Row:
     """An image that could not be decoded."""
-    failure = Failure(type="ImageInvalidError", code="DECODE_BROKEN", message="It is no image.")
+    failure = Failure(type="ImageInvalidError", code="DECODE_BROKEN", message=message)
     return Row(Item(image, image), Outcome(status="error", error=failure), ended_at)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clip_worker.errors import InvalidRequestError
-from clip_worker.quoting import quote, without_password
+from clip_worker.quoting import shown_uri
 from clip_worker.redis.url import connect
 from worker.settings.embeddings import DEFAULT_MAX_BYTES, lance_place, store_url_remedy
 
@@ -25,7 +25,7 @@ def open_store(url: str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> EmbeddingStor
     """
     if remedy := store_url_remedy(url):
         raise InvalidRequestError(
-            f"{quote(without_password(url))} is not the URL of a store of embeddings; {remedy}.",
+            f"{shown_uri(url)} is not the URL of a store of embeddings; {remedy}.",
             "BAD_EMBEDDING_STORE",
         )
     if place := lance_place(url):

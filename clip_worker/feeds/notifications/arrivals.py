@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_MESSAGES = 5_000  # received and not deleted
+MOST_IMAGES = 5_000  # of messages that are read and not deleted; the last one may exceed it
 KEEP_S = 20.0  # after so long messages that are in flight are kept for longer
-PAUSE_S = 0.2  # while there are too many messages
+PAUSE_S = 0.2  # while there are too many images
 _UNBOUNDED = 0  # a full queue would keep the thread from keeping messages
 
 
@@ -40,6 +41,7 @@ class NotificationArrivals:
         self._background = Background("notifications", self._receive, _UNBOUNDED)
         self._lock = threading.Lock()
         self._receipts = Receipts()
+        self._unread: deque[Message] = deque()  # received; of the background's thread
         self._done: list[str] = []  # receipts of messages that can be deleted
         self._kept_at = 0.0
 
@@ -68,7 +70,7 @@ class NotificationArrivals:
     def close(self) -> None:
         """Stop receiving."""
         self._background.stop()
-        self._source.close([*self._receipts])
+        self._source.close([*self._receipts, *(message.receipt for message in self._unread)])
 
     def _delete(self) -> None:
         with self._lock:
@@ -82,13 +84,15 @@ class NotificationArrivals:
         if self._clock() >= self._kept_at + KEEP_S:
             with self._lock:
                 kept = [*self._receipts]
-            self._source.keep(kept)
+            self._source.keep([*kept, *(message.receipt for message in self._unread)])
             self._kept_at = self._clock()
-        if len(self._receipts) >= MOST_MESSAGES:
+        if self._receipts.images >= MOST_IMAGES:
             self._background.pause(PAUSE_S)
             return
-        for message in self._source.receive():
-            yield from self._read(message)
+        if not self._unread:
+            self._unread.extend(self._source.receive())
+        if self._unread:
+            yield from self._read(self._unread.popleft())
 
     def _read(self, message: Message) -> Sequence[Item]:
         try:

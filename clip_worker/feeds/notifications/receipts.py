@@ -10,9 +10,13 @@ class Receipts:
     """Remembers the receipts of messages that are not deleted yet.
 
     A message may be about several images, and several messages about the same one.
+
+    Attributes:
+        images: How many images the messages had, one that several are about counted for each.
     """
 
     def __init__(self) -> None:
+        self.images = 0
         self._waiting: dict[str, set[str]] = {}  # keys, by receipt
         self._by_key: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -28,6 +32,7 @@ class Receipts:
     def add(self, receipt: str, keys: Collection[str]) -> None:
         """Remember a message until these images are done."""
         self._waiting[receipt] = set(keys)
+        self.images += len(keys)
         for key in keys:
             self._by_key[key].append(receipt)
 
@@ -42,6 +47,7 @@ class Receipts:
             for receipt in self._by_key.pop(key, ()):
                 left = self._waiting[receipt]
                 left.discard(key)
+                self.images -= 1
                 if not left:
                     del self._waiting[receipt]
                     released.append(receipt)

@@ -21,7 +21,7 @@ from clip_worker.quoting import quote
 logger = logging.getLogger(__name__)
 
 WAIT_S = 1.0
-MOST = 500  # messages that are read at a time
+MOST = 50  # messages that are read at a time, of up to 1 MiB
 _POLL_S = 0.1  # until the server's thread sees that it should stop
 
 

@@ -52,6 +52,14 @@ def test_each_failure_has_a_line_without_secrets(clock):
     ]
 
 
+def test_an_error_of_a_worker_can_not_control_the_terminal(clock):
+    lines: list[str] = []
+    row = failed("a.jpg", message="\x1b]0;title\x07It is no image.")
+    ProgressLines(lines.append, clock).show(progress_of(row))
+
+    assert lines[0] == "failed: 'a.jpg': \ufffd]0;title\ufffdIt is no image. [DECODE_BROKEN]"
+
+
 def shown(progress, width: int = 100, colours: str | None = None) -> str:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width, height=40, color_system=colours)

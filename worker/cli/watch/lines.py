@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clip_worker.quoting import shown_uri
+from worker.cli.output.table import printable
 
 if TYPE_CHECKING:
     from clip_worker.bulk.progress import Progress
@@ -49,5 +50,6 @@ class ProgressLines:
         for row in progress.newest:
             error = row.outcome.error
             if error is not None and row.ended_at > self._named_until:
-                self._say(f"failed: {shown_uri(row.item.image)}: {error.message} [{error.code}]")
+                reason = f"{printable(error.message)} [{printable(error.code)}]"
+                self._say(f"failed: {shown_uri(row.item.image)}: {reason}")
         self._named_until = max((row.ended_at for row in progress.newest), default=0.0)
