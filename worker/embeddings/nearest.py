@@ -30,7 +30,7 @@ def nearest(batches: Iterable[EmbeddingBatch], feature: NDArray[np.float32], k: 
     for batch in batches:
         cosines = np.clip(batch.features.astype(np.float32, copy=False) @ feature, -1, 1)  # [N]
         least = np.partition(cosines, -k)[-k] if k < len(cosines) else -1.0  # of the k best
-        for i in np.flatnonzero(cosines >= least):
+        for i in np.flatnonzero(cosines >= least).tolist():
             hit = Hit(batch.images[i], batch.contents[i], float(cosines[i]))
             found[hit.content] = hit
         found = {hit.content: hit for hit in heapq.nsmallest(k, found.values(), key=_order)}
