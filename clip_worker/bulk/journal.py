@@ -52,8 +52,8 @@ class Journal:
 
     Args:
         path: Of the file, which is created if it is missing.
-        settings: What the run must have in common with the one that began the journal: values that
-            JSON has, by names as they are shown.
+        settings: What the run must have in common with the one that began the journal, once that
+            has sent something: values that JSON has, by names as they are shown.
 
     Attributes:
         path: As above.
@@ -211,7 +211,10 @@ class Journal:
     def _load(self, state: Mapping[str, Any]) -> None:
         if state.get("version") != VERSION:
             raise foreign_file(self.path)
-        self._compare(json.loads(state["settings"]))
+        if state.get("sink_position") is None:  # nothing was sent: a mistake may be mended
+            self._write(settings=json.dumps(self._settings))
+        else:
+            self._compare(json.loads(state["settings"]))
         self.run_id, self.round = state["run_id"], int(state["round"])
         self.done, self.failed = int(state["done"]), int(state["failed"])
         self.position, self.sink_position = state.get("position"), state.get("sink_position")
@@ -238,4 +241,4 @@ class Journal:
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return quote(settings[name]) if name in settings else "unset"
+    return "unset" if settings.get(name) is None else quote(settings[name])

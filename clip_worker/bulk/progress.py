@@ -42,6 +42,7 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     before: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    _heard_at: float | None = None  # when an image ended, or none was in flight
 
     @property
     def ended(self) -> int:
@@ -58,6 +59,11 @@ class Progress:
         return (self._worked_on - ended) / passed_s if passed_s > 0 else 0.0
 
     @property
+    def quiet_s(self) -> float:
+        """Seconds for which images have been in flight and none has ended."""
+        return 0.0 if self._heard_at is None else self.clock() - self._heard_at
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds until the last image has ended; None if that can't be estimated."""
         if self.total is None or self.rate <= 0:
@@ -67,7 +73,8 @@ class Progress:
     def begin(self, done: int, failed: int) -> None:
         """Continue from what earlier starts have done."""
         self.done, self.failed, self.before = done, failed, done + failed
-        self._samples.append((self.clock(), self._worked_on))
+        self._heard_at = self.clock()
+        self._samples.append((self._heard_at, self._worked_on))
 
     def note(self, rows: Sequence[Row], *, retried: bool = False) -> None:
         """Count rows that have ended; retried ones had been counted as failed."""
@@ -79,10 +86,14 @@ class Progress:
             self.retried += len(rows)
         self.codes.update(failed)
         self.newest.extend(rows[-NEWEST:])
+        if rows:
+            self._heard_at = self.clock()
 
     def sample(self) -> None:
         """Note the time, for the rate; more often than once a second does nothing."""
         now = self.clock()
+        if not self.in_flight:
+            self._heard_at = now
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_S:
             self._samples.append((now, self._worked_on))
 

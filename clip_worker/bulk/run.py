@@ -125,8 +125,6 @@ class BulkRun:
     def _run(self, supply: Supply) -> None:
         self._committed_at = self._clock()
         self.progress.begin(self._journal.done, self._journal.failed)
-        if self._journal.sink_position is None:
-            self._commit(supply)  # so that after a crash the sink knows its rows
         while not (self._is_finished(supply) or self.progress.is_stopping) or self._in_flight:
             self._fill(supply)
             if self._in_flight:
@@ -134,7 +132,8 @@ class BulkRun:
             if self._is_due():
                 self._commit(supply)
             self._show(supply)
-        self._commit(supply)
+        if self._journal.sink_position is not None:
+            self._commit(supply)
         self._show(supply)
 
     def _is_finished(self, supply: Supply) -> bool:
@@ -156,6 +155,8 @@ class BulkRun:
         return not self.progress.is_stopping and len(self._rows) < COMMIT_ROWS
 
     def _send(self, items: list[Item], supply: Supply) -> None:
+        if self._journal.sink_position is None:
+            self._commit(supply)  # so that after a crash the sink knows its rows
         prefix = f"{self._journal.run_id}-{self._journal.round}-"
         sent, unsent = self._sender.send(items, prefix)
         self._in_flight.add(sent)

@@ -108,8 +108,9 @@ class FeedSupply:
         """A feed needs no acknowledgement."""
 
     def finish(self) -> None:
-        """See `Supply.finish`."""
-        self._journal.complete()
+        """See `Supply.finish`. A feed without items may have some later."""
+        if self._journal.done or self._journal.failed:
+            self._journal.complete()
 
     def close(self) -> None:
         """Nothing is open."""

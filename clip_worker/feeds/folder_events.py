@@ -19,6 +19,8 @@ MOST_PATHS = 100_000  # that wait to be looked at; beyond that the folder is sca
 DEBOUNCE_MS = 200
 STEP_MS = 20
 STOP_MS = 200  # until the thread sees that it should stop
+RESTART_S = 1.0
+UNREADABLE_NAME = "Unable to decode path"  # watchfiles ends at a name that is not UTF-8
 
 
 class FolderEvents:
@@ -79,33 +81,43 @@ class FolderEvents:
         return was_incomplete
 
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._watch()
+            except Exception as error:  # noqa: BLE001  # watchfiles' own; the scans go on
+                self._incomplete.set()
+                if UNREADABLE_NAME not in str(error):
+                    self._warn(error)
+                    return
+                self._stopping.wait(RESTART_S)
+
+    def _watch(self) -> None:
         from watchfiles import Change, watch
 
         begun = False
-        try:
-            for changes in watch(
-                self._folder,
-                watch_filter=None,
-                debounce=DEBOUNCE_MS,
-                step=STEP_MS,
-                stop_event=self._stopping,
-                rust_timeout=STOP_MS,
-                yield_on_timeout=True,
-                raise_interrupt=False,
-                ignore_permission_denied=True,
-            ):
-                if not begun:
-                    begun = True
-                    self._incomplete.set()
-                self._add(path for change, path in changes if change is not Change.deleted)
-        except Exception as error:  # noqa: BLE001  # watchfiles' own; the scans go on
-            logger.warning(
-                "The system does not report changes of %s (%s): new files are found only by scans. "
-                "If its limit is reached, raise fs.inotify.max_user_watches.",
-                quote(self._folder),
-                error,
-            )
-            self._incomplete.set()
+        for changes in watch(
+            self._folder,
+            watch_filter=None,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            stop_event=self._stopping,
+            rust_timeout=STOP_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        ):
+            if not begun:
+                begun = True
+                self._incomplete.set()
+            self._add(path for change, path in changes if change is not Change.deleted)
+
+    def _warn(self, error: Exception) -> None:
+        logger.warning(
+            "The system does not report changes of %s (%s): new files are found only by scans. "
+            "If its limit is reached, raise fs.inotify.max_user_watches.",
+            quote(self._folder),
+            error,
+        )
 
     def _add(self, paths: Iterable[str]) -> None:
         try:

@@ -47,6 +47,8 @@ class TableImages:
         if _is_deeper(fields.values(), MOST_DEPTH):
             fields = {}
             fault = f"Row {row} has a value of more than {MOST_DEPTH} lists or objects in another."
+        if image is None or image == "":
+            fault = fault or f"Row {row} has no URI or path."
         if fault or not isinstance(image, str):
             fault = fault or f"Row {row} has no URI or path, but {shown_uri(image)}."
             return Item(key, "", None, fields, position, fault)
@@ -82,6 +84,12 @@ def image_column(columns: Sequence[str], wanted: str | None, table: Path) -> str
     for name in IMAGE_COLUMNS if wanted is None else (wanted,):
         if name in columns:
             return name
+    if not any(columns):
+        raise InvalidRequestError(
+            f"The table {quote(str(table))} is empty or begins with an empty line; its first line "
+            "has to have the names of the columns.",
+            "BAD_FEED",
+        )
     missing = quote(wanted) if wanted else " or ".join(map(repr, IMAGE_COLUMNS))
     raise InvalidRequestError(
         f"The table {quote(str(table))} has no column {missing}; name one of its columns with "

@@ -74,9 +74,24 @@ def test_a_retry_with_new_task_ids_leaves_out_what_has_failed_in_it(path: Path) 
     ],
 )
 def test_another_runs_journal_is_refused(path: Path, other: dict[str, Any], message: str) -> None:
-    with Journal(path, SETTINGS):
-        pass
+    with Journal(path, SETTINGS) as journal:
+        journal.commit(Checkpoint(Advance(), "0", []))
     with pytest.raises(InvalidRequestError, match=message), Journal(path, SETTINGS | other):
+        pass
+
+
+def test_a_run_that_has_sent_nothing_may_begin_again_with_other_settings(path: Path) -> None:
+    # given
+    with Journal(path, SETTINGS | {"column": None}):
+        pass
+    # when
+    with Journal(path, SETTINGS | {"column": "photo"}) as journal:
+        journal.commit(Checkpoint(Advance(), "0", []))
+    # then
+    with (
+        pytest.raises(InvalidRequestError, match="begun with column 'photo', and now it is unset;"),
+        Journal(path, SETTINGS | {"column": None}),
+    ):
         pass
 
 

@@ -98,7 +98,36 @@ def test_a_run_that_is_done_is_not_done_again(
     backfill()
     status, printed = backfill()
     assert (status, len(workers.images), len(rows())) == (0, 30, 30)
-    assert "Continuing 'pets.csv.journal': 30 images have results." in printed
+    assert "The run of 'pets.csv.journal' is complete (to begin again, delete it" in printed
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_command_that_named_the_wrong_column_can_be_corrected(
+    backfill: Backfill, table: Path
+) -> None:
+    # given
+    table.write_text(table.read_text().replace("url", "photo"))
+    status, printed = backfill()
+    assert (status, "name one of its columns with --image-column: 'id, photo'" in printed) == (2, 1)
+    # when
+    status, printed = backfill("--image-column", "photo")
+    # then
+    assert (status, len(rows())) == (0, 30), printed
+
+
+@pytest.mark.usefixtures("workers", "table")
+def test_a_folder_without_images_is_read_again_when_it_has_some(
+    backfill: Backfill, tmp_path: Path
+) -> None:
+    # given
+    (tmp_path / "in").mkdir()
+    status, printed = backfill(source="in")
+    assert (status, printed) == (0, "clip-worker: There are no images in 'in'; nothing was done.\n")
+    # when
+    (tmp_path / "in" / "a.jpg").write_bytes(b"a")
+    status, printed = backfill(source="in")
+    # then
+    assert (status, printed) == (0, "clip-worker: 1 image has results in 'out.jsonl'.\n")
 
 
 @pytest.mark.usefixtures("table")

@@ -148,8 +148,8 @@ def test_a_line_that_is_no_object_fails_alone(tmp_path: Path) -> None:
     assert faults[1] == "Row 3 is not a JSON object, but [1]."
     assert faults[2:] == [
         "Row 4 has no URI or path, but 5.",
-        "Row 5 has no URI or path, but None.",
-        "Row 6 has no URI or path, but None.",
+        "Row 5 has no URI or path.",
+        "Row 6 has no URI or path.",
     ]
 
 
@@ -178,11 +178,12 @@ def test_a_row_of_parquet_that_python_can_not_hold_fails_alone(tmp_path: Path) -
 
 def test_a_row_with_other_cells_than_columns_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("id,url\n1,https://a.example/\n2\n3,https://b.example/,x\n")
+    path.write_text("id,url\n1,https://a.example/\n2\n3,https://b.example/,x\n4,\n")
     assert [item.fault for item in items(path)] == [
         "",
         "Row 2 has 1 cells, and the table 2 columns.",
         "Row 3 has 3 cells, and the table 2 columns.",
+        "Row 4 has no URI or path.",
     ]
 
 

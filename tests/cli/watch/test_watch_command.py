@@ -25,6 +25,7 @@ def watch(*arguments: object) -> int:
         (("/no/such/folder", "--to", "r.jsonl", "--labels", "a"), "there is no such folder"),
         ((".", "--to", "r.jsonl"), "There are no labels"),
         ((".", "--labels", "a"), "Missing option '--to'"),
+        ((".", "--to", "", "--labels", "a"), "'' names no place for results"),
         ((".", "--to", "r.jsonl", "--labels", "a", "--tenant", "a b"), "'a b' does not name a ten"),
         (("webhook://0.0.0.0:1/", "--to", "r.jsonl", "--labels", "a"), "CLIP_WORKER_WATCH_SECRET"),
     ],

@@ -10,6 +10,7 @@ from rich.console import Console
 from support.fake_clock import FakeClock
 from support.progress import classified, failed, progress_of
 
+from clip_worker.bulk.progress import Progress
 from worker.cli.output.thumbnails import Picture
 from worker.cli.watch.lines import LINE_S, ProgressLines
 from worker.cli.watch.live import LiveView
@@ -35,6 +36,27 @@ def test_a_line_is_written_every_few_seconds_if_something_has_changed(clock):
     view.show(progress)  # nothing has changed
 
     assert lines[1:] == ["2 done, 0 failed, 3 waiting, 0.0 images/s"]
+
+
+def test_images_that_nobody_works_on_have_a_hint_once(clock):
+    # given
+    lines: list[str] = []
+    view = ProgressLines(lines.append, clock)
+    progress = Progress(in_flight=3, clock=clock)
+    progress.begin(0, 0)
+    # when
+    for _ in range(6):
+        progress.sample()
+        view.show(progress)
+        clock.sleep(LINE_S)
+    # then
+    hint = "No image has ended for 30 s; check that a worker is running (`clip-worker status`)."
+    assert lines == ["0 done, 0 failed, 3 waiting, 0.0 images/s", hint]
+    assert hint[:40] in shown(progress)
+    # when one has ended
+    progress.note([classified("a.jpg")])
+    # then
+    assert hint[:40] not in shown(progress)
 
 
 def test_each_failure_has_a_line_without_secrets(clock):

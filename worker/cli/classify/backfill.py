@@ -57,7 +57,7 @@ def backfill(
         if options.retry:
             supplies.append(FailedSupply(journal, only_passing=options.retry != ALL))
         if journal.done or journal.failed:
-            say(f"Continuing {quote(str(journal.path))}: {_results(journal)}.")
+            say(f"{_state(journal)}: {_results(journal)}.")
         for supply in supplies:
             screen = Screen.of(sys.stderr)
             with ProgressLine(screen, "classifying") as line:
@@ -87,6 +87,9 @@ def _label_set_version(client: Client, request: Mapping[str, Any]) -> dict[str, 
 
 
 def _summarise(journal: Journal, options: BackfillOptions) -> None:
+    if not (journal.done or journal.failed):
+        say(f"There are no images in {shown_uri(options.source)}; nothing was done.")
+        return
     say(f"{_results(journal)} in {shown_uri(options.target)}.")
     if not journal.failed:
         return
@@ -97,6 +100,13 @@ def _summarise(journal: Journal, options: BackfillOptions) -> None:
         "lists them. Run the same command with --retry-failed to send those again that may "
         "succeed."
     )
+
+
+def _state(journal: Journal) -> str:
+    path = quote(str(journal.path))
+    if journal.is_complete:
+        return f"The run of {path} is complete (to begin again, delete it and the output)"
+    return f"Continuing {path}"
 
 
 def _results(journal: Journal) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from worker.cli.output.stalled import stalled
 from worker.cli.output.usage_error import say
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class RunView:
         self._clock = clock
         self._shown_at = clock()
         self._said_that_it_stops = False
+        self._hinted = ""
 
     def __call__(self, progress: Progress) -> None:
         """Show it, if it is time to."""
@@ -50,6 +52,7 @@ class RunView:
                 f"Stopping: waiting for {progress.in_flight:,} images in flight; Ctrl-C again "
                 "stops at once, and loses nothing."
             )
+        self._hint(stalled(progress))
         if self._clock() - self._shown_at < self._every_s:
             return
         self._shown_at = self._clock()
@@ -58,6 +61,14 @@ class RunView:
         else:
             of = "" if progress.total is None else f" of {progress.total:,}"
             say(f"{progress.ended:,}{of} images, {speed(progress)}.")
+
+    def _hint(self, hint: str) -> None:
+        if hint == self._hinted:
+            return
+        self._hinted = hint
+        if hint:
+            self._line.erase()
+            say(hint)
 
 
 def speed(progress: Progress) -> str:

@@ -100,7 +100,8 @@ def command(  # noqa: PLR0913  # one argument per option
             _run(opened, found, sink, state, engine=engine, plan=plan, request=request)
             done = state.done
     took_s = time.monotonic() - began_s
-    say(f"{done:,} images have their answers in {_shown(target)} ({took_s:.1f} s).")
+    have = "image has its answer" if done == 1 else "images have their answers"
+    say(f"{done:,} {have} in {_shown(target)} ({took_s:.1f} s).")
     return 0
 
 

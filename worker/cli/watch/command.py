@@ -127,12 +127,12 @@ def command(  # noqa: PLR0913  # one argument per option
     command can be stopped, killed and started again. Images that fail are listed beside it.
     """
     options = read_request(request)
+    sink = open_sink(target, table=table)
     path = journal or journal_path(place, target)
     secret = os.environ.get(WATCH_SECRET, "")
     arrivals = open_place(
         place, PlaceOptions(path.with_name(f"{path.name}.inbox"), settle_s, poll_s, secret)
     )
-    sink = open_sink(target, table=table)
     shown_place, shown_target = shown(place), without_secrets(target)
     settings = {"place": shown_place, "target": shown_target, "table": table, "request": options}
     failures = FailuresFile(path.with_name(f"{path.name}.failures.jsonl"))
@@ -175,8 +175,7 @@ def journal_path(place: str, target: str) -> Path:
         named = f"{shown(place)} {without_secrets(target)}"
         name = hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()[:8]
         return Path(f"clip-worker-watch-{name}.journal")
-    file = Path(target)
-    return file.with_name(f"{file.name}.journal")
+    return Path(f"{target.rstrip('/')}.journal")
 
 
 def shown(place: str) -> str:

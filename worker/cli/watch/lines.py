@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clip_worker.quoting import shown_uri
+from worker.cli.output.stalled import stalled
 from worker.cli.output.table import printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class ProgressLines:
         self._clock = clock
         self._next = 0.0
         self._told = ""
+        self._hinted = ""
         self._named_until = 0.0
 
     def show(self, progress: Progress) -> None:
@@ -40,6 +42,11 @@ class ProgressLines:
             return
         self._next = self._clock() + LINE_S
         line = f"{progress.done:,} done, {progress.failed:,} failed, {progress.in_flight:,} waiting"
+        hint = stalled(progress)
+        if hint != self._hinted:
+            self._hinted = hint
+            if hint:
+                self._say(hint)
         if line != self._told:
             self._told = line
             self._name_failures(progress)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clip_worker.quoting import shown_uri
+from worker.cli.output.stalled import stalled
 from worker.cli.output.table import printable
 from worker.cli.output.thumbnails import Picture, can_draw, per_row, picture_lines
 
@@ -60,7 +61,7 @@ class LiveView:
         self._live.update(view, refresh=True)
 
     def _counts(self, progress: Progress) -> Text:
-        state = self._title
+        state = stalled(progress) or self._title
         if progress.is_stopping:
             state = "stopping: waiting for images in flight" if progress.in_flight else "stopped"
         return Text.assemble(
