@@ -14,10 +14,11 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt ./
 COPY scripts/image_requirements.py scripts/
 # Of the package: models for those of the Hugging Face hub; s3, gcs, azure for object stores; watch
-# for `clip-worker watch`.
+# for `clip-worker watch`; parquet, sql, xmp for what it writes; lancedb for embeddings on disk.
 ARG EXTRAS=""
-# The layers below are cached by the content of these files: an edit of pyproject.toml that changes
-# no dependency leaves them alone, and only another version of torch rebuilds torch's own.
+# The layers below are cached by the content of the files that they mount: an edit of pyproject.toml
+# that changes no dependency leaves them alone, and only another version of torch rebuilds torch's
+# own, which therefore mounts one file.
 RUN python scripts/image_requirements.py /requirements "${EXTRAS}"
 
 # hadolint ignore=DL3006
@@ -31,13 +32,15 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel .
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE} AS system
-# OpenShift runs it as a user of its own choice in group 0.
+# OpenShift runs it as a user of its own choice in group 0. A new volume at /var/lib/clip-worker,
+# for results and journals, gets that folder's owner and rights.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --gid 0 --home-dir /var/cache/clip-worker --no-create-home clip \
-    && install --directory --owner=10001 --group=0 --mode=2770 /var/cache/clip-worker
+    && install --directory --owner=10001 --group=0 --mode=2770 \
+        /var/cache/clip-worker /var/lib/clip-worker
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
@@ -65,12 +68,12 @@ CMD ["clip-worker", "start"]
 FROM system AS torch-cpu
 # The index of torch's builds for CPUs that PyTorch's installation page names.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN --mount=type=bind,from=requirements,source=/requirements,target=/requirements \
-    pip install --no-deps --index-url "${TORCH_INDEX_URL}" --requirement /requirements/torch-cpu.txt
+RUN --mount=type=bind,from=requirements,source=/requirements/torch-cpu.txt,target=/tmp/torch.txt \
+    pip install --no-deps --index-url "${TORCH_INDEX_URL}" --requirement /tmp/torch.txt
 
 FROM system AS torch-cuda
-RUN --mount=type=bind,from=requirements,source=/requirements,target=/requirements \
-    pip install --no-deps --requirement /requirements/torch-cuda.txt
+RUN --mount=type=bind,from=requirements,source=/requirements/torch-cuda.txt,target=/tmp/torch.txt \
+    pip install --no-deps --requirement /tmp/torch.txt
 
 FROM torch-cpu AS cpu
 RUN --mount=type=bind,from=requirements,source=/requirements,target=/requirements \

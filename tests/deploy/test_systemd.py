@@ -7,7 +7,8 @@ from configparser import RawConfigParser, SectionProxy
 from pathlib import Path
 
 import pytest
-from support.deploy_tools import DEPLOY, run_tool
+from support.deploy_tools import DEPLOY, ROOT, run_tool
+from support.fences import fences
 
 from worker.cli.output.usage_error import WRONG_INPUT_STATUS
 from worker.settings import Settings
@@ -46,6 +47,16 @@ def test_systemd_accepts_the_unit_and_its_drop_in(unit: Path):
 def test_a_misspelt_key_would_be_found(unit: Path):
     unit.write_text(unit.read_text().replace("PrivateTmp=", "PrivateTemp="))
     assert "PrivateTemp" in run_tool("systemd-analyze", "verify", "--man=no", unit).stdout
+
+
+def test_systemd_accepts_the_service_that_watches(tmp_path: Path):
+    page = fences((ROOT / "docs" / "watch.md").read_text(encoding="utf-8"))
+    (example,) = (fence.code for fence in page if fence.language == "ini")
+    copy = tmp_path / "clip-watch.service"
+    copy.write_text(example.replace(INSTALLED, sys.executable))
+    verified = run_tool("systemd-analyze", "verify", "--man=no", copy)
+    assert verified.returncode == 0, verified.stdout
+    assert "clip-watch" not in verified.stdout
 
 
 def test_systemd_finds_the_service_confined(unit: Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.fences import fences
 
 from worker.settings import Settings
 from worker.variables import ENV_PREFIX, START_OPTIONS
@@ -96,6 +97,19 @@ def test_docker_compose_takes_the_gallery_beside_the_worker_and_confines_it():
     assert (gallery["read_only"], gallery["cap_drop"]) == (True, ["ALL"])
     assert gallery["security_opt"] == ["no-new-privileges:true"]
     assert [port["host_ip"] for port in gallery["ports"]] == ["127.0.0.1"]
+
+
+def test_docker_compose_takes_the_service_that_watches_and_it_can_write_its_results(tmp_path: Path):
+    page = fences((ROOT / "docs" / "watch.md").read_text(encoding="utf-8"))
+    (example,) = (fence.code for fence in page if fence.language == "yaml")
+    (tmp_path / "watch.yml").write_text(example, encoding="utf-8")
+    both = ["-f", "docker-compose.yml", "-f", str(tmp_path / "watch.yml")]
+    watch = yaml.safe_load(docker("compose", *both, "config"))["services"]["watch"]
+    assert (watch["read_only"], watch["cap_drop"]) == (True, ["ALL"])
+    assert watch["healthcheck"] == {"disable": True}  # the image's asks for a worker
+    # of the image's user, as is then a new volume there; any other path would be root's
+    assert f"{watch['working_dir']}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert {mount["target"] for mount in watch["volumes"]} == {"/uploads", watch["working_dir"]}
 
 
 def test_docker_stack_takes_its_file(tmp_path: Path):

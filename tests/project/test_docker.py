@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -78,6 +79,13 @@ def test_another_package_s_version_changes_no_layer_of_torch(script: ModuleType)
     after = before.replace("\namqp==", "\namqp==9.")
     assert after != before
     assert script.torch_layers(after) == script.torch_layers(before)
+
+
+def test_torchs_layers_see_no_file_that_another_package_or_an_extra_changes():
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.M)
+    for kind in ("cpu", "cuda"):
+        (stage,) = (each for each in stages if each.startswith(f"system AS torch-{kind}\n"))
+        assert re.findall(r"source=([^,]*)", stage) == [f"/requirements/torch-{kind}.txt"]
 
 
 def test_the_worker_s_layer_needs_the_client_the_worker_and_the_wanted_extras(script: ModuleType):
