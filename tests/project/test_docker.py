@@ -82,7 +82,8 @@ def test_another_package_s_version_changes_no_layer_of_torch(script: ModuleType)
 
 
 def test_torchs_layers_see_no_file_that_another_package_or_an_extra_changes():
-    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.M)
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    stages = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)
     for kind in ("cpu", "cuda"):
         (stage,) = (each for each in stages if each.startswith(f"system AS torch-{kind}\n"))
         assert re.findall(r"source=([^,]*)", stage) == [f"/requirements/torch-{kind}.txt"]
