@@ -53,6 +53,13 @@ def test_what_is_stored_is_found_by_its_content(store: LanceStore) -> None:
     assert store.spaces() == [SPACE]
 
 
+@pytest.mark.parametrize("number", [0.0, np.inf, 3.0])
+def test_a_damaged_embedding_is_not_found(store: LanceStore, number: float) -> None:
+    sound, damaged = embedding(1), embedding(2)
+    store.put(SPACE, [sound, damaged._replace(feature=damaged.feature * np.float32(number))])
+    assert list(store.get(SPACE, [damaged.content, sound.content])) == [sound.content]
+
+
 def test_an_empty_store_has_nothing(store: LanceStore) -> None:
     assert store.get(SPACE, [embedding(0).content]) == {}
     assert (store.count(SPACE), store.spaces(), scanned(store)) == (0, [], [])

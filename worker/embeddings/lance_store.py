@@ -21,7 +21,14 @@ import numpy as np
 from clip_worker.errors import InvalidRequestError, ServiceError, TemporaryError
 from clip_worker.quoting import quote, without_password
 from worker.embeddings.lance_rows import NAME, batch_of, features_of, schema_of, space_of, table_of
-from worker.embeddings.store import Embedding, EmbeddingBatch, Hit, Space
+from worker.embeddings.store import (
+    LEAST_LENGTH,
+    MOST_LENGTH,
+    Embedding,
+    EmbeddingBatch,
+    Hit,
+    Space,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,15 +74,19 @@ class LanceStore:
         self._tables: dict[Space, Table] = {}
 
     def get(self, space: Space, contents: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
-        """Features float32 `[D]` of those contents that are stored, by an index of contents."""
+        """Features float32 `[D]` of those contents that are stored, by an index of contents.
+
+        Damaged ones are taken for missing.
+        """
         found: dict[str, NDArray[np.float32]] = {}
         with self._translated():
             table = self._table(space)
             for begin in range(0, len(contents) if table else 0, MOST_AT_ONCE):
                 part = contents[begin : begin + MOST_AT_ONCE]
                 rows = table.search().where(_among(part)).select(["content", "feature"]).to_arrow()
-                features = _normalised(features_of(rows, space))
-                found |= zip(rows["content"].to_pylist(), features, strict=True)
+                features, are_sound = _normalised(features_of(rows, space))
+                sound = itertools.compress(rows["content"].to_pylist(), are_sound)
+                found |= zip(sound, features, strict=True)
         return found
 
     def put(self, space: Space, embeddings: Sequence[Embedding]) -> None:
@@ -232,10 +243,12 @@ def _among(contents: Sequence[str]) -> str:
     return f"content IN ({', '.join(repr(bytes.fromhex(each).hex()) for each in contents)})"
 
 
-def _normalised(features: NDArray[Any]) -> NDArray[np.float32]:
+def _normalised(features: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The sound ones of `[N, D]` features, of length 1, and which of the N they are."""
     exact: NDArray[np.float32] = features.astype(np.float32)
-    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact
+    lengths = np.linalg.norm(exact, axis=1)
+    are_sound = (lengths > LEAST_LENGTH) & (lengths < MOST_LENGTH)  # also if NaN
+    return exact[are_sound] / lengths[are_sound, None], are_sound
 
 
 def _parsed(position: str) -> tuple[int, int]:

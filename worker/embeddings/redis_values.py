@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from worker.embeddings.store import Embedding, Space
+from worker.embeddings.store import LEAST_LENGTH, MOST_LENGTH, Embedding, Space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,6 @@ SIZE = PREFIX + "bytes"  # string: estimated bytes of all entries
 SHARDS = 256  # hashes of a space
 ID_CHARACTERS = 12  # of a space's id
 VALUE = np.dtype("<f2")
-_LEAST_LENGTH, _MOST_LENGTH = 0.9, 1.1  # of a sound feature, whose length is 1
 
 
 def space_id(space: Space) -> str:
@@ -68,7 +67,7 @@ def decode_feature(value: bytes, dimensions: int) -> NDArray[np.float32] | None:
         return None
     feature = np.frombuffer(value, VALUE, dimensions).astype(np.float32)
     length = float(np.linalg.norm(feature))
-    return feature / length if _LEAST_LENGTH < length < _MOST_LENGTH else None  # also if NaN
+    return feature / length if LEAST_LENGTH < length < MOST_LENGTH else None  # also if NaN
 
 
 def decode_image(value: bytes, dimensions: int) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LEAST_LENGTH, MOST_LENGTH = 0.9, 1.1  # of a sound embedding; of one that is damaged it may be any
+
 
 @dataclass(frozen=True, slots=True)
 class Space:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from clip_engine.scoring.logits import one_product
+from worker.embeddings.store import LEAST_LENGTH, MOST_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from worker.pipeline.scoring_plan import ScoringPlan
 
 BLOCK = 512  # images: with 1,000 labels their scores stay in the processor's cache
-LEAST_LENGTH, MOST_LENGTH = 0.9, 1.1  # of a sound embedding, whose length is 1
 
 
 class Scored(NamedTuple):
