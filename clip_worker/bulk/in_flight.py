@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from clip_worker.bulk.sender import PATIENCE_S
-from clip_worker.client.handle import first_completed
+from clip_worker.client.handle import first_completed, lost
 from clip_worker.errors import QueueUnavailableError, ResultTimeoutError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 0.02  # longest wait of a read for the first result
 LONGEST_PAUSE_S = 0.25  # between reads
+LOOK_S = 15.0  # between two looks for what Redis has lost
 READS = 16  # while as many items end as are in flight: fewer reads with more results each
 
 
@@ -47,7 +48,7 @@ class InFlight:
         self._sent: dict[str, SentItem] = {}
         self._bytes = 0
         self._pause_s = 0.0
-        self._read_at = self._reached_at = self._ended_at = clock()
+        self._read_at = self._reached_at = self._ended_at = self._looked_at = clock()
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -85,12 +86,29 @@ class InFlight:
         self._sleep(max(0.0, self._read_at + self._pause_s - self._clock()))
         ended = self._read()
         self._pace(len(ended))
-        for each in ended:
-            del self._sent[each.handle.id]
-            self._bytes -= each.size
+        self._take_out(ended)
         if ended:
             self._ended_at = self._read_at
         return ended
+
+    def take_lost(self) -> list[SentItem]:
+        """Take out what Redis has lost since the last look, which was at least `LOOK_S` ago."""
+        now = self._clock()
+        if now - self._looked_at < LOOK_S:
+            return []
+        self._looked_at = now
+        try:
+            handles = lost([each.handle for each in self._sent.values()])
+        except QueueUnavailableError:  # the next look will tell
+            return []
+        found = [self._sent[handle.id] for handle in handles]
+        self._take_out(found)
+        return found
+
+    def _take_out(self, items: Iterable[SentItem]) -> None:
+        for each in items:
+            del self._sent[each.handle.id]
+            self._bytes -= each.size
 
     def _pace(self, ended: int) -> None:
         """Pause so long that the next read finds a good part of what is in flight."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from clip_worker.sinks.row import Row
     from clip_worker.sinks.sink import Sink
 
+logger = logging.getLogger(__name__)
+
 IN_FLIGHT = 2_000  # images
 UPLOAD_BYTES = 64 * 1024 * 1024  # of uploads in flight
 AT_A_TIME = 500  # images that are sent in one step
@@ -39,7 +42,7 @@ class BulkRun:
 
     A commit makes rows durable in the sink first, then in the journal; the results are deleted
     from Redis after that. So a crash in between costs no row, and no computation: the tasks' ids
-    are the same again, and their results are still there.
+    are the same again, and their results are still there. Tasks that Redis loses are sent again.
 
     Args:
         client: Sends the images.
@@ -166,6 +169,9 @@ class BulkRun:
         ended = self._in_flight.wait()
         self._ended += [each.handle for each in ended]
         self._note([each.row() for each in ended], supply)
+        if lost := self._in_flight.take_lost():
+            logger.warning("Redis has lost %d tasks in flight; they are sent again.", len(lost))
+            self._taken += [each.item for each in lost]
 
     def _note(self, rows: list[Row], supply: Supply) -> None:
         if succeeded := [row for row in rows if row.outcome.error is None]:

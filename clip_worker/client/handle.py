@@ -137,6 +137,22 @@ def forget_all(handles: Sequence[Handle[Any]]) -> None:
         handles[0]._results.forget(*(handle.id for handle in handles))  # noqa: SLF001  # ours
 
 
+def lost(handles: Sequence[Some]) -> list[Some]:
+    """Those whose tasks Redis has lost, as in a failover: they can be sent again.
+
+    Args:
+        handles: Handles of one client, of tasks that were sent with a `task_id`. A task that waits
+            for longer than `result_ttl_s` of the client is taken for lost.
+
+    Raises:
+        QueueUnavailableError: Redis can't be reached.
+    """
+    if not handles:
+        return []
+    ids = handles[0]._results.lost([handle.id for handle in handles])  # noqa: SLF001  # ours
+    return [handle for handle in handles if handle.id in ids]
+
+
 def _wait_for_some(waiting: OrderedDict[str, Some], limit_s: float) -> list[str]:
     results = next(iter(waiting.values()))._results  # noqa: SLF001  # of this module
     subscription = results.subscribe(list(waiting))

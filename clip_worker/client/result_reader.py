@@ -37,7 +37,7 @@ class ResultReader:
         url: URL of that Redis, for error messages.
         app: Celery application whose backend has the same URL; it never connects.
         ttl_s: How long the workers keep results, in seconds.
-        sent: The Redis with the queue and the names there, to forget that a task was sent.
+        sent: The Redis with the queue and the names there, where it is noted that a task was sent.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators are injected
@@ -100,6 +100,21 @@ class ResultReader:
             if self._sent:
                 redis, keys = self._sent
                 redis.delete(*map(keys.sent, task_ids))
+
+    def lost(self, task_ids: Sequence[str]) -> set[str]:
+        """Those ids, of the caller's own, of which Redis has neither a note nor a result.
+
+        Raises:
+            QueueUnavailableError: Redis can't be reached.
+        """
+        if not (self._sent and task_ids):
+            return set()
+        redis, keys = self._sent
+        with translated(self._url):
+            notes = cast("list[bytes | None]", redis.mget(map(keys.sent, task_ids)))
+        unknown = [each for each, note in zip(task_ids, notes, strict=True) if note is None]
+        results = self.read(unknown) if unknown else []
+        return {each for each, stored in zip(unknown, results, strict=True) if stored is None}
 
     def if_ended(self, published: bytes) -> dict[str, Any] | None:
         """A published message, as `read` returns it; None if the task has not ended with it."""

@@ -9,6 +9,7 @@ from typing import Any
 import fakeredis
 import pytest
 from support.bulk_runs import AnsweringWorkers, ListFeed, ListSink
+from support.fake_clock import FakeClock
 
 from clip_worker.bulk.journal import Journal
 from clip_worker.bulk.progress import Progress
@@ -16,6 +17,7 @@ from clip_worker.bulk.run import BulkRun
 from clip_worker.bulk.sender import Sender
 from clip_worker.bulk.supply import Supply
 from clip_worker.client import handle
+from clip_worker.contract.keys import DEFAULT_QUEUE
 from clip_worker.errors import (
     ResultTimeoutError,
     TemporaryError,
@@ -49,6 +51,45 @@ def test_no_more_images_are_in_flight_than_allowed(classify: Any, sink: ListSink
     classify(ListFeed(25), in_flight=4, on_progress=lambda now: seen.append(now.in_flight))
     assert max(seen) <= 4
     assert len(sink.keys) == 25
+
+
+def test_what_redis_has_lost_is_sent_again(
+    classify: Any, sink: ListSink, redis: fakeredis.FakeRedis, workers: AnsweringWorkers
+) -> None:
+    # given a Redis that loses everything while most images wait for workers
+    clock = FakeClock()
+    workers.at_once = 1
+
+    def lose(now: Progress) -> None:
+        clock.now_s += 1.0
+        if now.done == 3 and workers.at_once == 1:
+            redis.flushall()
+            workers.at_once = 100
+
+    # when
+    is_finished = classify(ListFeed(25), clock=clock, on_progress=lose)
+    # then
+    assert is_finished
+    assert sorted(sink.keys, key=int) == KEYS
+    assert len(workers.images) == 25
+
+
+def test_what_redis_still_has_is_not_sent_again(
+    classify: Any, redis: fakeredis.FakeRedis, workers: AnsweringWorkers
+) -> None:
+    # given workers that are away for an hour
+    clock = FakeClock()
+    workers.is_away = True
+
+    def wait(now: Progress) -> None:
+        clock.now_s += 60.0
+        workers.is_away = clock.now_s < 3600.0
+        assert redis.llen(DEFAULT_QUEUE) in (0, now.in_flight)
+
+    # when
+    classify(ListFeed(25), clock=clock, on_progress=wait, timeout_s=None)
+    # then
+    assert len(workers.images) == 25
 
 
 STEPS = (

@@ -7,8 +7,8 @@ from support.fake_results import NOON
 from support.sent_messages import IMAGE, LABELS
 
 from clip_worker import Client
-from clip_worker.client.handle import PATIENCE_S, WINDOW, Handle, as_completed
-from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX
+from clip_worker.client.handle import PATIENCE_S, WINDOW, Handle, as_completed, lost
+from clip_worker.contract.keys import DEFAULT_QUEUE, RESULT_PREFIX, QueueKeys
 from clip_worker.errors import ImageInvalidError, QueueUnavailableError, ResultTimeoutError
 from clip_worker.redis.url import connect
 
@@ -174,3 +174,28 @@ def test_forgetting_deletes_the_result_and_the_note_that_the_task_was_sent(redis
         assert again.id == "once"
         with connect(redis_url) as queue:
             assert queue.llen(DEFAULT_QUEUE) == 2
+
+
+# --- lost ---
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("database", [0, 1], ids=["the same Redis", "results in another Redis"])
+def test_lost_are_tasks_of_which_redis_has_neither_a_note_nor_a_result(redis_url, database):
+    result_url = f"{redis_url.rpartition('/')[0]}/{database}"
+    with (
+        Client(redis_url, result_url=result_url) as client,
+        connect(redis_url) as queue,
+        connect(result_url) as stored,
+    ):
+        waits, ended, gone = [
+            client.classify(IMAGE, LABELS, task_id=task_id)
+            for task_id in ("waits", "ended", "gone")
+        ]
+        stored.set(f"{RESULT_PREFIX}ended", '{"status": "SUCCESS", "result": 7}')
+        assert lost([waits, ended, gone]) == []
+
+        queue.delete(QueueKeys(DEFAULT_QUEUE).sent("ended"), QueueKeys(DEFAULT_QUEUE).sent("gone"))
+
+        assert lost([waits, ended, gone]) == [gone]
+        assert lost([]) == []

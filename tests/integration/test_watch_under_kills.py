@@ -19,6 +19,9 @@ from support.waiting import wait_until
 from support.watch_process import WatchProcess
 from support.worker_process import READY, WorkerProcess
 
+from clip_worker.contract.keys import DEFAULT_QUEUE, QueueKeys
+from clip_worker.redis.url import connect
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -114,6 +117,27 @@ def test_each_file_is_tagged_once_although_the_process_is_killed(
             watch.kill()
 
     assert watch.images() == dict.fromkeys((str(inbox / name) for name in names), 1)
+
+
+def test_images_that_redis_loses_while_they_wait_are_sent_again(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    paths = [inbox / f"{number}.png" for number in range(20)]
+    for number, path in enumerate(paths):
+        path.write_bytes(picture(number))
+    with WatchProcess(server.url, str(inbox), tmp_path) as watch, connect(server.url) as redis:
+        wait_until(
+            lambda: redis.llen(QueueKeys(DEFAULT_QUEUE).lists[0]) == len(paths), lambda: watch.log
+        )
+        redis.flushall()
+        with WorkerProcess(server.url, tmp_path):
+            watch.wait_for(len(paths))
+            assert watch.stop() == 0
+
+        assert watch.images() == dict.fromkeys(map(str, paths), 1)
+        assert "Redis has lost 20 tasks in flight; they are sent again." in watch.log
 
 
 @pytest.mark.parametrize(
