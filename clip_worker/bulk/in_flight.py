@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WAIT_S = 0.02  # longest wait of a read for the first result
 LONGEST_PAUSE_S = 0.25  # between reads
 LOOK_S = 15.0  # between two looks for what Redis has lost
+LONGEST_LOOK_S = 600.0  # while it loses more and more, as one that evicts keys does
 READS = 16  # while as many items end as are in flight: fewer reads with more results each
 
 
@@ -47,6 +48,7 @@ class InFlight:
         self._clock = clock
         self._sent: dict[str, SentItem] = {}
         self._bytes = 0
+        self._look_s = LOOK_S
         self._pause_s = 0.0
         self._read_at = self._reached_at = self._ended_at = self._looked_at = clock()
 
@@ -92,9 +94,9 @@ class InFlight:
         return ended
 
     def take_lost(self) -> list[SentItem]:
-        """Take out what Redis has lost since the last look, which was at least `LOOK_S` ago."""
+        """Take out what Redis has lost; looks every `LOOK_S`, less often while it finds some."""
         now = self._clock()
-        if now - self._looked_at < LOOK_S:
+        if now - self._looked_at < self._look_s:
             return []
         self._looked_at = now
         try:
@@ -103,6 +105,7 @@ class InFlight:
             return []
         found = [self._sent[handle.id] for handle in handles]
         self._take_out(found)
+        self._look_s = min(LONGEST_LOOK_S, 2 * self._look_s) if found else LOOK_S
         return found
 
     def _take_out(self, items: Iterable[SentItem]) -> None:

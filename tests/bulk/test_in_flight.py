@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fakeredis
 import pytest
 from support.bulk_runs import AnsweringWorkers, item
 from support.fake_clock import FakeClock
 
 from clip_worker import Client
-from clip_worker.bulk.in_flight import LONGEST_PAUSE_S, READS, InFlight
+from clip_worker.bulk.in_flight import LONGEST_PAUSE_S, LOOK_S, READS, InFlight
 from clip_worker.bulk.sender import SentItem
 
 IN_FLIGHT = 5 * READS
@@ -29,7 +30,8 @@ def in_flight(client: Client, clock: FakeClock) -> InFlight:
 def sent(client: Client, count: int) -> list[SentItem]:
     """So many images, sent."""
     items = [item(number) for number in range(count)]
-    handles = client.submit_many([each.image for each in items], ["cat", "dog"])
+    requests = [{"image": each.image, "task_id": each.key} for each in items]
+    handles = client.submit_many(requests, ["cat", "dog"])
     return [
         SentItem(each, handle, each.image, 0) for each, handle in zip(items, handles, strict=True)
     ]
@@ -69,11 +71,16 @@ def test_a_pause_is_short_however_slow_the_workers_are(
 
 
 def test_the_time_without_anything_in_flight_lengthens_no_pause(
-    in_flight: InFlight, client: Client, workers: AnsweringWorkers, clock: FakeClock
+    in_flight: InFlight,
+    client: Client,
+    redis: fakeredis.FakeRedis,
+    workers: AnsweringWorkers,
+    clock: FakeClock,
 ) -> None:
     # given a run that has waited a minute for further images
     in_flight.wait()
     assert len(in_flight) == 0
+    redis.flushall()
     clock.now_s += 60.0
     in_flight.add(sent(client, 2))
     # when one ends in a hundredth of a second
@@ -84,3 +91,29 @@ def test_the_time_without_anything_in_flight_lengthens_no_pause(
     in_flight.wait()
     # then
     assert clock() - begin == pytest.approx(0.01 * 2 / READS)
+
+
+def test_a_redis_that_keeps_losing_tasks_is_looked_at_less_often(
+    in_flight: InFlight, client: Client, redis: fakeredis.FakeRedis, clock: FakeClock
+) -> None:
+    def look() -> bool:
+        clock.now_s += LOOK_S
+        lost = in_flight.take_lost()
+        in_flight.add(sent(client, len(lost)))
+        return bool(lost)
+
+    # given a Redis that loses all tasks again and again
+    looks = []
+    for number in range(1, 101):
+        redis.flushall()
+        if look():
+            looks.append(number)
+    # then
+    assert looks == [1, 3, 7, 15, 31, 63]
+    # when it loses nothing for a while
+    for _ in range(100):
+        look()
+    redis.flushall()
+    # then it is looked at as often as before
+    assert look()
+    assert not look()
