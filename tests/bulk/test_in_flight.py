@@ -10,6 +10,7 @@ from support.fake_clock import FakeClock
 from clip_worker import Client
 from clip_worker.bulk.in_flight import LONGEST_PAUSE_S, LOOK_S, READS, InFlight
 from clip_worker.bulk.sender import SentItem
+from clip_worker.client.image_request import ImageRequest
 
 IN_FLIGHT = 5 * READS
 
@@ -30,7 +31,7 @@ def in_flight(client: Client, clock: FakeClock) -> InFlight:
 def sent(client: Client, count: int) -> list[SentItem]:
     """So many images, sent."""
     items = [item(number) for number in range(count)]
-    requests = [{"image": each.image, "task_id": each.key} for each in items]
+    requests = [ImageRequest(image=each.image, task_id=each.key) for each in items]
     handles = client.submit_many(requests, ["cat", "dog"])
     return [
         SentItem(each, handle, each.image, 0) for each, handle in zip(items, handles, strict=True)

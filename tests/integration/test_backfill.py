@@ -15,13 +15,15 @@ from support.waiting import wait_until
 from support.worker_process import WorkerProcess, clean_environment
 
 IMAGES, MISSING = 400, 5
+IN_FLIGHT = 20
 
-# The command with few images in flight and many commits, so that kills come in between.
-PROGRAM = """
+# The command with few images in flight and a commit whenever some have ended, so that kills come in
+# between, and at most IN_FLIGHT rows are not committed.
+PROGRAM = f"""
 from clip_worker.bulk.run import BulkRun
 from worker.cli.entry import main
 
-BulkRun.__init__.__kwdefaults__.update(in_flight=20, commit_s=0.05)
+BulkRun.__init__.__kwdefaults__.update(in_flight={IN_FLIGHT}, commit_s=0.0)
 main()
 """
 
@@ -84,8 +86,8 @@ def test_a_run_that_is_killed_twice_and_stopped_once_has_each_row_once(
 ) -> None:
     command = Command(tmp_path, running_worker.redis)
     # when
-    for end, rows in ((signal.SIGKILL, 20), (signal.SIGKILL, 60), (signal.SIGINT, 100)):
-        command.end(command.start(), end, rows)
+    for end, times in ((signal.SIGKILL, 2), (signal.SIGKILL, 4), (signal.SIGINT, 6)):
+        command.end(command.start(), end, times * IN_FLIGHT)
     status = command.run()
     # then
     assert status == 1, command.log.read_text()
